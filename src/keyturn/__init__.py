@@ -1,0 +1,7 @@
+"""keyturn: does post-training create reasoning, or only deploy what the base model already has?
+
+Importing this package is quick and imports no torch; ``import keyturn.policies`` registers the
+tiny world model with the transformers Auto classes.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Nouns, random streams, statistics, errors and files. Imports nothing else of keyturn."""

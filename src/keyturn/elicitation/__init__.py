@@ -1,0 +1,1 @@
+"""Interventions that do not change weights, one file each."""

@@ -1,0 +1,1 @@
+"""Rewards to credit to loss: pure functions on tensors, one file each."""

@@ -1,0 +1,115 @@
+"""The contract of an objective: rewards -> credit -> loss, as pure functions on tensors.
+
+Credit is computed once, on the whole rollout batch, without gradient; the loss sees any micro-batch
+of rows. A loss returns *sums* with their denominators, and the training loop divides once by the
+denominator of the whole batch, so that micro-batching is exact by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RolloutBatch:
+    """Completions with rewards, right-padded to the longest; padding carries ``mask`` False.
+
+    Args:
+        tokens: generated tokens, ``[row, token]``.
+        mask: True on generated tokens up to and including the end of sequence, ``[row, token]``.
+        rewards: ``[row]``.
+        group: index of the prompt that a row answers; rows of one group are its draws, ``[row]``.
+        truncated: cut at the length limit, ``[row]``.
+        sampled_logprobs: under the distribution that was drawn from, ``[row, token]``.
+        entropies: nats at sampling time, ``[row, token]``.
+        max_new_tokens: the length limit of the rollout (the constant of Dr. GRPO).
+        old_logprobs: under the policy before the updates of this rollout step; None when it is the sampler.
+        reference_logprobs: under the anchor policy; None when there is none.
+        roles: ``keyturn.core.roles.Role`` per token; None when nothing is known.
+        credit: what :attr:`Objective.credit` returned, once it has; None before.
+        demonstration: True on rows that are demonstrations and not draws; None when there are none.
+    """
+
+    tokens: Int[Tensor, "row token"]
+    mask: Bool[Tensor, "row token"]
+    rewards: Float[Tensor, " row"]
+    group: Int[Tensor, " row"]
+    truncated: Bool[Tensor, " row"]
+    sampled_logprobs: Float[Tensor, "row token"]
+    entropies: Float[Tensor, "row token"]
+    max_new_tokens: int
+    old_logprobs: Float[Tensor, "row token"] | None = None
+    reference_logprobs: Float[Tensor, "row token"] | None = None
+    roles: Int[Tensor, "row token"] | None = None
+    credit: Float[Tensor, "row token"] | None = None
+    demonstration: Bool[Tensor, " row"] | None = None
+
+    @property
+    def behaviour_logprobs(self) -> Float[Tensor, "row token"]:
+        """The denominator of the importance ratio: old log-probs, or the sampler's where they are the same."""
+        return self.sampled_logprobs if self.old_logprobs is None else self.old_logprobs
+
+    def rows(self, index: Int[Tensor, " chosen"]) -> RolloutBatch:
+        """Some rows, in the order given."""
+        chosen = {
+            name: value[index] if isinstance(value, Tensor) else value for name, value in vars(self).items()
+        }
+        return RolloutBatch(**chosen)
+
+
+class PolicyTokens(NamedTuple):
+    """What the policy under training says of the batch's tokens, with gradient."""
+
+    logprobs: Float[Tensor, "row token"]
+    entropies: Float[Tensor, "row token"]
+
+
+class Term(NamedTuple):
+    """One summand of a loss: ``weight * sum / denominator``, the denominator being that of the whole batch."""
+
+    name: str
+    sum: Float[Tensor, ""]
+    denominator: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A training objective. ``Objective`` values live in ``objectives.OBJECTIVES``, built by config.
+
+    Args:
+        name: key of the dictionary.
+        summary: one sentence.
+        source: authors, year, identifier, equation.
+        bias: the declared bias in one sentence, proved by exact enumeration in the tests.
+        needs: fields of :class:`RolloutBatch` beyond the always present ones.
+        credit: ``(batch) -> [row, token]``; zero outside the mask.
+        loss: ``(policy tokens, batch with credit) -> terms``.
+        config: the frozen config dataclass that made it.
+    """
+
+    name: str
+    summary: str
+    source: str
+    bias: str
+    needs: frozenset[str] = frozenset()
+    credit: Callable[[RolloutBatch], Float[Tensor, "row token"]]
+    loss: Callable[[PolicyTokens, RolloutBatch], tuple[Term, ...]]
+    config: object = None
+
+
+def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> Tensor:
+    """The scalar to differentiate: each term divided by its global denominator.
+
+    Args:
+        terms: of one micro-batch.
+        denominators: of the whole batch, by term name; a zero denominator contributes nothing.
+    """
+    parts = [t.weight * t.sum / denominators[t.name] for t in terms if denominators[t.name] > 0]
+    return torch.stack(parts).sum() if parts else torch.zeros(())

@@ -1,0 +1,57 @@
+"""The contract of a problem source: what is asked, and a grader that judges what was answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.problem import Problem
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Answers, Grades
+
+
+class Grader(Protocol):
+    """Judges completions. Reads only prompt, completion and the problem's gold answer."""
+
+    @property
+    def name(self) -> str:
+        """Identity of the grader and its version; part of what a cached grade is keyed by."""
+        ...
+
+    @property
+    def reads_traces(self) -> bool:
+        """Whether ``verified`` is filled in."""
+        ...
+
+    def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
+        """Grade every row; ``completions.prompts.ids`` are the ids of ``problems``, in that order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProblemSet:
+    """Problems with the grader that judges their answers."""
+
+    name: str
+    problems: tuple[Problem, ...]
+    grader: Grader
+
+
+def answers(policy: str, problems: tuple[Problem, ...], completions: Completions, grades: Grades) -> Answers:
+    """Completions and their grades as the table that measures read."""
+    length: NDArray[np.int32] = completions.lengths.astype(np.int32)
+    return Answers(
+        policy=policy,
+        problems=problems,
+        problem=completions.problem,
+        draw=completions.draw,
+        outcome=grades.outcome,
+        verified=grades.verified,
+        answer=grades.answer,
+        length=length,
+        truncated=completions.stop == 1,
+        columns=grades.columns,
+    )

@@ -1,0 +1,1 @@
+"""The controlled world: generators, traces with roles, corpora, verifier, tokenizer, zones."""

@@ -1,0 +1,1 @@
+"""Figures, the audit report, the token view."""

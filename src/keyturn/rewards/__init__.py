@@ -1,0 +1,1 @@
+"""Graded group in, reward per completion out; one file each."""

@@ -1,0 +1,158 @@
+"""What was answered, as columns: flat tokens with offsets, one row a completion.
+
+A ``Prompts`` holds each prompt once; a ``Completions`` points into it. Every array is numpy, so that
+a measure or a reader never needs torch, and maps one to one on an Arrow table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Stop(IntEnum):
+    """Why a completion ended."""
+
+    EOS = 0
+    LENGTH = 1
+    """Cut at the limit: flagged as truncated wherever it is counted."""
+    ERROR = 2
+    """The policy gave nothing (a server's refusal, a time-out)."""
+    UNKNOWN = 3
+    """Read from a file that does not say."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompts:
+    """Tokenised prompts, one per problem.
+
+    Args:
+        ids: problem ids, ``[problem]``.
+        tokens: all prompt tokens end to end, int32 ``[prompt token]``.
+        offsets: int64 ``[problem + 1]``.
+        texts: the prompts as text, ``[problem]``.
+    """
+
+    ids: tuple[str, ...]
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, problem: int) -> NDArray[np.int32]:
+        """The tokens of one prompt."""
+        return self.tokens[self.offsets[problem] : self.offsets[problem + 1]]
+
+    @staticmethod
+    def build(ids: Sequence[str], texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> Prompts:
+        """From one list of token ids per prompt."""
+        flat, offsets = ragged(tokens)
+        return Prompts(ids=tuple(ids), tokens=flat, offsets=offsets, texts=tuple(texts))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Completions:
+    """Completions of one policy. ``(problem, draw)`` is the identity of a row and of its random stream.
+
+    Args:
+        policy: fingerprint of the policy that answered.
+        prompts: what was asked.
+        problem: index into ``prompts``, int32 ``[row]``.
+        draw: number of the draw within its problem, int32 ``[row]``.
+        tokens: generated tokens end to end, the end-of-sequence token included, int32 ``[token]``.
+        offsets: int64 ``[row + 1]``.
+        logprobs: natural log-probability of each token under the distribution it was drawn from
+            (temperature and truncation applied), float32 ``[token]``; NaN where unknown.
+        entropies: entropy in nats of the model's own distribution at temperature 1, float32 ``[token]``.
+        stop: a :class:`Stop` per row, uint8 ``[row]``.
+        texts: decoded completions without special tokens, ``[row]``.
+    """
+
+    policy: str
+    prompts: Prompts
+    problem: NDArray[np.int32]
+    draw: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    logprobs: NDArray[np.float32]
+    entropies: NDArray[np.float32]
+    stop: NDArray[np.uint8]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Generated tokens per row."""
+        return np.diff(self.offsets)
+
+    @property
+    def token_row(self) -> NDArray[np.int64]:
+        """The row of every token, ``[token]``."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def row(self, index: int) -> NDArray[np.int32]:
+        """The tokens of one completion."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    def select(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Completions:
+        """The completions of some rows, in the order given; prompts are shared."""
+        index = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows, dtype=np.int64)
+        take, offsets = gather_ragged(self.offsets, index)
+        return Completions(
+            policy=self.policy,
+            prompts=self.prompts,
+            problem=self.problem[index],
+            draw=self.draw[index],
+            tokens=self.tokens[take],
+            offsets=offsets,
+            logprobs=self.logprobs[take],
+            entropies=self.entropies[take],
+            stop=self.stop[index],
+            texts=tuple(self.texts[i] for i in index),
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Completions]) -> Completions:
+        """Completions over the *same* prompts, end to end."""
+        first = parts[0]
+        if any(part.prompts.ids != first.prompts.ids or part.policy != first.policy for part in parts):
+            raise ValueError("completions of different prompts or policies cannot be joined")
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
+        return Completions(
+            policy=first.policy,
+            prompts=first.prompts,
+            problem=np.concatenate([part.problem for part in parts]),
+            draw=np.concatenate([part.draw for part in parts]),
+            tokens=np.concatenate([part.tokens for part in parts]),
+            offsets=offsets.astype(np.int64),
+            logprobs=np.concatenate([part.logprobs for part in parts]),
+            entropies=np.concatenate([part.entropies for part in parts]),
+            stop=np.concatenate([part.stop for part in parts]),
+            texts=tuple(text for part in parts for text in part.texts),
+        )
+
+
+def ragged(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Lists of ids as one flat int32 array and its int64 offsets."""
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
+    return flat, offsets
+
+
+def gather_ragged(
+    offsets: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions in the flat array of the chosen rows, and the offsets of the result."""
+    lengths = (offsets[1:] - offsets[:-1])[rows]
+    new = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    starts = np.repeat(offsets[rows] - new[:-1], lengths)
+    return starts + np.arange(new[-1]), new

@@ -1,0 +1,113 @@
+"""What a verifier said of completions, and the table that measures read: completions graded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grades:
+    """A verdict per completion. Grading is separate from sampling: a verifier can change alone.
+
+    Args:
+        outcome: 1 right, 0 wrong, NaN ungraded (a time-out is ungraded, never wrong), float32 ``[row]``.
+        verified: answer right *and* trace valid; all NaN where no verifier reads traces, float32 ``[row]``.
+        answer: the extracted answer, ``""`` where none was found, ``[row]``.
+        columns: further columns by name, one entry a row: ``strategy`` and ``format`` (object arrays of
+            str), ``plan_score``, ``exec_score``, ``process``, ``efficiency`` (float32),
+            ``first_error`` (int32 token index, -1 none), ``first_error_role`` (uint8, a ``Role``),
+            ``lenient`` (float32: right under lenient extraction)...
+        roles: a :class:`keyturn.core.roles.Role` per token of the completions, uint8 ``[token]``, or None.
+        token_columns: further columns by name, one entry a token: ``floor`` (float32, the known entropy
+            floor in nats of a planning token, log of the number of valid choices), ``error`` (bool)...
+    """
+
+    outcome: NDArray[np.float32]
+    verified: NDArray[np.float32]
+    answer: tuple[str, ...]
+    columns: Mapping[str, NDArray] = field(default_factory=dict)
+    roles: NDArray[np.uint8] | None = None
+    token_columns: Mapping[str, NDArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Graded draws of one policy on one list of problems: what almost every measure reads.
+
+    Problems are the sampling unit, so every row knows its problem; two ``Answers`` are compared only
+    over the same ``problems`` in the same order.
+
+    Args:
+        policy: ``"base"``, ``"tuned"`` or a name.
+        problems: the problems, in the order that ``problem`` indexes.
+        problem: int32 ``[row]``.
+        draw: int32 ``[row]``.
+        outcome: float32 ``[row]``, 1 / 0 / NaN (see :class:`Grades`).
+        verified: float32 ``[row]``, all NaN where no verifier reads traces.
+        answer: extracted answers, ``[row]``.
+        length: tokens per completion (words where no tokenizer is known), int32 ``[row]``.
+        truncated: cut at the limit, bool ``[row]``.
+        columns: further columns of :class:`Grades`, one entry a row.
+        k_max: tuned draws a problem that were intended (used to set K); 0 unknown.
+    """
+
+    policy: str
+    problems: tuple[Problem, ...]
+    problem: NDArray[np.int32]
+    draw: NDArray[np.int32]
+    outcome: NDArray[np.float32]
+    verified: NDArray[np.float32]
+    answer: tuple[str, ...]
+    length: NDArray[np.int32]
+    truncated: NDArray[np.bool_]
+    columns: Mapping[str, NDArray] = field(default_factory=dict)
+    k_max: int = 0
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    @property
+    def reads_traces(self) -> bool:
+        """Whether a verifier read the traces, so that ``verified`` is the unit of success."""
+        return bool(np.isfinite(self.verified).any())
+
+    @property
+    def success(self) -> NDArray[np.float32]:
+        """Verified where a verifier reads traces, else the outcome; float32 ``[row]``, NaN ungraded."""
+        return self.verified if self.reads_traces else self.outcome
+
+    def counts(self, success: NDArray[np.float32] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Graded draws and successes per problem: ``(n, c)``, int64 ``[problem]`` each.
+
+        Args:
+            success: which column to count; :attr:`success` by default. Ungraded rows (NaN) count in neither.
+        """
+        values = self.success if success is None else success
+        graded = np.isfinite(values)
+        size = len(self.problems)
+        n = np.bincount(self.problem[graded], minlength=size)
+        c = np.bincount(self.problem[graded], weights=values[graded], minlength=size)
+        return n.astype(np.int64), np.rint(c).astype(np.int64)
+
+    def select(self, rows: NDArray[np.bool_]) -> Answers:
+        """Some rows; the list of problems stays."""
+        index = np.flatnonzero(rows)
+        return Answers(
+            policy=self.policy,
+            problems=self.problems,
+            problem=self.problem[index],
+            draw=self.draw[index],
+            outcome=self.outcome[index],
+            verified=self.verified[index],
+            answer=tuple(self.answer[i] for i in index),
+            length=self.length[index],
+            truncated=self.truncated[index],
+            columns={name: column[index] for name, column in self.columns.items()},
+            k_max=self.k_max,
+        )

@@ -1,0 +1,1 @@
+"""What composes: stages, plans over seeds and arms, the audit."""

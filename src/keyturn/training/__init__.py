@@ -1,0 +1,1 @@
+"""Interventions that change weights: pretraining, the RL loop, recipes, checkpoints."""
