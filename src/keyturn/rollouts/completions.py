@@ -7,7 +7,7 @@ a measure or a reader never needs torch, and maps one to one on an Arrow table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -118,6 +118,12 @@ class Completions:
             stop=self.stop[index],
             texts=tuple(self.texts[i] for i in index),
         )
+
+    def onto(self, prompts: Prompts) -> Completions:
+        """The same rows pointing into a larger list of prompts (a second stage of draws joins the first)."""
+        place = {identity: index for index, identity in enumerate(prompts.ids)}
+        where = np.array([place[identity] for identity in self.prompts.ids], dtype=np.int32)
+        return replace(self, prompts=prompts, problem=where[self.problem])
 
     @staticmethod
     def concat(parts: Sequence[Completions]) -> Completions:

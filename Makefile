@@ -1,0 +1,33 @@
+# Two commands do everything on a fresh machine: `make audit` and `make test`.
+#   TORCH_INDEX=https://download.pytorch.org/whl/cu128 make install   takes another torch build
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) torch,torch==2.13.0)
+CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
+
+.PHONY: audit test install check clean
+
+audit: install ## train on the two embedded worlds, audit them, write the report
+	$(BIN)/keyturn audit
+
+test: install ## the quick tests
+	$(BIN)/pytest -m "not slow and not browser"
+
+check: install ## everything that CI checks
+	bash .ci/run
+
+install: $(VENV)/installed ## an environment of its own, keyturn editable in it
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'keyturn needs Python >= 3.11; set PYTHON=')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install -q $(TORCH_FROM) -c $(CONSTRAINTS)
+	$(BIN)/python -m pip install -q -e '.[dev]' -c $(CONSTRAINTS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
