@@ -88,7 +88,10 @@ def _dispatch(words: list[str]) -> int:
 
 def _help() -> str:
     question = "Does post-training create reasoning, or only deploy what the base model already has?"
-    return f"keyturn {keyturn.__version__}: {question}\n\n{_EXAMPLES}\n{_table(VERBS)}\nkeyturn VERB --help says more.\n"
+    verbs = _table(VERBS)
+    return (
+        f"keyturn {keyturn.__version__}: {question}\n\n{_EXAMPLES}\n{verbs}\nkeyturn VERB --help says more.\n"
+    )
 
 
 def _table(verbs: Sequence[str] | dict[str, tuple[str, str]]) -> str:
