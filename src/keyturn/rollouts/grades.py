@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.problem import Problem
+from keyturn.rollouts.completions import Completions, gather_ragged
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +35,19 @@ class Grades:
     columns: Mapping[str, NDArray] = field(default_factory=dict)
     roles: NDArray[np.uint8] | None = None
     token_columns: Mapping[str, NDArray] = field(default_factory=dict)
+
+    def select(self, completions: Completions, rows: NDArray[np.bool_]) -> Grades:
+        """The grades of some rows of the completions that were graded."""
+        index = np.flatnonzero(rows)
+        take, _ = gather_ragged(completions.offsets, index)
+        return Grades(
+            outcome=self.outcome[index],
+            verified=self.verified[index],
+            answer=tuple(self.answer[i] for i in index),
+            columns={name: column[index] for name, column in self.columns.items()},
+            roles=None if self.roles is None else self.roles[take],
+            token_columns={name: column[take] for name, column in self.token_columns.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,157 @@
+"""The contract of a claim: a falsifiable statement, and the study that can refute it.
+
+A claim is data and one function. The function runs the study and returns numbers; whether they support
+the claim is decided by :mod:`keyturn.atlas.verdict` alone, from the threshold written down here before.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from keyturn.core.measurement import Estimate, Json, json_number
+from keyturn.core.rundir import identity
+from keyturn.studies.lab import Lab
+
+Relation: TypeAlias = Literal["extends", "tension", "qualifies", "measured by", "instance of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A condition without which a run says nothing about the claim (a failed one: not applicable).
+
+    Args:
+        name: key of the study's numbers.
+        says: the condition in words.
+        minimum: the number's lower end must reach it.
+        maximum: the number's upper end must not pass it.
+    """
+
+    name: str
+    says: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+    def holds(self, number: Estimate) -> bool:
+        """Whether the whole interval lies inside; an undefined number never holds."""
+        low = number.value if math.isnan(number.low) else number.low
+        high = number.value if math.isnan(number.high) else number.high
+        return low >= self.minimum and high <= self.maximum
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """When an effect counts.
+
+    Args:
+        estimand: key of the study's numbers that decides.
+        says: what the number is, in words and units.
+        direction: +1 if the claim predicts a large number, -1 if a small one.
+        smallest: the smallest effect of interest, on the estimand's scale, in the predicted direction.
+        why: the reason for it.
+    """
+
+    estimand: str
+    says: str
+    direction: Literal[1, -1]
+    smallest: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a study is run on.
+
+    Args:
+        base: a shipped world's base (``"graph"``, ``"chain"``) or a model folder / repository id.
+        tuned: a tuned model; empty: the study trains one by RL on the base's world.
+        problems: a problem file, needed where the base has no world.
+        seed: root of the run's streams.
+    """
+
+    base: str = ""
+    tuned: str = ""
+    problems: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one run of a study found.
+
+    Args:
+        numbers: estimands, gates and controls by name.
+        base: fingerprint of the base model: records of one base are not independent.
+        base_name: for people.
+        run: where the run lies (relative or absolute path).
+        n: problems behind the estimand.
+    """
+
+    numbers: Mapping[str, Estimate]
+    base: str
+    base_name: str
+    run: str
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A falsifiable statement from the literature and the study that tests it.
+
+    Args:
+        id: stable and never used again.
+        version: raised whenever threshold, gates, controls or study change; old evidence stays with the old.
+        question: what it helps to answer.
+        statement: the claim, in our words.
+        source: authors, year, identifier.
+        threshold: what decides, fixed before any run.
+        gates: unmet: the run is not applicable.
+        controls: negative controls that the same run carries; a failed one makes the record invalid.
+        study: ``(lab, subject) -> outcome``.
+        study_says: the study in words, with its cost.
+        default: the subject when the user names none.
+        refuted_if: what would refute it, in words.
+        relations: id of another claim -> (relation, why).
+    """
+
+    id: str
+    version: int
+    question: str
+    statement: str
+    source: str
+    threshold: Threshold
+    gates: tuple[Gate, ...] = ()
+    controls: tuple[Gate, ...] = ()
+    study: Callable[[Lab, Subject], Outcome]
+    study_says: str
+    default: Subject = Subject()
+    refuted_if: str
+    relations: Mapping[str, tuple[Relation, str]] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Identity of this version: its declared fields and its study's source."""
+        return identity({**self.to_json(), "code": inspect.getsource(self.study)})
+
+    def to_json(self) -> dict[str, Json]:
+        """Everything but the function."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "question": self.question,
+            "statement": self.statement,
+            "source": self.source,
+            "threshold": _flat(self.threshold),
+            "gates": [_flat(g) for g in self.gates],
+            "controls": [_flat(g) for g in self.controls],
+            "study": self.study_says,
+            "refuted_if": self.refuted_if,
+            "relations": {k: list(v) for k, v in self.relations.items()},
+        }
+
+
+def _flat(record: Any) -> dict[str, Json]:
+    return {k: json_number(v) if isinstance(v, float) else v for k, v in vars(record).items()}

@@ -1,0 +1,267 @@
+"""The audit: base policy, tuned policy, problems -> what changed, deployed or created.
+
+Every step is a stage of the :class:`~keyturn.studies.lab.Lab`: draws of the base in two stages, draws of
+the tuned policy, their grades, teacher-forced looks at both models; then pure measures and the verdict.
+Nothing here knows a model family; a world's grader makes more measures possible, no grader is required
+to read traces.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.measurement import Measurement
+from keyturn.measures import MEASURES
+from keyturn.measures.contract import Tables
+from keyturn.measures.deployed_created import judge, judge_cells
+from keyturn.measures.routing_execution import shares as routing_shares
+from keyturn.measures.verdict import Verdict
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Limits, Policy
+from keyturn.problems.contract import ProblemSet, answers
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Answers, Grades
+from keyturn.studies.lab import Lab, Stage
+from keyturn.studies.looking import certified, shift_table
+from keyturn.studies.result import AuditResult, Cell
+from keyturn.studies.spans import choose_spans
+from keyturn.studies.world_facts import WorldFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """How much is drawn. Defaults are the design's, section 5."""
+
+    k: int = 64
+    """Budget K: what the base does within K draws, it could already do. Also the tuned draws a problem."""
+    n_base: int = 0
+    """Base draws a problem; 0 means 4K."""
+    first: int = 32
+    """Base draws for every problem, before it is decided who needs the rest."""
+    enough: int = 8
+    """Successes among the first draws after which no more are needed."""
+    max_new_tokens: int = 512
+    """Tokens a completion may have."""
+    batch_rows: int = 512
+    """Rows decoded at once; never changes the draws, only speed."""
+    token_draws: int = 4
+    """Completions a problem and policy that both models are teacher-forced on."""
+
+    @property
+    def draws_base(self) -> int:
+        """Base draws a problem at most."""
+        return self.n_base or 4 * self.k
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """Completions of one policy, graded."""
+
+    stages: tuple[Stage, ...]
+    completions: Completions
+    grades: Grades
+    answers: Answers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """What is audited: two policies and the problems."""
+
+    name: str
+    base: Policy
+    tuned: Policy
+    base_name: str
+    tuned_name: str
+    problems: ProblemSet
+    problems_name: str
+    facts: WorldFacts | None = None
+    weights: tuple[Path, Path] | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    cell_keys: tuple[str, ...] = ()
+    """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
+
+
+def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
+    """Audit a pair of policies.
+
+    Args:
+        lab: the run directory; finished stages are read from it.
+        pair: what is audited.
+        config: how much is drawn.
+    """
+    tables, base, tuned = collect(lab, pair, config)
+    return conclude(lab, pair, config, tables, spans_of=(base, tuned))
+
+
+def collect(lab: Lab, pair: Pair, config: AuditConfig) -> tuple[Tables, Drawn, Drawn]:
+    """Everything that needs a model: draws, grades, teacher-forced looks."""
+    limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
+    base = draw_two_stages(lab, pair, config, limits)
+    tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(config.k), limits)
+    tables = Tables(
+        streams=lab.streams.child("measure", pair.name),
+        base=base.answers,
+        tuned=replace(tuned.answers, k_max=config.k),
+        weights=pair.weights,
+        history=pair.history,
+    )
+    tables = look_inside(lab, pair, config, tables, base, tuned)
+    if pair.facts is not None:
+        tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
+    return tables, base, tuned
+
+
+def conclude(
+    lab: Lab,
+    pair: Pair,
+    config: AuditConfig,
+    tables: Tables,
+    spans_of: tuple[Drawn, Drawn] | None = None,
+) -> AuditResult:
+    """Everything that is pure: measures, verdicts, the record."""
+    measurements, left_out = measure_all(tables)
+    pooled, cells = verdicts(tables, config.k, pair.cell_keys)
+    pooled = with_routing(pooled, measurements)
+    spans = ()
+    if spans_of is not None:
+        tokenizer = pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None
+        spans = choose_spans(tables, pooled, tokenizer, lab.streams.child("spans"))
+    return AuditResult(
+        name=pair.name,
+        base=pair.base_name,
+        tuned=pair.tuned_name,
+        problems=pair.problems_name,
+        run=str(lab.root.resolve()),
+        verdict=pooled,
+        cells=cells,
+        measurements=measurements,
+        tables=tables,
+        spans=spans,
+        seconds=dict(lab.seconds),
+        limits=limits_of(tables, pooled),
+        left_out=left_out,
+    )
+
+
+def draw_all(
+    lab: Lab, policy: Policy, name: str, problem_set: ProblemSet, draws: range, limits: Limits
+) -> Drawn:
+    """The same draws of every problem, graded."""
+    problems = problem_set.problems
+    stage, completions = lab.draw(policy, problems, draws, limits, name=f"draw {name}")
+    graded, grades = lab.grade(problem_set.grader, problems, completions, stage, name="grade")
+    return Drawn(
+        stages=(stage, graded),
+        completions=completions,
+        grades=grades,
+        answers=answers(name, problems, completions, grades),
+    )
+
+
+def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -> Drawn:
+    """The base's draws: a few for every problem, the rest only where successes are rare."""
+    problem_set = pair.problems
+    first = draw_all(lab, pair.base, "base", problem_set, range(min(config.first, config.draws_base)), limits)
+    _, successes = first.answers.counts()
+    rare = tuple(p for p, c in zip(problem_set.problems, successes, strict=True) if c < config.enough)
+    if not rare or config.draws_base <= config.first:
+        return first
+    more, completions = lab.draw(
+        pair.base,
+        rare,
+        range(config.first, config.draws_base),
+        limits,
+        name="draw base",
+        parents=first.stages,
+    )
+    both = Completions.concat([first.completions, completions.onto(first.completions.prompts)])
+    graded, grades = lab.grade(problem_set.grader, problem_set.problems, both, more, name="grade")
+    return Drawn(
+        stages=(*first.stages, more, graded),
+        completions=both,
+        grades=grades,
+        answers=answers("base", problem_set.problems, both, grades),
+    )
+
+
+def look_inside(
+    lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn
+) -> Tables:
+    """Teacher-forced looks at both models, and the certified lower bound that they give."""
+    if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
+        return tables
+    shift = {
+        name: shift_table(
+            lab, pair.base, pair.tuned, name, drawn.completions, drawn.grades, config.token_draws, drawn.stages
+        )
+        for name, drawn in (("base", base), ("tuned", tuned))
+    }
+    bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages)
+    return replace(tables, shift=shift, bound=bound)
+
+
+def measure_all(tables: Tables) -> tuple[tuple[Measurement, ...], dict[str, str]]:
+    """Every measure whose tables are there; for the others, why not."""
+    found: list[Measurement] = []
+    left_out: dict[str, str] = {}
+    for measure in MEASURES.values():
+        missing = [need for need in sorted(measure.needs) if not _there(getattr(tables, need))]
+        if missing:
+            left_out[measure.name] = f"needs {', '.join(missing)}, which this audit does not have"
+            continue
+        found.extend(measure.measure(tables, measure.config()))
+    return tuple(found), left_out
+
+
+def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdict, tuple[Cell, ...]]:
+    """The pooled verdict and one a cell."""
+    if tables.base is None or tables.tuned is None:
+        raise ValueError("a verdict needs the draws of both policies")
+    facts = {"bound": tables.bound, "exact": tables.exact, "guess": tables.guess, "elicited": tables.elicited}
+    pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, **facts)
+    keys = cell_keys or tuple(sorted({key for p in tables.base.problems for key in p.cell}))
+    by_cell = judge_cells(tables.base, tables.tuned, by=keys, streams=tables.streams, k=k, **facts)
+    return pooled, tuple(Cell(key=dict(key), verdict=verdict) for key, verdict in by_cell)
+
+
+def with_routing(verdict: Verdict, measurements: tuple[Measurement, ...]) -> Verdict:
+    """The verdict with the shares of routing and execution that the Kitagawa split found."""
+    return replace(verdict, shares={**verdict.shares, **routing_shares(measurements, verdict.masses["gain"])})
+
+
+def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
+    """What this audit cannot say."""
+    said = [
+        f"'Created' means: not within {verdict.k} draws of the base at this temperature and prompt. "
+        "Another elicitation or a larger budget may still reach it.",
+        "Intervals are bootstraps over problems of this list; they say nothing of other lists, other seeds of "
+        "training or other bases.",
+    ]
+    base = tables.base
+    if base is not None and not base.reads_traces:
+        said.append("Only answers were judged: a right answer may stand under a wrong trace.")
+    if base is not None and bool(base.truncated.any()):
+        share = float(base.truncated.mean())
+        said.append(f"{share:.1%} of the base's completions were cut at the length limit and count as they stand.")
+    if tables.exact is None:
+        said.append("The base's success probabilities are sampled, not computed.")
+    return (*said, *verdict.notes)
+
+
+def _there(value: object) -> bool:
+    if value is None:
+        return False
+    return bool(len(value)) if isinstance(value, (tuple, dict, Mapping)) else True
+
+
+def mean_exact(exact: NDArray[np.float64] | None) -> float:
+    """Mean exact success of the base, NaN where nothing is known."""
+    if exact is None or not np.isfinite(exact).any():
+        return math.nan
+    return float(np.nanmean(exact))
