@@ -1,1 +1,18 @@
-"""Claims, evidence and verdicts."""
+"""Claims, evidence and verdicts: every published claim an experiment, its evidence your own runs."""
+
+from keyturn.atlas.claims import atoms_known_composition_absent, rl_deploys, rl_narrows
+from keyturn.atlas.contract import Claim
+from keyturn.core.errors import unknown
+
+CLAIMS: dict[str, Claim] = {
+    rl_narrows.CLAIM.id: rl_narrows.CLAIM,
+    rl_deploys.CLAIM.id: rl_deploys.CLAIM,
+    atoms_known_composition_absent.CLAIM.id: atoms_known_composition_absent.CLAIM,
+}
+
+
+def claim_named(name: str) -> Claim:
+    """A claim by id; an unknown one is answered with the near matches."""
+    if name not in CLAIMS:
+        raise unknown("claim", name, CLAIMS)
+    return CLAIMS[name]

@@ -1,0 +1,44 @@
+"""RL with a verifiable reward narrows coverage: at a large budget the base solves more than its tuned child."""
+
+from __future__ import annotations
+
+from keyturn.atlas.contract import Claim, Gate, Subject, Threshold
+from keyturn.atlas.studies import audited
+
+CLAIM = Claim(
+    id="rl-narrows",
+    version=1,
+    question="Does RL with verifiable rewards enlarge the set of problems that a model can solve?",
+    statement=(
+        "RL raises success at one draw and lowers it at many: at K = 64 draws the base solves at least as many "
+        "problems as its RL-trained descendant."
+    ),
+    source="Yue et al., 2025, arXiv 2504.13837 (pass@k of base and RL-trained models cross at large k)",
+    threshold=Threshold(
+        estimand="pass@K tuned - base",
+        says="tuned minus base verified pass@64, mean over problems",
+        direction=-1,
+        smallest=-0.02,
+        why="a fiftieth of the problems: what a replicate of the base does not move by itself",
+    ),
+    gates=(
+        Gate(name="gain", says="RL worked: pass@1 rose (interval above 0)", minimum=0.0),
+        Gate(name="base pass@K", says="the base solves something within K draws", minimum=0.05),
+    ),
+    controls=(
+        Gate(
+            name="replicate pass@K",
+            says="two halves of the base's own draws differ by less than the effect of interest allows",
+            minimum=-0.08,
+            maximum=0.08,
+        ),
+    ),
+    study=audited,
+    study_says=(
+        "trains the base by GRPO on its world (or takes your tuned model) and audits the pair on test "
+        "problems; some two CPU minutes on an embedded world"
+    ),
+    default=Subject(base="graph"),
+    refuted_if="the interval of tuned minus base pass@K lies above -0.02 while RL did raise pass@1",
+    relations={"atoms-compose": ("tension", "there coverage grows, because the base composes only by chance")},
+)

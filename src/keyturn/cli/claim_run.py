@@ -1,0 +1,62 @@
+"""Run a claim's study and append its evidence."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from keyturn.atlas import claim_named
+from keyturn.atlas.contract import Subject
+from keyturn.atlas.evidence import append, home, load, record
+from keyturn.atlas.verdict import verdict
+from keyturn.core.rundir import SCHEMA
+from keyturn.core.streams import Streams
+from keyturn.studies.lab import Lab
+
+
+def run(
+    claim: Annotated[str, tyro.conf.Positional],
+    base: str = "",
+    tuned: str = "",
+    problems: str = "",
+    seed: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Run a claim's study and append its evidence.
+
+    Args:
+        claim: its id, as `keyturn claim ls` prints it.
+        base: a shipped world (graph, chain) or a model; the claim's own default when empty.
+        tuned: a tuned model; empty: the study trains one.
+        problems: a problem file, needed where the base has no world.
+        seed: root of all randomness; another seed is another record.
+        out: run directory; under $KEYTURN_HOME or ./runs when empty.
+        json: one JSON document on stdout.
+    """
+    found = claim_named(claim)
+    subject = Subject(base=base or found.default.base, tuned=tuned, problems=problems, seed=seed)
+    root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}"
+    sys.stderr.write(f"{found.id}: {found.study_says}\n")
+    outcome = found.study(Lab(root, Streams(seed)), subject)
+    made = record(found, subject, outcome)
+    path = append(made, home())
+    said = verdict(found, load(found.id, home()))
+    if json:
+        document = {
+            "schema": SCHEMA,
+            "command": "claim run",
+            "evidence": {"id": made.id, **made.content()},
+            "verdict": said.to_json(),
+        }
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return
+    for name, number in made.numbers.items():
+        sys.stdout.write(f"{name}: {number.value:.3f} [{number.low:.3f}, {number.high:.3f}]\n")
+    preliminary = ", preliminary" if said.preliminary else ""
+    sys.stdout.write(f"verdict on {said.records} record(s): {said.state}{preliminary}. {said.why}\n")
+    sys.stderr.write(f"evidence {made.id} appended to {path}\n")

@@ -1,0 +1,54 @@
+"""Show one claim: what it says, what decides, what would refute it, and how it is tested."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markdown import Markdown
+
+from keyturn.atlas import claim_named
+from keyturn.atlas.contract import Claim, Gate
+from keyturn.core.rundir import SCHEMA
+
+
+def run(claim: Annotated[str, tyro.conf.Positional], json: bool = False) -> None:
+    """Show one claim.
+
+    Args:
+        claim: its id, as `keyturn claim ls` prints it.
+        json: one JSON document on stdout instead of text.
+    """
+    found = claim_named(claim)
+    if json:
+        document = {"schema": SCHEMA, "command": "claim show", "claim": {**found.to_json(), "hash": found.hash}}
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return
+    Console().print(Markdown(_page(found)))
+
+
+def _page(claim: Claim) -> str:
+    sign = "at least" if claim.threshold.direction > 0 else "at most"
+    lines = [
+        f"# {claim.id}, version {claim.version}",
+        f"*{claim.question}*",
+        f"**{claim.statement}**",
+        f"Source: {claim.source}",
+        f"- **decides**: {claim.threshold.says}, {sign} {claim.threshold.smallest:g} ({claim.threshold.why})",
+        *(f"- **gate** (else not applicable): {_condition(g)}" for g in claim.gates),
+        *(f"- **control** (else invalid): {_condition(g)}" for g in claim.controls),
+        f"- **study**: {claim.study_says}",
+        f"- **refuted if** {claim.refuted_if}",
+        *(f"- **{kind}** {other}: {why}" for other, (kind, why) in claim.relations.items()),
+        f"\nRun it: `keyturn claim run {claim.id}`",
+    ]
+    return "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
+
+
+def _condition(gate: Gate) -> str:
+    bounds = [f">= {gate.minimum:g}"] if gate.minimum > float("-inf") else []
+    bounds += [f"<= {gate.maximum:g}"] if gate.maximum < float("inf") else []
+    return f"{gate.says} [{gate.name} {' and '.join(bounds)}]"

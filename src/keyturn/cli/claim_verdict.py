@@ -1,0 +1,35 @@
+"""What the recorded evidence says of a claim."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from typing import Annotated
+
+import tyro
+
+from keyturn.atlas import claim_named
+from keyturn.atlas.evidence import home, load
+from keyturn.atlas.verdict import verdict
+from keyturn.core.rundir import SCHEMA
+
+
+def run(claim: Annotated[str, tyro.conf.Positional], json: bool = False) -> None:
+    """What the recorded evidence says of a claim.
+
+    Args:
+        claim: its id, as `keyturn claim ls` prints it.
+        json: one JSON document on stdout instead of text.
+    """
+    found = claim_named(claim)
+    said = verdict(found, load(found.id, home()))
+    if json:
+        document = {"schema": SCHEMA, "command": "claim verdict", "claim": found.id, "verdict": said.to_json()}
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return
+    preliminary = " (preliminary)" if said.preliminary and said.records else ""
+    sys.stdout.write(f"{found.id}: {said.state}{preliminary}\n  {said.why}\n")
+    for reason, count in said.left_out:
+        sys.stdout.write(f"  left out: {count} record(s), {reason}\n")
+    if not said.records:
+        sys.stdout.write(f"  make some: keyturn claim run {found.id}\n")

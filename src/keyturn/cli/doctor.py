@@ -1,0 +1,116 @@
+"""Check this machine: Python, torch, threads, disk, shipped models, optional packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import json as jsonlib
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import keyturn
+from keyturn.core.rundir import SCHEMA, free_bytes
+
+_NEEDED_GIB = 1.0
+"""Free space for an audit's rollouts with room to spare; the embedded one writes some 100 MB."""
+
+
+class Check(NamedTuple):
+    """One line of the table: state is ``ok``, ``note`` (something optional is missing) or ``mend``."""
+
+    name: str
+    state: str
+    found: str
+    fix: str = ""
+
+
+def run(json: bool = False) -> int:
+    """Check this machine and say what to mend.
+
+    Args:
+        json: one JSON document on stdout instead of a table.
+    """
+    checks = [_python(), _package("torch"), _package("transformers"), _threads(), _device(), _disk(), _models()]
+    checks += [_extra(*extra) for extra in _EXTRAS]
+    failed = [c for c in checks if c.state == "mend"]
+    if json:
+        rows = [c._asdict() for c in checks]
+        document = {"schema": SCHEMA, "command": "doctor", "keyturn": keyturn.__version__, "checks": rows}
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return 1 if failed else 0
+    table = Table(title=f"keyturn {keyturn.__version__}", title_justify="left")
+    for column in ("check", "state", "found", "fix"):
+        table.add_column(column, overflow="fold")
+    style = {"ok": "green", "note": "yellow", "mend": "bold red"}
+    for check in checks:
+        table.add_row(check.name, Text(check.state, style=style[check.state]), check.found, check.fix)
+    Console().print(table)
+    return 1 if failed else 0
+
+
+_EXTRAS = (
+    ("math_verify", "math", "grading LaTeX answers"),
+    ("httpx", "client", "policies behind a server"),
+    ("trl", "trl", "training with TRL"),
+)
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check(
+        "python", "ok" if ok else "mend", platform.python_version(), "" if ok else "use Python >= 3.11"
+    )
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "mend", "missing", f"pip install {name}")
+
+
+def _threads() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    busy = load > 0.5 * cores
+    fix = "other processes keep the cores busy; set OMP_NUM_THREADS to the free ones" if busy else ""
+    return Check("cores", "note" if busy else "ok", f"{cores} usable, load {load:.1f}", fix)
+
+
+def _device() -> Check:
+    if importlib.util.find_spec("torch") is None:
+        return Check("device", "mend", "torch is missing", "make install")
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
+    return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+
+def _disk() -> Check:
+    where = Path.cwd() / "runs"
+    free = free_bytes(where) / 2**30
+    fine = free >= _NEEDED_GIB
+    fix = "" if fine else "free space or choose another directory with --out"
+    return Check("disk for runs", "ok" if fine else "mend", f"{free:.1f} GiB free", fix)
+
+
+def _models() -> Check:
+    folder = Path(keyturn.__file__).parent / "assets" / "models"
+    found = sorted(p.parent.name for p in folder.glob("*/model.safetensors"))
+    if {"graph", "chain"} <= set(found):
+        return Check("shipped bases", "ok", ", ".join(found))
+    return Check("shipped bases", "mend", ", ".join(found) or "none", "reinstall keyturn")
+
+
+def _extra(package: str, extra: str, what: str) -> Check:
+    if importlib.util.find_spec(package) is not None:
+        return Check(f"{package} ({what})", "ok", metadata.version(package.replace("_", "-")))
+    return Check(f"{package} ({what})", "note", "not installed", f"pip install 'keyturn[{extra}]'")
