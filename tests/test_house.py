@@ -1,0 +1,62 @@
+"""Rules of the house that no linter checks: sizes, names, quick imports, one place for each thing."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SRC = pathlib.Path(__file__).parent.parent / "src" / "keyturn"
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SRC)) for p in FILES])
+def test_a_file_is_small_and_opens_with_its_idea(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    assert path.stem not in {"utils", "common", "helpers", "misc", "util"}
+    assert ast.get_docstring(tree(path)), "the file does not say what it is"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert (node.end_lineno or 0) - node.lineno < 80, node.name
+
+
+METHOD_ROOMS = ("objectives", "measures", "rewards")
+NOT_METHODS = {"__init__", "contract", "verdict"}
+
+
+@pytest.mark.parametrize("room", METHOD_ROOMS)
+def test_a_method_file_names_its_source(room):
+    for path in (SRC / room).glob("*.py"):
+        if path.stem not in NOT_METHODS:
+            said = ast.get_docstring(tree(path)) or ""
+            assert "Source:" in said or "Ours" in said, f"{path.name} names no source"
+
+
+def test_importing_keyturn_and_asking_for_help_is_quick_and_torch_free():
+    code = (
+        "import sys, keyturn, keyturn.cli.main as m; m.main(['--help']); "
+        "heavy = {'torch', 'transformers', 'sklearn', 'pyarrow'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_torch_free_rooms_stay_torch_free():
+    names = ["core.rundir", "core.streams", "rollouts.completions", "rollouts.grades", "rollouts.store"]
+    names += ["problems.files", "problems.world.worlds", "problems.world.grader"]
+    code = ";".join(f"import keyturn.{n}" for n in names) + ";import sys; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_size_rule_would_catch_a_long_function(tmp_path):
+    long = tmp_path / "long.py"
+    long.write_text('"""Idea."""\ndef f():\n' + "    x = 1\n" * 90)
+    with pytest.raises(AssertionError):
+        test_a_file_is_small_and_opens_with_its_idea(long)
