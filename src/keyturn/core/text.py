@@ -1,0 +1,171 @@
+"""Text that a model wrote is hostile: what may be shown of it, where.
+
+Whatever is shown of a completion, a prompt, a file name or a tokenizer's vocabulary goes through this
+file. Nothing is interpreted and nothing is silently lost: what a terminal or a browser would act upon
+becomes something to look at.
+
+* :func:`visible` for a terminal, :func:`visible_tokens` for HTML (built with text nodes), :func:`rich_text` for
+  rich, where markup is inert too.
+* :func:`markdown_cell` and :func:`fenced` for Markdown, :func:`csv_cell` against formulas in
+  spreadsheets, :func:`html_json` for a JSON document inside a ``<script>`` element.
+
+Every function is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+MAX_LINE = 2_000
+"""Characters of a line that are shown; a terminal is of no use beyond."""
+
+MAX_MARKS = 8
+"""Combining marks on one letter that are shown; real scripts stay below, stacks of hundreds do not."""
+
+# A control sequence is one thing: CSI with its parameters and final byte; a string (OSC, DCS, SOS, PM,
+# APC) where its terminator comes in the same line, else only its introducer; any other escape with its
+# letter. The 8-bit C1 forms count as well. Possessive quantifiers keep the whole linear.
+_SEQUENCE = (
+    r"(?:\x1b\[|\x9b)[0-?]{0,64}+[ -/]{0,8}+[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])(?:[^\x07\x1b\x90\x98\x9b-\x9f\n]{0,4096}+(?:\x07|\x1b\\|\x9c))?"
+    r"|\x1b[ -/]{0,8}+[0-Z\\`-~]?"
+)
+# Controls, and characters that act without being seen: bidirectional controls, zero-width characters,
+# line and paragraph separators, invisible operators, fillers, variation selectors, musical controls,
+# tags, lone surrogates, non-characters.
+_CHIP = (
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_STOP = re.compile(f"{_SEQUENCE}|{_CHIP}")
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
+
+
+def visible(text: str, *, max_line: int = MAX_LINE) -> str:
+    """Text that is safe to print: no escape, control, bidirectional or invisible character is left in it.
+
+    Newline and tab stay; other C0 controls become their pictures (``␛``, ``␀``, ``␍``), DEL ``␡``; whole
+    escape sequences become one chip such as ``⟨ESC[2J⟩``; everything else that acts unseen becomes
+    a labelled chip such as ``⟨U+202E⟩``; long lines and stacks of combining marks are cut, saying so.
+
+    Args:
+        text: anything, lone surrogates included.
+        max_line: characters of a line that are shown; 0 for no limit.
+    """
+    if max_line > 0 and len(text) > max_line:
+        text = "\n".join(_cut(line, max_line) for line in text.split("\n"))
+    return "".join(piece for piece, _ in visible_tokens(text))
+
+
+def visible_tokens(text: str) -> list[tuple[str, bool]]:
+    """The same for a page: ``(what to show, whether it is a chip)``, neighbours of one kind not merged.
+
+    A page puts each piece into a text node of its own, a chip into an element that looks like one. Chips
+    hold only printable characters. A piece may hold ``<`` and ``&``: it is text, not HTML.
+    """
+    out: list[tuple[str, bool]] = []
+    at = 0
+    for match in _STOP.finditer(text):
+        if match.start() > at:
+            out.extend(_without_stacks(text[at : match.start()]))
+        out.append((_chip(match.group()), True))
+        at = match.end()
+    if at < len(text):
+        out.extend(_without_stacks(text[at:]))
+    return out
+
+
+def rich_text(text: str, style: str = "") -> Text:
+    """For rich: markup such as ``[bold]`` or ``[link=…]`` in the text is shown, not obeyed."""
+    return Text(visible(text), style=style)
+
+
+def one_line(text: str, width: int = 120) -> str:
+    """Visible text on one line, cut at ``width`` characters; for tables and messages."""
+    head = text[: 4 * width + 16].replace("\t", " ").replace("\n", " ⏎ ")
+    shown = visible(head, max_line=0)
+    return shown if len(shown) <= width and len(head) >= len(text) else shown[: width - 1] + "…"
+
+
+def markdown_cell(text: str) -> str:
+    """Text for a cell of a Markdown table: on one line, nothing in it acts as Markdown or HTML."""
+    line = visible(text).replace("\t", " ").replace("\n", " ⏎ ")
+    line = re.sub(r"([\\`*_{}\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Text as a Markdown code block whose fence is longer than any run of backticks inside."""
+    shown = visible(text)
+    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def csv_cell(text: str) -> str:
+    """Text for a cell of a CSV file: what a spreadsheet would take for a formula gets a leading ``'``.
+
+    Quoting commas and newlines stays the business of the ``csv`` module.
+    """
+    shown = visible(text, max_line=0)
+    return "'" + shown if re.match(r"\s*[=+\-@\t\r|%＝＋－＠]", text) else shown
+
+
+def html_json(document: Any) -> str:
+    """A JSON document that may stand inside a ``<script type="application/json">`` element.
+
+    ``< > &`` and the separators U+2028 and U+2029 are escaped, so no string can close the element or
+    open a comment; lone surrogates stay escaped, so the page is valid UTF-8.
+
+    Raises:
+        ValueError: the document holds NaN or infinity, which JSON has no word for.
+    """
+    text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # With ensure_ascii the two separators are escaped already; the three others only occur in strings.
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _cut(line: str, limit: int) -> str:
+    if len(line) <= limit:
+        return line
+    return f"{line[:limit]}⟨{len(line) - limit} more characters⟩"
+
+
+def _chip(found: str) -> str:
+    """What is shown instead of a control character or a control sequence."""
+    if len(found) == 1:
+        code = ord(found)
+        return _PICTURES.get(code) or f"⟨U+{code:04X}⟩"
+    inside = re.sub(r"[^\x20-\x7e]", lambda m: _PICTURES.get(ord(m[0]), "�"), found[1:25])
+    name = "ESC" if found[0] == "\x1b" else f"U+{ord(found[0]):04X} "
+    return f"⟨{name}{inside}{'…' if len(found) > 25 else ''}⟩"
+
+
+def _without_stacks(text: str) -> Iterator[tuple[str, bool]]:
+    """Cut runs of combining marks that are longer than any script needs."""
+    if text.isascii():
+        yield text, False
+        return
+    kept = 0
+    run = 0
+    for index, letter in enumerate(text):
+        if letter > "\u02ff" and unicodedata.category(letter) in ("Mn", "Me", "Mc"):
+            run += 1
+            continue
+        if run > MAX_MARKS:
+            yield text[kept : index - run + MAX_MARKS], False
+            yield f"⟨{run - MAX_MARKS} combining marks⟩", True
+            kept = index
+        run = 0
+    if run > MAX_MARKS:
+        yield text[kept : len(text) - run + MAX_MARKS], False
+        yield f"⟨{run - MAX_MARKS} combining marks⟩", True
+    else:
+        yield text[kept:], False
