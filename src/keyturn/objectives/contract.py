@@ -8,7 +8,7 @@ denominator of the whole batch, so that micro-batching is exact by construction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -57,26 +57,34 @@ class RolloutBatch:
 
     def rows(self, index: Int[Tensor, " chosen"]) -> RolloutBatch:
         """Some rows, in the order given."""
-        chosen = {
-            name: value[index] if isinstance(value, Tensor) else value for name, value in vars(self).items()
-        }
-        return RolloutBatch(**chosen)
+        chosen = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
 
 
 class PolicyTokens(NamedTuple):
-    """What the policy under training says of the batch's tokens, with gradient."""
+    """What the policy under training says of the batch's tokens.
+
+    ``logprobs`` carry gradient; ``entropies`` do where the objective needs ``policy_entropies``, else they
+    are the sampler's own.
+    """
 
     logprobs: Float[Tensor, "row token"]
     entropies: Float[Tensor, "row token"]
 
 
 class Term(NamedTuple):
-    """One summand of a loss: ``weight * sum / denominator``, the denominator being that of the whole batch."""
+    """One summand of a loss: ``weight * sum / denominator``, the denominator being that of the whole batch.
+
+    ``credited`` says that a row whose credit is zero everywhere adds neither value nor gradient to ``sum``
+    (it still counts in ``denominator``); the loop leaves such rows out of the backward. A term of weight 0
+    is never differentiated: it is how an objective reports a share (clipped tokens...) beside its loss.
+    """
 
     name: str
     sum: Float[Tensor, ""]
     denominator: float
     weight: float = 1.0
+    credited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,8 @@ class Objective:
         summary: one sentence.
         source: authors, year, identifier, equation.
         bias: the declared bias in one sentence, proved by exact enumeration in the tests.
-        needs: fields of :class:`RolloutBatch` beyond the always present ones.
+        needs: fields of :class:`RolloutBatch` beyond the always present ones (``reference_logprobs``...), and
+            ``policy_entropies`` where the loss differentiates entropies.
         credit: ``(batch) -> [row, token]``; zero outside the mask.
         loss: ``(policy tokens, batch with credit) -> terms``.
         config: the frozen config dataclass that made it.
@@ -109,7 +118,7 @@ def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> Tensor:
 
     Args:
         terms: of one micro-batch.
-        denominators: of the whole batch, by term name; a zero denominator contributes nothing.
+        denominators: of the whole batch, by term name; a zero denominator or weight contributes nothing.
     """
-    parts = [t.weight * t.sum / denominators[t.name] for t in terms if denominators[t.name] > 0]
+    parts = [t.weight * t.sum / denominators[t.name] for t in terms if t.weight and denominators[t.name] > 0]
     return torch.stack(parts).sum() if parts else torch.zeros(())

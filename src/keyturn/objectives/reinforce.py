@@ -1,0 +1,75 @@
+"""REINFORCE: every token's log-probability is pushed by the reward of its row, less a baseline.
+
+Formula, for row ``i`` (``[row]``)::
+
+    A_i  = r_i - b,   b = 0 | mean of the batch's rewards | mean of the group's
+    loss = - agg_t,i (A_i * l_it)
+
+Denominator: of ``aggregation`` (default: rows; the sum over tokens is the log-probability of the sequence).
+Degenerate: with a baseline, equal rewards give credit exactly 0. With none, zero rewards do.
+Known bias: a mean that contains the row's own reward shortens the gradient (see ``Objective.bias``).
+Source: Williams 1992, equation 2. Departure: no importance ratio, so one update per rollout is meant; further
+updates of a rollout treat it as if it had just been drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from keyturn.objectives.aggregation import Aggregation, aggregate
+from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.groups import group_mean, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforceConfig:
+    """Settings of REINFORCE."""
+
+    baseline: Literal["none", "batch", "group"] = "batch"
+    """What is subtracted from a reward: nothing, the batch's mean, or the mean of the prompt's draws."""
+    aggregation: Aggregation = "seq-mean-token-sum"
+    """How tokens are summed and what by they are divided; the default is the sequence's log-probability."""
+
+
+_BIAS = {
+    "none": "None: the expected gradient is exactly that of the expected reward (and its variance is large).",
+    "batch": "The expected gradient is (1 - 1/rows) times the true one: the mean contains the row itself.",
+    "group": "The expected gradient is (1 - 1/G) times the true one: the mean contains the row itself.",
+}
+
+
+def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
+    """REINFORCE with the given settings."""
+    return Objective(
+        name="reinforce",
+        summary="plain policy gradient with no, a batch or a group baseline",
+        source="Williams 1992, Machine Learning 8, equation 2",
+        bias=_BIAS[config.baseline],
+        credit=lambda batch: credit(batch, config),
+        loss=lambda policy, batch: loss(policy, batch, config),
+        config=config,
+    )
+
+
+def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[Tensor, "row token"]:
+    """Reward less the baseline on every generated token, ``[row, token]``."""
+    rewards = batch.rewards
+    if config.baseline == "none":
+        return rewards[:, None] * batch.mask
+    group = batch.group if config.baseline == "group" else torch.zeros_like(batch.group)
+    centred = rewards - group_mean(rewards, group)
+    centred = torch.where(silent(rewards, group), torch.zeros_like(centred), centred)
+    return centred[:, None] * batch.mask
+
+
+def loss(policy: PolicyTokens, batch: RolloutBatch, config: ReinforceConfig) -> tuple[Term, ...]:
+    """Credit times log-probability."""
+    assert batch.credit is not None, "credit comes before loss"
+    pushed = -batch.credit * policy.logprobs
+    total, denominator = aggregate(config.aggregation, pushed, batch.mask, batch.max_new_tokens)
+    return (Term("policy", total, denominator, credited=True),)

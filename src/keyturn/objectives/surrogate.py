@@ -1,0 +1,43 @@
+"""What tokens do with their credit: the clipped surrogate, and the penalty towards a reference.
+
+``ratio = exp(l - l_behaviour)`` with log-probabilities ``l`` (``[row, token]``, or ``[row, 1]`` for a whole
+sequence). ``clipped = min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)``; its gradient is zero where
+``A > 0, ratio > 1 + high`` or ``A < 0, ratio < 1 - low``.
+Degenerate: with one update per rollout the ratio is 1 up to the rounding gap between sampler and trainer, so
+nothing is clipped and the surrogate's gradient is that of ``A * l``.
+Known bias: clipping stops an update early; it is not an estimator of anything beyond ratio 1.
+Source: PPO (Schulman et al. 2017, 1707.06347, eq. 7); k3: Schulman 2020, "Approximating KL divergence"; as a
+loss in DeepSeekMath (2402.03300, eq. 4). The gradient of the k3 sample is not the gradient of the KL.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Clipped(NamedTuple):
+    """The surrogate with the places where clipping switched its gradient off, by side."""
+
+    value: Float[Tensor, "row token"]
+    high: Float[Tensor, "row token"]
+    low: Float[Tensor, "row token"]
+
+
+def clipped(
+    ratio: Float[Tensor, "row token"], credit: Float[Tensor, "row token"], low: float, high: float
+) -> Clipped:
+    """The clipped surrogate (to be maximised) and indicators of clipping."""
+    value = torch.minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
+    with torch.no_grad():
+        above = ((credit > 0) & (ratio > 1 + high)).to(ratio.dtype)
+        below = ((credit < 0) & (ratio < 1 - low)).to(ratio.dtype)
+    return Clipped(value, above, below)
+
+
+def k3(gap: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
+    """``exp(-gap) + gap - 1``, ``gap = l - l_reference``: never negative, unbiased for the KL."""
+    return torch.exp(-gap) + gap - 1

@@ -1,0 +1,116 @@
+"""A policy of free logits over few tokens, small enough that every group of draws can be enumerated."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, total
+
+EOS = 0
+VOCAB = 3
+LENGTH = 2
+
+
+def sequences() -> list[tuple[int, ...]]:
+    """All completions: up to LENGTH tokens, ended by EOS or by the limit."""
+    out: list[tuple[int, ...]] = []
+
+    def grow(prefix: tuple[int, ...]) -> None:
+        if len(prefix) == LENGTH or (prefix and prefix[-1] == EOS):
+            out.append(prefix)
+            return
+        for token in range(VOCAB):
+            grow((*prefix, token))
+
+    grow(())
+    return out
+
+
+CONTEXTS = [prefix for n in range(LENGTH) for prefix in itertools.product(range(1, VOCAB), repeat=n)]
+"""Every prefix after which a token is drawn."""
+
+
+def logits(seed: int = 3) -> Tensor:
+    """Free logits [context, vocab], float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.empty(len(CONTEXTS), VOCAB, dtype=torch.float64).normal_(generator=generator)
+
+
+def padded(rows: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """Tokens and mask, [row, LENGTH]."""
+    tokens = torch.zeros(len(rows), LENGTH, dtype=torch.long)
+    mask = torch.zeros(len(rows), LENGTH, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = True
+    return tokens, mask
+
+
+def logprobs(theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
+    """Log-probability of each token, [row, LENGTH], 0 on padding."""
+    table = torch.log_softmax(theta, -1)
+    context = torch.zeros(len(rows), LENGTH, dtype=torch.long)
+    for i, row in enumerate(rows):
+        for t in range(len(row)):
+            context[i, t] = CONTEXTS.index(row[:t])
+    tokens, mask = padded(rows)
+    return torch.where(mask, table[context, tokens], 0.0)
+
+
+def batch_of(
+    rows: list[tuple[int, ...]], rewards: Tensor, group: Tensor, theta: Tensor, reference: Tensor | None = None
+) -> RolloutBatch:
+    """A rollout batch drawn from theta itself."""
+    tokens, mask = padded(rows)
+    return RolloutBatch(
+        tokens=tokens,
+        mask=mask,
+        rewards=rewards,
+        group=group,
+        truncated=torch.tensor([row[-1] != EOS for row in rows]),
+        sampled_logprobs=logprobs(theta, rows).detach(),
+        entropies=torch.zeros_like(mask, dtype=torch.float64),
+        max_new_tokens=LENGTH,
+        reference_logprobs=None if reference is None else logprobs(reference, rows),
+    )
+
+
+def gradient(objective: Objective, batch: RolloutBatch, theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
+    """Gradient of the loss of one batch, as the training loop takes it."""
+    theta = theta.clone().requires_grad_()
+    batch = replace(batch, credit=objective.credit(batch))
+    terms = objective.loss(PolicyTokens(logprobs(theta, rows), batch.entropies), batch)
+    (grad,) = torch.autograd.grad(total(terms, {t.name: t.denominator for t in terms}), theta)
+    return grad
+
+
+def expected_gradient(
+    objective: Objective, theta: Tensor, reward: Callable[[tuple[int, ...]], float], size: int, **fields: Tensor
+) -> Tensor:
+    """Minus the expected gradient of the loss over every group of ``size`` draws, exactly."""
+    support = sequences()
+    chance = logprobs(theta, support).sum(1).exp()
+    value = torch.tensor([reward(s) for s in support], dtype=torch.float64)
+    out = torch.zeros_like(theta)
+    # Groups that differ only in their order are one multiset (order is a test of its own).
+    for index in itertools.combinations_with_replacement(range(len(support)), size):
+        orders = math.factorial(size) // math.prod(math.factorial(n) for n in Counter(index).values())
+        rows = [support[i] for i in index]
+        batch = batch_of(rows, value[list(index)], torch.zeros(size, dtype=torch.long), theta, **fields)
+        out -= orders * chance[list(index)].prod() * gradient(objective, batch, theta, rows)
+    return out
+
+
+def per_sequence_gradients(theta: Tensor) -> Tensor:
+    """Gradient of the probability of every sequence, [sequence, context, vocab]."""
+    support = sequences()
+    theta = theta.clone().requires_grad_()
+    chance = logprobs(theta, support).sum(1).exp()
+    return torch.stack([torch.autograd.grad(p, theta, retain_graph=True)[0] for p in chance])
