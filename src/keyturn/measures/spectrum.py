@@ -1,4 +1,8 @@
-"""How many directions an update matrix uses: stable rank, entropy rank and their Gaussian null."""
+"""How many directions an update matrix uses: stable rank, entropy rank and their Gaussian null.
+
+Source: stable rank, Rudelson and Vershynin 2007; entropy (effective) rank, Roy and Vetterli 2007; the null's
+scaling, Marchenko and Pastur 1967.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where and how far training moved the weights, and how much of that picture rounding alone would paint.
 
-Formula. ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at a time.
+Formula: ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at a time.
     ``update_zero``         share of entries with D exactly 0 (fp32 pairs only)
     ``update_within``       share with |D| <= tolerance, absolute or times max(|W|, |W'|) (fp32 pairs only)
     ``update_visible``      share with bf16(W') != bf16(W); ``against`` says which null stands beside it
@@ -9,19 +9,19 @@ Formula. ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at
                             Gini of |D|, (sum D^2)^2 / (n sum D^4), fewest entries with 90 % of sum D^2
     ``update_stable_rank``, ``update_entropy_rank``  ||D||_F^2 / ||D||_2^2 and exp(H(s^2 / sum s^2))
     ``update_norm``         ||D||_F / ||W||_F
-Nulls. *Permuted deltas*: D dealt anew within matrix and binary exponent of W, which keeps sizes and their
+Nulls: *Permuted deltas*: D dealt anew within matrix and binary exponent of W, which keeps sizes and their
 relation to the weight (all that rounding needs) and destroys places. *Dense Gaussian*: i.i.d. Gaussian updates
 (or matrices) of equal norm, which have no structure at all, added in float32. Ranges are prediction intervals.
-Denominator. All entries of float tensors; tied weights once; rows of a vocabulary matrix that did not move at
+Denominator: All entries of float tensors; tied weights once; rows of a vocabulary matrix that did not move at
 all are told in ``update_untouched_rows`` and left out (tokens never seen: zeros by construction of the data).
 Totals weigh entries equally, ``update_rows/columns`` and the rank shares weigh matrices by entries.
-Degenerate cases. Nothing moved: shares are 1 or 0, shapes and ranks NaN with n = 0. A pair that exists only in
+Degenerate: Nothing moved: shares are 1 or 0, shapes and ranks NaN with n = 0. A pair that exists only in
 bf16 or fp16 is ``precision-limited``: what is visible, where, its norm and ranks, and no statement on zeros,
 since small updates of the training's own precision cannot be seen in it; this is no sparsity.
-Known bias. Where W lies on the bf16 grid the visible share is the same under permutation: then it tells
+Known bias: Where W lies on the bf16 grid the visible share is the same under permutation: then it tells
 of sizes and not of places, which is what the null is there to say. The norm behind the Gaussian null of a
 limited pair is that of the rounded update. Entropy rank counts noise directions as fully as any.
-Source. Mukherjee et al. 2025, 2505.11711 (sparsity at tolerance 1e-5 in bf16, update rank); Zhu et al. 2025,
+Source: Mukherjee et al. 2025, 2505.11711 (sparsity at tolerance 1e-5 in bf16, update rank); Zhu et al. 2025,
 2511.08567 (relative probe). Departures: fp32 where there is fp32, nulls beside every share, stable and entropy
 rank for matrix_rank, which is full for any noise.
 """

@@ -1,4 +1,7 @@
-"""One tensor's update, looked at from all sides, beside the same quantities under the nulls."""
+"""One tensor's update, looked at from all sides, beside the same quantities under the nulls.
+
+Ours; what is counted and why is told in `update_geometry`.
+"""
 
 from __future__ import annotations
 

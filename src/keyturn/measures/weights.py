@@ -1,4 +1,7 @@
-"""Weights of two models, tensor by tensor: one pair in memory at a time, safetensors only."""
+"""Weights of two models, tensor by tensor: one pair in memory at a time, safetensors only.
+
+Ours; the files are read by the safetensors library, single or sharded as transformers writes them.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,118 @@
+"""Means over tokens (or rows) with intervals over problems: tokens of one problem are never independent.
+
+``mean = sum_i x_i / sum_i n_i`` over problems i, with ``x_i`` the sum and ``n_i`` the count of problem i's own
+tokens; a resample takes problems whole, with both. Denominator: the tokens, so that long completions weigh
+more. Degenerate: no token gives NaN with n = 0; tokens of one problem only have no interval. Known bias: of the
+order 1/problems, as for every ratio. Source: ratio estimator, Cochran 1977, "Sampling Techniques", chapter 6;
+problems as the unit, Miller 2024, arXiv:2411.00640.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keyturn.core.measurement import Estimate
+from keyturn.core.statistics.bootstrap import percentile_interval, resample_weights
+from keyturn.core.streams import Streams
+
+RESAMPLES = 1000
+"""Resamples of the problems: the Monte Carlo error of a 2.5 % tail is half a percentage point."""
+
+NOTHING = Estimate(float("nan"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resampled:
+    """An estimate over problems and how it came out in each resample.
+
+    Args:
+        estimate: value and 95 % interval.
+        n: problems that stand behind it.
+        replicates: float64 ``[resample]``; comparable only with those of one ``ByProblem``.
+    """
+
+    estimate: Estimate
+    n: int
+    replicates: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ByProblem:
+    """Entries (tokens, rows) that know their problem, and the resamples of the problems.
+
+    Args:
+        problem: of every entry, ``[entry]``.
+        size: how many problems there are.
+        weights: how often each problem is in each resample, float64 ``[resample, problem]``.
+    """
+
+    problem: NDArray[np.int64]
+    size: int
+    weights: NDArray[np.float64]
+
+    @staticmethod
+    def of(problem: ArrayLike, size: int, streams: Streams, resamples: int = RESAMPLES) -> ByProblem:
+        """Entries of ``size`` problems; equal ``streams`` resample equally, so that arms stay paired."""
+        weights = resample_weights(size, resamples, streams.generator("problems"))
+        return ByProblem(problem=np.asarray(problem, dtype=np.int64), size=size, weights=weights)
+
+    def mean(self, values: ArrayLike, mask: NDArray[np.bool_] | None = None) -> Resampled:
+        """Mean of the entries that are not NaN, among those of the mask.
+
+        Args:
+            values: ``[entry]``.
+            mask: entries to use, bool ``[entry]``; all by default.
+        """
+        numbers = np.asarray(values, dtype=np.float64)
+        used = ~np.isnan(numbers) if mask is None else ~np.isnan(numbers) & mask
+        count = np.bincount(self.problem[used], minlength=self.size).astype(np.float64)
+        total = np.bincount(self.problem[used], weights=numbers[used], minlength=self.size)
+        return self.ratio(total.astype(np.float64), count)
+
+    def ratio(self, total: NDArray[np.float64], count: NDArray[np.float64]) -> Resampled:
+        """``sum(total) / sum(count)`` of two sums a problem, ``[problem]`` each."""
+        there = count > 0
+        n = int(there.sum())
+        if n == 0:
+            return Resampled(estimate=NOTHING, n=0, replicates=np.full(len(self.weights), np.nan))
+        value = float(total[there].sum() / count[there].sum())
+        below = self.weights[:, there] @ count[there]
+        above = self.weights[:, there] @ total[there]
+        replicates = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+        return Resampled(estimate=interval(value, replicates, n), n=n, replicates=replicates)
+
+    def statistic(self, values: NDArray, of: Callable[[NDArray, NDArray], float]) -> Resampled:
+        """Any statistic of weighted entries.
+
+        Args:
+            values: ``[entry]``.
+            of: ``(values, weights [entry]) -> number``; weights are whole numbers.
+        """
+        n = len(np.unique(self.problem))
+        if n == 0:
+            return Resampled(estimate=NOTHING, n=0, replicates=np.full(len(self.weights), np.nan))
+        value = of(values, np.ones(len(values)))
+        replicates = np.array([of(values, weights[self.problem]) for weights in self.weights])
+        return Resampled(estimate=interval(value, replicates, n), n=n, replicates=replicates)
+
+
+def interval(value: float, replicates: NDArray[np.float64], units: int) -> Estimate:
+    """The percentile interval around a value; without ends where one problem (or none) stands behind it."""
+    known = replicates[~np.isnan(replicates)]
+    if units < 2 or len(known) < 2:
+        return Estimate(value)
+    low, high = percentile_interval(known, value, units)
+    return Estimate(value, float(low), float(high))
+
+
+def weighted_quantile(values: NDArray, weights: NDArray, share: float) -> float:
+    """The smallest value that at least ``share`` of the weight does not exceed; NaN without weight."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    if not len(below) or not below[-1] > 0:
+        return float("nan")
+    return float(values[order][np.searchsorted(below, share * below[-1])])
