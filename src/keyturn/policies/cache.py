@@ -1,0 +1,165 @@
+"""Key-value caches that are allocated once, for any Hugging Face model that takes ``past_key_values``.
+
+Hugging Face's own dynamic cache concatenates at every token, which copies the whole past each time. Here
+a layer writes into a buffer with room to spare, and a prompt that was read once is branched into the rows
+of its draws. The tiny model keeps the inputs of its short convolution in the same layer, so that whatever
+is done to the cache (branching, dropping finished rows, beam search) is done to the convolution too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import Cache, DynamicLayer
+
+
+class BufferLayer(DynamicLayer):
+    """One layer's keys and values in a buffer with room, and the last inputs of a short convolution.
+
+    ``keys`` and ``values`` are always the filled part, ``[row, head, token, dim]``, so that whatever
+    Hugging Face does with a dynamic layer works here. While gradients are recorded nothing is written in
+    place and the layer concatenates instead.
+
+    Args:
+        room: tokens to make room for when the buffer is first allocated; it doubles when it is full.
+    """
+
+    keys: Tensor  # type: ignore[assignment]
+    values: Tensor  # type: ignore[assignment]
+
+    def __init__(self, room: int = 0) -> None:
+        super().__init__()
+        self.room = room
+        self.recent: Tensor | None = None
+        """The last inputs of the short convolution, ``[row, kernel - 1, dim]``; None where there is none."""
+        self.fused: Tensor | None = None
+        """Projections fused for decoding without gradient; weights do not change while a cache lives."""
+        self._buffers: tuple[Tensor, Tensor] | None = None
+        self._view: Tensor | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+        """Append keys and values; returns all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[3]))
+            self.values = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[3]))
+        if torch.is_grad_enabled() and (key_states.requires_grad or self.keys.requires_grad):
+            self._buffers = self._view = None
+            return super().update(key_states, value_states)
+        start = self.keys.shape[2]
+        stop = start + key_states.shape[2]
+        if self._buffers is None or self.keys is not self._view or stop > self._buffers[0].shape[2]:
+            self._allocate(max(self.room, stop, 0 if start == 0 else 2 * start))
+        keys, values = self._buffers  # type: ignore[misc]
+        keys[:, :, start:stop] = key_states
+        values[:, :, start:stop] = value_states
+        self.keys = self._view = keys[:, :, :stop]
+        self.values = values[:, :, :stop]
+        return self.keys, self.values
+
+    def _allocate(self, room: int) -> None:
+        """New buffers with ``room`` tokens that hold what there is."""
+        filled = self.keys.shape[2]
+        buffers = []
+        for old in (self.keys, self.values):
+            new = old.new_empty((*old.shape[:2], room, old.shape[3]))
+            new[:, :, :filled] = old
+            buffers.append(new)
+        self._buffers = (buffers[0], buffers[1])
+        self.keys = self._view = buffers[0][:, :, :filled]
+        self.values = buffers[1][:, :, :filled]
+
+    def shift(self, inputs: Tensor, width: int) -> Tensor:
+        """The ``width`` inputs before ``inputs`` and ``inputs`` themselves, ``[row, width + token, dim]``.
+
+        Remembers the last ``width`` of them; before the first token there are zeros.
+        """
+        before = self.recent
+        if before is None:
+            before = inputs.new_zeros((inputs.shape[0], width, inputs.shape[2]))
+        joined = torch.cat([before, inputs], dim=1)
+        self.recent = joined[:, joined.shape[1] - width :]
+        return joined
+
+    def take(self, rows: Tensor) -> None:
+        """Make ``rows`` (repeats allowed) the rows of this layer."""
+        if self.recent is not None:
+            self.recent = self.recent.index_select(0, rows)
+        if not self.is_initialized:
+            return
+        if self.keys.requires_grad or self._buffers is None:
+            self.keys = self.keys.index_select(0, rows)
+            self.values = self.values.index_select(0, rows)
+            self._buffers = self._view = None
+            return
+        filled = self.keys.shape[2]
+        room = max(self.room, self._buffers[0].shape[2])
+        buffers = []
+        for old in (self.keys, self.values):
+            new = old.new_empty((len(rows), old.shape[1], room, old.shape[3]))
+            new[:, :, :filled] = old.index_select(0, rows)
+            buffers.append(new)
+        self._buffers = (buffers[0], buffers[1])
+        self.keys = self._view = buffers[0][:, :, :filled]
+        self.values = buffers[1][:, :, :filled]
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Rows in another order (beam search)."""
+        self.take(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows."""
+        self.take(indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        if self.is_initialized:
+            self.take(torch.arange(self.keys.shape[0], device=self.keys.device).repeat_interleave(repeats))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; impossible where a convolution remembers fewer inputs than that."""
+        if tokens_to_remove and self.recent is not None:
+            raise ValueError("a cache with a short convolution cannot be cropped")
+        super().crop(tokens_to_remove)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self.recent = self.fused = None
+        self._buffers = self._view = None
+
+
+def decoding_cache(config: PreTrainedConfig, room: int) -> Cache:
+    """The cache for decoding ``config``'s model: full-attention layers are allocated once.
+
+    Layers of another kind (sliding windows, recurrent states) stay Hugging Face's own.
+
+    Args:
+        config: of the model.
+        room: tokens to make room for, prompt included.
+    """
+    cache = DynamicCache(config=config.get_text_config(decoder=True))
+    cache.layers[:] = [BufferLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+def adopt(cache: Cache, layers: int) -> None:
+    """Make an empty cache (what ``generate()`` passes in) one whose layers remember the convolution.
+
+    Raises:
+        ValueError: the cache is filled by something else, or it is static.
+    """
+    if len(cache.layers) == layers and all(isinstance(layer, BufferLayer) for layer in cache.layers):
+        return
+    if cache.get_seq_length() > 0 or not isinstance(cache, DynamicCache):
+        raise ValueError(
+            f"a model with a short convolution needs a fresh DynamicCache, got {type(cache).__name__}"
+            f" with {cache.get_seq_length()} tokens"
+        )
+    cache.layers[:] = [BufferLayer() for _ in range(layers)]
+
+
+def select_rows(cache: Cache, rows: Tensor) -> None:
+    """Make ``rows`` (repeats allowed, so prompts branch into draws) the rows of the whole cache."""
+    cache.reorder_cache(rows)  # type: ignore[arg-type]
