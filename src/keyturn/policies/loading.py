@@ -1,0 +1,291 @@
+"""From a name to a policy: a folder on disk or a repository of the Hub, checked before it is built.
+
+A local folder wins over a repository of the same name. Nothing runs that came with the weights: pickles
+are refused unless asked for by name, and so is code in a repository, which must then be pinned to a
+commit.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from keyturn.core.errors import InputError, KeyturnError, UsageError
+from keyturn.core.rundir import read_json
+from keyturn.policies.local import LocalPolicy, Sampling
+from keyturn.policies.model_folder import CARD, WORLD, Weights, check_folder, quiet_bars, save_folder
+from keyturn.problems.world.worlds import World, world_from_json
+
+DTYPES: dict[str, torch.dtype | str] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "auto": "auto",
+}
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification")
+_log = logging.getLogger("keyturn")
+
+
+def load_policy(
+    path_or_id: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    sampling: Sampling | None = None,
+) -> LocalPolicy:
+    """Load a causal LM with its tokenizer.
+
+    Args:
+        path_or_id: a model folder, or ``owner/name`` on the Hub.
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored).
+        device: ``cpu``, ``cuda``, ``cuda:1``..., or ``auto``.
+        revision: of a Hub repository; a full commit where its code is to be run.
+        trust_remote_code: run model code that came with the weights.
+        allow_pickle: read ``pytorch_model.bin`` where there are no safetensors.
+        sampling: how it is decoded; plain sampling at temperature 1 by default.
+
+    Raises:
+        UsageError: no such folder, device or type; code asked for without a pinned commit.
+        InputError: what is there is not a whole causal LM that can be read safely.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}", fix=f"one of {', '.join(DTYPES)}")
+    place = find_device(device)
+    folder = find_folder(
+        path_or_id, revision=revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
+    weights = check_folder(folder, allow_pickle=allow_pickle)
+    _check_config(folder, trust_remote_code=trust_remote_code)
+    with quiet_bars():
+        model = _load_model(folder, weights, DTYPES[dtype], trust_remote_code=trust_remote_code)
+        tokenizer = _load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    _check_vocabulary(folder, model, tokenizer)
+    # `to` is typed as a method of a wrapper class.
+    model = model.to(place)  # pyright: ignore[reportArgumentType]
+    return LocalPolicy(model.eval(), tokenizer, sampling=sampling or Sampling())
+
+
+def world_of(folder: str | Path) -> World | None:
+    """The controlled world that a model was made in; None for any other model."""
+    path = Path(folder).expanduser() / WORLD
+    if not path.is_file():
+        return None
+    document = {key: value for key, value in read_json(path).items() if key != "schema"}
+    return world_from_json(document)
+
+
+def card_of(folder: str | Path) -> dict[str, Any] | None:
+    """The card of a model that keyturn made; None for any other model."""
+    path = Path(folder).expanduser() / CARD
+    return dict(read_json(path)) if path.is_file() else None
+
+
+def save_policy(
+    folder: str | Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    world: World | None = None,
+    card: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> dict[str, str]:
+    """Write a model folder whole or not at all; returns the sha256 of every file by name."""
+    documents: dict[str, Mapping[str, Any]] = {}
+    if world is not None:
+        documents[WORLD] = world.to_json()
+    if card is not None:
+        documents[CARD] = card
+    return save_folder(Path(folder).expanduser(), model, tokenizer, documents, overwrite=overwrite)
+
+
+def find_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", fix="cpu, cuda, cuda:1 or auto") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here", fix="leave the device at cpu")
+    return device
+
+
+def find_folder(
+    path_or_id: str | Path,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    endpoint: str | None = None,
+) -> Path:
+    """The folder of a model: a local one, or a Hub repository's files in the cache.
+
+    Args:
+        path_or_id, revision, trust_remote_code, allow_pickle: see :func:`load_policy`.
+        endpoint: another Hub than the configured one.
+    """
+    text = str(path_or_id)
+    path = Path(text).expanduser()
+    looks_remote = isinstance(path_or_id, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None
+    if path.is_dir():
+        if looks_remote:
+            _log.warning("%s is a folder here; the Hub is not asked", text)
+        return path
+    if path.exists():
+        raise UsageError(f"{text} is a file, not a model folder", fix="name the folder that holds config.json")
+    if not looks_remote or text.startswith((".", "~", "/")):
+        raise UsageError(f"no model folder {text}", fix="name a folder, or owner/name on the Hub")
+    if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
+        raise UsageError(
+            f"code of {text} would run, but no commit is pinned",
+            fix="pass --revision with the full 40-digit commit that you have read",
+        )
+    return _from_hub(text, revision, trust_remote_code, allow_pickle, endpoint)
+
+
+def _from_hub(repo: str, revision: str | None, code: bool, pickles: bool, endpoint: str | None) -> Path:
+    wanted = ["*.json", "model*.safetensors", "*.model", "*.txt", "*.jinja"]
+    wanted += ["*.py"] * code + ["pytorch_model*.bin"] * pickles
+    try:
+        where = snapshot_download(
+            repo, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*"], endpoint=endpoint
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError) as error:
+        raise _hub_error(repo, revision, error) from error
+    return Path(where)
+
+
+def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnError:
+    # Where nothing is cached, the Hub's own refusal arrives as the cause of "not in the cache".
+    cause = error.__cause__
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(cause, HfHubHTTPError):
+        error = cause
+    if isinstance(error, HFValidationError):
+        return UsageError(f"not a repository name: {repo}", fix="owner/name")
+    if isinstance(error, GatedRepoError):
+        return InputError(f"{repo} is gated", fix="accept its terms on the Hub and log in (hf auth login)")
+    if isinstance(error, RevisionNotFoundError):
+        return InputError(f"{repo} has no revision {revision}", fix="look up its commits on the Hub")
+    if isinstance(error, RepositoryNotFoundError):
+        return InputError(
+            f"neither a folder nor a repository: {repo}", fix="check the name; log in if it is private"
+        )
+    if isinstance(error, LocalEntryNotFoundError):
+        return InputError(
+            f"{repo} is not in the cache and the Hub cannot be reached",
+            fix="download it first, or name a folder",
+        )
+    status = getattr(getattr(error, "response", None), "status_code", "an error")
+    return InputError(f"the Hub answered {status} for {repo}", fix="try again later")
+
+
+def _check_config(folder: Path, *, trust_remote_code: bool) -> None:
+    try:
+        document = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = str(document.get("model_type", ""))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{folder / 'config.json'} is not a JSON object", fix="copy it again") from error
+    if kind not in CONFIG_MAPPING:
+        if "auto_map" in document and not trust_remote_code:
+            raise InputError(
+                f"{folder} wants to run its own code (model type {kind!r})",
+                fix="read it, then pass --trust-remote-code (trust_remote_code=True) with a pinned --revision",
+            )
+        if "auto_map" not in document:
+            raise InputError(f"unknown model type {kind!r} in {folder}", fix="upgrade transformers")
+        return
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    names = [str(name) for name in document.get("architectures") or []]
+    encoder = bool(names) and all(name.endswith(_NOT_CAUSAL) for name in names)
+    if (encoder and not getattr(config, "is_decoder", False)) or config.is_encoder_decoder:
+        raise InputError(
+            f"{folder} is not a causal LM ({', '.join(names) or kind})", fix="name a decoder-only model"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not trust_remote_code:
+        raise InputError(f"model type {kind!r} has no causal LM", fix="name a decoder-only model")
+
+
+def _load_model(
+    folder: Path, weights: Weights, dtype: torch.dtype | str, *, trust_remote_code: bool
+) -> PreTrainedModel:
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=not weights.pickled,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"cannot load {folder}: its pickle holds more than tensors",
+            fix="convert it to safetensors where it was made",
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"cannot load {folder}: {_first_line(error)}", fix="check the folder's files"
+        ) from error
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{folder} lacks {len(missing)} weights of its architecture, first {missing[0]}",
+            fix="it is incomplete or not a causal LM; copy it again",
+        )
+    return model
+
+
+def _load_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"cannot load the tokenizer of {folder}: {_first_line(error)}", fix="check the folder's files"
+        ) from error
+
+
+def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    embedding: Any = model.get_input_embeddings()
+    rows = embedding.weight.shape[0]
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise InputError(
+            f"the tokenizer of {folder} gives ids up to {highest}, the model has {rows} embeddings",
+            fix="model.resize_token_embeddings(len(tokenizer)), then save both",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
