@@ -1,7 +1,7 @@
 """Run directories: where stages meet. Written aside and renamed; ``DONE`` comes last of all.
 
-A directory is owned by one process at a time (``LOCK`` names it; the lock of a dead process is taken
-over). Identity is a hash of declared fields, never of a path or a clock.
+A directory is owned by one process at a time (``LOCK`` names it; the operating system frees the lock of a
+process that died). Identity is a hash of declared fields, never of a path or a clock.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ SCHEMA = 1
 
 DONE = "DONE"
 _LOCK = "LOCK"
+_FAR = 1 << 30
+"""Byte that Windows locks: beyond the text, which others must be able to read."""
 
 
 def identity(fields: Mapping[str, Any], length: int = 12) -> str:
@@ -94,21 +97,58 @@ def read_json(path: Path) -> dict[str, Json]:
 
 def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
     """Append one line; a torn last line of an earlier crash is cut off first."""
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = path.read_bytes() if path.exists() else b""
-        if data and not data.endswith(b"\n"):
-            write_bytes(path, data[: data.rfind(b"\n") + 1])
-        with path.open("ab") as stream:
-            stream.write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        with path.open("ab+") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size and (stream.seek(size - 1), stream.read(1))[1] != b"\n":
+                stream.seek(0)
+                size = stream.read().rfind(b"\n") + 1
+                stream.truncate(size)
+            try:
+                stream.write(line)
+                stream.flush()
+            except OSError:
+                # Half a line is worse than none: the next append would have to guess.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(stream.fileno(), size)
+                raise
 
 
 def read_jsonl(path: Path) -> list[dict[str, Json]]:
-    """All whole lines; a torn last one is left out."""
+    """All whole lines; a torn last one is left out.
+
+    Raises:
+        StorageError: a line within the file is not JSON; the message says which.
+    """
     if not path.exists():
         return []
     data = path.read_bytes()
-    return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].split(b"\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise StorageError(f"{path} line {number} is damaged", fix="remove that line") from error
+    return rows
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut a file to ``size`` bytes: what was written after a checkpoint is written again.
+
+    Raises:
+        StorageError: the file is shorter than that, so something else has changed it.
+    """
+    have = path.stat().st_size if path.exists() else 0
+    if have < size:
+        raise StorageError(
+            f"{path} has {have} bytes where {size} were written", fix="start the run in a new directory"
+        )
+    if have > size:
+        with storage(path):
+            os.truncate(path, size)
 
 
 def mark_done(folder: Path) -> None:
@@ -125,33 +165,74 @@ def is_done(folder: Path) -> bool:
 def owned(folder: Path) -> Iterator[Path]:
     """Hold a run directory; a second live process is refused and told who holds it.
 
+    The operating system's file lock decides, so the lock of a process that died is free at once.
+
     Raises:
-        BusyError: another live process of this machine (or any of another) holds it.
+        BusyError: a live process holds it.
     """
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = folder / _LOCK
-    me = {"pid": os.getpid(), "host": socket.gethostname(), "started": _started(os.getpid())}
-    while True:
-        try:
-            with storage(lock):
-                handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            holder = _holder(lock)
-            if holder is not None and _alive(holder):
-                raise BusyError(
-                    f"{folder} is in use by process {holder['pid']} on {holder['host']}",
-                    fix="wait for it, stop it, or choose another directory with --out",
-                ) from None
-            lock.unlink(missing_ok=True)
-            continue
-        os.write(handle, json.dumps(me).encode())
-        os.close(handle)
-        break
+    handle = _take(folder, lock)
     try:
         yield folder
     finally:
-        lock.unlink(missing_ok=True)
+        if os.name == "nt":
+            os.close(handle)
+            lock.unlink(missing_ok=True)
+        else:
+            # Removed while still held: nobody can lock a file that is about to go.
+            lock.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _take(folder: Path, lock: Path) -> int:
+    while True:
+        with storage(lock):
+            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+        if not _locked(handle):
+            os.close(handle)
+            raise BusyError(
+                f"{folder} is in use by {_holder(lock)}",
+                fix="wait for it, stop it, or choose another directory with --out",
+            )
+        try:
+            current = os.path.samestat(os.fstat(handle), os.stat(lock))
+        except FileNotFoundError:
+            current = False
+        if current:
+            break
+        # Its last owner removed it between our opening and our locking.
+        os.close(handle)
+    os.truncate(handle, 0)
+    os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    return handle
+
+
+def _locked(handle: int) -> bool:
+    """Lock an open file for this process alone, without waiting."""
+    try:
+        if os.name == "nt":
+            msvcrt = importlib.import_module("msvcrt")
+            os.lseek(handle, _FAR, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            os.lseek(handle, 0, os.SEEK_SET)
+        else:
+            fcntl = importlib.import_module("fcntl")
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        raise
+    return True
+
+
+def _holder(lock: Path) -> str:
+    try:
+        holder = json.loads(lock.read_text())
+        return f"process {int(holder['pid'])} on {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 def free_bytes(folder: Path) -> int:
@@ -159,32 +240,3 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _holder(lock: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(lock.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _alive(holder: Mapping[str, Any]) -> bool:
-    if holder.get("host") != socket.gethostname():
-        return True
-    pid = int(holder.get("pid", -1))
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    # A process id may have been given to another process since.
-    return holder.get("started") in ("", None, _started(pid))
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks, ``""`` where the system does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return ""

@@ -1,0 +1,241 @@
+"""Checkpoints: everything that the next step depends on, whole or not at all, never a pickle.
+
+A checkpoint is a folder ``step-000120`` with one safetensors file per group of tensors, ``facts.json`` and,
+written last, ``manifest.json`` with the sha256 of each. It is made beside its name and renamed once, so a
+crash between any two writes leaves the older ones as they were. What does not match its hashes is skipped and
+named, never repaired.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from keyturn.core.errors import StorageError
+from keyturn.core.measurement import Json
+from keyturn.core.rundir import file_hash, free_bytes, read_json, storage, write_bytes, write_json
+
+MANIFEST = "manifest.json"
+FACTS = "facts.json"
+_NAME = re.compile(r"step-(\d{6,})")
+_log = logging.getLogger("keyturn")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """What a checkpoint holds.
+
+    Args:
+        step: steps finished.
+        tensors: group (``weights``, ``optimiser``...) -> name -> tensor.
+        facts: everything else, JSON-able.
+    """
+
+    step: int
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    facts: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path:
+    """Write a checkpoint, then remove all but the newest ``keep``.
+
+    Args:
+        folder: where the checkpoints of the run lie.
+        snapshot: what to write.
+        keep: how many stay, at least 1; the one just written always does.
+
+    Raises:
+        StorageError: no room (asked before anything is written), disk full, or not allowed. Older checkpoints
+            are as they were.
+    """
+    _sweep(folder)
+    needed = sum(t.nbytes for group in snapshot.tensors.values() for t in group.values()) + (1 << 16)
+    free = free_bytes(folder)
+    if free < needed:
+        raise StorageError(
+            f"a checkpoint needs {needed:,} bytes in {folder}, {free:,} are free", fix="free space, then resume"
+        )
+    final = folder / f"step-{snapshot.step:06d}"
+    aside = folder / f".{final.name}.{os.getpid()}.part"
+    try:
+        with storage(aside):
+            aside.mkdir(parents=True)
+        for group, tensors in snapshot.tensors.items():
+            write_bytes(aside / f"{group}.safetensors", save({k: _plain(v) for k, v in tensors.items()}))
+        write_json(aside / FACTS, {"step": snapshot.step, **snapshot.facts})
+        hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
+        write_json(aside / MANIFEST, {"sha256": hashes})
+        with storage(final):
+            if final.exists():
+                shutil.rmtree(final)
+            aside.replace(final)
+            _flush(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    for old in _found(folder)[max(keep, 1) :]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def newest_checkpoint(folder: Path) -> Snapshot | None:
+    """The newest checkpoint that is whole; damaged ones are skipped and named in a warning.
+
+    Raises:
+        StorageError: a checkpoint was written by a newer keyturn.
+    """
+    for path in _found(folder):
+        try:
+            return read_checkpoint(path)
+        except DamagedCheckpoint as damage:
+            _log.warning("skipped checkpoint %s: %s", path.name, damage.what)
+    return None
+
+
+class DamagedCheckpoint(StorageError):
+    """A checkpoint whose files do not match their hashes."""
+
+
+def read_checkpoint(path: Path) -> Snapshot:
+    """Read one checkpoint and check every byte of it.
+
+    Raises:
+        DamagedCheckpoint: a file is missing, cut, changed or not what it says.
+        StorageError: written by a newer keyturn.
+    """
+    manifest = _document(path / MANIFEST, path)
+    hashes = manifest.get("sha256")
+    if not isinstance(hashes, dict) or FACTS not in hashes:
+        raise _damaged(path, MANIFEST)
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name, digest in hashes.items():
+        file = path / Path(str(name)).name
+        if not file.is_file() or file_hash(file) != digest:
+            raise _damaged(path, str(name))
+        if file.suffix == ".safetensors":
+            try:
+                tensors[file.stem] = load(file.read_bytes())
+            except SafetensorError as error:
+                raise _damaged(path, str(name)) from error
+    facts: dict[str, Json] = _document(path / FACTS, path)
+    step = int(facts.pop("step"))  # type: ignore[arg-type]
+    facts.pop("schema")
+    return Snapshot(step=step, tensors=tensors, facts=facts)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters (tied ones once) and persistent buffers by name."""
+    kept = dict(model.state_dict(keep_vars=True))
+    named = {name: p.detach() for name, p in model.named_parameters()}
+    return named | {name: b for name, b in model.named_buffers() if name in kept}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights back in place.
+
+    Raises:
+        StorageError: names or shapes are not those of the model.
+    """
+    own = weights_of(model)
+    wrong = own.keys() ^ weights.keys() or {n for n in own if own[n].shape != weights[n].shape}
+    if wrong:
+        raise StorageError(
+            f"the checkpoint is of another model: {', '.join(sorted(wrong)[:3])}",
+            fix="resume with the base model that the run began with",
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(weights[name])
+
+
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """Moments and step counts by ``kind/parameter``; empty before the first step."""
+    return {
+        f"{kind}/{name}": value.detach()
+        for name, parameter in parameters.items()
+        for kind, value in optimiser.state.get(parameter, {}).items()
+    }
+
+
+def load_optimiser(
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Put moments and step counts back.
+
+    Raises:
+        StorageError: they do not cover the parameters.
+    """
+    state: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        state.setdefault(name, {})[kind] = tensor
+    kinds = {frozenset(kept) for kept in state.values()}
+    if state and (state.keys() != parameters.keys() or len(kinds) != 1):
+        raise StorageError("the checkpoint's moments are not those of the model", fix="delete the checkpoint")
+    optimiser.state.clear()
+    for name, kept in state.items():
+        parameter = parameters[name]
+        optimiser.state[parameter] = {
+            # The step count stays where the optimiser put it; moments follow the parameter.
+            kind: value.clone() if kind == "step" else value.to(parameter.device, copy=True)
+            for kind, value in kept.items()
+        }
+
+
+def _document(file: Path, path: Path) -> dict[str, Json]:
+    """A JSON document of a checkpoint; unreadable is damage, a newer schema is not."""
+    if not file.is_file():
+        raise _damaged(path, file.name)
+    try:
+        return read_json(file)
+    except StorageError as error:
+        if "newer" in error.what:
+            raise
+        raise _damaged(path, file.name) from error
+
+
+def _damaged(path: Path, name: str) -> DamagedCheckpoint:
+    return DamagedCheckpoint(f"{path / name} is missing or damaged", fix="delete this checkpoint")
+
+
+def _found(folder: Path) -> list[Path]:
+    """Finished checkpoint folders, newest first."""
+    if not folder.is_dir():
+        return []
+    named = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name)) and p.is_dir()]
+    return [path for _, path in sorted(named, reverse=True)]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what earlier crashes left half made (the run directory is ours alone)."""
+    if folder.is_dir():
+        for path in folder.glob(".step-*.part"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu").contiguous()
+
+
+def _flush(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the system lets a folder be flushed."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
