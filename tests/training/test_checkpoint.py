@@ -148,6 +148,7 @@ def refuse(monkeypatch, at):
 
 def test_a_full_disk_at_any_write_leaves_the_older_ones(tmp_path, monkeypatch):
     write_checkpoint(tmp_path, snapshot(1))
+    (tmp_path / "count").mkdir()
     with monkeypatch.context() as patch:
         made = refuse(patch, at=-1)
         write_checkpoint(tmp_path / "count", snapshot(1))
