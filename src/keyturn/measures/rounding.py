@@ -1,8 +1,10 @@
 """What an update does to single entries, what bf16 shows of it, and what chance would make of it.
 
 bf16 has 8 significant bits: its spacing for ``|w|`` in ``[2^e, 2^(e+1))`` is ``2^(e-7)``, so an update from the
-grid shows where it reaches half of that. Source: IEEE 754 rounding (nearest, ties to even); overlap of two masks,
-Mukherjee et al. 2025, 2505.11711, with chance by exponent beside their uniform one.
+grid shows where it reaches half of that.
+
+Source: IEEE 754 rounding (nearest, ties to even); overlap of two masks, Mukherjee et al. 2025, 2505.11711, with
+chance by exponent beside their uniform one.
 """
 
 from __future__ import annotations
