@@ -1,0 +1,16 @@
+"""Graders of texts by name. Each gives a strict outcome, a lenient one beside it and the extracted answer."""
+
+from __future__ import annotations
+
+from keyturn.problems.contract import Grader
+from keyturn.problems.graders.boxed import MATH
+from keyturn.problems.graders.exact import EXACT
+from keyturn.problems.graders.gsm8k import GSM8K
+from keyturn.problems.graders.numeric import NUMERIC
+
+GRADERS: dict[str, Grader] = {
+    "exact": EXACT,
+    "numeric": NUMERIC,
+    "gsm8k": GSM8K,
+    "math": MATH,
+}

@@ -1,0 +1,119 @@
+"""A quantity written as text, as an exact rational number.
+
+What counts as one, in full (anything else is no number, and no number is ever guessed):
+
+* ASCII digits, or their full-width forms (``１２`` is 12); digits of other scripts are none.
+* Thousands in groups of three with commas: ``1,000`` and ``1,000.5``. ``1,5``, ``1.000,5`` and ``10 000``
+  are no numbers, since they are read differently in different countries.
+* Decimals (``.5``, ``5.``, ``5.0``), exponents of at most three digits (``1e309`` is exact, not infinite),
+  fractions ``3/4`` and ``\\frac{3}{4}``, mixed numbers ``1 1/2``, and the signs ``½ ¾ …``. A zero
+  denominator is none. ``-0`` is 0.
+* A sign (``-``, ``+`` or ``−``) and a currency sign (``$ £ € ¥ ₹``) before it.
+* A unit after it: ``%`` or up to 48 characters of words without digits. The unit is dropped, so ``50%`` is
+  50 (and not 0.5), ``18 eggs per day`` is 18. A word that changes the value or adds a second one
+  (``million``, ``dozen``, ``half``, ``or``, ``to``, ``and``, ``plus``, ``pi`` …) is no unit: the whole is none.
+* LaTeX and Markdown around it (``$…$``, ``\\$``, ``\\text{…}``, ``\\!``, ``**…**``) and a full stop at its end.
+* No arithmetic: ``0.1+0.2`` and ``2**3`` are none. Longer than 120 characters is none.
+
+Equality is exact: 0.333 is not 1/3.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+MAX_LENGTH = 120
+"""Characters of a quantity; beyond, it is none."""
+
+_WIDE = str.maketrans("０１２３４５６７８９，．％－＋−／", "0123456789,.%-+-/")
+_VULGAR = {
+    "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
+    "⅙": "1/6", "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
+}  # fmt: skip
+_NO_UNIT = frozenset(
+    {"hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions", "trillion",
+     "trillions", "dozen", "dozens", "score", "k", "M", "mn", "mil", "bn", "half", "halves", "third", "thirds",
+     "quarter", "quarters", "and", "or", "to", "plus", "minus", "times", "over", "by", "from", "than", "not",
+     "pi", "e", "i", "x", "squared", "cubed", "sqrt", "vs", "versus", "but", "else", "maybe", "either",
+     "through", "until"}
+)  # fmt: skip
+_WHOLE = r"(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)"
+_VALUE = (
+    rf"(?:(?P<whole>{_WHOLE})\s+(?P<top>[0-9]++)/(?P<bottom>[0-9]++)"
+    rf"|(?P<numerator>{_WHOLE})\s*/\s*(?P<denominator>{_WHOLE})"
+    rf"|(?P<decimal>(?:{_WHOLE}(?:\.[0-9]++)?|\.[0-9]++)(?:[eE][+-]?[0-9]{{1,3}}(?![0-9]))?))"
+)
+_QUANTITY = re.compile(
+    rf"(?P<sign>[+-]?)\s*(?:[$£€¥₹]\s*)?(?P<sign2>[+-]?){_VALUE}(?P<unit>\s*[%°]?[^\d<>=*^|\\+~&]{{0,48}})"
+)
+_UNIT_WORDS = re.compile(r"[^\W\d_]+")
+# A number inside a sentence; a minus sign belongs to it unless something stands directly before.
+_IN_TEXT = re.compile(
+    r"(?<![\w.)\]])[-−]?[$£€¥₹]?(?=[.\d])(?:[0-9０-９]++(?:,[0-9]{3})*+(?:\.[0-9]++)?|\.[0-9]++)(?:/[0-9]++)?"
+    r"|[0-9]++(?:,[0-9]{3})*+(?:\.[0-9]++)?"
+)
+
+
+def quantity(text: str) -> Fraction | None:
+    """The value of a text that is one quantity and nothing else, or None."""
+    if len(text) > MAX_LENGTH:
+        return None
+    match = _QUANTITY.fullmatch(_plain(text))
+    if match is None or (match["sign"] and match["sign2"]):
+        return None
+    unit = match["unit"]
+    if any(word in _NO_UNIT or word.lower() in _NO_UNIT for word in _UNIT_WORDS.findall(unit)):
+        return None
+    if unit.lstrip() and not re.match(r"\s*(?:[%°(/'\"]|[^\W\d_])", unit):
+        return None
+    value = _value(match)
+    if value is None:
+        return None
+    return -value if "-" in (match["sign"], match["sign2"]) else value
+
+
+def last_number(text: str) -> str | None:
+    """The last number in a text as it is written there, or None; the lenient extraction."""
+    found = None
+    for match in _IN_TEXT.finditer(text):
+        if len(match.group()) <= MAX_LENGTH:
+            found = match.group()
+    return found
+
+
+def same_number(gold: str, answer: str) -> float:
+    """1 where both are the same quantity, 0 where not, NaN where the gold answer is none."""
+    want = quantity(gold)
+    if want is None:
+        return float("nan")
+    return float(quantity(answer) == want)
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    def number(name: str) -> Fraction:
+        return Fraction(match[name].replace(",", ""))
+
+    if match["whole"] is not None:
+        if int(match["bottom"]) == 0:
+            return None
+        return number("whole") + Fraction(int(match["top"]), int(match["bottom"]))
+    if match["numerator"] is not None:
+        bottom = number("denominator")
+        return None if bottom == 0 else number("numerator") / bottom
+    return number("decimal")
+
+
+def _plain(text: str) -> str:
+    """Without LaTeX and Markdown dress."""
+    text = text.translate(_WIDE).strip()
+    for sign, ascii_form in _VULGAR.items():
+        text = text.replace(sign, f" {ascii_form}")
+    text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",")
+    text = re.sub(r"\\[!,;: ]|~", "", text)
+    text = re.sub(r"\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", r" \1\2/\3\4", text)
+    text = re.sub(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}", r" \1", text)
+    text = re.sub(r"^(?:\\\(|\\\[|\*\*|__|`)|(?:\\\)|\\\]|\*\*|__|`)$", "", text.strip())
+    if len(text) > 2 and text[0] == "$" == text[-1]:
+        text = text[1:-1]
+    return re.sub(r"[.,;:!]$", "", text.strip()).strip()

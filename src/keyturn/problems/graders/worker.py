@@ -1,0 +1,158 @@
+"""The parent's side of the killable comparison: a fresh interpreter, one line in, one line out.
+
+No signal and no alarm is used, so it works from any thread and from inside an event loop; no pickle is
+read, so what the child says can only be a verdict; no ``__main__`` guard is needed in the user's script.
+A time-out or a death of the child costs that item its verdict (NaN, *ungraded*) and nothing else: the
+child is killed, and the next item gets a new one. The parent never evaluates anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import queue
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from keyturn.core.errors import KeyturnError
+from keyturn.core.extras import need
+
+START_LIMIT_S = 120.0
+"""Seconds for the child to import SymPy; some 2 s on an idle machine."""
+
+_SCRIPT = Path(__file__).with_name("math_worker.py")
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+class MathWorker:
+    """Compares LaTeX answers in a child process that is killed when it takes too long.
+
+    Args:
+        limit_s: seconds an item may take. Ordinary answers take a hundredth of the default.
+    """
+
+    def __init__(self, limit_s: float = 1.0) -> None:
+        if not limit_s > 0:
+            raise ValueError(f"a time limit of {limit_s} s leaves no time")
+        self.limit_s = limit_s
+        self.starts = 0
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Pairs ``(gold, answer)`` to 1 equal, 0 not equal, NaN where no verdict came in time.
+
+        Raises:
+            MissingExtraError: math-verify is not installed.
+        """
+        with self._lock:
+            return [self._one(gold, answer) for gold, answer in pairs]
+
+    def close(self) -> None:
+        """End the child; a later comparison starts a new one."""
+        with self._lock:
+            self._drop()
+
+    def _one(self, gold: str, answer: str) -> float:
+        child = self._alive()
+        line = child.ask({"gold": gold, "answer": answer, "limit": 3 * self.limit_s + 1}, self.limit_s)
+        verdict = None
+        if line is None:
+            self._drop()
+        else:
+            verdict = line.get("verdict")
+        return float(verdict) if verdict in (0, 1) else math.nan
+
+    def _alive(self) -> _Child:
+        # A fork shares the pipes with its parent: it must have a child of its own.
+        if self._child is not None and self._child.owner != os.getpid():
+            self._child = None
+        if self._child is None:
+            if importlib.util.find_spec("math_verify") is None:
+                need("math_verify", "the math grader")
+            self.starts += 1
+            self._child = _Child()
+        return self._child
+
+    def _drop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
+class _Child:
+    """One process, its pipes and the thread that reads them."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={
+                **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+                "PYTHONHASHSEED": "0",
+                "PYTHONUTF8": "1",
+            },
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=_forward, args=(self.process.stdout, self.lines), daemon=True).start()
+        self.kill = weakref.finalize(self, _end, self.process)
+        hello = self._line(START_LIMIT_S)
+        if hello is None or not hello.get("ready"):
+            self.kill()
+            why = "it gave no sign of life" if hello is None else str(hello.get("why"))
+            raise KeyturnError(
+                f"the process of the math grader did not start: {why}",
+                fix="check that `python -c 'import math_verify'` works in this environment",
+            )
+
+    def ask(self, item: dict[str, object], limit_s: float) -> dict[str, object] | None:
+        """The answer to one item, None where the child is late or dead."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(item) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            return None
+        return self._line(limit_s)
+
+    def _line(self, limit_s: float) -> dict[str, object] | None:
+        try:
+            line = self.lines.get(timeout=limit_s)
+            document = json.loads(line)
+        except (queue.Empty, ValueError):
+            return None
+        return document if isinstance(document, dict) else None
+
+
+def _forward(stream: IO[str], lines: queue.SimpleQueue[str]) -> None:
+    """Move lines from a pipe to a queue, where they can be waited for with a limit; ``""`` at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in stream:
+            lines.put(line)
+    lines.put("")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a child and collect it."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
