@@ -8,8 +8,8 @@ Known bias: none for ``1 - (1 - p)^k`` with a number of draws fixed in advance (
 ``two_stage``). At ``k = n`` it is the indicator ``c > 0``: unbiased and of maximal variance. The plug-in
 ``1 - (1 - c/n)^k`` is biased low: at p = .01, n = 64, k = 32 it averages .224 against .275.
 
-Source: Chen et al. 2021 (arXiv 2107.03374), equation 1; computed as
-``-expm1(sum_j log1p(-k / j), j = n - c + 1 .. n)``, through log-gamma differences.
+Source: Chen et al. 2021 (arXiv 2107.03374), equation 1, computed as ``-expm1(sum log1p(-x / (n - j)))`` over
+``j < min(c, k)`` with ``x = max(c, k)`` (the ratio is symmetric in c and k), exact where log-gammas cancel.
 """
 
 from __future__ import annotations
@@ -38,16 +38,14 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
         raise ValueError("pass@k needs at least k draws of every problem (beyond them: posterior_pass_at_k)")
     if np.any(budget < 1):
         raise ValueError("pass@k needs k >= 1")
-    failures = draws - successes
-    missed = failures >= budget
-    safe = np.where(missed, failures, budget)
-    log_miss = (
-        special.gammaln(safe + 1)
-        - special.gammaln(safe - budget + 1)
-        - special.gammaln(draws + 1)
-        + special.gammaln(draws - budget + 1)
-    )
-    return np.where(missed, np.where(successes == 0, 0.0, -np.expm1(np.minimum(log_miss, 0.0))), 1.0)
+    fewer, more = np.minimum(successes, budget), np.maximum(successes, budget)
+    log_miss = np.zeros(draws.shape)
+    # more + fewer > draws: fewer than k draws failed, and every subset of k holds a success.
+    missed = draws - more >= fewer
+    for j in range(int(fewer.max(initial=0))):
+        still = (j < fewer) & missed
+        log_miss += np.log1p(-np.divide(more, draws - j, out=np.zeros(draws.shape), where=still))
+    return np.where(missed, -np.expm1(log_miss) + 0.0, 1.0)
 
 
 def posterior_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:

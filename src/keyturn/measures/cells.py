@@ -1,0 +1,55 @@
+"""Problems by cell (domain, depth, context...), and the draws of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import UsageError
+from keyturn.core.problem import Problem
+from keyturn.rollouts.grades import Answers
+
+CellKey = Mapping[str, str | int]
+
+
+def cell_name(key: CellKey) -> str:
+    """``depth 3``; ``context C2, depth 3``."""
+    return ", ".join(f"{field} {value}" for field, value in key.items())
+
+
+def cells_of(problems: Sequence[Problem], by: Sequence[str]) -> list[tuple[CellKey, NDArray[np.int64]]]:
+    """The cells in order of their keys, with the indices of their problems. A problem that lacks a field
+    is in no cell.
+
+    Args:
+        problems: in the order that indices refer to.
+        by: fields of ``Problem.cell``.
+
+    Raises:
+        UsageError: no problem has these fields.
+    """
+    groups: dict[tuple[str | int, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        if all(field in problem.cell for field in by):
+            groups.setdefault(tuple(problem.cell[field] for field in by), []).append(index)
+    if problems and not groups:
+        known = sorted({field for problem in problems for field in problem.cell})
+        raise UsageError(
+            f"no problem has the cell {', '.join(by)}",
+            fix=f"fields known: {', '.join(known) or 'none'}",
+        )
+    ordered = sorted(groups.items(), key=lambda item: [(isinstance(v, str), v) for v in item[0]])
+    return [(dict(zip(by, key, strict=True)), np.array(index)) for key, index in ordered]
+
+
+def of_problems(answers: Answers, index: NDArray[np.int64]) -> Answers:
+    """The draws of some problems, whose list shrinks with them (in the order of ``index``)."""
+    place = np.full(len(answers.problems), -1, dtype=np.int32)
+    place[index] = np.arange(len(index), dtype=np.int32)
+    kept = answers.select(place[answers.problem] >= 0)
+    return replace(
+        kept, problems=tuple(answers.problems[i] for i in index), problem=place[kept.problem].astype(np.int32)
+    )

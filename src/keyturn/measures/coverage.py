@@ -1,0 +1,193 @@
+"""Which problems are solved within k draws at all: gained, lost, and how much of that is luck.
+
+Per problem, with pass@k ``s`` of the base and ``t`` of the tuned policy (both unbiased):
+
+    gained E = mean t (1 - s),   lost S = mean s (1 - t),   E - S = tuned coverage - base coverage
+
+Two samples of one and the same model also "gain" and "lose" problems. The replicate null is what two
+disjoint halves of the base's own draws do to each other, averaged over all ways to cut them, which needs no
+cutting: ``E0 = S0 = mean of P(k draws miss, k others do not) = pass@2k - pass@k`` of the base. The excess
+``E - E0`` or ``S - S0`` is what remains. McNemar's exact test compares the sets that the first k draws of
+each policy solve (under equality, gained and lost are exchangeable).
+
+Denominator: the problems. Degenerate: no problem gives NaN; k beyond a problem's draws comes from its
+posterior and the share of such problems is stated. Known bias: none for E, S and E0 with enough draws; the
+excess of losses is *negative* where the tuned policy solves more, and the other way round.
+
+Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (design section 5);
+McNemar 1947. Departure: expected instead of realised sets, so that the luck of one cut does not enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.measurement import Measurement, Null, Parameter
+from keyturn.core.statistics.bootstrap import RESAMPLES, bootstrap_mean
+from keyturn.core.statistics.mcnemar import mcnemar_exact
+from keyturn.core.streams import Streams
+from keyturn.measures.cells import cell_name, cells_of
+from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
+from keyturn.rollouts.grades import Answers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solved:
+    """Coverage columns, each float64 ``[problem]``.
+
+    Args:
+        base, tuned: pass@k.
+        gained: solved by the tuned policy only.
+        lost: solved by the base only.
+        null: what a replicate of the base gains (and loses).
+        extrapolated: some of it comes from a posterior, bool ``[problem]``.
+    """
+
+    base: NDArray[np.float64]
+    tuned: NDArray[np.float64]
+    gained: NDArray[np.float64]
+    lost: NDArray[np.float64]
+    null: NDArray[np.float64]
+    extrapolated: NDArray[np.bool_]
+
+
+def solved_within(base: Draws, tuned: Draws, k: int) -> Solved:
+    """Coverage of each problem within k draws, and its replicate null."""
+    once, beyond_base = base.pass_at_k(k)
+    twice, _ = base.pass_at_k(2 * k)
+    other, beyond_tuned = tuned.pass_at_k(k)
+    return Solved(
+        base=once,
+        tuned=other,
+        gained=other * (1 - once),
+        lost=once * (1 - other),
+        null=twice - once,
+        extrapolated=beyond_base | beyond_tuned,
+    )
+
+
+def solved_sets(base: Answers, tuned: Answers, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Problems that the first k draws of each policy solve, bool ``[problem]`` each."""
+    return _first_draws_solve(base, k), _first_draws_solve(tuned, k)
+
+
+def _first_draws_solve(answers: Answers, k: int) -> NDArray[np.bool_]:
+    order = np.lexsort((answers.draw, answers.problem))
+    sizes = np.bincount(answers.problem, minlength=len(answers.problems))
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(answers), dtype=np.int64)
+    rank[order] = np.arange(len(answers)) - np.repeat(starts, sizes)
+    hit = (rank < k) & (answers.success > 0)
+    return np.bincount(answers.problem[hit], minlength=len(answers.problems)) > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageConfig:
+    """Options of the measure."""
+
+    k: int = 64
+    """Budget in draws; lowered to the tuned policy's draws where those are fewer. Default: the audit's K."""
+    by: tuple[str, ...] = ()
+    """Fields of a problem's cell: measure each cell too."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples over problems."""
+
+
+def measure_coverage(tables: Tables, config: CoverageConfig) -> tuple[Measurement, ...]:
+    """Coverage of both policies, problems gained and lost with their null and excess, and McNemar's p."""
+    base, tuned = tables.base, tables.tuned
+    assert base is not None
+    assert tuned is not None
+    check_same_problems(base, tuned)
+    streams = tables.streams.child("coverage")
+    everywhere = np.arange(len(base.problems))
+    found = list(_coverage(base, tuned, everywhere, config, streams, {}))
+    for key, index in cells_of(base.problems, config.by) if config.by else ():
+        name = cell_name(key)
+        found += _coverage(base, tuned, index, config, streams.child(name), {"cell": name})
+    return tuple(found)
+
+
+def _coverage(
+    base: Answers,
+    tuned: Answers,
+    index: NDArray[np.int64],
+    config: CoverageConfig,
+    streams: Streams,
+    where: dict[str, Parameter],
+) -> Sequence[Measurement]:
+    found = []
+    # Draws are counted over all problems: the two-stage rule cannot be seen in one cell.
+    budget = max(1, min(config.k, draws_of(tuned).typical()))
+    there = successes(tuned)
+    for kind, column in successes(base).items():
+        if kind not in there:
+            continue
+        base_draws, tuned_draws = draws_of(base, column).at(index), draws_of(tuned, there[kind]).at(index)
+        both = (base_draws.n > 0) & (tuned_draws.n > 0)
+        solved = solved_within(base_draws.at(both), tuned_draws.at(both), budget)
+        parameters: dict[str, Parameter] = {"k": budget, "success": kind, **where}
+        found += _of_kind(solved, config, streams.child(kind), parameters)
+    in_base, in_tuned = (held[index] for held in solved_sets(base, tuned, budget))
+    lost, gained = int((in_base & ~in_tuned).sum()), int((in_tuned & ~in_base).sum())
+    found.append(
+        Measurement(
+            name="coverage_mcnemar",
+            value=mcnemar_exact(lost, gained) if len(index) else float("nan"),
+            n=len(index),
+            unit="p-value",
+            parameters={"k": budget, "gained": gained, "lost": lost, **where},
+            note="exact, on the sets that the first k draws of each policy solve",
+        )
+    )
+    return found
+
+
+def _of_kind(
+    solved: Solved, config: CoverageConfig, streams: Streams, parameters: dict[str, Parameter]
+) -> list[Measurement]:
+    def measured(name: str, values: NDArray[np.float64], null: Null | None, **extra: Parameter) -> Measurement:
+        labels = [str(value) for value in extra.values()]
+        estimate = bootstrap_mean(values, streams.generator(name, *labels), resamples=config.resamples)
+        share = float(solved.extrapolated.mean()) if len(values) else float("nan")
+        return Measurement(
+            name=name,
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            n=len(values),
+            unit="share of problems",
+            null=null,
+            parameters={**extra, **parameters, "extrapolated": share},
+        )
+
+    replicate = bootstrap_mean(solved.null, streams.generator("null"), resamples=config.resamples)
+    kind = "replicate of the base"
+    null = Null(kind=kind, value=replicate.value, low=replicate.low, high=replicate.high)
+    nothing = Null(kind=kind, value=0.0) if len(solved.base) else Null(kind=kind)
+    return [
+        measured("coverage", solved.base, None, policy="base"),
+        measured("coverage", solved.tuned, None, policy="tuned"),
+        measured("coverage_gained", solved.gained, null),
+        measured("coverage_lost", solved.lost, null),
+        measured("coverage_gained_excess", solved.gained - solved.null, nothing),
+        measured("coverage_lost_excess", solved.lost - solved.null, nothing),
+    ]
+
+
+COVERAGE = Measure(
+    name="coverage",
+    summary="Problems solved within k draws: gained and lost, beside what a replicate of the base does.",
+    source="Wu et al. 2025 (arXiv 2507.14843) for the sets; McNemar 1947; replicate null: ours",
+    unit="share of problems",
+    null="two disjoint halves of the base's draws, averaged over all cuts",
+    needs=frozenset({"base", "tuned"}),
+    config=CoverageConfig,
+    arms=lambda config: (Arm(policy="base", draws=2 * config.k), Arm(policy="tuned", draws=config.k)),
+    measure=measure_coverage,
+)

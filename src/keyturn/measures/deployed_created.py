@@ -1,0 +1,154 @@
+"""Deployed or created: whether the gain is on problems that the base already reached.
+
+    gain = D + C + U,   D, C, U = mean of (tuned - base success) over the problems that the base reaches within
+                        K draws, does not reach, or about which its draws do not decide
+
+in three steps: classes (``classes``), masses (``masses``), label (``labels``). A verdict holds for its K; the
+curve of the created share against K, and the smallest K with another label, go with it.
+
+Denominator: the problems with a graded draw of both policies; they are what is resampled. Degenerate: no
+problem, one problem, or one draw a problem give ``undecided`` and say why.
+
+Known bias: none in the masses for the classes as drawn; the label's errors are measured in
+``benchmarks/operating_characteristic``. Source: ours (design section 5). Where it is silent we decided:
+
+- *N* is the number of base draws that nine of ten problems have, among those that did not stop early with
+  enough successes; K is lowered to N // 3 if that is less. Problems with fewer draws stay, mostly undecided.
+- Under 6 base draws (K < 2) nothing can be classified: at K = 1 every problem would be "unreachable".
+- Tuned draws fewer than K do not lower K, which is about the base; coverage is then compared at the tuned
+  policy's number of draws, and says so.
+- The label at another K of the curve keeps the coverage of the verdict's own K.
+- With ``elicited``, masses and shares count elicited problems as deployed (D + C + U is still the gain); the
+  share created before that stands beside them, and the label is ``deployed (elicited)`` only where sampling
+  alone would not have given ``deployed``.
+- Shares need a gain above 0: of a loss nothing was deployed or created.
+- Ungraded draws count neither as draws nor as failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keyturn.core.errors import UsageError
+from keyturn.core.statistics.bootstrap import RESAMPLES
+from keyturn.core.streams import Streams
+from keyturn.measures.cells import CellKey, cell_name, cells_of
+from keyturn.measures.estimates import SMALLEST_K, estimate, lowered_budget
+from keyturn.measures.evidence import Evidence, gather
+from keyturn.measures.masses import divide_gain
+from keyturn.measures.verdict import UNDECIDED, Verdict
+from keyturn.measures.wording import notes_of, why_of
+from keyturn.rollouts.grades import Answers
+
+
+def judge(
+    base: Answers,
+    tuned: Answers,
+    *,
+    streams: Streams,
+    k: int = 64,
+    bound: ArrayLike | None = None,
+    exact: ArrayLike | None = None,
+    guess: ArrayLike | None = None,
+    elicited: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    answers_only: bool = False,
+    resamples: int = RESAMPLES,
+) -> Verdict:
+    """Judge a tuned policy against its base, on all problems pooled.
+
+    Args:
+        base, tuned: graded draws of the same problems in the same order.
+        streams: randomness of cuts and resamples.
+        k: budget K; lowered to a third of the base's draws where those are fewer.
+        bound: certified lower bound of base success, ``[problem]``, NaN unknown.
+        exact: exact base success, ``[problem]``, NaN unknown; the notes compare the classes with it.
+        guess: rate at which the answer is guessed, ``[problem]``, NaN unknown.
+        elicited: problems that an elicitation without teacher or answer bits solved, bool ``[problem]``.
+        clusters: a label per problem (its base, its template); clusters are resampled whole.
+        answers_only: count right answers as success even where traces were read.
+        resamples: bootstrap resamples.
+
+    Raises:
+        InputError: the policies answered different problems, or a column is not one entry a problem.
+        UsageError: ``k < 2`` or no resample.
+    """
+    evidence = gather(
+        base, tuned, bound=bound, exact=exact, guess=guess, elicited=elicited, clusters=clusters,
+        answers_only=answers_only,
+    )  # fmt: skip
+    return judge_evidence(evidence, streams=streams, k=k, resamples=resamples)
+
+
+def judge_cells(
+    base: Answers,
+    tuned: Answers,
+    *,
+    by: Sequence[str],
+    streams: Streams,
+    k: int = 64,
+    bound: ArrayLike | None = None,
+    exact: ArrayLike | None = None,
+    guess: ArrayLike | None = None,
+    elicited: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    answers_only: bool = False,
+    resamples: int = RESAMPLES,
+) -> tuple[tuple[CellKey, Verdict], ...]:
+    """One verdict a cell, in the order of the cells' keys; arguments as for :func:`judge`.
+
+    Args:
+        by: fields of ``Problem.cell`` that make a cell, e.g. ``("depth",)``.
+    """
+    evidence = gather(
+        base, tuned, bound=bound, exact=exact, guess=guess, elicited=elicited, clusters=clusters,
+        answers_only=answers_only,
+    )  # fmt: skip
+    return tuple(
+        (
+            key,
+            judge_evidence(evidence.at(index), streams=streams.child(cell_name(key)), k=k, resamples=resamples),
+        )
+        for key, index in cells_of(base.problems, by)
+    )
+
+
+def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resamples: int = RESAMPLES) -> Verdict:
+    """Judge counts (what :func:`judge` does after counting)."""
+    if k < SMALLEST_K or resamples < 1:
+        raise UsageError(f"a verdict needs K >= {SMALLEST_K} and a resample", fix="raise k and resamples")
+    known = (evidence.base.n > 0) & (evidence.tuned.n > 0)
+    evidence = evidence.at(known)
+    budget = lowered_budget(evidence.base, k)
+    masses = divide_gain(
+        evidence.base,
+        evidence.tuned,
+        budget.curve,
+        streams.generator("cuts"),
+        guess=evidence.guess,
+        bound=evidence.bound,
+    )
+    judged = estimate(evidence, masses, budget, streams, resamples)
+    classes = masses.classes(budget.curve.index(budget.shown))
+    if not budget.decidable:
+        classes = np.full(len(classes), UNDECIDED, dtype=np.int8)
+    return Verdict(
+        label=judged.label,
+        coverage=judged.coverage,
+        why=why_of(judged, budget, len(classes)),
+        k=budget.shown,
+        n_base=int(evidence.base.n.max(initial=0)),
+        problems=len(classes),
+        masses=judged.masses,
+        shares=judged.shares,
+        classes=classes,
+        base_p=masses.base,
+        tuned_q=masses.tuned,
+        curve=judged.curve,
+        flips_at=judged.flips_at,
+        unit=evidence.unit,
+        notes=notes_of(evidence, judged, classes, budget, left_out=int((~known).sum())),
+    )

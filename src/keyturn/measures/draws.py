@@ -1,0 +1,161 @@
+"""Successes among draws, per problem: the table from which every answer-based measure is computed.
+
+Base policies are sampled in two stages (``FIRST_STAGE`` draws for every problem, the rest only where fewer
+than ``ENOUGH`` of them succeeded), so draws are unequal and their number depends on what was drawn. The
+pooled rate is then biased upwards by up to .03 near p = .25, as much as the whole margin of ``no change``;
+:class:`Draws` therefore knows the rule and uses the unbiased estimate (``core.statistics.two_stage``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError
+from keyturn.core.statistics.pass_at_k import pass_at_k, posterior_pass_at_k
+from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
+from keyturn.rollouts.grades import Answers
+
+FIRST_STAGE = 32
+"""Draws that every problem gets (design section 5)."""
+
+ENOUGH = 8
+"""Successes among them that end the drawing: at 8 of 32 the base surely reaches the problem at any K >= 8."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draws:
+    """Graded draws and successes per problem, and what is known of how many were drawn.
+
+    Args:
+        n: graded draws, int64 ``[problem]``.
+        c: successes among them, int64 ``[problem]``.
+        first_n: graded draws of the first stage (all of them where there is one stage), int64 ``[problem]``.
+        first_c: successes among those, int64 ``[problem]``.
+        went_on: the second stage was drawn, because too few succeeded, bool ``[problem]``.
+        decided: whether it was *this* kind of success that decided about the second stage.
+    """
+
+    n: NDArray[np.int64]
+    c: NDArray[np.int64]
+    first_n: NDArray[np.int64]
+    first_c: NDArray[np.int64]
+    went_on: NDArray[np.bool_]
+    decided: bool = True
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    @property
+    def staged(self) -> bool:
+        """Whether the draws follow the two-stage rule."""
+        return bool(self.went_on.any())
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """Unbiased success rate, float64 ``[problem]``; NaN where nothing was graded."""
+        return self.pass_at_k(1)[0]
+
+    def pass_at_k(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """pass@k per problem, and where it comes from the posterior because the problem has fewer draws.
+
+        Returns:
+            float64 ``[problem]`` (NaN where nothing was graded) and bool ``[problem]``.
+        """
+        value = np.full(len(self), np.nan)
+        own = self.n >= k
+        beyond = ~own & (self.n > 0)
+        plain = own & ~(self.went_on & (self.first_n >= k))
+        corrected = own & ~plain
+        value[plain] = pass_at_k(self.n[plain], self.c[plain], k)
+        if corrected.any():
+            value[corrected] = self._first_stage_pass_at_k(corrected, k)
+        value[beyond] = posterior_pass_at_k(self.n[beyond], self.c[beyond], k)
+        return value, beyond
+
+    def _first_stage_pass_at_k(self, chosen: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+        """Unbiased for ``k <= first_n``: from all draws where they decided, else from the first stage alone."""
+        first = self.first_n[chosen]
+        if not self.decided:
+            return pass_at_k(first, self.first_c[chosen], k)
+        counts = (first, self.n[chosen], self.c[chosen], ENOUGH)
+        return rate_after_going_on(*counts) if k == 1 else pass_at_k_after_going_on(*counts, k)
+
+    def at(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Draws:
+        """The draws of some problems."""
+        return Draws(
+            n=self.n[index],
+            c=self.c[index],
+            first_n=self.first_n[index],
+            first_c=self.first_c[index],
+            went_on=self.went_on[index],
+            decided=self.decided,
+        )
+
+    def typical(self, chosen: NDArray[np.bool_] | None = None) -> int:
+        """The draws that nine of ten problems have (0 where there is no problem)."""
+        counts = self.n[self.n > 0] if chosen is None else self.n[(self.n > 0) & chosen]
+        return int(np.quantile(counts, 0.1, method="lower")) if counts.size else 0
+
+
+def plain_draws(n: NDArray[np.integer], c: NDArray[np.integer]) -> Draws:
+    """Draws whose number was fixed in advance."""
+    draws, successes = np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)
+    return Draws(n=draws, c=successes, first_n=draws, first_c=successes, went_on=np.zeros(len(draws), bool))
+
+
+def draws_of(answers: Answers, success: NDArray[np.float32] | None = None) -> Draws:
+    """Count the draws of a policy, and recognise the two-stage rule in them.
+
+    The rule is recognised where some problem stopped after its first stage with enough successes and no
+    problem with enough of them went on. Other unequal draws (a lost part, ungraded rows) count as fixed.
+
+    Args:
+        answers: graded draws.
+        success: which column counts as success; ``answers.success`` by default.
+    """
+    n, c = answers.counts(success)
+    first = answers.select(answers.draw < FIRST_STAGE)
+    _, deciding = first.counts(first.success)
+    chosen = None if success is None else success[answers.draw < FIRST_STAGE]
+    first_n, first_c = first.counts(chosen)
+    later = n > first_n
+    stopped_lucky = (~later) & (deciding >= ENOUGH)
+    if not later.any() or not stopped_lucky.any() or bool((later & (deciding >= ENOUGH)).any()):
+        return plain_draws(n, c)
+    decided = success is None or bool(np.array_equal(success, answers.success, equal_nan=True))
+    return Draws(n=n, c=c, first_n=first_n, first_c=first_c, went_on=later, decided=decided)
+
+
+def check_same_problems(base: Answers, tuned: Answers) -> None:
+    """Two policies are compared only over the same problems in the same order.
+
+    Raises:
+        InputError: the lists differ.
+    """
+    if [p.id for p in base.problems] != [p.id for p in tuned.problems]:
+        raise InputError(
+            f"{base.policy} and {tuned.policy} answered different lists of problems",
+            fix="give both the same problems in the same order",
+        )
+
+
+def successes(answers: Answers) -> Mapping[str, NDArray[np.float32]]:
+    """The kinds of success that can be counted: ``verified`` where traces are read, and ``answer``."""
+    kinds = {"verified": answers.verified} if answers.reads_traces else {}
+    return {**kinds, "answer": answers.outcome}
+
+
+def halves(answers: Answers, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Rows of two random halves of every problem's draws (an odd draw goes to neither side twice)."""
+    key = generator.random(len(answers))
+    order = np.lexsort((key, answers.problem))
+    sizes = np.bincount(answers.problem, minlength=len(answers.problems))
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    rank = np.empty(len(answers), dtype=np.int64)
+    rank[order] = np.arange(len(answers)) - np.repeat(starts, sizes)
+    half = sizes[answers.problem] // 2
+    return rank < half, (rank >= half) & (rank < 2 * half)

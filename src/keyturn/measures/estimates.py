@@ -1,0 +1,264 @@
+"""From each problem's contribution to masses, shares, coverage and labels with their intervals.
+
+All of them come from the same resamples of problems, so that a share, its gain and the label at another K
+refer to the same imagined audits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.measurement import Estimate
+from keyturn.core.statistics.bootstrap import (
+    percentile_interval,
+    ratio_interval,
+    resample_weights,
+    resampled_means,
+)
+from keyturn.core.statistics.pass_at_k import powers_of_two
+from keyturn.core.statistics.proportions import LEVEL
+from keyturn.core.streams import Streams
+from keyturn.measures.coverage import solved_within
+from keyturn.measures.draws import Draws
+from keyturn.measures.evidence import Evidence
+from keyturn.measures.labels import COVERAGE_LEVEL, coverage_of, label_of, lies_above_zero
+from keyturn.measures.masses import Masses
+from keyturn.measures.verdict import Coverage, Label
+
+CLASSES = ("deployed", "created", "undecided")
+
+DRAWS_PER_K = 3
+"""Base draws a problem for each unit of K: two thirds classify (2K without success just say "unreachable"),
+one third estimates."""
+
+SMALLEST_K = 2
+"""At K = 1 "reachable" would ask for p > 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Estimates behind a label, before it is put into words.
+
+    Args:
+        masses, shares: as in :class:`keyturn.measures.verdict.Verdict`.
+        gained, lost: problems gained and lost in excess of the replicate null.
+        coverage: label of those.
+        coverage_k: draws at which coverage was compared.
+        label: the verdict's.
+        sampling_label: what it would be without elicitation.
+        curve, flips_at: as in the verdict.
+        flips_to: the label there.
+        holds: smallest and largest K around the verdict's at which the curve keeps its label.
+    """
+
+    masses: dict[str, Estimate]
+    shares: dict[str, Estimate]
+    gained: Estimate
+    lost: Estimate
+    coverage: Coverage
+    coverage_k: int
+    label: Label
+    sampling_label: Label
+    curve: tuple[tuple[float, float, float, float], ...]
+    flips_at: float
+    flips_to: Label | None
+    holds: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The K of a verdict and what allowed it.
+
+    Args:
+        asked: what was asked for.
+        k: what the base's draws allow, at most that; below ``SMALLEST_K`` nothing can be classified.
+        draws: base draws a problem that this rests on, 0 without problems.
+    """
+
+    asked: int
+    k: int
+    draws: int
+
+    @property
+    def decidable(self) -> bool:
+        """Whether problems can be classified at all."""
+        return self.k >= SMALLEST_K
+
+    @property
+    def shown(self) -> int:
+        """K as a verdict shows it; 1 where one draw a problem allows none."""
+        return max(self.k, 1)
+
+    @property
+    def curve(self) -> tuple[int, ...]:
+        """Powers of two from 2, K itself, and the largest budget that the draws can decide."""
+        if not self.decidable:
+            return (1,)
+        return tuple(sorted({*powers_of_two(max(self.k, self.draws // DRAWS_PER_K)), self.k} - {1}))
+
+
+def lowered_budget(base: Draws, k: int) -> Budget:
+    """K as far as the base's draws allow it."""
+    # A problem that stopped early did so because it succeeded: its few draws decide it.
+    waiting = base.went_on if base.staged else np.ones(len(base), dtype=bool)
+    draws = base.typical(waiting)
+    return Budget(asked=k, k=min(k, draws // DRAWS_PER_K), draws=draws)
+
+
+def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Streams, resamples: int) -> Judged:
+    """Estimates and labels of one list of problems.
+
+    Args:
+        evidence: what was drawn, at least one graded draw of both policies a problem.
+        masses: the gain of each problem divided at ``budget.curve``.
+        budget: K.
+        streams: randomness of the resamples.
+        resamples: how many.
+    """
+    coverage_k = max(1, min(budget.shown, evidence.tuned.typical()))
+    sample = _Bootstrap.of(
+        _columns(evidence, masses, budget, coverage_k), streams, resamples, evidence.clusters
+    )
+    gained, lost, net = (sample.mean(f"coverage_{name}", COVERAGE_LEVEL) for name in ("gained", "lost", "net"))
+    coverage: Coverage = "undecided"
+    if budget.decidable:
+        coverage = coverage_of(gained, lost, net, len(masses.gain))
+    gain = sample.mean("gain")
+    by_sampling = label_of(
+        gain, sample.share("deployed by sampling"), sample.share("created by sampling"), coverage
+    )
+    labels = {
+        k: label_of(gain, sample.share(f"deployed {k}"), sample.share(f"created {k}"), coverage)
+        for k in budget.curve
+    }
+    label: Label = labels[budget.shown] if budget.decidable else "undecided"
+    flips = [k for k in budget.curve if labels[k] != label] if budget.decidable else []
+    elicited = label == "deployed" and by_sampling != "deployed"
+    called: Label = "deployed (elicited)" if elicited else label
+    return Judged(
+        masses=_masses(sample, budget, evidence.elicited is not None),
+        shares=_shares(sample, budget, evidence.elicited is not None),
+        gained=gained,
+        lost=lost,
+        coverage=coverage,
+        coverage_k=coverage_k,
+        label=called,
+        sampling_label=by_sampling if budget.decidable else "undecided",
+        curve=_curve(sample, budget),
+        flips_at=float(flips[0]) if flips else math.nan,
+        flips_to=labels[flips[0]] if flips else None,
+        holds=_holds(labels, budget.shown),
+    )
+
+
+def _holds(labels: Mapping[int, Label], k: int) -> tuple[int, int]:
+    below = [other for other in labels if other < k and labels[other] != labels[k]]
+    above = [other for other in labels if other > k and labels[other] != labels[k]]
+    same = [o for o in labels if o > max(below, default=0) and o < min(above, default=math.inf)]
+    return min(same), max(same)
+
+
+def _columns(
+    evidence: Evidence, masses: Masses, budget: Budget, coverage_k: int
+) -> dict[str, NDArray[np.float64]]:
+    """One value a problem for everything that needs an interval."""
+    problems = len(masses.gain)
+    elicited = evidence.elicited if evidence.elicited is not None else np.zeros(problems, dtype=bool)
+    solved = solved_within(evidence.base, evidence.tuned, coverage_k)
+    at = budget.curve.index(budget.shown)
+    moved = np.where(elicited[:, None], masses.created + masses.undecided, 0.0)
+    columns = {
+        "gain": masses.gain,
+        "base": masses.base,
+        "tuned": masses.tuned,
+        "gross_gain": masses.gross_gain,
+        "gross_loss": masses.gross_loss,
+        "elicited": moved[:, at],
+        "created by sampling": masses.created[:, at],
+        "deployed by sampling": masses.deployed[:, at],
+        "coverage_gained": solved.gained - solved.null,
+        "coverage_lost": solved.lost - solved.null,
+        "coverage_net": solved.tuned - solved.base,
+    }
+    for j, k in enumerate(budget.curve):
+        columns[f"deployed {k}"] = masses.deployed[:, j] + moved[:, j]
+        columns[f"created {k}"] = np.where(elicited, 0.0, masses.created[:, j])
+        columns[f"undecided {k}"] = np.where(elicited, 0.0, masses.undecided[:, j])
+    return columns
+
+
+def _masses(sample: _Bootstrap, budget: Budget, elicited: bool) -> dict[str, Estimate]:
+    found = {
+        name: sample.mean(f"{name} {budget.k}") if budget.decidable else Estimate(math.nan) for name in CLASSES
+    }
+    found |= {name: sample.mean(name) for name in ("gain", "gross_gain", "gross_loss", "base", "tuned")}
+    return found | ({"elicited": sample.mean("elicited")} if elicited and budget.decidable else {})
+
+
+def _shares(sample: _Bootstrap, budget: Budget, elicited: bool) -> dict[str, Estimate]:
+    if not budget.decidable:
+        return {name: Estimate(math.nan) for name in CLASSES}
+    found = {name: sample.share(f"{name} {budget.k}") for name in CLASSES}
+    return found | ({"created_before_elicitation": sample.share("created by sampling")} if elicited else {})
+
+
+def _curve(sample: _Bootstrap, budget: Budget) -> tuple[tuple[float, float, float, float], ...]:
+    """Rows (k, created share, low, high)."""
+    if not budget.decidable:
+        return ()
+    shares = {k: sample.share(f"created {k}") for k in budget.curve}
+    return tuple((float(k), share.value, share.low, share.high) for k, share in shares.items())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Bootstrap:
+    """Means of several columns in the same resamples of problems."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    replicates: NDArray[np.float64]
+    units: int
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @staticmethod
+    def of(
+        columns: Mapping[str, NDArray[np.float64]], streams: Streams, resamples: int, clusters: NDArray | None
+    ) -> _Bootstrap:
+        table = np.stack(list(columns.values()), axis=1)
+        problems = len(table)
+        units = problems if clusters is None else len(np.unique(clusters))
+        if units < 2:
+            value = table.mean(axis=0) if problems else np.full(table.shape[1], np.nan)
+            nothing = np.full(table.shape[1], np.nan)
+            return _Bootstrap(
+                names=tuple(columns), values=value, replicates=np.full((1, len(value)), np.nan),
+                units=units,
+                low=nothing, high=nothing,
+            )  # fmt: skip
+        weights = resample_weights(problems, resamples, streams.generator("problems"), clusters)
+        value, replicates = table.mean(axis=0), resampled_means(table, weights)
+        low, high = percentile_interval(replicates, value, units)
+        return _Bootstrap(
+            names=tuple(columns), values=value, replicates=replicates, units=units, low=low, high=high
+        )
+
+    def mean(self, name: str, level: float = LEVEL) -> Estimate:
+        j = self.names.index(name)
+        low, high = self.low[j], self.high[j]
+        if level != LEVEL and not math.isnan(low):
+            low, high = percentile_interval(self.replicates[:, j], self.values[j], self.units, level)
+        return Estimate(float(self.values[j]), float(low), float(high))
+
+    def share(self, name: str) -> Estimate:
+        """A column's share of the gain; undefined unless the gain's interval lies above 0."""
+        if not lies_above_zero(self.mean("gain")):
+            return Estimate(math.nan)
+        j, g = self.names.index(name), self.names.index("gain")
+        low, high = ratio_interval(self.replicates[:, j], self.replicates[:, g])
+        return Estimate(float(self.values[j] / self.values[g]), low, high)
