@@ -59,18 +59,20 @@ def holding(curve: Curve, share: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Magnitudes:
-    """Absolute values of any number of entries in constant memory: a histogram over the upper bits of float32.
+    """Absolute values of any number of entries in little memory: a histogram over the upper bits of float32.
 
     A bucket's ends differ by 1/256 at most, so shares and Gini read off it are off by less than 1e-3; sums are
     exact. Two of them add up.
 
     Args:
-        count: entries per bucket, float64 ``[65536]``.
-        first: sum of absolute values per bucket, float64 ``[65536]``.
-        second: sum of squares per bucket, float64 ``[65536]``.
+        bucket: upper 16 bits of the values that occur, ascending (so are the values), int64 ``[bucket]``.
+        count: entries per bucket, float64 ``[bucket]``.
+        first: sum of absolute values per bucket, float64 ``[bucket]``.
+        second: sum of squares per bucket, float64 ``[bucket]``.
         fourth: sum of fourth powers over all entries.
     """
 
+    bucket: NDArray[np.int64]
     count: NDArray[np.float64]
     first: NDArray[np.float64]
     second: NDArray[np.float64]
@@ -79,21 +81,23 @@ class Magnitudes:
     @staticmethod
     def empty() -> Magnitudes:
         """Of no entry."""
-        zeros = np.zeros(_BUCKETS)
-        return Magnitudes(count=zeros, first=zeros, second=zeros, fourth=0.0)
+        return Magnitudes.of(np.zeros(0, dtype=np.float32))
 
     @staticmethod
     def of(values: NDArray[np.float32], times: float = 1.0) -> Magnitudes:
         """Of some entries, any shape, each counted ``times``."""
-        size = np.abs(np.ascontiguousarray(values, dtype=np.float32).ravel())
-        bucket = (size.view(np.uint32) >> 15).astype(np.int64)
-        wide = size.astype(np.float64)
-        return Magnitudes(
-            count=_sums(bucket, np.full(bucket.shape, times)),
-            first=_sums(bucket, times * wide),
-            second=_sums(bucket, times * wide**2),
-            fourth=times * float(np.sum(wide**4)),
-        )
+        flat = values.ravel()
+        table, fourth = np.zeros((3, _BUCKETS)), 0.0
+        for start in range(0, flat.size, _PIECE):
+            size = np.abs(np.ascontiguousarray(flat[start : start + _PIECE], dtype=np.float32))
+            bucket = (size.view(np.uint32) >> 15).astype(np.int64)
+            wide = size.astype(np.float64)
+            for row, weights in enumerate((None, wide, wide**2)):
+                table[row] += times * np.bincount(bucket, weights=weights, minlength=_BUCKETS)
+            fourth += times * float(np.sum(wide**4))
+        used = np.flatnonzero(table[0])
+        count, first, second = table[:, used]
+        return Magnitudes(bucket=used, count=count, first=first, second=second, fourth=fourth)
 
     @staticmethod
     def gaussian(n: int, rms: float) -> Magnitudes:
@@ -101,12 +105,13 @@ class Magnitudes:
         return Magnitudes.of((rms * _HALF_NORMAL).astype(np.float32), n / len(_HALF_NORMAL))
 
     def __add__(self, other: Magnitudes) -> Magnitudes:
-        return Magnitudes(
-            count=self.count + other.count,
-            first=self.first + other.first,
-            second=self.second + other.second,
-            fourth=self.fourth + other.fourth,
-        )
+        bucket, place = np.unique(np.concatenate([self.bucket, other.bucket]), return_inverse=True)
+        table = np.zeros((3, len(bucket)))
+        for row, field in enumerate(("count", "first", "second")):
+            both = np.concatenate([getattr(self, field), getattr(other, field)])
+            table[row] = np.bincount(place, weights=both, minlength=len(bucket))
+        fourth = self.fourth + other.fourth
+        return Magnitudes(bucket=bucket, count=table[0], first=table[1], second=table[2], fourth=fourth)
 
     @property
     def n(self) -> int:
@@ -126,21 +131,13 @@ class Magnitudes:
 
     def size_curve(self) -> Curve:
         """Lorenz curve of the absolute values."""
-        return self._curve(self.first)
+        return lorenz_of_sorted((self.first / self.count)[::-1], self.count[::-1])
 
     def energy_curve(self) -> Curve:
         """Lorenz curve of the squares."""
-        return self._curve(self.second)
-
-    def _curve(self, sums: NDArray[np.float64]) -> Curve:
-        used = np.flatnonzero(self.count)[::-1]
-        count = self.count[used]
-        return lorenz_of_sorted(sums[used] / count, count)
+        return lorenz_of_sorted((self.second / self.count)[::-1], self.count[::-1])
 
 
-def _sums(bucket: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.bincount(bucket, weights=values, minlength=_BUCKETS).astype(np.float64)
-
-
+_PIECE = 1 << 22
 _BUCKETS = 1 << 16
 _HALF_NORMAL = ndtri((1 + (np.arange(1 << 14) + 0.5) / (1 << 14)) / 2)
