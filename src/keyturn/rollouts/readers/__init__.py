@@ -1,0 +1,7 @@
+"""Readers of sample files, ours and other tools'."""
+
+from keyturn.rollouts.readers.columns import Columns
+from keyturn.rollouts.readers.pairing import Pair, pair
+from keyturn.rollouts.readers.samples import Samples, read_samples, write_samples
+
+__all__ = ["Columns", "Pair", "Samples", "pair", "read_samples", "write_samples"]
