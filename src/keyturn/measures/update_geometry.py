@@ -20,8 +20,8 @@ bf16 or fp16 is ``precision-limited``: what is visible, where, its norm and rank
 since small updates of the training's own precision cannot be seen in it; this is no sparsity.
 Known bias: Where W lies on the bf16 grid the visible share is the same under permutation: then it tells
 of sizes and not of places, which is what the null is there to say (up to some 1e-3 in a limited pair: updates
-that crossed an exponent carry the finer spacing and may vanish when dealt elsewhere). The norm behind the Gaussian null of a
-limited pair is that of the rounded update. Entropy rank counts noise directions as fully as any.
+that crossed an exponent carry the finer spacing and may vanish when dealt elsewhere). The norm behind the
+Gaussian null of a limited pair is that of the rounded update. Entropy rank counts noise as fully as signal.
 Source: Mukherjee et al. 2025, 2505.11711 (sparsity at tolerance 1e-5 in bf16, update rank); Zhu et al. 2025,
 2511.08567 (relative probe). Departures: fp32 where there is fp32, nulls beside every share, stable and entropy
 rank for matrix_rank, which is full for any noise.
