@@ -38,6 +38,8 @@ class ProblemSet:
     name: str
     problems: tuple[Problem, ...]
     grader: Grader
+    notes: tuple[str, ...] = ()
+    """What reading them left out or made up, one sentence each."""
 
 
 def answers(policy: str, problems: tuple[Problem, ...], completions: Completions, grades: Grades) -> Answers:

@@ -1,0 +1,227 @@
+"""Problems from files: JSONL, JSON, Parquet, or a Hugging Face data set in memory or saved to disk.
+
+Known layouts: GSM8K (``question, answer`` with ``#### 18``) and MATH (``problem, solution, answer`` or only a
+solution with a ``\\\\boxed``; ``subject, level``). Any other file names its columns or uses common names. A
+problem's id is the file's, else a hash of prompt and answer, so that the same problem has the same id in
+every file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyturn.core.errors import InputError, UsageError, unknown
+from keyturn.core.extras import need
+from keyturn.core.problem import Problem
+from keyturn.core.rundir import identity
+from keyturn.problems.contract import Grader, ProblemSet
+from keyturn.problems.graders import GRADERS
+from keyturn.problems.graders.boxed import last_box
+from keyturn.problems.graders.numbers import quantity
+from keyturn.rollouts.readers import Samples
+from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near
+from keyturn.rollouts.readers.records import Record, read_records, split_selector
+from keyturn.rollouts.readers.samples import as_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemColumns:
+    """Names of a problem file's columns. Empty: the known names are tried in order."""
+
+    prompt: str = ""
+    """What is asked: text or chat messages (``prompt question problem input query``)."""
+    answer: str = ""
+    """The gold answer (``answer gold gold_answer target ground_truth solution``)."""
+    id: str = ""
+    """Identity of the problem (``id problem_id unique_id task_id``); derived from content where absent."""
+    cells: tuple[str, ...] = ()
+    """Where a problem stands; by default those of ``subject level depth domain difficulty context`` that
+    the file has."""
+
+
+_KNOWN: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("prompt", "question", "problem", "input", "query"),
+    "answer": (
+        "answer", "gold", "gold_answer", "target", "ground_truth", "reward_model.ground_truth", "final_answer",
+        "solution",
+    ),
+    "id": ("id", "problem_id", "unique_id", "task_id"),
+}  # fmt: skip
+
+
+def read_problems(
+    source: str | Path,
+    *,
+    grader: str | Grader = "auto",
+    columns: ProblemColumns = ProblemColumns(),
+) -> ProblemSet:
+    """Read a file of problems.
+
+    Args:
+        source: ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet``, or the folder of a saved Hugging Face data
+            set (``folder#test`` chooses a split).
+        grader: a grader, its name, or ``"auto"`` to choose by the gold answers (see :func:`choose_grader`).
+        columns: names where the known ones do not do.
+
+    Raises:
+        UsageError: no such file, column, split or grader.
+        InputError: a damaged file, a problem without a prompt, or one id for two problems.
+    """
+    path, which = split_selector(source)
+    if path.is_dir():
+        rows: Iterable[Record] = _saved_data_set(path, which)
+    elif which:
+        raise UsageError(f"{path} is one file of problems; {which!r} selects nothing", fix=f"write {path}")
+    else:
+        rows = read_records(path).rows
+    return problem_set(rows, name=path.name.split(".")[0], grader=grader, columns=columns)
+
+
+def problem_set(
+    rows: Iterable[Record],
+    *,
+    name: str,
+    grader: str | Grader = "auto",
+    columns: ProblemColumns = ProblemColumns(),
+) -> ProblemSet:
+    """Problems from records: a list of dictionaries, or a Hugging Face data set in memory.
+
+    Repeated problems are left out and counted in the set's notes.
+    """
+    listed = list(rows)
+    if not listed:
+        raise InputError(f"{name} holds no problems", fix="check the file and its split")
+    names = {purpose: _column(name, listed, purpose, getattr(columns, purpose)) for purpose in _KNOWN}
+    cells = columns.cells or tuple(cell for cell in CELLS if cell in listed[0])
+    found: dict[str, Problem] = {}
+    repeated = 0
+    for number, row in enumerate(listed, start=1):
+        problem = _problem(f"{name}, record {number}", row, names, cells)
+        known = found.setdefault(problem.id, problem)
+        if known is not problem:
+            repeated += 1
+            if (known.prompt, known.answer) != (problem.prompt, problem.answer):
+                raise InputError(
+                    f"{name}, record {number}: the id {problem.id!r} belongs to another problem already",
+                    fix="name the column of ids, or leave it out to derive them from content",
+                )
+    problems = tuple(found.values())
+    chosen = choose_grader(problems) if grader == "auto" else grader
+    if isinstance(chosen, str) and chosen not in GRADERS:
+        raise unknown("grader", chosen, GRADERS)
+    notes = (f"{repeated} problems occur more than once and were read once",) if repeated else ()
+    judge = GRADERS[chosen] if isinstance(chosen, str) else chosen
+    return ProblemSet(name=name, problems=problems, grader=judge, notes=notes)
+
+
+def choose_grader(problems: Sequence[Problem]) -> str:
+    """The grader that fits the gold answers.
+
+    ``gsm8k`` where every answer came from behind ``####``; ``numeric`` where every answer is a number and none
+    came from a box; ``math`` where any is LaTeX or came from a box; else ``exact``.
+    """
+    layouts = {problem.facts.get("layout") for problem in problems}
+    if layouts == {"gsm8k"}:
+        return "gsm8k"
+    if "boxed" in layouts or any("\\" in p.answer or "^" in p.answer for p in problems):
+        return "math"
+    return "numeric" if all(quantity(p.answer) is not None for p in problems) else "exact"
+
+
+def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] = ()) -> Samples:
+    """Samples with a grader's verdicts in place of their file's.
+
+    Args:
+        samples: draws with gold answers, or without.
+        grader: who judges.
+        problems: where gold answers come from if the samples have none, matched by id, else by prompt.
+
+    Raises:
+        InputError: a problem has no gold answer anywhere.
+    """
+    asked, completions = samples.completions()
+    by_id = {problem.id: problem for problem in problems}
+    by_prompt = {problem.prompt.strip(): problem for problem in problems}
+    filled = tuple(by_id.get(p.id) or by_prompt.get(p.prompt.strip()) or p for p in asked)
+    without = [problem.id for problem in filled if not problem.answer]
+    if without:
+        raise InputError(
+            f"{samples.source}: {len(without)} of {len(filled)} problems have no gold answer ({without[0]!r})",
+            fix="name the column with --columns.gold, or give the problems with --problems",
+        )
+    return samples.with_grades(grader.grade(filled, completions))
+
+
+def _column(name: str, rows: Sequence[Record], purpose: str, given: str) -> str:
+    sample = [*rows[:20], rows[-1]]
+    if given:
+        if all(lookup(row, given) is MISSING for row in sample):
+            raise UsageError(f"{name}: no column {given!r} for the {purpose}", fix=near(rows, given))
+        return given
+    for known in _KNOWN[purpose]:
+        if any(lookup(row, known) not in (MISSING, None) for row in sample):
+            return known
+    if purpose == "prompt":
+        raise InputError(f"{name}: no column with prompts", fix=near(rows, *_KNOWN["prompt"][:3]))
+    return ""
+
+
+def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[str]) -> Problem:
+    prompt = as_text(lookup(row, names["prompt"]))
+    if not prompt or not prompt.strip():
+        raise InputError(
+            f"{where}: no text in {names['prompt']!r}", fix="name another column, or mend the record"
+        )
+    raw = lookup(row, names["answer"]) if names["answer"] else ""
+    answer, layout, worked = _gold(where, raw)
+    solution = row.get("solution")
+    facts: dict[str, str | int | float | bool] = {"layout": layout} if layout else {}
+    if worked or isinstance(solution, str):
+        facts["solution"] = worked or str(solution)
+    if not layout and isinstance(solution, str) and last_box(solution) is not None:
+        facts["layout"] = "boxed"
+    given = lookup(row, names["id"]) if names["id"] else None
+    known = given is not None and given is not MISSING
+    return Problem(
+        id=str(given) if known else "problem-" + identity({"prompt": prompt, "answer": answer}),
+        prompt=prompt,
+        answer=answer,
+        cell={cell: row[cell] for cell in cells if isinstance(row.get(cell), str | int)},
+        facts=facts,
+    )
+
+
+def _gold(where: str, raw: Any) -> tuple[str, str, str]:
+    """The final answer, the layout it was found in, and the worked solution around it."""
+    if isinstance(raw, Sequence) and not isinstance(raw, str) and len(raw) == 1:
+        raw = raw[0]
+    if raw is MISSING or raw is None:
+        return "", "", ""
+    if isinstance(raw, bool | int | float):
+        return str(raw), "", ""
+    if not isinstance(raw, str):
+        raise InputError(f"{where}: the answer is {type(raw).__name__}, not text", fix="name another column")
+    if "####" in raw:
+        return raw.rsplit("####", 1)[1].strip(), "gsm8k", raw
+    box = last_box(raw)
+    if box is not None:
+        return box, "boxed", raw
+    return raw, "", ""
+
+
+def _saved_data_set(folder: Path, split: str) -> Iterable[Record]:
+    if not any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
+        raise UsageError(f"{folder} is a folder and no saved data set", fix="name a .jsonl or .parquet file")
+    data = need("datasets", f"reading the data set in {folder}").load_from_disk(str(folder))
+    if isinstance(data, Mapping):
+        if split not in data:
+            known = ", ".join(data)
+            what = f"has no split {split!r}" if split else "has several splits"
+            raise UsageError(f"{folder} {what}", fix=f"write {folder.name}#SPLIT with one of {known}")
+        return data[split]
+    if split:
+        raise UsageError(f"{folder} has no splits; {split!r} selects nothing", fix=f"write {folder}")
+    return data
