@@ -82,27 +82,27 @@ class BufferLayer(DynamicLayer):
         self.recent = joined[:, joined.shape[1] - width :]
         return joined
 
+    def branch(self, rows: Tensor, room: int = 0) -> BufferLayer:
+        """A new layer whose rows are ``rows`` (repeats allowed) of this one; gradients flow back.
+
+        Args:
+            rows: row numbers.
+            room: tokens to make room for; 0 keeps the room there is.
+        """
+        new = BufferLayer(room or self.room)
+        new.fused = self.fused
+        new.recent = None if self.recent is None else self.recent.index_select(0, rows)
+        if not self.is_initialized:
+            return new
+        new.lazy_initialization(self.keys, self.values)
+        new.keys, new.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+        if not new.keys.requires_grad:
+            new._allocate(max(new.room, new.keys.shape[2]))
+        return new
+
     def take(self, rows: Tensor) -> None:
         """Make ``rows`` (repeats allowed) the rows of this layer."""
-        if self.recent is not None:
-            self.recent = self.recent.index_select(0, rows)
-        if not self.is_initialized:
-            return
-        if self.keys.requires_grad or self._buffers is None:
-            self.keys = self.keys.index_select(0, rows)
-            self.values = self.values.index_select(0, rows)
-            self._buffers = self._view = None
-            return
-        filled = self.keys.shape[2]
-        room = max(self.room, self._buffers[0].shape[2])
-        buffers = []
-        for old in (self.keys, self.values):
-            new = old.new_empty((len(rows), old.shape[1], room, old.shape[3]))
-            new[:, :, :filled] = old.index_select(0, rows)
-            buffers.append(new)
-        self._buffers = (buffers[0], buffers[1])
-        self.keys = self._view = buffers[0][:, :, :filled]
-        self.values = buffers[1][:, :, :filled]
+        vars(self).update(vars(self.branch(rows)))
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Rows in another order (beam search)."""
@@ -158,6 +158,16 @@ def adopt(cache: Cache, layers: int) -> None:
             f" with {cache.get_seq_length()} tokens"
         )
     cache.layers[:] = [BufferLayer() for _ in range(layers)]
+
+
+def branched(cache: Cache, rows: Tensor, room: int) -> Cache:
+    """A new cache with ``rows`` (repeats allowed) of one from :func:`decoding_cache`; gradients flow back."""
+    new = DynamicCache()
+    for layer in cache.layers:
+        if not isinstance(layer, BufferLayer):
+            raise ValueError(f"a {type(layer).__name__} cannot be branched")
+        new.layers.append(layer.branch(rows, room))
+    return new
 
 
 def select_rows(cache: Cache, rows: Tensor) -> None:

@@ -1,0 +1,315 @@
+"""A policy whose model is in this process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.core.problem import Problem
+from keyturn.core.rundir import identity
+from keyturn.core.streams import Streams
+from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
+from keyturn.policies.protocol import Limits, Need, TokenTable
+from keyturn.policies.sampler import Drawn, Rows, check_causal, context_length, decode
+from keyturn.policies.sampling import Sampling
+from keyturn.policies.scorer import score_rows
+from keyturn.rollouts.completions import Completions, Prompts, Stop
+
+__all__ = ["LocalPolicy", "Sampling"]
+
+_ALWAYS_HASHED_BYTES = 64 << 20
+"""Weights up to this size are hashed at every call (some 50 ms at most), larger ones when they were changed."""
+
+
+class LocalPolicy:
+    """A causal LM, its tokenizer, how it is decoded, and what intervenes while it runs.
+
+    The model is borrowed: it may be trained between calls. Its mode (training, gradients) is restored
+    after every call, and hooks exist only during one.
+
+    Args:
+        model: any Hugging Face causal LM.
+        tokenizer: of the model.
+        sampling: temperature and truncation.
+        hooks: put on the model while it draws or scores.
+        processors: shape the logits while it draws (scoring is of the model under its hooks alone).
+        chat: put prompts through the tokenizer's chat template.
+
+    Raises:
+        InputError: an encoder-decoder, or ``chat`` without a template.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        sampling: Sampling | None = None,
+        hooks: Sequence[Hook] = (),
+        processors: Sequence[Processor] = (),
+        chat: bool = False,
+    ) -> None:
+        check_causal(model)
+        if chat and not getattr(tokenizer, "chat_template", None):
+            raise InputError("the tokenizer has no chat template", fix="ask for plain prompts")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.sampling = sampling or Sampling()
+        self.hooks = tuple(hooks)
+        self.processors = tuple(processors)
+        self.chat = chat
+        self._weights: tuple[object, str] | None = None
+
+    def having(
+        self,
+        *,
+        sampling: Sampling | None = None,
+        hooks: Sequence[Hook] = (),
+        processors: Sequence[Processor] = (),
+    ) -> LocalPolicy:
+        """The same model decoded otherwise: other sampling, further hooks and processors."""
+        return LocalPolicy(
+            self.model,
+            self.tokenizer,
+            sampling=sampling or self.sampling,
+            hooks=(*self.hooks, *hooks),
+            processors=(*self.processors, *processors),
+            chat=self.chat,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer, sampling and interventions."""
+        return identity(
+            {
+                "weights": self._weights_hash(),
+                "tokenizer": _tokenizer_hash(self.tokenizer),
+                "sampling": asdict(self.sampling),
+                "hooks": [(hook.name, hook.module) for hook in self.hooks],
+                "processors": [processor.name for processor in self.processors],
+                "chat": self.chat,
+            }
+        )
+
+    def _weights_hash(self) -> str:
+        tensors = list(self.model.named_parameters())
+        small = sum(tensor.nbytes for _, tensor in tensors) <= _ALWAYS_HASHED_BYTES
+        versions = None if small else tuple((tensor.data_ptr(), tensor._version) for _, tensor in tensors)
+        if self._weights is None or versions is None or self._weights[0] != versions:
+            self._weights = (versions, weights_hash(self.model))
+        return self._weights[1]
+
+    @property
+    def can(self) -> frozenset[Need]:
+        """Everything: the model is here."""
+        return frozenset(Need)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """End-of-sequence ids of the model's generation settings, its config and its tokenizer."""
+        found: set[int] = set()
+        generation = getattr(self.model, "generation_config", None)
+        for owner in (generation, self.model.config, self.tokenizer):
+            value = getattr(owner, "eos_token_id", None)
+            found.update([value] if isinstance(value, int) else value or [])
+        return tuple(sorted(found))
+
+    def prompts(self, problems: Sequence[Problem]) -> Prompts:
+        """Tokenised prompts.
+
+        Raises:
+            InputError: a prompt is empty, longer than the context, or has tokens that the model does not know.
+        """
+        texts = [problem.prompt for problem in problems]
+        rows = [self._encode(problem) for problem in problems]
+        context = context_length(self.model)
+        long = [p.id for p, row in zip(problems, rows, strict=True) if context and len(row) >= context]
+        if long:
+            raise InputError(
+                f"{len(long)} prompts fill the context of {context} tokens: {_listed(long)}",
+                fix="leave these problems out, or take a model with a longer context",
+            )
+        size = self.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+        strange = [p.id for p, row in zip(problems, rows, strict=True) if max(row) >= size]
+        if strange:
+            raise InputError(
+                f"the tokenizer gives ids that the model's embedding ({size}) has not: {_listed(strange)}",
+                fix="resize the embedding, or use the tokenizer the model was trained with",
+            )
+        return Prompts.build([problem.id for problem in problems], texts, rows)
+
+    def _encode(self, problem: Problem) -> list[int]:
+        tokenizer: Any = self.tokenizer
+        if self.chat:
+            message = [{"role": "user", "content": problem.prompt}]
+            text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        plain = list(tokenizer(problem.prompt, add_special_tokens=False)["input_ids"])
+        ids = list(tokenizer(problem.prompt)["input_ids"])
+        start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+        if len(ids) > len(plain) and ids[-1] == end and plain[-1:] != [end]:
+            ids = ids[:-1]  # a tokenizer that closes what it reads: a prompt is not closed
+        if len(ids) > 1 and start is not None and ids[0] == ids[1] == start:
+            ids = ids[1:]  # the text already began with the token that the tokenizer adds
+        if not ids and (start if start is not None else end) is not None:
+            ids = [start if start is not None else end]
+        if not ids:
+            raise InputError(f"the prompt of problem {problem.id} has no tokens", fix="give it some text")
+        return ids
+
+    def draw(
+        self,
+        problems: Sequence[Problem],
+        draws: range,
+        streams: Streams,
+        limits: Limits,
+        *,
+        advance: Callable[[int], None] | None = None,
+        compact: bool = True,
+    ) -> Completions:
+        """Draw completions ``draws`` of every problem; row order is problem-major, draw-minor.
+
+        A row's random numbers come from ``streams.generator("sample", problem id, draw)``, so its tokens
+        do not depend on what else is drawn.
+
+        Args:
+            problems: with distinct ids.
+            draws: numbers of the draws.
+            streams: where the random numbers come from.
+            limits: tokens a completion and rows a batch.
+            advance: called with the number of rows that were just finished.
+            compact: drop ended rows from the batch.
+
+        Raises:
+            InputError: see :meth:`prompts`.
+            NumericsError: the model gives logits that are not numbers.
+        """
+        if len({problem.id for problem in problems}) != len(problems):
+            raise UsageError("problems must have distinct ids", fix="drop the repeats and ask for more draws")
+        prompts = self.prompts(problems)
+        parts: list[tuple[NDArray[np.int64], Drawn]] = []
+        with evaluating(self.model), hooked(self.model, self.hooks):
+            for rows in _batches(prompts, draws, limits.batch_rows):
+                problem, number = rows // len(draws), np.asarray(draws, dtype=np.int64)[rows % len(draws)]
+                batch = self._batch(prompts, problem, number, streams, limits)
+                ends = self.ends
+                drawn = decode(
+                    self.model,
+                    batch,
+                    self.sampling,
+                    ends=ends,
+                    processors=self.processors,
+                    compact=compact,
+                )
+                parts.append((rows, drawn))
+                if advance is not None:
+                    advance(len(rows))
+        return self._gather(prompts, draws, parts)
+
+    def _batch(
+        self,
+        prompts: Prompts,
+        problem: NDArray[np.int64],
+        number: NDArray[np.int64],
+        streams: Streams,
+        limits: Limits,
+    ) -> Rows:
+        distinct, prompt = np.unique(problem, return_inverse=True)
+        context = context_length(self.model)
+        longest = limits.max_new_tokens
+        lengths = (prompts.offsets[1:] - prompts.offsets[:-1])[problem]
+        room = np.full(len(problem), longest) if context is None else np.minimum(longest, context - lengths)
+        uniforms = np.empty((len(problem), longest))
+        for row, (which, draw) in enumerate(zip(problem, number, strict=True)):
+            streams.generator("sample", prompts.ids[which], int(draw)).random(out=uniforms[row])
+        return Rows(
+            prompts=[prompts.row(int(index)) for index in distinct],
+            prompt=prompt.astype(np.int64),
+            uniforms=uniforms,
+            limits=room.astype(np.int64),
+            problem=problem,
+            draw=number,
+        )
+
+    def _gather(
+        self, prompts: Prompts, draws: range, parts: Sequence[tuple[NDArray[np.int64], Drawn]]
+    ) -> Completions:
+        """Rows of all batches, flat and in order."""
+        count = len(prompts) * len(draws)
+        lengths, ended = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=bool)
+        for rows, drawn in parts:
+            lengths[rows], ended[rows] = drawn.lengths, drawn.ended
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        tokens = np.empty(offsets[-1], dtype=np.int32)
+        logprobs, entropies = (np.empty(offsets[-1], dtype=np.float32) for _ in range(2))
+        for rows, drawn in parts:
+            inside = np.arange(drawn.tokens.shape[1]) < drawn.lengths[:, None]
+            place = (offsets[rows][:, None] + np.arange(drawn.tokens.shape[1]))[inside]
+            tokens[place] = drawn.tokens[inside]
+            logprobs[place], entropies[place] = drawn.logprobs[inside], drawn.entropies[inside]
+        pieces: Any = [tokens[offsets[row] : offsets[row + 1]] for row in range(count)]
+        numbers = np.asarray(draws, dtype=np.int32)
+        return Completions(
+            policy=self.fingerprint,
+            prompts=prompts,
+            problem=np.repeat(np.arange(len(prompts), dtype=np.int32), len(draws)),
+            draw=np.tile(numbers, len(prompts)),
+            tokens=tokens,
+            offsets=offsets,
+            logprobs=logprobs,
+            entropies=entropies,
+            stop=np.where(ended, Stop.EOS, Stop.LENGTH).astype(np.uint8),
+            texts=tuple(self.tokenizer.batch_decode(pieces, skip_special_tokens=True)),
+        )
+
+    def score(self, completions: Completions, *, advance: Callable[[int], None] | None = None) -> TokenTable:
+        """Teacher-forced log-probabilities, entropies and ranks at temperature 1, under the policy's hooks.
+
+        Prompt and completion are read as tokens, so they must be of this policy's tokenizer.
+        """
+        prompts = [completions.prompts.row(index) for index in range(len(completions.prompts))]
+        with evaluating(self.model), hooked(self.model, self.hooks):
+            table = score_rows(
+                self.model,
+                [prompts[index] for index in completions.problem],
+                [completions.row(index) for index in range(len(completions))],
+                advance=advance,
+            )
+        return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
+
+
+def _batches(prompts: Prompts, draws: range, batch_rows: int) -> Iterator[NDArray[np.int64]]:
+    """Rows (problem-major numbers) of each batch: prompts of similar length together, draws of one kept so."""
+    order = np.argsort(np.diff(prompts.offsets), kind="stable")
+    rows = (order[:, None] * len(draws) + np.arange(len(draws))).reshape(-1)
+    for start in range(0, len(rows), max(batch_rows, 1)):
+        yield rows[start : start + max(batch_rows, 1)]
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """Hash of every parameter and persistent buffer: names, types, shapes and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        flat = tensor.detach().contiguous().cpu().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    body = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    return identity({"body": body, "special": tokenizer.special_tokens_map, "chat": tokenizer.chat_template})
+
+
+def _listed(ids: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(ids[:most])
+    return shown if len(ids) <= most else f"{shown} and {len(ids) - most} more"

@@ -1,0 +1,236 @@
+"""Teacher-forced scores of given completions, with or without gradient, for any causal LM.
+
+Rows are read in batches of similar length, padded on the right where nothing sees the padding. Where
+rows share a prompt, it is read once and its cache branched into its rows, gradients included: ``P + G R``
+tokens instead of ``G (P + R)`` for ``G`` completions of length ``R`` on a prompt of length ``P``. Exact:
+every token attends to the same keys as in the plain forward.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from keyturn.policies.batching import Texts, Tokens, buckets, pad_left, pad_right
+from keyturn.policies.cache import BufferLayer, branched, decoding_cache
+from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, split_head
+from keyturn.policies.sampler import context_length, takes_cache
+
+_BATCH_TOKENS = 1 << 14
+"""Tokens read at once where no gradient is kept."""
+
+_BATCH_LOGITS = 1 << 24
+"""Logits held at once where the model must make them itself."""
+
+
+def policy_tokens(
+    model: PreTrainedModel,
+    prompts: Sequence[Tokens],
+    completions: Sequence[Tokens],
+    *,
+    temperature: float = 1.0,
+    share: bool | None = None,
+) -> TokenScores:
+    """Log-probabilities and entropies of completions, with gradient.
+
+    The caller decides how much goes into one call (everything is kept for the backward) and whether the
+    model is in training mode.
+
+    Args:
+        model: any Hugging Face causal LM.
+        prompts: token ids of each row's prompt, ``[row]``; equal prompts are found and read once.
+        completions: token ids of each row's completion, ``[row]``; may be empty.
+        temperature: of the log-probabilities (no truncation); entropies are those at temperature 1.
+        share: read shared prompts once; None where it pays and the model allows it.
+
+    Returns:
+        ``logprobs`` and ``entropies``, float32 ``[row, longest completion]``, zero after the end of a row.
+    """
+    texts = Texts.build(prompts, completions)
+    shape = (len(completions), int(texts.lengths.max(initial=0)))
+    head = split_head(model)
+    parts = list(_read(model, head, texts, share=share))
+    if not parts:
+        empty = torch.zeros(shape, device=model.device)
+        return TokenScores(empty, empty)
+    row, column = (np.concatenate(index) for index in zip(*((p.row, p.column) for p in parts), strict=True))
+    scores = _score(torch.cat([part.out for part in parts]), head, texts, row, column, temperature=temperature)
+    place = torch.from_numpy(row * shape[1] + column).to(model.device)
+    logprobs, entropies = (
+        flat.new_zeros(shape[0] * shape[1]).index_copy(0, place, flat).view(shape) for flat in scores[:2]
+    )
+    return TokenScores(logprobs, entropies)
+
+
+def score_rows(
+    model: PreTrainedModel,
+    prompts: Sequence[Tokens],
+    completions: Sequence[Tokens],
+    *,
+    share: bool | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Log-probabilities, entropies and ranks at temperature 1, flat over all rows; no gradient.
+
+    The caller holds evaluation mode (``hooks.evaluating``).
+
+    Args:
+        model: any Hugging Face causal LM.
+        prompts: as in :func:`policy_tokens`.
+        completions: as in :func:`policy_tokens`.
+        share: as in :func:`policy_tokens`.
+        advance: called with the number of rows that were just finished.
+    """
+    texts = Texts.build(prompts, completions)
+    logprobs, entropies = (np.empty(len(texts.tokens), dtype=np.float32) for _ in range(2))
+    ranks = np.empty(len(texts.tokens), dtype=np.int32)
+    head = split_head(model)
+    budget = _BATCH_TOKENS if head is not None else min(_BATCH_TOKENS, _BATCH_LOGITS // _vocabulary(model))
+    with torch.no_grad():
+        for part in _read(model, head, texts, share=share, budget=max(budget, 1)):
+            scores = _score(part.out, head, texts, part.row, part.column, ranks=True)
+            place = texts.offsets[part.row] + part.column
+            logprobs[place] = scores.logprobs.cpu().numpy()
+            entropies[place] = scores.entropies.cpu().numpy()
+            ranks[place] = scores.ranks.cpu().numpy()  # type: ignore[union-attr]
+            if advance is not None:
+                advance(int((part.column + 1 == texts.lengths[part.row]).sum()))
+    return logprobs, entropies, ranks
+
+
+def _score(
+    out: Tensor, head: Head | None, texts: Texts, row: NDArray[np.int64], column: NDArray[np.int64], **how: Any
+) -> TokenScores:
+    """Scores of the tokens ``column`` of ``row`` from what predicts them: hidden states, or logits."""
+    targets = torch.from_numpy(texts.tokens[texts.offsets[row] + column].astype(np.int64)).to(out.device)
+    return from_logits(out, targets, **how) if head is None else from_hidden(out, head, targets, **how)
+
+
+class _Part(NamedTuple):
+    """What predicts some tokens, ``[token, dim or vocab]``: the tokens ``column`` of the rows ``row``."""
+
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    out: Tensor
+
+
+def _read(
+    model: PreTrainedModel, head: Head | None, texts: Texts, *, share: bool | None = None, budget: int = 0
+) -> Iterator[_Part]:
+    """Read all rows, batch by batch; ``budget`` bounds the tokens of a batch (0: no bound)."""
+    run = _Runner(model, head)
+    shared = run.can_branch() and (texts.sharing_pays() if share is None else share)
+    yield from (_read_shared if shared else _read_apart)(run, texts, budget)
+
+
+def _read_apart(run: _Runner, texts: Texts, budget: int) -> Iterator[_Part]:
+    """Each row whole, prompt and completion, padded on the right."""
+    rows = np.flatnonzero(texts.lengths)
+    starts = texts.prompt_lengths[texts.prompt] if len(rows) else np.zeros(0, dtype=np.int64)
+    for chosen in buckets((starts + texts.lengths)[rows] - 1, budget=budget):
+        batch = rows[chosen]
+        whole = [
+            np.concatenate([texts.prompts[texts.prompt[row]], texts.completion(row)[:-1]]) for row in batch
+        ]
+        out = run(pad_right(whole))
+        local, column = _places(texts.lengths[batch])
+        yield _Part(batch[local], column, out[local, starts[batch[local]] - 1 + column])
+
+
+def _read_shared(run: _Runner, texts: Texts, budget: int) -> Iterator[_Part]:
+    """Each prompt once, then the completions on branches of its cache."""
+    rows = np.flatnonzero(texts.lengths)
+    used = np.unique(texts.prompt[rows])
+    for chosen in buckets(texts.prompt_lengths[used], budget=budget):
+        batch = used[chosen]
+        tokens, lengths = pad_left([texts.prompts[index] for index in batch])
+        prompts = _Prompts(run, tokens, lengths)
+        slot = np.full(len(texts.prompts), -1)
+        slot[batch] = np.arange(len(batch))
+        mine = rows[slot[texts.prompt[rows]] >= 0]
+        branch = slot[texts.prompt[mine]]
+        yield _Part(mine, np.zeros(len(mine), dtype=np.int64), prompts.last[torch.from_numpy(branch)])
+        longer = np.flatnonzero(texts.lengths[mine] > 1)
+        remaining = texts.lengths[mine[longer]] - 1
+        for part in buckets(remaining, budget=budget):
+            now = longer[part]
+            out = prompts.go_on(branch[now], pad_right([texts.completion(row)[:-1] for row in mine[now]]))
+            local, column = _places(texts.lengths[mine[now]] - 1)
+            yield _Part(mine[now][local], column + 1, out[local, column])
+
+
+def _places(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of every token of a padded table."""
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+class _Runner:
+    """The part of a model that is run: its body where the head splits off, else the whole."""
+
+    def __init__(self, model: PreTrainedModel, head: Head | None) -> None:
+        self.model = model
+        self._call: Any = model if head is None else model.base_model
+        self._field = "logits" if head is None else "last_hidden_state"
+        self._known = inspect.signature(model.forward).parameters
+
+    def __call__(self, tokens: Tensor, **kwargs: Any) -> Tensor:
+        """Hidden states or logits, ``[row, token, dim or vocab]``."""
+        return getattr(self._call(input_ids=tokens.to(self.model.device), **kwargs), self._field)
+
+    def can_branch(self) -> bool:
+        """Whether prompts can be read once: a cache of plain attention layers, and no checkpointing."""
+        checkpointing = any(getattr(part, "gradient_checkpointing", False) for part in self.model.modules())
+        if not takes_cache(self.model) or (checkpointing and self.model.training):
+            return False
+        layers = decoding_cache(self.model.config, 0).layers
+        return bool(layers) and all(isinstance(layer, BufferLayer) for layer in layers)
+
+    def positioned(self, positions: Tensor) -> dict[str, Tensor]:
+        """Positions as an argument, where the model takes them."""
+        context = context_length(self.model)
+        positions = positions if context is None else positions.clamp_max(context - 1)
+        return {"position_ids": positions} if "position_ids" in self._known else {}
+
+
+class _Prompts:
+    """Prompts that were read once, and the branches that go on from them."""
+
+    def __init__(self, run: _Runner, tokens: Tensor, lengths: Tensor) -> None:
+        device = run.model.device
+        self._run, self._width = run, tokens.shape[1]
+        self._lengths = lengths.to(device)
+        seen = torch.arange(self._width, device=device) >= self._width - self._lengths[:, None]
+        self._seen = None if bool((lengths == self._width).all()) else seen.long()
+        self._cache = decoding_cache(run.model.config, 0)
+        positions = run.positioned((seen.long().cumsum(-1) - 1).clamp_min(0))
+        out = run(tokens, attention_mask=self._seen, past_key_values=self._cache, use_cache=True, **positions)
+        self.last = out[:, -1]
+        """What predicts the first token of each prompt's completions, ``[prompt, dim or vocab]``."""
+
+    def go_on(self, branch: NDArray[np.int64], tokens: Tensor) -> Tensor:
+        """Read completions on the prompts ``branch``: ``[row, token, dim or vocab]``."""
+        rows = torch.from_numpy(branch).to(self._lengths.device)
+        cache = branched(self._cache, rows, self._width + tokens.shape[1])
+        seen = None
+        if self._seen is not None:
+            seen = torch.nn.functional.pad(self._seen[rows], (0, tokens.shape[1]), value=1)
+        positions = self._lengths[rows][:, None] + torch.arange(tokens.shape[1], device=rows.device)
+        return self._run(
+            tokens,
+            attention_mask=seen,
+            past_key_values=cache,
+            use_cache=True,
+            **self._run.positioned(positions),
+        )
+
+
+def _vocabulary(model: PreTrainedModel) -> int:
+    return int(model.config.get_text_config(decoder=True).vocab_size)
