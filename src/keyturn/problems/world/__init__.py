@@ -1,1 +1,21 @@
 """The controlled world: generators, traces with roles, corpora, verifier, tokenizer, zones."""
+
+from keyturn.problems.world.corpus import block, documents, realised
+from keyturn.problems.world.exact import valid_completions
+from keyturn.problems.world.grader import WorldGrader, problem_set
+from keyturn.problems.world.worlds import WORLDS, World, problems, world_from_json, world_named, world_to_json
+
+__all__ = [
+    "WORLDS",
+    "World",
+    "WorldGrader",
+    "block",
+    "documents",
+    "problem_set",
+    "problems",
+    "realised",
+    "valid_completions",
+    "world_from_json",
+    "world_named",
+    "world_to_json",
+]

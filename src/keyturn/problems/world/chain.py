@@ -1,0 +1,245 @@
+"""CHAIN: unary maps on the residues modulo 7, learnt one by one; composing them is what may be missing.
+
+``BOS CH f g h 3 ?`` asks for h(g(f(3))). The one valid trace has a step per map, ``f 3 r1 ; g r1 r2 ; h r2 r3
+; ANS r3 EOS``. Pretraining holds single applications, *unlinked* lists, whose later steps each start from a
+fresh residue (format and length are known, composing is not), and by a dial *linked* lists, which compose.
+Whoever has seen only unlinked lists links a step by chance once in seven: the floor of a verified answer is
+``7^-(depth - 1)``.
+
+The maps are permutations, all different and none the identity: the answer stays uniform at every depth, and
+a wrong operand can never lead to the right result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice, product
+from typing import Literal
+
+from keyturn.core.errors import UsageError
+from keyturn.core.problem import Problem, Split
+from keyturn.core.roles import Role
+from keyturn.core.streams import Streams
+from keyturn.problems.world.dice import Dice
+from keyturn.problems.world.document import Document, LossWeights
+from keyturn.problems.world.split import problem_id, split_of
+from keyturn.problems.world.vocabulary import ANS, BOS, CHAIN, END, EOS, MAP, MAPS, QUERY, VALUE, decode
+
+MODULUS = 7
+_ENUMERATED = 40_000
+
+
+def _draw_maps() -> tuple[tuple[int, ...], ...]:
+    # Sorting by hashed keys needs no generator, so the maps cannot change with a version of numpy.
+    streams = Streams(0, ("world", "chain", "maps"))
+    identity = tuple(range(MODULUS))
+    found: list[tuple[int, ...]] = []
+    attempt = 0
+    while len(found) < len(MAPS):
+        drawn = tuple(sorted(identity, key=lambda residue, a=attempt: streams.key(a, residue)))
+        attempt += 1
+        if drawn != identity and drawn not in found:
+            found.append(drawn)
+    return tuple(found)
+
+
+TABLES: tuple[tuple[int, ...], ...] = _draw_maps()
+"""``TABLES[j][x]`` is the j-th map at x; the same in every CHAIN world."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainWorld:
+    """A world of map applications; its arms differ in what pretraining holds."""
+
+    name: str = "chain"
+    """How it is called in reports."""
+    single: float = 0.2
+    """Share of single applications in the corpus; the rest are lists. Ours."""
+    linked: float = 0.0
+    """Share of linked lists among the lists; 0 makes composing absent. Issue: dose response 0, .1, .3, .5."""
+    depths: tuple[int, int] = (2, 6)
+    """Smallest and largest number of maps in a list."""
+    fresh: Literal["uniform", "never_equal"] = "uniform"
+    """Where an unlinked step starts: any residue, or any but the previous result (a link never occurs)."""
+    absent_map: str = ""
+    """A map that no text of pretraining shows; "" for none."""
+    rl_depths: tuple[int, ...] = (2, 3)
+    """Depths that RL asks for."""
+    test_depths: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+    """Depths of evaluation."""
+    loss: LossWeights = field(default_factory=LossWeights)
+    """Weights of the pretraining loss."""
+
+    domain = "chain"
+    reads_traces = True
+
+    def __post_init__(self) -> None:
+        for label, share in (("single", self.single), ("linked", self.linked)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{label} is {share}, a share lies in [0, 1]", fix=f"{label} between 0 and 1")
+        if not 2 <= self.depths[0] <= self.depths[1]:
+            raise UsageError(f"depths {self.depths} are no range of lists", fix="two numbers, 2 <= low <= high")
+        if self.absent_map and self.absent_map not in MAPS:
+            raise UsageError(f"no map is called {self.absent_map!r}", fix=f"one of {', '.join(MAPS)}")
+        if self.fresh not in ("uniform", "never_equal"):
+            raise UsageError(f"fresh is {self.fresh!r}", fix="uniform or never_equal")
+        if min(*self.rl_depths, *self.test_depths) < 1:
+            raise UsageError("a depth is below 1", fix="depths of at least one map")
+
+    @cached_property
+    def mixture(self) -> Mapping[str, float]:
+        """Shares of single applications, unlinked and linked lists."""
+        lists = 1 - self.single
+        return {"single": self.single, "unlinked": lists * (1 - self.linked), "linked": lists * self.linked}
+
+    @property
+    def known_skills(self) -> frozenset[str]:
+        """What pretraining shows: each map, and linking where lists are linked."""
+        maps = {f"map {name}" for name in MAPS if name != self.absent_map}
+        linking = {"link"} if self.mixture["linked"] > 0 else set()
+        return frozenset(maps | linking)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt."""
+        return self._deepest + 4
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest valid completion, ``EOS`` included: four tokens a step and three for the answer."""
+        return 4 * self._deepest + 3
+
+    @property
+    def _deepest(self) -> int:
+        return max(*self.test_depths, *self.rl_depths, self.depths[1])
+
+    def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
+        """The cells that a split is drawn from when none are named."""
+        depths = {"pretrain": range(1, self.depths[1] + 1), "rl": self.rl_depths}.get(split, self.test_depths)
+        parts = [{"atoms": "all"}, {"atoms": "one absent"}] if self.absent_map else [{}]
+        return tuple({"domain": "chain", "depth": depth, **part} for depth in depths for part in parts)
+
+
+def canonical(maps: tuple[int, ...], start: int) -> str:
+    """The form that decides the split; nothing can be renamed in CHAIN, so it is the problem itself."""
+    return "chain " + " ".join(map(str, maps)) + f" {start}"
+
+
+def problem_of(world: ChainWorld, maps: tuple[int, ...], start: int) -> Problem:
+    """The problem that asks for the maps in order, from ``start``."""
+    prompt = decode(prompt_ids(maps, start))
+    value = start
+    for j in maps:
+        value = TABLES[j][value]
+    depth = len(maps)
+    skills = frozenset({f"map {MAPS[j]}" for j in maps} | ({"link"} if depth > 1 else set()))
+    atoms = world.absent_map not in {MAPS[j] for j in maps}
+    part = {"atoms": "all" if atoms else "one absent"} if world.absent_map else {}
+    return Problem(
+        id=problem_id("chain", prompt),
+        prompt=prompt,
+        answer=str(value),
+        cell={"domain": "chain", "depth": depth, **part},
+        split=split_of(canonical(maps, start)),
+        skills=skills,
+        facts={
+            "seen": skills <= world.known_skills,
+            "atoms_seen": atoms,
+            "floor": float(MODULUS) ** -(depth - 1),
+            "guess_rate": 1 / MODULUS,
+        },
+    )
+
+
+def draw_problems(
+    world: ChainWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
+) -> list[Problem]:
+    """Different problems of a cell and split; all there are where fewer than ``count`` exist (depths 1 to 4).
+
+    Raises:
+        UsageError: ``count`` is more than a thirty-second of all problems of a depth above 4.
+    """
+    depth = int(cell["depth"])
+    wanted = cell.get("atoms")
+    absent = MAPS.index(world.absent_map) if world.absent_map else -1
+
+    def fits(maps: tuple[int, ...], start: int) -> bool:
+        if wanted is not None and (absent in maps) != (wanted == "one absent"):
+            return False
+        return split_of(canonical(maps, start)) == split
+
+    generator = streams.generator("chain", split, *(f"{k}={v}" for k, v in cell.items()))
+    size = len(MAPS) ** depth * MODULUS
+    if size <= _ENUMERATED:
+        every = [(maps, start) for maps in product(range(len(MAPS)), repeat=depth) for start in range(MODULUS)]
+        kept = (every[i] for i in generator.permutation(size) if fits(*every[i]))
+        return [problem_of(world, maps, start) for maps, start in islice(kept, count)]
+    if count > size / 32:
+        raise UsageError(f"{count} problems of depth {depth} are too many to draw", fix=f"at most {size // 32}")
+    dice = Dice(generator)
+    found: dict[tuple[tuple[int, ...], int], None] = {}
+    while len(found) < count:
+        maps = tuple(dice.below(len(MAPS)) for _ in range(depth))
+        start = dice.below(MODULUS)
+        if (maps, start) not in found and fits(maps, start):
+            found[maps, start] = None
+    return [problem_of(world, maps, start) for maps, start in found]
+
+
+def draw_document(world: ChainWorld, component: str, dice: Dice) -> Document:
+    """One text of pretraining; its problem is of the pretraining split."""
+    low, high = world.depths
+    allowed = [j for j, name in enumerate(MAPS) if name != world.absent_map]
+    while True:
+        depth = 1 if component == "single" else low + dice.below(high - low + 1)
+        maps = tuple(dice.pick(allowed) for _ in range(depth))
+        start = dice.below(MODULUS)
+        if split_of(canonical(maps, start)) == "pretrain":
+            break
+    operands = [start]
+    results = [TABLES[maps[0]][start]]
+    for j in maps[1:]:
+        operand = results[-1] if component == "linked" else _fresh(world, results[-1], dice)
+        operands.append(operand)
+        results.append(TABLES[j][operand])
+    completion, roles = _trace(maps, operands, results, linked=component == "linked")
+    return Document(prompt=prompt_ids(maps, start), completion=completion, roles=roles, component=component)
+
+
+def prompt_ids(maps: tuple[int, ...], start: int) -> tuple[int, ...]:
+    """``BOS CH f g h 3 ?``."""
+    return (BOS, CHAIN, *(MAP + j for j in maps), VALUE + start, QUERY)
+
+
+def valid_trace(maps: tuple[int, ...], start: int) -> tuple[int, ...]:
+    """The one completion that is valid, ``EOS`` included."""
+    operands, results = [], []
+    value = start
+    for j in maps:
+        operands.append(value)
+        value = TABLES[j][value]
+        results.append(value)
+    return _trace(maps, operands, results, linked=True)[0]
+
+
+def _fresh(world: ChainWorld, previous: int, dice: Dice) -> int:
+    if world.fresh == "uniform":
+        return dice.below(MODULUS)
+    return (previous + 1 + dice.below(MODULUS - 1)) % MODULUS
+
+
+def _trace(
+    maps: tuple[int, ...], operands: list[int], results: list[int], *, linked: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    ids: list[int] = []
+    roles: list[int] = []
+    role = int(Role.COPY)
+    for j, operand, result in zip(maps, operands, results, strict=True):
+        ids += (MAP + j, VALUE + operand, VALUE + result, END)
+        roles += (Role.COPY, role, Role.ARITHMETIC, Role.SYNTAX)
+        role = int(Role.LOOKUP if linked else Role.ARBITRARY)
+    ids += (ANS, VALUE + results[-1], EOS)
+    roles += (Role.SYNTAX, Role.ANSWER, Role.SYNTAX)
+    return tuple(ids), tuple(map(int, roles))

@@ -1,0 +1,113 @@
+"""The grader of the controlled world: the verifier, row by row, as columns.
+
+Where the completions were tokenised with the world's own ids (their prompts' tokens say so), tokens are
+read as they are, and roles, floors and errors come back per token. Completions of any other tokenizer, and
+samples that have text only, are read from their text; then there are no columns per token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.reading import Reading
+from keyturn.problems.world.verify import Task, read_completion, read_prompt
+from keyturn.problems.world.vocabulary import EOS, encode
+from keyturn.problems.world.worlds import World, problems
+from keyturn.rollouts.completions import Completions, Stop
+from keyturn.rollouts.grades import Grades
+
+_VERSION = 1
+
+
+class WorldGrader:
+    """Reads traces; implements :class:`keyturn.problems.contract.Grader`.
+
+    Args:
+        world: only names the grader; prompts say what is asked.
+    """
+
+    reads_traces = True
+
+    def __init__(self, world: World) -> None:
+        self.name = f"world {world.domain} {_VERSION}"
+        self._tasks: dict[str, Task] = {}
+
+    def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
+        """Grade every row; ``completions.prompts.ids`` are the ids of ``problems``, in that order.
+
+        Raises:
+            InputError: a problem is not of this world.
+        """
+        tasks = [self._task(problem.prompt) for problem in problems]
+        own = _world_ids(problems, completions)
+        readings: list[Reading] = []
+        offsets, stops = completions.offsets.tolist(), completions.stop.tolist()
+        tokens = completions.tokens.tolist() if own else []
+        for row, problem in enumerate(completions.problem.tolist()):
+            stop = stops[row]
+            ids = tokens[offsets[row] : offsets[row + 1]] if own else encode(completions.texts[row])
+            ended = stop == Stop.EOS and ids[-1:] == [EOS] if own else stop in (Stop.EOS, Stop.UNKNOWN)
+            readings.append(read_completion(tasks[problem], ids, ended=ended))
+        return _grades(readings, completions, per_token=own)
+
+    def _task(self, prompt: str) -> Task:
+        task = self._tasks.get(prompt)
+        if task is None:
+            task = self._tasks[prompt] = read_prompt(encode(prompt))
+        return task
+
+
+def problem_set(
+    world: World,
+    split: str,
+    cells: Sequence[Mapping[str, str | int]] | None,
+    per_cell: int,
+    streams: Streams,
+) -> ProblemSet:
+    """Problems of a world with its grader; arguments as for :func:`keyturn.problems.world.worlds.problems`."""
+    return ProblemSet(
+        name=world.name, problems=problems(world, split, cells, per_cell, streams), grader=WorldGrader(world)
+    )
+
+
+def _world_ids(problems: tuple[Problem, ...], completions: Completions) -> bool:
+    """Whether prompts, and so completions, were tokenised with the world's ids."""
+    prompts = completions.prompts
+    return len(prompts.tokens) > 0 and all(
+        prompts.row(i).tolist() == encode(problem.prompt) for i, problem in enumerate(problems)
+    )
+
+
+def _grades(readings: list[Reading], completions: Completions, *, per_token: bool) -> Grades:
+    def column(name: str) -> list:
+        place = Reading._fields.index(name)
+        return [reading[place] for reading in readings]
+
+    columns: dict[str, NDArray] = {
+        name: np.array(column(name), dtype=object) for name in ("strategy", "format")
+    }
+    for name in ("plan_score", "exec_score", "process", "efficiency", "lenient"):
+        columns[name] = np.array(column(name), dtype=np.float32)
+    first = np.array(column("first_error"), dtype=np.int32)
+    columns["first_error"] = first if per_token else np.where(first >= 0, -1, first).astype(np.int32)
+    columns["first_error_role"] = np.array(column("first_error_role"), dtype=np.uint8)
+    flat = {name: [x for part in column(name) for x in part] for name in ("roles", "errors", "floors")}
+    return Grades(
+        outcome=np.array(column("outcome"), dtype=np.float32),
+        verified=np.array(column("verified"), dtype=np.float32),
+        answer=tuple(column("answer")),
+        columns=columns,
+        roles=np.array(flat["roles"], dtype=np.uint8) if per_token else None,
+        token_columns={
+            "floor": np.array(flat["floors"], dtype=np.float32),
+            "error": np.array(flat["errors"], dtype=bool),
+        }
+        if per_token
+        else {},
+    )

@@ -1,0 +1,62 @@
+"""What the verifier says of one completion. Rules that hold in every domain are stated here.
+
+*outcome*: the completion holds exactly one ``ANS``, and right after it come the answer that the prompt
+demands and the end. *verified*: outcome, every step valid (the domain's own rule), and the text ended by
+itself: a completion that was cut is never verified. *lenient*: the last value of the text is the answer.
+*process*: mean over the steps that the problem needs of (present, operands right, result right).
+*plan_score*: share of planning choices that lie in the valid set. *exec_score*: share of copies, look-ups
+and results that are right **given the completion's own earlier values**, so that an error counts once and
+not wherever it is carried to. *efficiency*: steps needed over steps made. Shares of nothing are NaN.
+
+A token that the grammar does not allow is INVALID and an error, and nothing after it is read as a step
+(later tokens stay INVALID without being counted as errors of their own).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from keyturn.problems.world.vocabulary import ANS, EOS, VALUE, WORDS
+
+LAST_VALUE = VALUE + 10
+
+
+class Reading(NamedTuple):
+    """The verdict on one completion; ``roles``, ``errors`` and ``floors`` have an entry per token."""
+
+    outcome: bool
+    verified: bool
+    answer: str
+    lenient: bool
+    strategy: str
+    format: str
+    plan_score: float
+    exec_score: float
+    process: float
+    efficiency: float
+    first_error: int
+    first_error_role: int
+    roles: list[int]
+    errors: list[bool]
+    floors: list[float]
+
+
+def answer_of(ids: list[int]) -> int:
+    """Id of the value that a completion answers with, -1 where it gives none or more than one."""
+    if ids.count(ANS) != 1:
+        return -1
+    at = ids.index(ANS) + 1
+    after = ids[at + 1 :]
+    if at >= len(ids) or not VALUE <= ids[at] <= LAST_VALUE or after not in ([], [EOS]):
+        return -1
+    return ids[at]
+
+
+def last_value(ids: list[int]) -> int:
+    """Id of the last value in a completion, -1 where there is none."""
+    return next((i for i in reversed(ids) if VALUE <= i <= LAST_VALUE), -1)
+
+
+def word(value_id: int) -> str:
+    """The value as text, "" for none."""
+    return WORDS[value_id] if value_id >= 0 else ""
