@@ -75,6 +75,7 @@ class Tables:
         forced: strategy -> graded draws of ``base`` with that strategy's prefix forced, and of ``tuned``,
             under the keys ``("base", strategy)`` and ``("tuned", strategy)``.
         elicited: problems that an elicitation without teacher solved for the base, bool ``[problem]``, or None.
+        formats: graded draws by policy under a few-shot format prompt; empty where that arm was not run.
         guess: chance of hitting the answer without reading the problem, float64 ``[problem]``, or None.
         history: one mapping a training step (metrics.jsonl), oldest first.
     """
@@ -88,6 +89,7 @@ class Tables:
     bound: NDArray[np.float64] | None = None
     forced: Mapping[tuple[str, str], Answers] = field(default_factory=dict)
     elicited: NDArray[np.bool_] | None = None
+    formats: Mapping[str, Answers] = field(default_factory=dict)
     guess: NDArray[np.float64] | None = None
     history: tuple[Mapping[str, float], ...] = ()
 

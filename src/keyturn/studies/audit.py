@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
+from keyturn.studies.formats import elicit_format, format_measurements
 from keyturn.studies.lab import Lab, Stage
 from keyturn.studies.looking import certified, shift_table
 from keyturn.studies.result import AuditResult, Cell
@@ -83,6 +85,8 @@ class Pair:
     facts: WorldFacts | None = None
     weights: tuple[Path, Path] | None = None
     history: tuple[Mapping[str, float], ...] = ()
+    form: str = ""
+    """How the grader wants an answer written, with ``{answer}`` in it; empty: no few-shot format arm."""
     cell_keys: tuple[str, ...] = ()
     """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
 
@@ -95,11 +99,21 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         pair: what is audited.
         config: how much is drawn.
     """
-    tables, base, tuned = collect(lab, pair, config)
-    return conclude(lab, pair, config, tables, spans_of=(base, tuned))
+    tables = collect(lab, pair, config)
+    return conclude(
+        lab,
+        name=pair.name,
+        base_name=pair.base_name,
+        tuned_name=pair.tuned_name,
+        problems_name=pair.problems_name,
+        tables=tables,
+        k=config.k,
+        cell_keys=pair.cell_keys,
+        tokenizer=pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None,
+    )
 
 
-def collect(lab: Lab, pair: Pair, config: AuditConfig) -> tuple[Tables, Drawn, Drawn]:
+def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     """Everything that needs a model: draws, grades, teacher-forced looks."""
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     base = draw_two_stages(lab, pair, config, limits)
@@ -112,37 +126,44 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> tuple[Tables, Drawn, D
         history=pair.history,
     )
     tables = look_inside(lab, pair, config, tables, base, tuned)
+    if pair.form:
+        arm = elicit_format(
+            lab, {"base": pair.base, "tuned": pair.tuned}, pair.problems, pair.form, config.k, limits
+        )
+        tables = replace(tables, elicited=arm.reached, formats=arm.tables)
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
-    return tables, base, tuned
+    return tables
 
 
 def conclude(
     lab: Lab,
-    pair: Pair,
-    config: AuditConfig,
+    *,
+    name: str,
+    base_name: str,
+    tuned_name: str,
+    problems_name: str,
     tables: Tables,
-    spans_of: tuple[Drawn, Drawn] | None = None,
+    k: int,
+    cell_keys: tuple[str, ...] = (),
+    tokenizer: Any = None,
 ) -> AuditResult:
     """Everything that is pure: measures, verdicts, the record."""
     measurements, left_out = measure_all(tables)
-    pooled, cells = verdicts(tables, config.k, pair.cell_keys)
+    measurements += format_measurements(tables)
+    pooled, cells = verdicts(tables, k, cell_keys)
     pooled = with_routing(pooled, measurements)
-    spans = ()
-    if spans_of is not None:
-        tokenizer = pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None
-        spans = choose_spans(tables, pooled, tokenizer, lab.streams.child("spans"))
     return AuditResult(
-        name=pair.name,
-        base=pair.base_name,
-        tuned=pair.tuned_name,
-        problems=pair.problems_name,
+        name=name,
+        base=base_name,
+        tuned=tuned_name,
+        problems=problems_name,
         run=str(lab.root.resolve()),
         verdict=pooled,
         cells=cells,
         measurements=measurements,
         tables=tables,
-        spans=spans,
+        spans=choose_spans(tables, pooled, tokenizer, lab.streams.child("spans")),
         seconds=dict(lab.seconds),
         limits=limits_of(tables, pooled),
         left_out=left_out,
@@ -190,9 +211,7 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
     )
 
 
-def look_inside(
-    lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn
-) -> Tables:
+def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn) -> Tables:
     """Teacher-forced looks at both models, and the certified lower bound that they give."""
     if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
         return tables
@@ -248,7 +267,9 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
         said.append("Only answers were judged: a right answer may stand under a wrong trace.")
     if base is not None and bool(base.truncated.any()):
         share = float(base.truncated.mean())
-        said.append(f"{share:.1%} of the base's completions were cut at the length limit and count as they stand.")
+        said.append(
+            f"{share:.1%} of the base's completions were cut at the length limit and count as they stand."
+        )
     if tables.exact is None:
         said.append("The base's success probabilities are sampled, not computed.")
     return (*said, *verdict.notes)

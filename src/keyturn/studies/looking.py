@@ -52,9 +52,7 @@ def shift_table(
         return {name: getattr(pair, name) for name in _COLUMNS}
 
     _, arrays = lab.arrays("compare", fields, compute, parents=parents, label="look inside")
-    return TokenShift(
-        drawn_by=drawn_by, completions=some, grades=grades.select(completions, rows), **arrays
-    )
+    return TokenShift(drawn_by=drawn_by, completions=some, grades=grades.select(completions, rows), **arrays)
 
 
 def certified(

@@ -1,0 +1,128 @@
+"""What did post-training change? Audit two policies, two sample files, or (no arguments) the embedded worlds."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from keyturn.core.errors import UsageError
+from keyturn.core.rundir import SCHEMA, identity
+from keyturn.core.streams import Streams
+from keyturn.studies.lab import Lab
+from keyturn.studies.result import AuditResult
+
+
+def run(
+    policies: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[BASE TUNED]")] = (),
+    problems: Path | None = None,
+    samples: tuple[str, str] | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+    k: int = 64,
+    n_base: int = 0,
+    limit: int = 0,
+    per_cell: int = 24,
+    max_new_tokens: int = 0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    template: Literal["auto", "chat", "plain"] = "auto",
+    grader: str = "auto",
+    worlds: tuple[str, ...] = ("graph", "chain"),
+    workers: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    columns: tuple[str, ...] = (),
+) -> int:
+    """Audit two policies, two sample files, or (no arguments) the embedded worlds.
+
+    Args:
+        policies: base and tuned model (folders or Hub ids); none: the embedded worlds, RL included.
+        problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
+        samples: two files of samples already drawn; no model is needed. FILE#MODEL picks one model of a file.
+        seed: root of all randomness.
+        out: run directory; the same command finds its own again and goes on from what is finished.
+        json: one JSON document on stdout.
+        k: budget K: what the base does within K draws, it could already do. Also the tuned draws a problem.
+        n_base: base draws a problem; 0 means 4K, of which 32 for all and the rest where successes are rare.
+        limit: audit only the first so many problems of the file; 0 means all.
+        per_cell: test problems a cell, where a world makes them.
+        max_new_tokens: tokens a completion may have; 0: what the world needs, or 512.
+        temperature: of both policies; 0 is greedy and then one draw a problem is all there is.
+        top_p: nucleus of both policies; 1 keeps everything.
+        template: chat: apply the tokenizer's chat template; auto: where it has one.
+        grader: how answers are judged; auto: by the file's layout.
+        worlds: which embedded worlds, when no model is given.
+        workers: processes for the embedded worlds, one thread each; 0: decided by the free cores.
+        device: auto, cpu, cuda, cuda:1.
+        dtype: float32, bfloat16, float16 or auto (as stored).
+        revision: of Hub repositories.
+        trust_remote_code: run model code that comes with weights; needs a pinned revision.
+        allow_pickle: read pytorch_model.bin where there are no safetensors.
+        columns: NAME=COLUMN pairs for sample files whose columns have other names.
+    """
+    started = time.monotonic()
+    if samples is not None and policies:
+        raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
+    if len(policies) not in (0, 2):
+        raise UsageError(
+            f"{len(policies)} model given", fix="give base and tuned, or none for the embedded worlds"
+        )
+    from keyturn.studies import entry
+
+    options = {name: value for name, value in locals().items() if name not in _NOT_IDENTITY}
+    root = out or Path("runs") / f"audit-{identity(options, length=8)}"
+    lab = Lab(root, Streams(seed))
+    config = entry.config_of(k=k, n_base=n_base, max_new_tokens=max_new_tokens)
+    if samples is not None:
+        results = [entry.of_samples(lab, samples, columns, grader, problems, config)]
+    elif policies:
+        loading = entry.Loading(
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            allow_pickle=allow_pickle,
+            temperature=temperature,
+            top_p=top_p,
+            template=template,
+        )
+        asked = entry.Asked(problems=problems, grader=grader, limit=limit, per_cell=per_cell)
+        results = [entry.of_models(lab, policies, asked, loading, config)]
+    else:
+        results = entry.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
+    _publish(results, root, json=json, seconds=time.monotonic() - started)
+    return 0
+
+
+_NOT_IDENTITY = {"out", "json", "workers", "started", "entry"}
+
+
+def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: float) -> None:
+    """Report, JSON document or table."""
+    from keyturn.report import markdown_table, terminal, write_report
+
+    command = "keyturn " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+    path = write_report(results, root / "report.html", command=command, seconds=seconds).resolve()
+    document = {
+        "schema": SCHEMA,
+        "command": "audit",
+        "report": str(path),
+        "seconds": seconds,
+        "audits": [result.to_json() for result in results],
+    }
+    (root / "audit.json").write_text(jsonlib.dumps(document, allow_nan=False), encoding="utf-8")
+    (root / "audit.md").write_text(markdown_table(results), encoding="utf-8")
+    if json:
+        sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
+    else:
+        terminal(results, report=path)
