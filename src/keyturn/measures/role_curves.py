@@ -1,9 +1,10 @@
 """What happened to each role while training went on: where its curve began, ended, and got half way.
 
-Formula: with a curve x_s over training steps (a column ``entropy/<role>``, ``error/<role>`` or
-``probability/<role>`` of the metrics), start and end are means over the first and last tenth of the steps;
-the half-way step is the first at which the running mean over a tenth has crossed ``(start + end) / 2``. The
-order of the half-way steps is the order in which roles were learnt. Denominator: steps with the column.
+Formula: with a curve x_s over training steps (a column ``entropy/<role>``, less ``floor/<role>`` where that is
+there, ``error/<role>`` or ``probability/<role>`` of the metrics), start and end are means over the first and
+last tenth of the steps; the half-way step is the first at which the running mean over a tenth has crossed
+``(start + end) / 2``. The order of the half-way steps is the order in which roles were learnt. Denominator:
+steps with the column.
 Degenerate: fewer than 10 steps say nothing of it; where start and end differ by less than twice the standard
 error of their difference there is no half way (NaN, n = 0). Known bias: one run, whose neighbouring steps
 resemble each other, so that the standard error is somewhat small. Source: ours, after the two phases of Wang et
@@ -56,7 +57,8 @@ def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[Curve, ...]:
         for key, value in row.items():
             match = _COLUMN.match(key)
             if match and isinstance(value, int | float) and math.isfinite(value):
-                points.setdefault((match[1], match[2]), []).append((float(step), float(value)))
+                floor = row.get(f"floor/{match[2]}", 0.0) if match[1] == "entropy" else 0.0
+                points.setdefault((match[1], match[2]), []).append((float(step), float(value) - floor))
     return tuple(
         Curve(quantity=quantity, role=role, steps=np.array(xy)[:, 0], values=np.array(xy)[:, 1])
         for (quantity, role), xy in points.items()
