@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError
+from keyturn.core.measurement import Parameter
 from keyturn.core.problem import Problem
 from keyturn.rollouts.grades import Answers
 
@@ -26,11 +27,13 @@ def cells_of(problems: Sequence[Problem], by: Sequence[str]) -> list[tuple[CellK
 
     Args:
         problems: in the order that indices refer to.
-        by: fields of ``Problem.cell``.
+        by: fields of ``Problem.cell``; no field, no cells.
 
     Raises:
         UsageError: no problem has these fields.
     """
+    if not by:
+        return []
     groups: dict[tuple[str | int, ...], list[int]] = {}
     for index, problem in enumerate(problems):
         if all(field in problem.cell for field in by):
@@ -43,6 +46,17 @@ def cells_of(problems: Sequence[Problem], by: Sequence[str]) -> list[tuple[CellK
         )
     ordered = sorted(groups.items(), key=lambda item: [(isinstance(v, str), v) for v in item[0]])
     return [(dict(zip(by, key, strict=True)), np.array(index)) for key, index in ordered]
+
+
+def places(
+    problems: Sequence[Problem], by: Sequence[str]
+) -> list[tuple[dict[str, Parameter], NDArray[np.int64]]]:
+    """All problems pooled, then each cell: parameters of a measurement there, and its problems."""
+    cells: list[tuple[dict[str, Parameter], NDArray[np.int64]]] = [
+        ({"cell": cell_name(key)}, index) for key, index in cells_of(problems, by)
+    ]
+    pooled: dict[str, Parameter] = {}
+    return [(pooled, np.arange(len(problems))), *cells]
 
 
 def of_problems(answers: Answers, index: NDArray[np.int64]) -> Answers:

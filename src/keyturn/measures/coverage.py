@@ -30,7 +30,7 @@ from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.core.statistics.bootstrap import RESAMPLES, bootstrap_mean
 from keyturn.core.statistics.mcnemar import mcnemar_exact
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import cell_name, cells_of
+from keyturn.measures.cells import places
 from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
 from keyturn.rollouts.grades import Answers
@@ -105,12 +105,11 @@ def measure_coverage(tables: Tables, config: CoverageConfig) -> tuple[Measuremen
     assert tuned is not None
     check_same_problems(base, tuned)
     streams = tables.streams.child("coverage")
-    everywhere = np.arange(len(base.problems))
-    found = list(_coverage(base, tuned, everywhere, config, streams, {}))
-    for key, index in cells_of(base.problems, config.by) if config.by else ():
-        name = cell_name(key)
-        found += _coverage(base, tuned, index, config, streams.child(name), {"cell": name})
-    return tuple(found)
+    return tuple(
+        found
+        for where, index in places(base.problems, config.by)
+        for found in _coverage(base, tuned, index, config, streams.child(str(where)), where)
+    )
 
 
 def _coverage(

@@ -36,6 +36,7 @@ class Draws:
         first_n: graded draws of the first stage (all of them where there is one stage), int64 ``[problem]``.
         first_c: successes among those, int64 ``[problem]``.
         went_on: the second stage was drawn, because too few succeeded, bool ``[problem]``.
+        enough: successes of the first stage that ended the drawing; 0 where there is one stage.
         decided: whether it was *this* kind of success that decided about the second stage.
     """
 
@@ -44,6 +45,7 @@ class Draws:
     first_n: NDArray[np.int64]
     first_c: NDArray[np.int64]
     went_on: NDArray[np.bool_]
+    enough: int = 0
     decided: bool = True
 
     def __len__(self) -> int:
@@ -52,7 +54,7 @@ class Draws:
     @property
     def staged(self) -> bool:
         """Whether the draws follow the two-stage rule."""
-        return bool(self.went_on.any())
+        return self.enough > 0
 
     @property
     def rate(self) -> NDArray[np.float64]:
@@ -81,7 +83,7 @@ class Draws:
         first = self.first_n[chosen]
         if not self.decided:
             return pass_at_k(first, self.first_c[chosen], k)
-        counts = (first, self.n[chosen], self.c[chosen], ENOUGH)
+        counts = (first, self.n[chosen], self.c[chosen], self.enough)
         return rate_after_going_on(*counts) if k == 1 else pass_at_k_after_going_on(*counts, k)
 
     def at(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Draws:
@@ -92,6 +94,7 @@ class Draws:
             first_n=self.first_n[index],
             first_c=self.first_c[index],
             went_on=self.went_on[index],
+            enough=self.enough,
             decided=self.decided,
         )
 
@@ -110,24 +113,51 @@ def plain_draws(n: NDArray[np.integer], c: NDArray[np.integer]) -> Draws:
 def draws_of(answers: Answers, success: NDArray[np.float32] | None = None) -> Draws:
     """Count the draws of a policy, and recognise the two-stage rule in them.
 
-    The rule is recognised where some problem stopped after its first stage with enough successes and no
-    problem with enough of them went on. Other unequal draws (a lost part, ungraded rows) count as fixed.
+    The rule is recognised where problems stopped after a common first stage (``FIRST_STAGE``, else the fewest
+    draws that a problem has) and every one of them had more successes in it than every problem that went on.
+    Other unequal draws (a lost part, ungraded rows) count as fixed.
 
     Args:
         answers: graded draws.
         success: which column counts as success; ``answers.success`` by default.
     """
     n, c = answers.counts(success)
-    first = answers.select(answers.draw < FIRST_STAGE)
-    _, deciding = first.counts(first.success)
-    chosen = None if success is None else success[answers.draw < FIRST_STAGE]
-    first_n, first_c = first.counts(chosen)
-    later = n > first_n
-    stopped_lucky = (~later) & (deciding >= ENOUGH)
-    if not later.any() or not stopped_lucky.any() or bool((later & (deciding >= ENOUGH)).any()):
+    asked = np.zeros(len(n), dtype=np.int64)
+    np.maximum.at(asked, answers.problem, answers.draw.astype(np.int64) + 1)
+    for stage in {FIRST_STAGE: None, int(asked[asked > 0].min(initial=FIRST_STAGE)): None}:
+        enough, went_on = _recognise(answers, asked, stage)
+        if enough:
+            break
+    else:
         return plain_draws(n, c)
+    early = answers.draw < stage
+    first_n, first_c = answers.select(early).counts(None if success is None else success[early])
     decided = success is None or bool(np.array_equal(success, answers.success, equal_nan=True))
-    return Draws(n=n, c=c, first_n=first_n, first_c=first_c, went_on=later, decided=decided)
+    return Draws(n=n, c=c, first_n=first_n, first_c=first_c, went_on=went_on, enough=enough, decided=decided)
+
+
+def unselected(answers: Answers) -> Answers:
+    """The draws whose being drawn did not depend on what was drawn: the first stage where there are two.
+
+    For quantities without an estimate that undoes the selection (lengths, answers).
+    """
+    draws = draws_of(answers)
+    if not draws.staged:
+        return answers
+    stopped = ~draws.went_on[answers.problem]
+    return answers.select(answers.draw <= answers.draw[stopped].max())
+
+
+def _recognise(answers: Answers, asked: NDArray[np.int64], stage: int) -> tuple[int, NDArray[np.bool_]]:
+    """Successes that ended the drawing after ``stage`` draws (0: no such rule), and who went on."""
+    _, first_c = answers.select(answers.draw < stage).counts(answers.success[answers.draw < stage])
+    went_on, stopped = asked > stage, asked == stage
+    if not went_on.any() or not stopped.any():
+        return 0, went_on
+    most, fewest = int(first_c[went_on].max()), int(first_c[stopped].min())
+    if most >= fewest:
+        return 0, went_on
+    return (ENOUGH if stage == FIRST_STAGE and most < ENOUGH <= fewest else fewest), went_on
 
 
 def check_same_problems(base: Answers, tuned: Answers) -> None:

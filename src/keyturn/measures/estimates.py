@@ -132,7 +132,7 @@ def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Stream
     by_sampling = label_of(
         gain, sample.share("deployed by sampling"), sample.share("created by sampling"), coverage
     )
-    labels = {
+    labels: dict[int, Label] = {
         k: label_of(gain, sample.share(f"deployed {k}"), sample.share(f"created {k}"), coverage)
         for k in budget.curve
     }

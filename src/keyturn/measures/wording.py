@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from keyturn.core.measurement import Estimate
 from keyturn.measures.classes import class_agreement, reach_thresholds
-from keyturn.measures.draws import ENOUGH, FIRST_STAGE
 from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import NO_CHANGE
@@ -94,8 +93,8 @@ def notes_of(
     if len(classes) and base.staged:
         early = int((~base.went_on).sum())
         notes.append(
-            f"base drawn in two stages: {early} of {len(classes)} problems stopped after {FIRST_STAGE} draws "
-            f"with {ENOUGH} or more successes; rates are corrected for it"
+            f"base drawn in two stages: {early} of {len(classes)} problems stopped after {base.first_n.max()} "
+            f"draws with {base.enough} or more successes; rates are corrected for it"
         )
     if not budget.decidable:
         return tuple(notes)

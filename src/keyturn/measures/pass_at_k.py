@@ -1,0 +1,171 @@
+"""pass@k: the share of problems that k draws solve, for both policies, with bands that hold the whole curve.
+
+``pass@k = mean_i [1 - C(n_i - c_i, k) / C(n_i, k)]`` at k = 1, 2, 4... up to the policy's draws, for verified
+answers and for answers alone (``core.statistics.pass_at_k``; draws in two stages: ``two_stage``). The band is
+sup-t over the curve, by bootstrap over problems. Beyond a problem's own draws the value is the mean of its
+Jeffreys posterior; ``extrapolated`` is the share of such problems and must be drawn so.
+
+Denominator: the problems with a graded draw. Degenerate: no such problem gives NaN with n = 0. Known bias:
+none up to a problem's own draws. The null of the tuned policy is the base: what it is where nothing changed;
+that of the base is guessing, where guessing rates are known.
+
+Source: Chen et al. 2021 (arXiv 2107.03374), equation 1; bands: Montiel Olea and Plagborg-Moller 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.measurement import Measurement, Null, Parameter
+from keyturn.core.statistics.bands import Band, sup_t_band
+from keyturn.core.statistics.bootstrap import RESAMPLES
+from keyturn.core.statistics.pass_at_k import powers_of_two
+from keyturn.core.streams import Streams
+from keyturn.measures.cells import places
+from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassAtKConfig:
+    """Options of the measure."""
+
+    by: tuple[str, ...] = ()
+    """Fields of a problem's cell: a curve for each cell too."""
+    resamples: int = RESAMPLES
+    """Bootstrap resamples over problems."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """pass@k of one policy.
+
+    Args:
+        ks: budgets, ``[k]``.
+        band: mean over problems and simultaneous band, ``[k]``.
+        extrapolated: share of problems whose value came from the posterior, float64 ``[k]``.
+        problems: how many stand behind it.
+    """
+
+    ks: tuple[int, ...]
+    band: Band
+    extrapolated: NDArray[np.float64]
+    problems: int
+
+
+def curve_of(draws: Draws, ks: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """pass@k per problem, float64 ``[problem, k]``, and where it is extrapolated, bool ``[problem, k]``."""
+    columns = [draws.pass_at_k(k) for k in ks]
+    if not columns:
+        return np.empty((len(draws), 0)), np.empty((len(draws), 0), dtype=bool)
+    return np.stack([c[0] for c in columns], axis=1), np.stack([c[1] for c in columns], axis=1)
+
+
+def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: int = RESAMPLES) -> Curve:
+    """The curve of one policy at powers of two up to ``limit``.
+
+    Args:
+        draws: of one policy.
+        streams: randomness of the band.
+        limit: largest k; 1 where no draw is known.
+        resamples: bootstrap resamples.
+    """
+    graded = draws.at(draws.n > 0)
+    ks = powers_of_two(max(limit, 1))
+    values, beyond = curve_of(graded, ks)
+    band = sup_t_band(values, streams.generator("band"), resamples=resamples)
+    share = beyond.mean(axis=0) if len(graded) else np.full(len(ks), np.nan)
+    return Curve(ks=ks, band=band, extrapolated=share, problems=len(graded))
+
+
+def measure_pass_at_k(tables: Tables, config: PassAtKConfig) -> tuple[Measurement, ...]:
+    """pass@k of both policies, every kind of success, pooled and by cell."""
+    base, tuned = tables.base, tables.tuned
+    assert base is not None
+    assert tuned is not None
+    check_same_problems(base, tuned)
+    found: list[Measurement] = []
+    there = successes(tuned)
+    for kind, column in successes(base).items():
+        draws = {"base": draws_of(base, column)}
+        if kind in there:
+            draws["tuned"] = draws_of(tuned, there[kind])
+        for where, index in places(base.problems, config.by):
+            guess = None if tables.guess is None or kind != "answer" else tables.guess[index]
+            streams = tables.streams.child("pass_at_k", kind, str(where))
+            curves = {
+                policy: pass_at_k_curve(
+                    of_policy.at(index),
+                    streams.child(policy),
+                    limit=int(of_policy.n.max(initial=0)),
+                    resamples=config.resamples,
+                )
+                for policy, of_policy in draws.items()
+            }
+            for policy, curve in curves.items():
+                nulls = _guessing(curve, guess) if policy == "base" else _as_the_base(curve, curves["base"])
+                found += _measurements(curve, nulls, {"policy": policy, "success": kind, **where})
+    return tuple(found)
+
+
+def _measurements(
+    curve: Curve, nulls: list[Null | None], parameters: dict[str, Parameter]
+) -> list[Measurement]:
+    return [
+        Measurement(
+            name="pass_at_k",
+            value=float(curve.band.value[j]),
+            low=float(np.maximum(curve.band.low[j], 0.0)),
+            high=float(np.minimum(curve.band.high[j], 1.0)),
+            n=curve.problems,
+            unit="probability",
+            null=nulls[j],
+            parameters={**parameters, "k": k, "extrapolated": float(curve.extrapolated[j])},
+            note="beyond the draws of some problems, from their posterior" if curve.extrapolated[j] > 0 else "",
+        )
+        for j, k in enumerate(curve.ks)
+    ]
+
+
+def _as_the_base(curve: Curve, base: Curve) -> list[Null | None]:
+    at = {k: j for j, k in enumerate(base.ks)}
+    return [
+        Null(
+            kind="the base itself",
+            value=float(base.band.value[at[k]]),
+            low=float(base.band.low[at[k]]),
+            high=float(base.band.high[at[k]]),
+        )
+        if k in at
+        else None
+        for k in curve.ks
+    ]
+
+
+def _guessing(curve: Curve, guess: NDArray[np.float64] | None) -> list[Null | None]:
+    if guess is None or not np.isfinite(guess).any():
+        return [None] * len(curve.ks)
+    rates = guess[np.isfinite(guess)]
+    return [
+        Null(
+            kind="guessing the answer",
+            value=float(np.mean(-np.expm1(k * np.log1p(-np.minimum(rates, 1 - 1e-12))))),
+        )
+        for k in curve.ks
+    ]
+
+
+PASS_AT_K = Measure(
+    name="pass_at_k",
+    summary="Share of problems that k draws solve, verified and by answer alone, with simultaneous bands.",
+    source="Chen et al. 2021, arXiv 2107.03374, equation 1",
+    unit="probability",
+    null="for the tuned policy the base itself, for the base guessing",
+    needs=frozenset({"base", "tuned"}),
+    config=PassAtKConfig,
+    arms=lambda config: (Arm(policy="base", draws=256), Arm(policy="tuned", draws=64)),
+    measure=measure_pass_at_k,
+)
