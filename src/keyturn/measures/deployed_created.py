@@ -42,7 +42,7 @@ from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.draws import plain_draws
 from keyturn.measures.estimates import SMALLEST_K, estimate, lowered_budget
 from keyturn.measures.evidence import Evidence, gather
-from keyturn.measures.masses import divide_gain
+from keyturn.measures.masses import divide_gain, gross_masses
 from keyturn.measures.verdict import UNDECIDED, Verdict
 from keyturn.measures.wording import notes_of, why_of
 from keyturn.rollouts.grades import Answers
@@ -223,8 +223,11 @@ def replicate_masses(evidence: Evidence, k: int, streams: Streams) -> dict[str, 
         c = generator.hypergeometric(base.c, base.n - base.c, apart)
         rest, other = plain_draws(base.n - apart, base.c - c), plain_draws(apart, c)
         masses = divide_gain(rest, other, (k,), generator, splits=1)
-        for name in ("gain", "gross_gain", "gross_loss", "deployed", "created", "undecided"):
+        for name in ("gain", "deployed", "created", "undecided"):
             means.setdefault(name, []).append(float(getattr(masses, name).mean()))
+        gross = gross_masses(masses.gain.mean(), masses.gross_loss.mean())
+        for name, value in zip(("gross_gain", "gross_loss"), gross, strict=True):
+            means.setdefault(name, []).append(float(value))
     ranges = {name: np.quantile(values, [0.025, 0.975]) for name, values in means.items()}
     return {
         name: Null(

@@ -27,7 +27,7 @@ from keyturn.measures.coverage import solved_within
 from keyturn.measures.draws import Draws
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import COVERAGE_LEVEL, coverage_of, label_of, lies_above_zero
-from keyturn.measures.masses import Masses
+from keyturn.measures.masses import Masses, gross_masses
 from keyturn.measures.verdict import Coverage, Label
 
 CLASSES = ("deployed", "created", "undecided")
@@ -176,7 +176,6 @@ def _columns(
         "gain": masses.gain,
         "base": masses.base,
         "tuned": masses.tuned,
-        "gross_gain": masses.gross_gain,
         "gross_loss": masses.gross_loss,
         "elicited": moved[:, at],
         "created by sampling": masses.created[:, at],
@@ -196,7 +195,8 @@ def _masses(sample: _Bootstrap, budget: Budget, elicited: bool) -> dict[str, Est
     found = {
         name: sample.mean(f"{name} {budget.k}") if budget.decidable else Estimate(math.nan) for name in CLASSES
     }
-    found |= {name: sample.mean(name) for name in ("gain", "gross_gain", "gross_loss", "base", "tuned")}
+    found |= {"gain": sample.mean("gain"), **sample.gross(), "base": sample.mean("base")}
+    found["tuned"] = sample.mean("tuned")
     return found | ({"elicited": sample.mean("elicited")} if elicited and budget.decidable else {})
 
 
@@ -254,6 +254,17 @@ class _Bootstrap:
         if level != LEVEL and not math.isnan(low):
             low, high = percentile_interval(self.replicates[:, j], self.values[j], self.units, level)
         return Estimate(float(self.values[j]), float(low), float(high))
+
+    def gross(self) -> dict[str, Estimate]:
+        """Gross gain and gross loss."""
+        g, loss = self.names.index("gain"), self.names.index("gross_loss")
+        values = gross_masses(self.values[g], self.values[loss])
+        replicates = gross_masses(self.replicates[:, g], self.replicates[:, loss])
+        found = {}
+        for name, value, draws in zip(("gross_gain", "gross_loss"), values, replicates, strict=True):
+            low, high = percentile_interval(draws, value, self.units)
+            found[name] = Estimate(float(value), float(np.maximum(low, 0.0)), float(high))
+        return found
 
     def share(self, name: str) -> Estimate:
         """A column's share of the gain; undefined unless the gain's interval lies above 0."""

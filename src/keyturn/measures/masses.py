@@ -12,7 +12,8 @@ times and averaged, so that a verdict does not hang on one lucky cut.
 
 Gross gain and gross loss, ``mean max(q - p, 0)`` and ``mean max(p - q, 0)``, would be positive by noise alone;
 the sign is therefore read on two thirds of both policies' draws and the size on the remaining third. They
-still differ by exactly the gain, and both are 0 on average where nothing changed.
+still differ by exactly the gain, and both are 0 on average where nothing changed. A sign read wrongly takes
+away from both, so that a mean can fall below 0: it is then shown as 0 (:func:`gross_masses`).
 
 Denominator: the problems. Degenerate: one draw leaves nothing to classify with, so the problem is undecided.
 Known bias: none in D, C, U for the classes as drawn; gross gain and loss are small where signs are hard to
@@ -117,6 +118,14 @@ def divide_gain(
         gross_gain=gross_gain,
         gross_loss=gross_gain - gain,
     )
+
+
+def gross_masses(
+    gain: NDArray[np.float64], gross_loss: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean gross gain and loss, neither below 0 and apart by the gain; arrays of one shape."""
+    loss = np.maximum(gross_loss, np.maximum(-gain, 0.0))
+    return gain + loss, loss
 
 
 def _gross_gain(

@@ -31,7 +31,7 @@ from keyturn.core.streams import Streams
 from keyturn.measures.cells import places
 from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.draws import check_same_problems, draws_of, halves
-from keyturn.measures.kitagawa import Counted, Split, count_by, kitagawa
+from keyturn.measures.kitagawa import Counted, Split, codes_of, count_by, kitagawa
 from keyturn.measures.labels import lies_above_zero
 from keyturn.rollouts.grades import Answers
 
@@ -93,7 +93,7 @@ def _over(
     columns = base.columns[over], tuned.columns[over]
     names = sorted({str(name) for column in columns for name in column})
     counted = [
-        count_by(answers, names, column, np.ones(len(answers), dtype=bool))
+        count_by(answers, codes_of(column, names), len(names), np.ones(len(answers), dtype=bool))
         for answers, column in zip((base, tuned), columns, strict=True)
     ]
     forced = _forced(tables.forced, names, base) if over == "strategy" else {}
@@ -140,12 +140,15 @@ def _replicates(
     streams: Streams,
 ) -> list[Split]:
     """The split between random halves of the base's draws, over all problems."""
-    ours = dict.fromkeys(("base", "tuned"), forced["base"]) if forced else {}
+    ours: dict[str, NDArray[np.float64]] = {}
+    if forced:
+        ours = {"base": forced["base"], "tuned": forced["base"]}
+    codes = codes_of(column, names)
     found = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for replicate in range(REPLICATES):
             rows = halves(base, streams.generator("halves", replicate))
-            first, second = (count_by(base, names, column, half) for half in rows)
+            first, second = (count_by(base, codes, len(names), half) for half in rows)
             found.append(kitagawa(first, second, ours))
     return found
 
