@@ -1,0 +1,115 @@
+"""From what was drawn to the tensors of an objective, and how a batch is cut without changing its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keyturn.core.streams import Streams
+from keyturn.objectives.contract import RolloutBatch
+from keyturn.rollouts.completions import Completions, Stop
+
+
+def padded(completions: Completions, values: NDArray) -> NDArray:
+    """One value a token as ``[row, token]``, right-padded with zeros.
+
+    Args:
+        completions: whose tokens they are.
+        values: ``[token]``, aligned with ``completions.tokens``.
+    """
+    lengths = completions.lengths
+    width = int(lengths.max(initial=0))
+    inside = np.arange(width) < lengths[:, None]
+    out = np.zeros((len(completions), width), dtype=values.dtype)
+    # Rows follow one another in both layouts, so the flat values fill the mask in order.
+    out[inside] = values
+    return out
+
+
+def rollout_batch(
+    completions: Completions,
+    rewards: NDArray[np.float32],
+    *,
+    max_new_tokens: int,
+    own: NDArray[np.bool_] | None = None,
+    roles: NDArray[np.uint8] | None = None,
+    device: torch.device | str = "cpu",
+) -> RolloutBatch:
+    """The tensors that an objective sees; rows of one problem are one group.
+
+    Args:
+        completions: what was drawn.
+        rewards: one a row, no NaN, float32 ``[row]``.
+        max_new_tokens: the length limit of the rollout.
+        own: False on tokens that the policy did not choose (a tool's output), bool ``[token]``; None: all.
+        roles: a role per token, uint8 ``[token]``, or None.
+        device: where the policy is trained.
+    """
+    chosen = np.ones(len(completions.tokens), dtype=bool) if own is None else own
+
+    def tokens(values: NDArray) -> Tensor:
+        return torch.from_numpy(padded(completions, values)).to(device)
+
+    def rows(values: NDArray) -> Tensor:
+        return torch.from_numpy(values).to(device)
+
+    return RolloutBatch(
+        tokens=tokens(completions.tokens.astype(np.int64)),
+        mask=tokens(chosen),
+        rewards=rows(rewards),
+        group=rows(completions.problem.astype(np.int64)),
+        truncated=rows(completions.stop == Stop.LENGTH),
+        sampled_logprobs=tokens(completions.logprobs),
+        entropies=tokens(completions.entropies),
+        max_new_tokens=max_new_tokens,
+        roles=None if roles is None else tokens(roles.astype(np.int64)),
+    )
+
+
+def minibatches(batch: RolloutBatch, epochs: int, parts: int, streams: Streams) -> Iterator[NDArray[np.int64]]:
+    """Rows of each update: whole groups, shuffled anew every epoch, dealt into ``parts`` of nearly equal size.
+
+    One epoch of one part is the batch as it is.
+    """
+    group = batch.group.cpu().numpy()
+    if epochs == 1 and parts == 1:
+        yield np.arange(len(group))
+        return
+    names = np.unique(group)
+    for epoch in range(epochs):
+        order = streams.generator("minibatch", epoch).permutation(names)
+        for part in np.array_split(order, parts):
+            yield np.flatnonzero(np.isin(group, part))
+
+
+def microbatches(
+    lengths: NDArray[np.int64], rows: NDArray[np.int64], tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of each backward pass: sorted by length, so that little is padding.
+
+    Args:
+        lengths: tokens of every row of the batch, prompt included, ``[row]``.
+        rows: which rows there are to cut.
+        tokens: a pass holds at most this many, padding included; a longer row stands alone.
+    """
+    order = rows[np.argsort(-lengths[rows], kind="stable")]
+    start = 0
+    while start < len(order):
+        size = max(1, tokens // max(int(lengths[order[start]]), 1))
+        yield order[start : start + size]
+        start += size
+
+
+def narrowed(batch: RolloutBatch, rows: NDArray[np.int64], width: int) -> RolloutBatch:
+    """Some rows, cut to ``width`` tokens (no token of theirs lies beyond it)."""
+    chosen = batch.rows(torch.from_numpy(rows).to(batch.group.device))
+    cut = {
+        name: value[:, :width]
+        for name, value in vars(chosen).items()
+        if isinstance(value, Tensor) and value.dim() == 2
+    }
+    return RolloutBatch(**{**vars(chosen), **cut})

@@ -1,0 +1,53 @@
+"""The settings of an RL run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConfig:
+    """How a rollout is turned into updates."""
+
+    epochs: int = 1
+    """Passes over a rollout."""
+    minibatches: int = 1
+    """Updates a pass, each over whole groups; more than one update makes the ratio leave 1."""
+    clip: float = 1.0
+    """Largest global gradient norm."""
+    micro_tokens: int = 4096
+    """Tokens of one backward pass, prompts included. Changes memory and speed, not the gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLConfig:
+    """How long, how much and how fast."""
+
+    steps: int = 240
+    """Rollout steps (the pilot on CHAIN; 100 on GRAPH)."""
+    prompts: int = 16
+    """Problems a step."""
+    draws: int = 16
+    """Draws a problem: the group."""
+    max_new_tokens: int = 64
+    """Tokens a completion may have."""
+    batch_rows: int = 256
+    """Rows decoded at once."""
+    lr: float = 3e-4
+    """Learning rate; for models of about 1e5 to 1e6 parameters (1e-6 is usual above 1e8)."""
+    warmup: int = 0
+    """Steps of linear warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's moment decays (torch's default)."""
+    weight_decay: float = 0.0
+    """AdamW's decay."""
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    """How a rollout is turned into updates."""
+    kl_every: int = 5
+    """Steps between estimates of KL(policy || base), which cost a forward of the base; 0 never."""
+    checkpoint_every: int = 20
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many stay on disk."""
+    store_rollouts: bool = False
+    """Keep every step's completions and grades as Parquet parts."""

@@ -1,0 +1,191 @@
+"""The state of an RL run between two steps: what a checkpoint holds and what hooks may look at and change."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from keyturn.core.errors import StorageError, UsageError
+from keyturn.core.measurement import Json
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Policy
+from keyturn.training.checkpoint import (
+    Snapshot,
+    load_optimiser,
+    load_weights,
+    optimiser_tensors,
+    weights_of,
+)
+
+POLICY, BASE, REFERENCE = "policy", "base", "reference"
+"""Slots that every run has: what is trained, what it began as, what penalties pull towards."""
+
+
+class Hook(Protocol):
+    """Looks at a run between steps and changes it through the methods of :class:`Loop`."""
+
+    @property
+    def name(self) -> str:
+        """Identity, settings included; unique within a run."""
+        ...
+
+    def state(self) -> dict[str, Json]:
+        """What it must remember beyond the run; stored in every checkpoint."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take a stored state back."""
+        ...
+
+    def before_rollout(self, loop: Loop) -> None:
+        """Called before every rollout."""
+        ...
+
+    def after_step(self, loop: Loop, row: Mapping[str, float]) -> None:
+        """Called after every step with its metrics, before its checkpoint."""
+        ...
+
+
+class Loop:
+    """An RL run between two steps.
+
+    Args:
+        base: the policy that the run begins with; it is left as it is.
+        optimiser: ``(parameters) -> optimiser``, also used to begin anew.
+        hooks: with distinct names.
+        others: further policies by slot, for rollout functions that need them.
+    """
+
+    def __init__(
+        self,
+        base: LocalPolicy,
+        optimiser: Any,
+        *,
+        hooks: Sequence[Hook] = (),
+        others: Mapping[str, Policy] | None = None,
+    ) -> None:
+        self.policy = duplicate(base)
+        self.parameters: dict[str, nn.Parameter] = {
+            name: p for name, p in self.policy.model.named_parameters() if p.requires_grad
+        }
+        self.policies: dict[str, Policy] = {
+            **(others or {}),
+            BASE: base,
+            REFERENCE: base,
+            POLICY: self.policy,
+        }
+        self._base = self._reference = base
+        names = [hook.name for hook in hooks]
+        if len(set(names)) < len(names):
+            raise UsageError("two hooks of one name", fix="give every hook its own settings")
+        self._make = optimiser
+        self.optimiser: torch.optim.Optimizer = optimiser(list(self.parameters.values()))
+        self.hooks = tuple(hooks)
+        self.step = 0
+        """Steps finished."""
+        self.position = 0
+        """Problems gone by, see :func:`keyturn.training.rollout.problems_at`."""
+        self.tokens = 0
+        """Tokens sampled so far."""
+        self.bad_in_a_row = 0
+        """Updates skipped as not finite since the last good one."""
+        self.lr_factor = 1.0
+        """Multiplies the scheduled learning rate."""
+        self.weights: dict[str, float] = {}
+        """Term of the loss -> factor on its weight; 1 where a term is not named."""
+        self.stopped = ""
+        """Why a hook ended the run; empty while it goes on."""
+        self.reference_step = -1
+        """After which step the reference was last reset; -1: it is still the base."""
+
+    @property
+    def base(self) -> LocalPolicy:
+        """What the run began with."""
+        return self._base
+
+    @property
+    def reference(self) -> LocalPolicy:
+        """What penalties pull towards."""
+        return self._reference
+
+    def reset_reference(self) -> None:
+        """Make the reference the policy as it is now."""
+        self._reference = self.policies[REFERENCE] = duplicate(self.policy)
+        self.reference_step = self.step
+
+    def reset_optimiser(self) -> None:
+        """Forget moments and step counts."""
+        self.optimiser = self._make(list(self.parameters.values()))
+
+    def stop(self, reason: str) -> None:
+        """End the run after this step."""
+        self.stopped = reason
+
+    def snapshot(self, facts: Mapping[str, Any]) -> Snapshot:
+        """Everything that the next step depends on.
+
+        Args:
+            facts: what the caller must remember beside it.
+        """
+        tensors = {
+            "weights": weights_of(self.policy.model),
+            "optimiser": optimiser_tensors(self.optimiser, self.parameters),
+        }
+        if self.reference_step >= 0:
+            tensors["reference"] = weights_of(self._reference.model)
+        own = {
+            "position": self.position,
+            "tokens": self.tokens,
+            "bad_in_a_row": self.bad_in_a_row,
+            "lr_factor": self.lr_factor,
+            "term_weights": dict(self.weights),
+            "stopped": self.stopped,
+            "reference_step": self.reference_step,
+            "hooks": {hook.name: hook.state() for hook in self.hooks},
+        }
+        return Snapshot(step=self.step, tensors=tensors, facts={**facts, **own})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take a checkpoint back.
+
+        Raises:
+            StorageError: it lacks something, or is of another model or other hooks.
+        """
+        facts: Mapping[str, Any] = snapshot.facts
+        try:
+            load_weights(self.policy.model, snapshot.tensors["weights"])
+            load_optimiser(self.optimiser, self.parameters, snapshot.tensors["optimiser"])
+            self.reference_step = int(facts["reference_step"])
+            if self.reference_step >= 0:
+                self._reference = self.policies[REFERENCE] = duplicate(self.policy)
+                load_weights(self._reference.model, snapshot.tensors["reference"])
+            self.position = int(facts["position"])
+            self.tokens = int(facts["tokens"])
+            self.bad_in_a_row = int(facts["bad_in_a_row"])
+            self.lr_factor = float(facts["lr_factor"])
+            self.weights = {name: float(value) for name, value in facts["term_weights"].items()}
+            self.stopped = str(facts["stopped"])
+            for hook in self.hooks:
+                hook.restore(facts["hooks"][hook.name])
+        except KeyError as error:
+            raise StorageError(
+                f"the checkpoint of step {snapshot.step} lacks {error.args[0]!r}",
+                fix="delete it and resume from an older one",
+            ) from error
+        self.step = snapshot.step
+
+
+def duplicate(policy: LocalPolicy) -> LocalPolicy:
+    """The same policy on a copy of its weights."""
+    return LocalPolicy(
+        copy.deepcopy(policy.model),
+        policy.tokenizer,
+        sampling=policy.sampling,
+        hooks=policy.hooks,
+        processors=policy.processors,
+        chat=policy.chat,
+    )

@@ -1,0 +1,185 @@
+"""What an RL run writes about itself: its settings, where it ran, and what happened in every step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+import keyturn
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import from_json_number
+from keyturn.core.rundir import identity, read_json, read_jsonl, storage, write_bytes, write_json
+from keyturn.core.streams import Streams
+from keyturn.objectives.contract import Objective
+from keyturn.policies.protocol import Policy
+from keyturn.problems.contract import ProblemSet
+from keyturn.rewards.contract import Reward
+from keyturn.training.config import RLConfig
+from keyturn.training.loop import Hook
+
+CONFIG, ENVIRONMENT = "config.json", "environment.json"
+METRICS, TIMES = "metrics.jsonl", "times.jsonl"
+CHECKPOINTS, ROLLOUTS, BAD, MODEL = "checkpoints", "rollouts", "bad", "model"
+
+_FREE = ("checkpoint_every", "keep_checkpoints")
+"""Settings that may differ between an interruption and its resumption: they change no result."""
+
+_log = logging.getLogger("keyturn")
+
+
+def statement(
+    policy: Policy,
+    problems: ProblemSet,
+    reward: Reward,
+    objective: Objective,
+    config: RLConfig,
+    streams: Streams,
+    *,
+    rollout: object,
+    hooks: Sequence[Hook],
+    policies: Mapping[str, Policy] | None,
+) -> dict[str, Any]:
+    """Everything that decides a run's result, JSON-able and without paths or clocks."""
+    settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
+    return {
+        "policy": policy.fingerprint,
+        "policies": {slot: other.fingerprint for slot, other in (policies or {}).items()},
+        "problems": problems.name,
+        "problem_ids": identity({"ids": [(p.id, p.prompt, p.answer) for p in problems.problems]}),
+        "grader": problems.grader.name,
+        "reward": _named(reward),
+        "objective": _named(objective),
+        "rollout": getattr(rollout, "__name__", type(rollout).__name__) if rollout else "sampled",
+        "hooks": [hook.name for hook in hooks],
+        "streams": [streams.root, *streams.path],
+        **settings,
+    }
+
+
+def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig) -> None:
+    """Write down what a run is, or check that it is still the same.
+
+    Raises:
+        UsageError: the folder holds a run of other settings; the message names what differs.
+    """
+    path = folder / CONFIG
+    if path.exists():
+        before = read_json(path)["run"]
+        now = _flat(stated)
+        then = _flat(before if isinstance(before, dict) else {})
+        other = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+        if other:
+            shown = "; ".join(f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in other[:4])
+            raise UsageError(
+                f"{folder} holds a run of other settings ({shown})",
+                fix="use the same settings, or another directory",
+            )
+    else:
+        write_json(path, {"run": dict(stated), "overridden": overridden(config)})
+    here = environment()
+    if not (folder / ENVIRONMENT).exists():
+        write_json(folder / ENVIRONMENT, here)
+        return
+    before = {name: value for name, value in read_json(folder / ENVIRONMENT).items() if name != "schema"}
+    moved = [name for name in here if before.get(name) != here[name]]
+    if moved:
+        _log.warning(
+            "resumed elsewhere (%s differs): equal to a straight run only in distribution", ", ".join(moved)
+        )
+
+
+def overridden(config: Any, prefix: str = "") -> dict[str, list[Any]]:
+    """Fields of a config that are not their defaults: name -> [default, value]."""
+    default = type(config)()
+    out: dict[str, list[Any]] = {}
+    for item in fields(config):
+        value, usual = getattr(config, item.name), getattr(default, item.name)
+        if is_dataclass(value) and type(value) is type(usual):
+            out |= overridden(value, f"{prefix}{item.name}.")
+        elif value != usual:
+            out[prefix + item.name] = [usual, value]
+    return out
+
+
+def environment() -> dict[str, Any]:
+    """What last bits depend on: versions, processor and threads; no names of people or places."""
+    return {
+        "keyturn": keyturn.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def history(folder: Path) -> tuple[dict[str, float], ...]:
+    """The metrics of a run, one mapping a step, oldest first."""
+    return tuple(
+        {name: from_json_number(value) for name, value in row.items()} for row in read_jsonl(folder / METRICS)
+    )
+
+
+def seconds(folder: Path) -> dict[str, float]:
+    """Wall seconds of a run by phase, interruptions left out."""
+    out: dict[str, float] = {}
+    for row in read_jsonl(folder / TIMES):
+        for phase, value in row.items():
+            if phase != "step":
+                out[phase] = out.get(phase, 0.0) + from_json_number(value)
+    return out
+
+
+def drop_later(folder: Path, step: int) -> None:
+    """Remove what was written of step ``step`` and later ones: they will be taken again."""
+    times = read_jsonl(folder / TIMES)
+    kept = [row for row in times if from_json_number(row["step"]) < step]
+    if len(kept) < len(times):
+        lines = "".join(f"{_line(row)}\n" for row in kept)
+        write_bytes(folder / TIMES, lines.encode())
+    for part in sorted((folder / ROLLOUTS).glob("*.parquet")):
+        number = re.match(r"(?:completions|grades)-(\d+)\.", part.name)
+        if number and int(number[1]) >= step:
+            with storage(part):
+                part.unlink()
+    for batch in sorted((folder / BAD).glob("step-*.safetensors")):
+        if int(batch.stem.split("-")[1]) >= step:
+            with storage(batch):
+                batch.unlink()
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False)
+
+
+def _named(thing: Any) -> dict[str, Any]:
+    config = thing.config
+    if is_dataclass(config) and not isinstance(config, type):
+        return {"name": thing.name, "config": asdict(config)}
+    return {"name": thing.name, "config": repr(config)}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, as JSON gives them back (tuples are lists)."""
+    out: dict[str, Any] = {}
+    for name, value in json.loads(json.dumps(tree)).items():
+        if isinstance(value, dict) and value:
+            out |= _flat(value, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = value
+    return out

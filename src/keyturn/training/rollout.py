@@ -1,0 +1,63 @@
+"""What is asked in a step, and how it is answered: the first half of every RL step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
+from keyturn.policies.protocol import Limits, Policy
+from keyturn.rollouts.completions import Completions
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rollout:
+    """What a step learns from.
+
+    Args:
+        completions: their prompts are the step's problems, in order.
+        own: False on tokens that the policy did not choose (a tool's output), bool ``[token]``; None: all.
+    """
+
+    completions: Completions
+    own: NDArray[np.bool_] | None = None
+
+
+RolloutFunction: TypeAlias = Callable[[Mapping[str, Policy], Sequence[Problem], Streams], Rollout]
+"""``(policies by slot, problems, streams of this step) -> Rollout``; the slot ``policy`` is being trained."""
+
+
+def sampled(draws: int, limits: Limits) -> RolloutFunction:
+    """The plain rollout: every problem is drawn ``draws`` times from the policy itself."""
+
+    def rollout(policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams) -> Rollout:
+        return Rollout(completions=policies["policy"].draw(problems, range(draws), streams, limits))
+
+    return rollout
+
+
+def problems_at(
+    position: int, count: int, problems: Sequence[Problem], streams: Streams
+) -> tuple[tuple[Problem, ...], int]:
+    """The next ``count`` problems and the position after them.
+
+    Every epoch is a permutation of its own; what is left of one when fewer than ``count`` remain is
+    passed over, so that no step asks the same problem twice.
+
+    Args:
+        position: problems gone by since the start of the run, those passed over included.
+        count: how many are wanted, at most ``len(problems)``.
+        problems: all of them.
+        streams: decides the permutations.
+    """
+    epoch, place = divmod(position, len(problems))
+    if place + count > len(problems):
+        epoch, place = epoch + 1, 0
+    order = streams.generator("order", epoch).permutation(len(problems))
+    chosen = tuple(problems[i] for i in order[place : place + count])
+    return chosen, epoch * len(problems) + place + count

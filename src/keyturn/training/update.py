@@ -1,0 +1,207 @@
+"""The second half of an RL step: from a rollout batch to new weights.
+
+Gradient of ``sum over terms of weight * factor * sum_i / D`` where ``D`` is the term's denominator over the
+whole update's rows, taken before anything is cut, so that passes over few rows add up to the exact gradient.
+Rows whose credit is zero everywhere are left out of the passes where every term vanishes with the credit;
+they stay in the denominators.
+Degenerate: an update without such a row moves nothing (no momentum, no decay) and is counted as idle; a
+non-finite loss or gradient norm skips the update, its batch is written to the run, and three in a row end it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from keyturn.core.errors import NumericsError, unknown
+from keyturn.core.rundir import write_bytes
+from keyturn.core.streams import Streams
+from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, total
+from keyturn.policies.head import TokenScores
+from keyturn.policies.hooks import evaluating, hooked
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.scorer import policy_tokens
+from keyturn.rollouts.completions import Completions
+from keyturn.training.batches import microbatches, minibatches, narrowed
+from keyturn.training.config import UpdateConfig
+from keyturn.training.loop import Loop
+
+BAD_IN_A_ROW = 3
+"""Updates that may be skipped one after another before the run ends."""
+
+
+@dataclass
+class _Sums:
+    """What the updates of one step add up to."""
+
+    loss: list[float] = field(default_factory=list)
+    norm: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    gaps: list[Tensor] = field(default_factory=list)
+    updates: int = 0
+    used: int = 0
+    skipped: int = 0
+    idle: int = 0
+    clipped: int = 0
+
+
+def update(
+    loop: Loop,
+    objective: Objective,
+    config: UpdateConfig,
+    completions: Completions,
+    batch: RolloutBatch,
+    streams: Streams,
+    bad: Path,
+) -> dict[str, float]:
+    """Take the updates of one step; returns their columns of the metrics.
+
+    Args:
+        loop: the run; its policy and optimiser are changed.
+        objective: what is minimised.
+        config: how many updates, and how they are cut.
+        completions: the rows of ``batch``, in order.
+        batch: with credit.
+        streams: of this step.
+        bad: folder for batches that were not finite.
+
+    Raises:
+        NumericsError: too many updates in a row were not finite.
+    """
+    lengths = read_tokens(completions)
+    sums = _Sums()
+    for rows in minibatches(batch, config.epochs, config.minibatches, streams):
+        _one_update(loop, objective, config, completions, batch, rows, lengths, sums, bad)
+    row = {
+        "updates": float(sums.updates),
+        "rows/used": sums.used / max(len(batch.rewards) * config.epochs, 1),
+        "skipped": float(sums.skipped),
+        "idle": float(sums.idle),
+        "clipped": sums.clipped / max(sums.updates, 1),
+    }
+    for name, values in (("loss", sums.loss), ("grad_norm", sums.norm)):
+        if values:
+            row[name] = math.fsum(values) / len(values)
+    row |= {f"loss/{name}": math.fsum(values) / len(values) for name, values in sums.terms.items() if values}
+    if sums.gaps:
+        gap = torch.cat(sums.gaps)
+        row |= {"gap/mean": float(gap.mean()), "gap/max": float(gap.max())}
+    return {name: value for name, value in row.items() if math.isfinite(value)}
+
+
+def _one_update(
+    loop: Loop,
+    objective: Objective,
+    config: UpdateConfig,
+    completions: Completions,
+    batch: RolloutBatch,
+    rows: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    sums: _Sums,
+    bad: Path,
+) -> None:
+    part = (
+        batch if len(rows) == len(batch.rewards) else batch.rows(torch.from_numpy(rows).to(batch.group.device))
+    )
+    with torch.no_grad():
+        whole = objective.loss(PolicyTokens(part.behaviour_logprobs, part.entropies), part)
+    denominators = {term.name: term.denominator for term in whole}
+    for name in loop.weights.keys() - denominators.keys():
+        raise unknown("term of the loss (named by a hook)", name, denominators)
+    sums.updates += 1
+    used = rows
+    if all(term.credited for term in whole):
+        assert part.credit is not None, "credit comes before loss"
+        used = rows[part.credit.any(1).cpu().numpy()]
+    sums.used += len(used)
+    if not len(used):
+        sums.idle += 1
+        return
+    loop.optimiser.zero_grad(set_to_none=True)
+    values = dict.fromkeys(denominators, 0.0)
+    losses: list[float] = []
+    for chosen in microbatches(lengths, used, config.micro_tokens):
+        tokens, cut = _policy_on(loop.policy, completions, batch, chosen)
+        terms = _weighted(objective.loss(tokens, cut), loop)
+        loss = total(terms, denominators)
+        losses.append(float(loss.detach()))
+        if loss.requires_grad:
+            loss.backward()
+        for term in terms:
+            values[term.name] += float(term.sum.detach())
+        if sums.updates == 1:
+            sums.gaps.append((tokens.logprobs.detach() - cut.sampled_logprobs).abs()[cut.mask])
+    norm = float(torch.nn.utils.clip_grad_norm_(loop.parameters.values(), config.clip))
+    loss = math.fsum(losses)
+    if math.isfinite(loss) and math.isfinite(norm):
+        loop.optimiser.step()
+        loop.bad_in_a_row = 0
+        sums.clipped += norm > config.clip
+        sums.loss.append(loss)
+        sums.norm.append(norm)
+        for name, value in values.items():
+            if denominators[name] > 0:
+                sums.terms.setdefault(name, []).append(value / denominators[name])
+        return
+    sums.skipped += 1
+    loop.bad_in_a_row += 1
+    _dump(bad, loop.step, part, loss, norm)
+    if loop.bad_in_a_row >= BAD_IN_A_ROW:
+        raise NumericsError(
+            f"loss or gradient not finite in {BAD_IN_A_ROW} updates in a row (last: step {loop.step})",
+            fix=f"lower the learning rate, or look at the batches in {bad.name}/",
+        )
+
+
+def _policy_on(
+    policy: LocalPolicy, completions: Completions, batch: RolloutBatch, rows: NDArray[np.int64]
+) -> tuple[PolicyTokens, RolloutBatch]:
+    """What the policy says of some rows, with gradient, and those rows of the batch."""
+    scores = _scores(policy, completions, rows)
+    return PolicyTokens(scores.logprobs, scores.entropies), narrowed(batch, rows, scores.logprobs.shape[1])
+
+
+def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: int) -> Tensor:
+    """Log-probabilities of completions under a policy at its temperature, ``[row, token]``, no gradient."""
+    width = int(completions.lengths.max(initial=0))
+    out = torch.zeros(len(completions), width, device=policy.model.device)
+    with evaluating(policy.model):
+        for rows in microbatches(read_tokens(completions), np.arange(len(completions)), micro_tokens):
+            scores = _scores(policy, completions, rows)
+            out[torch.from_numpy(rows), : scores.logprobs.shape[1]] = scores.logprobs
+    return out
+
+
+def read_tokens(completions: Completions) -> NDArray[np.int64]:
+    """Tokens of every row, prompt included, ``[row]``."""
+    return completions.lengths + np.diff(completions.prompts.offsets)[completions.problem]
+
+
+def _scores(policy: LocalPolicy, completions: Completions, rows: NDArray[np.int64]) -> TokenScores:
+    with hooked(policy.model, policy.hooks):
+        return policy_tokens(
+            policy.model,
+            [completions.prompts.row(int(index)) for index in completions.problem[rows]],
+            [completions.row(int(index)) for index in rows],
+            temperature=policy.sampling.temperature,
+        )
+
+
+def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
+    """Terms with the factors that hooks have set."""
+    return tuple(term._replace(weight=term.weight * loop.weights.get(term.name, 1.0)) for term in terms)
+
+
+def _dump(folder: Path, step: int, batch: RolloutBatch, loss: float, norm: float) -> None:
+    """Write a batch that gave no finite update, for a person to look at."""
+    tensors = {name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    words = json.dumps({"step": step, "loss": repr(loss), "grad_norm": repr(norm)})
+    write_bytes(folder / f"step-{step:06d}.safetensors", save(tensors, metadata={"keyturn": words}))
