@@ -158,7 +158,7 @@ def test_few_own_completions_do_not_move_the_line(rows):
 
     def share(line):
         shares = []
-        for seed in range(200):
+        for seed in range(80):
             generator = np.random.default_rng(seed)
             base = same_law(generator, rows, list(range(rows)), long_share=0.0)
             shares.append(share_below(base, base, config, line))
@@ -170,7 +170,7 @@ def test_few_own_completions_do_not_move_the_line(rows):
         lines = np.array([np.quantile(x, config.percentile) for x in others])
         return view.logprob < lines
 
-    assert share(below_own) == pytest.approx(0.05, abs=0.008)
+    assert share(below_own) == pytest.approx(0.05, abs=0.01)
     assert share(interpolated) > 0.06
 
 

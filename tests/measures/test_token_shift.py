@@ -203,6 +203,15 @@ def test_the_same_streams_give_the_same_numbers_and_others_do_not():
     assert lows(1) != lows(2)
 
 
+def test_intervals_of_shares_are_shares():
+    completions = completions_of([[1, 0], [1, 0], [1, 0]], [0, 1, 2])
+    found = measured(tuned=shift_of("tuned", completions, flip=[1, 1, 1, 1, 0, 0], kl=[9, 1, 0, 0, 0, 1]))
+    for m in found:
+        if m.unit.startswith("share"):
+            assert 0 <= m.low <= m.value <= m.high <= 1
+    assert get(found, "token_kl").low >= 0
+
+
 def test_no_tokens_is_not_a_number():
     empty = shift_of("tuned", completions_of([[], []], [0, 1]))
     for m in measured(tuned=empty):

@@ -241,9 +241,9 @@ def test_shares_of_one_tensor_by_hand(tmp_path):
     # bf16 spacing is 2^-7 at 1, 2^-8 at .5: only the third entry reaches half of it.
     assert get(found, "update_visible", "w", against=PERMUTED).value == 0.25
     assert get(found, "update_zero", "w").value == 0.25
-    assert get(found, "update_within", "w", tolerance=1e-6, relative=False).value == 0.5
-    assert get(found, "update_within", "w", tolerance=3e-3, relative=False).value == 0.75
-    assert get(found, "update_within", "w", tolerance=3e-3, relative=True).value == 0.75
+    assert get(found, "update_within", tolerance=1e-6, relative=False).value == 0.5
+    assert get(found, "update_within", tolerance=3e-3, relative=False).value == 0.75
+    assert get(found, "update_within", tolerance=3e-3, relative=True).value == 0.75
     norm = math.sqrt(2.0**-18 + 2.0**-16 + 2.0**-40) / math.sqrt(1 + 1 + 0.25 + 0.0625)
     assert get(found, "update_norm", "w").value == pytest.approx(norm)
     assert get(found, "update_norm", "w").n == 4
@@ -417,19 +417,19 @@ def test_quantised_weights_are_refused_and_equal_buffers_ignored(tmp_path):
 
 def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path):
     def peak(tensors):
-        weights = {f"w{i:02d}": normal(i, 200, 500, sd=0.02) for i in range(tensors)}
+        weights = {f"w{i:02d}": normal(i, 50, 4000, sd=0.02) for i in range(tensors)}
         base = folder(tmp_path / f"a{tensors}", weights)
         tuned = folder(tmp_path / f"b{tensors}", dense(weights))
         config = {"permutations": 2, "gaussian_draws": 2, "null_entries": 2000}
-        measured(base, tuned, **config)
         tracemalloc.start()
         measured(base, tuned, **config)
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
 
-    # Twelve tensors are 4.8 MB; holding them would add that to the peak.
-    assert peak(12) < peak(1) + 3e6
+    peak(1)  # imports
+    # Six tensors are 4.8 MB; holding them would add that to the peak.
+    assert peak(6) < peak(2) + 2e6
 
 
 # Ranks and concentration.

@@ -9,6 +9,7 @@ problems as the unit, Miller 2024, arXiv:2411.00640.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ RESAMPLES = 1000
 """Resamples of the problems: the Monte Carlo error of a 2.5 % tail is half a percentage point."""
 
 NOTHING = Estimate(float("nan"))
+
+ANY, POSITIVE, SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
+"""What a quantity can be: widened intervals of few problems are cut there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,21 +64,28 @@ class ByProblem:
         weights = resample_weights(size, resamples, streams.generator("problems"))
         return ByProblem(problem=np.asarray(problem, dtype=np.int64), size=size, weights=weights)
 
-    def mean(self, values: ArrayLike, mask: NDArray[np.bool_] | None = None) -> Resampled:
+    def mean(
+        self,
+        values: ArrayLike,
+        mask: NDArray[np.bool_] | None = None,
+        within: tuple[float, float] = ANY,
+    ) -> Resampled:
         """Mean of the entries that are not NaN, among those of the mask.
 
         Args:
             values: ``[entry]``.
             mask: entries to use, bool ``[entry]``; all by default.
+            within: what the quantity can be.
         """
         numbers = np.asarray(values, dtype=np.float64)
         used = ~np.isnan(numbers) if mask is None else ~np.isnan(numbers) & mask
         count = np.bincount(self.problem[used], minlength=self.size).astype(np.float64)
         total = np.bincount(self.problem[used], weights=numbers[used], minlength=self.size)
-        return self.ratio(total.astype(np.float64), count)
+        return self._ratio(total.astype(np.float64), count, within)
 
-    def ratio(self, total: NDArray[np.float64], count: NDArray[np.float64]) -> Resampled:
-        """``sum(total) / sum(count)`` of two sums a problem, ``[problem]`` each."""
+    def _ratio(
+        self, total: NDArray[np.float64], count: NDArray[np.float64], within: tuple[float, float]
+    ) -> Resampled:
         there = count > 0
         n = int(there.sum())
         if n == 0:
@@ -83,7 +94,7 @@ class ByProblem:
         below = self.weights[:, there] @ count[there]
         above = self.weights[:, there] @ total[there]
         replicates = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
-        return Resampled(estimate=interval(value, replicates, n), n=n, replicates=replicates)
+        return Resampled(estimate=interval(value, replicates, n, within), n=n, replicates=replicates)
 
     def statistic(self, values: NDArray, of: Callable[[NDArray, NDArray], float]) -> Resampled:
         """Any statistic of weighted entries.
@@ -100,13 +111,15 @@ class ByProblem:
         return Resampled(estimate=interval(value, replicates, n), n=n, replicates=replicates)
 
 
-def interval(value: float, replicates: NDArray[np.float64], units: int) -> Estimate:
+def interval(
+    value: float, replicates: NDArray[np.float64], units: int, within: tuple[float, float] = ANY
+) -> Estimate:
     """The percentile interval around a value; without ends where one problem (or none) stands behind it."""
     known = replicates[~np.isnan(replicates)]
     if units < 2 or len(known) < 2:
         return Estimate(value)
     low, high = percentile_interval(known, value, units)
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, max(float(low), within[0]), min(float(high), within[1]))
 
 
 def weighted_quantile(values: NDArray, weights: NDArray, share: float) -> float:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from keyturn.core.measurement import Estimate, Measurement, Null
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
-from keyturn.measures.by_problem import RESAMPLES, ByProblem, Resampled, weighted_quantile
+from keyturn.measures.by_problem import POSITIVE, RESAMPLES, SHARE, ByProblem, Resampled, weighted_quantile
 from keyturn.measures.certified import bound_of, row_logprobs, success_of
 from keyturn.measures.certified import certified_bound as certified_bound
 from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
@@ -190,9 +190,9 @@ def _quantities(
     chosen = ByProblem(problem=view.problem[mask], size=by.size, weights=by.weights)
     return {
         "reach_logprob": by.mean(view.logprob, mask),
-        "reach_below": by.mean(below, mask),
-        "reach_worst": by.mean(view.worst, mask),
-        "reach_rank": by.mean(view.far, mask),
+        "reach_below": by.mean(below, mask, SHARE),
+        "reach_worst": by.mean(view.worst, mask, POSITIVE),
+        "reach_rank": by.mean(view.far, mask, POSITIVE),
         "reach_samples": _samples(chosen.statistic(view.logprob[mask], _median)),
     }
 
@@ -221,8 +221,10 @@ def _bound(tables: Tables, streams: Streams, config: ReachabilityConfig) -> Iter
         return
     own = bound_of(s for drawn_by, s in tables.shift.items() if drawn_by == "base")
     generator = streams.generator("bound")
-    found = bootstrap_mean(bound, generator, resamples=config.resamples)
-    null = Estimate(math.nan) if own is None else bootstrap_mean(own, generator, resamples=config.resamples)
+    found = _probability(bootstrap_mean(bound, generator, resamples=config.resamples))
+    null = Estimate(math.nan)
+    if own is not None:
+        null = _probability(bootstrap_mean(own, generator, resamples=config.resamples))
     yield Measurement(
         name="reach_bound",
         value=found.value,
@@ -234,6 +236,10 @@ def _bound(tables: Tables, streams: Streams, config: ReachabilityConfig) -> Iter
         parameters={"policy": "base", "rows": "verified"},
         note="a lower bound of the base's mean success: its probability of the distinct successes given",
     )
+
+
+def _probability(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0))
 
 
 def arms(config: ReachabilityConfig) -> tuple[Arm, ...]:

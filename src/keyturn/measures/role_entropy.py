@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from keyturn.core.measurement import Measurement, Null
 from keyturn.core.roles import FORCED
 from keyturn.core.streams import Streams
-from keyturn.measures.by_problem import RESAMPLES, ByProblem, Resampled
+from keyturn.measures.by_problem import ANY, RESAMPLES, SHARE, ByProblem, Resampled
 from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
 from keyturn.measures.role_curves import curve_measurements
 from keyturn.measures.token_shift import token_problems
@@ -96,13 +96,14 @@ def _on(shift: TokenShift, drawn_by: str, config: RoleEntropyConfig, streams: St
             ("role_entropy", "nats", base_excess, tuned_excess, note),
             ("role_probability", "probability", base_said, tuned_said, ""),
         ):
-            of_base = by.mean(base, mask)
+            within = SHARE if unit == "probability" else ANY
+            of_base = by.mean(base, mask, within)
             floor_null = Null(kind="known floor", value=0.0) if name == "role_entropy" and known else None
             yield _row(
                 name, of_base, unit, floor_null or Null(kind="none possible"), drawn_by, "base", group, told
             )
             null = _as_null(SAME, of_base)
-            yield _row(name, by.mean(tuned, mask), unit, null, drawn_by, "tuned", group, told)
+            yield _row(name, by.mean(tuned, mask, within), unit, null, drawn_by, "tuned", group, told)
         difference = tuned_excess - base_excess
         null = _flipped(by, difference, mask, streams.generator("flip", group))
         found = by.mean(difference, mask)
@@ -133,7 +134,7 @@ def _errors(
         by = _by(shift, config, streams.child(drawn_by))
         wrong = np.asarray(shift.grades.token_columns["error"], dtype=np.float64)
         for group, mask in groups(shift).items():
-            found[drawn_by, group] = by.mean(wrong, mask)
+            found[drawn_by, group] = by.mean(wrong, mask, SHARE)
     for (drawn_by, group), share in found.items():
         base = found.get(("base", group))
         null = Null(kind="none possible") if drawn_by == "base" or base is None else _as_null(OWN, base)

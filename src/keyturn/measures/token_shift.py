@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
 from keyturn.core.streams import Streams
-from keyturn.measures.by_problem import RESAMPLES, ByProblem, interval
+from keyturn.measures.by_problem import POSITIVE, RESAMPLES, SHARE, ByProblem, interval
 from keyturn.measures.concentration import Curve, gini, held_by_top, lorenz, lorenz_of_sorted
 from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
 from keyturn.roles.grammar import role_sets, token_roles
@@ -60,15 +60,16 @@ class TokenShiftConfig:
     """Times that values are dealt anew within completions for the null of the roles."""
 
 
+SHARES = "share of tokens"
 _UNITS = {
     "token_kl": "nats a token",
     "token_kl_reverse": "nats a token",
     "token_logratio": "nats a token",
-    "token_flip": "share of tokens",
+    "token_flip": SHARES,
     "token_rank": "rank",
-    "token_unshifted": "share of tokens",
-    "token_marginal": "share of tokens",
-    "token_shifted": "share of tokens",
+    "token_unshifted": SHARES,
+    "token_marginal": SHARES,
+    "token_shifted": SHARES,
 }
 _DIFFERENCES = ("token_kl", "token_kl_reverse", "token_logratio", "token_flip")
 
@@ -139,9 +140,10 @@ def _means(
     again = {} if replicate is None else _replicated(replicate, config, streams)
     for group, mask in {**everything, **roles}.items():
         for name, unit in _UNITS.items():
-            found = by.mean(values[name], mask)
+            within = SHARE if unit == SHARES else POSITIVE
+            found = by.mean(values[name], mask, within)
             if name in own:
-                null = _as_null(OWN_RANKS, by.mean(own[name], mask).estimate)
+                null = _as_null(OWN_RANKS, by.mean(own[name], mask, within).estimate)
             elif group != "all":
                 null = _as_null(DEALT, dealt[name, group])
             else:
@@ -181,7 +183,7 @@ def _replicated(replicate: TokenShift, config: TokenShiftConfig, streams: Stream
     streams = streams.child(REPLICATE)
     by = ByProblem.of(token_problems(completions), len(completions.prompts), streams, config.resamples)
     values = columns(replicate)
-    return {name: _as_null(REPLICATE, by.mean(values[name]).estimate) for name in _DIFFERENCES}
+    return {name: _as_null(REPLICATE, by.mean(values[name], within=POSITIVE).estimate) for name in _DIFFERENCES}
 
 
 def _spread(
@@ -206,7 +208,7 @@ def _spread(
         ("token_kl_gini", "Gini", {}),
     ]
     for i, (name, unit, more) in enumerate(rows):
-        estimate = interval(float(value[i]), replicates[:, i], units)
+        estimate = interval(float(value[i]), replicates[:, i], units, SHARE)
         parameters = {"drawn_by": shift.drawn_by, "by": "all", **more}
         n = len(np.unique(problem)) if units else 0
         yield _row(name, estimate, n, unit, Null(kind=kind, value=float(null[i])), parameters)
@@ -235,7 +237,7 @@ def _first_flip(shift: TokenShift, config: TokenShiftConfig, streams: Streams) -
     np.minimum.at(first, row[shift.flip], position[shift.flip])
     share = np.divide(first, lengths, out=np.full(len(lengths), np.nan), where=lengths > 0)
     by = ByProblem.of(completions.problem, len(completions.prompts), streams, config.resamples)
-    found = by.mean(share)
+    found = by.mean(share, within=SHARE)
     return _row(
         "token_first_flip",
         found.estimate,

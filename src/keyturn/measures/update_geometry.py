@@ -2,7 +2,7 @@
 
 Formula: ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at a time.
     ``update_zero``         share of entries with D exactly 0 (fp32 pairs only)
-    ``update_within``       share with |D| <= tolerance, absolute or times max(|W|, |W'|) (fp32 pairs only)
+    ``update_within``       share with |D| <= tolerance, absolute or times max(|W|, |W'|) (fp32; total only)
     ``update_visible``      share with bf16(W') != bf16(W); ``against`` says which null stands beside it
     ``update_rows/columns`` Gini of the energy sum D^2 over rows / columns: is it anywhere in particular?
     ``update_gini``, ``update_participation``, ``update_share90``
@@ -100,7 +100,7 @@ def null_range(kind: str, draws: NDArray[np.float64]) -> Null:
 def _of_tensor(one: TensorLook, config: UpdateGeometryConfig) -> Iterator[Measurement]:
     where: dict[str, Parameter] = {"tensor": one.name, "precision": _precision(one.limited)}
     gaussian = Magnitudes.gaussian(one.n, math.sqrt(one.sizes.energy / one.n)) if one.n else Magnitudes.empty()
-    yield from _entries(one.shares, one.gaussian, one.permuted, one.n, one.limited, where, config)
+    yield from _entries(one.shares, one.gaussian, one.permuted, one.n, one.limited, where, config, curve=False)
     yield from _shape(one.sizes, gaussian, one.base_energy, one.limited, where)
     if one.vocabulary_rows:
         yield _untouched(one.untouched_rows, one.vocabulary_rows, where)
@@ -133,7 +133,7 @@ def _totals(looks: Sequence[TensorLook], config: UpdateGeometryConfig) -> Iterat
     shares = sum((w * one.shares for w, one in zip(weight, used, strict=True)), np.zeros(1))
     dense = sum((w * one.gaussian for w, one in zip(weight, used, strict=True)), np.zeros(1))
     dealt = sum((w * one.permuted for w, one in zip(weight, used, strict=True)), np.zeros(1))
-    yield from _entries(shares, dense, dealt, int(n.sum()), limited, where, config)
+    yield from _entries(shares, dense, dealt, int(n.sum()), limited, where, config, curve=True)
     yield from _shape(sizes, gaussian, sum(one.base_energy for one in used), limited, where)
     if any(one.vocabulary_rows for one in looks):
         yield _untouched(sum(o.untouched_rows for o in looks), sum(o.vocabulary_rows for o in looks), where)
@@ -173,10 +173,12 @@ def _entries(
     limited: bool,
     where: dict[str, Parameter],
     config: UpdateGeometryConfig,
+    *,
+    curve: bool,
 ) -> Iterator[Measurement]:
     note = "precision-limited: updates below bf16's spacing cannot be seen in these files" if limited else ""
     for index, (name, parameters) in enumerate(config.labels):
-        if limited and index >= ZERO:
+        if (index > ZERO and not curve) or (index >= ZERO and limited):
             return
         kinds = (
             {PERMUTED: permuted, GAUSSIAN: gaussian[:, index]}
