@@ -264,7 +264,13 @@ def _parquet(table: pa.Table, meta: Mapping[str, Any]) -> bytes:
     text = [field.name for field in table.schema if pa.types.is_large_string(field.type)]
     words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     # Dictionary pages help repeated strings and ids; floats are plain, so that every bit of a NaN stays.
-    pq.write_table(table, sink, compression="zstd", use_dictionary=text + words)  # type: ignore[arg-type]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=text + words,  # type: ignore[arg-type]
+        write_page_checksum=True,
+    )
     return sink.getvalue().to_pybytes()
 
 
@@ -285,7 +291,7 @@ def _table(path: Path, data: bytes | None, kind: str) -> tuple[pa.Table, dict[st
     if data is None:
         raise StorageError(f"{path} is missing", fix=_again(path))
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         meta = json.loads((table.schema.metadata or {}).get(_META, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{path} is damaged: {str(error).splitlines()[0]}", fix=_again(path)) from error
