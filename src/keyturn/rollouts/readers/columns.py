@@ -100,10 +100,15 @@ class Resolved:
     cells: tuple[str, ...]
 
     def get(self, row: Record, purpose: str) -> Any:
-        """The value, None where there is none."""
+        """The value, None where there is none.
+
+        Raises:
+            InputError: one of several verdicts would have to be guessed.
+        """
         name = self.names[purpose]
-        value = lookup(row, name) if name else MISSING
-        return None if value is MISSING else value
+        if not name or not _there(row, name, purpose):
+            return None
+        return lookup(row, name)
 
 
 def lookup(row: Any, path: str) -> Any:
@@ -120,7 +125,11 @@ def lookup(row: Any, path: str) -> Any:
             if key == "*":
                 if len(value) > 1:
                     names = ", ".join(sorted(map(str, value)))
-                    raise InputError(f"{path} could be any of {names}", fix="name one, e.g. --columns.success")
+                    first = path.replace("*", str(next(iter(value))))
+                    raise InputError(
+                        f"{path} could be any of {names}",
+                        fix=f"name one: --columns.success {first}",
+                    )
                 key = next(iter(value), "*")
             value = value.get(key, MISSING)
         elif isinstance(value, Sequence) and not isinstance(value, str | bytes) and key in ("*", "0"):
@@ -148,13 +157,18 @@ def resolve(path: Path, rows: Sequence[Record], columns: Columns) -> Resolved:
         else:
             taken = set(names.values())
             names[purpose] = next(
-                (name for name in known if name not in taken and any(_there(row, name) for row in sample)), ""
+                (
+                    name
+                    for name in known
+                    if name not in taken and any(_there(row, name, purpose) for row in sample)
+                ),
+                "",
             )
     if not names["completion"]:
         raise InputError(f"{path}: no column with completions", fix=near(rows, *KNOWN["completion"][:2]))
     if not names["problem"] and not names["prompt"]:
         raise InputError(f"{path}: neither problem ids nor prompts", fix=near(rows, "problem_id", "prompt"))
-    cells = columns.cells or tuple(name for name in CELLS if any(_there(row, name) for row in sample))
+    cells = columns.cells or tuple(name for name in CELLS if any(_there(row, name, "cell") for row in sample))
     for name in columns.cells:
         if all(lookup(row, name) is MISSING for row in sample):
             raise UsageError(f"{path}: no column {name!r} for a cell", fix=near(rows, name))
@@ -207,11 +221,12 @@ def near(rows: Sequence[Record], *wanted: str) -> str:
     return f"{hint}columns present: {shown}"
 
 
-def _there(row: Record, name: str) -> bool:
+def _there(row: Record, name: str, purpose: str) -> bool:
     try:
         return lookup(row, name) not in (MISSING, None)
     except InputError:
-        return True
+        # Which of several verdicts is meant must be said; anything else is only nice to have.
+        return purpose == "success"
 
 
 def _scalar(value: Any) -> bool:
