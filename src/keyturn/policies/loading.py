@@ -39,7 +39,7 @@ from keyturn.core.errors import InputError, KeyturnError, UsageError
 from keyturn.core.rundir import read_json
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.policies.model_folder import CARD, WORLD, Weights, check_folder, quiet_bars, save_folder
-from keyturn.problems.world.worlds import World, world_from_json
+from keyturn.problems.world.worlds import World, world_from_json, world_to_json
 
 DTYPES: dict[str, torch.dtype | str] = {
     "float32": torch.float32,
@@ -122,7 +122,7 @@ def save_policy(
     """Write a model folder whole or not at all; returns the sha256 of every file by name."""
     documents: dict[str, Mapping[str, Any]] = {}
     if world is not None:
-        documents[WORLD] = world.to_json()
+        documents[WORLD] = world_to_json(world)
     if card is not None:
         documents[CARD] = card
     return save_folder(Path(folder).expanduser(), model, tokenizer, documents, overwrite=overwrite)

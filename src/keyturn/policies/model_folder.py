@@ -146,6 +146,8 @@ def save_folder(
             _save_weights(aside, model, tokenizer)
             for name, document in documents.items():
                 write_json(aside / name, document)
+            for path in aside.iterdir():
+                path.chmod(0o644)  # the writer of safetensors leaves its file to its owner alone
             hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
             write_json(aside / MANIFEST, {"files": hashes})
             _swap(aside, folder)

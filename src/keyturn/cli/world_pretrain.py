@@ -1,0 +1,109 @@
+"""Pretrain a base model on a controlled world: model folder, card, accuracy by role, measured zones."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from keyturn.core.errors import UsageError, unknown
+
+
+def run(
+    world: Annotated[str, tyro.conf.Positional] = "chain",
+    recipe: str = "demo",
+    out: Path | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    dials: tuple[str, ...] = (),
+    threads: int = 1,
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Pretrain a base model.
+
+    Args:
+        world: name of the world, e.g. chain or graph.
+        recipe: demo (what ships), study, or an arm that changes one dial: even, stock, brief, small.
+        out: the model's folder; runs/pretrain/WORLD-RECIPE-SEED by default.
+        seed: root of all randomness.
+        steps: another number of steps than the recipe's.
+        dials: fields of the world to set, as FIELD=JSON, e.g. linked=0.3.
+        threads: of torch. At this size a second thread gains nothing, and the last bits depend on their number.
+        overwrite: replace a model folder that is there.
+        json: print the card as one JSON document instead of tables.
+    """
+    import torch
+
+    from keyturn.problems.world.worlds import world_named
+    from keyturn.training.pretrain import pretrain, with_dials
+    from keyturn.training.pretrain_recipes import PRETRAIN
+
+    if recipe not in PRETRAIN:
+        raise unknown("recipe", recipe, PRETRAIN)
+    chosen = with_dials(world_named(world), dict(_dial(text) for text in dials))
+    folder = out or Path("runs") / "pretrain" / "-".join([world, recipe, *map(_plain, dials), str(seed)])
+    torch.set_num_threads(threads)
+    made = pretrain(chosen, PRETRAIN[recipe], seed=seed, out=folder, steps=steps, overwrite=overwrite)
+    if json:
+        print(
+            jsonlib.dumps({"command": "world pretrain", "model": str(folder.resolve()), **made.card}, indent=1)
+        )
+        return 0
+    _show(made.card)
+    print(f"model: {folder}")
+    return 0
+
+
+def _dial(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"a dial is FIELD=VALUE, not {text!r}", fix="e.g. --dials linked=0.3")
+    try:
+        return name, jsonlib.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "=._" else "_" for letter in text)
+
+
+def _show(card: Mapping[str, Any]) -> None:
+    console = Console(width=110)
+    console.print(
+        f"{card['name']}: {card['parameters']:,} parameters, {card['tokens']:,} tokens in {card['steps']} steps"
+        f", {card['seconds']:.0f} s",
+        highlight=False,
+    )
+    console.print(_accuracy(card["accuracy_by_role"]))
+    console.print(_zones(card["zones"]))
+
+
+def _accuracy(looks: list[Mapping[str, Any]]) -> Table:
+    names = [name for name in looks[-1] if name not in ("step", "tokens")]
+    table = Table(title="teacher-forced accuracy by role", title_justify="left")
+    for name in ("step", "tokens", *names):
+        table.add_column(name, justify="right")
+    for look in looks:
+        shares = [f"{look[name]:.2f}" if name in look else "" for name in names]
+        table.add_row(f"{look['step']}", f"{look['tokens']:,}", *shares)
+    return table
+
+
+def _zones(zones: list[Mapping[str, Any]]) -> Table:
+    k = zones[0]["k"]
+    table = Table(title="zones: verified, sampled at temperature 1", title_justify="left")
+    for name in ("cell", "problems", "pass@1", f"pass@{k}", "answer alone @1", "zone"):
+        table.add_column(name, justify="left" if name in ("cell", "zone") else "right")
+    for zone in zones:
+        cell = ", ".join(f"{key} {value}" for key, value in zone["cell"].items())
+        figures = (zone["pass_at_1"], zone["pass_at_k"], zone["answer_at_1"])
+        shown = ["" if figure is None else f"{figure:.3f}" for figure in figures]
+        table.add_row(cell, f"{zone['problems']}", *shown, zone["zone"])
+    return table

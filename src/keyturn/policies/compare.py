@@ -1,0 +1,277 @@
+"""Two policies on the same given completions, token by token: how far apart, exactly.
+
+With logits ``l`` (base) and ``m`` (tuned) over the vocabulary, ``p = softmax(l)``, ``q = softmax(m)``::
+
+    KL(q || p) = sum_v q_v (m_v - l_v) - logsumexp(m) + logsumexp(l)        per token, in nats
+    KL(p || q) = sum_v p_v (l_v - m_v) - logsumexp(l) + logsumexp(m)
+
+and of each policy its log-probability of the standing token, its entropy, and the standing token's rank.
+All sums run over pieces of the vocabulary with an online maximum, in float64 (the differences of two large
+sums are what is wanted), so that no [token, vocab] tensor exists beyond a piece.
+Denominator: none; one number a token. Degenerate: equal logits give exactly 0 both ways; rounding below 0
+is cut at 0. Known bias: none beyond the models' own arithmetic.
+Source: definition of the Kullback-Leibler divergence; online maximum after Milakov and Gimelshein 2018
+(arXiv:1805.02867).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keyturn.core.errors import InputError
+from keyturn.policies.head import Head, split_head
+from keyturn.policies.hooks import evaluating, hooked
+from keyturn.policies.local import LocalPolicy
+from keyturn.rollouts.completions import Completions, gather_ragged
+
+_BATCH_TOKENS = 1 << 13
+"""Tokens of prompts and completions that are read at once."""
+
+_PIECE_ELEMENTS = 1 << 21
+"""Logits of one piece of the vocabulary (16 MiB in float64, a few such at once)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Base and tuned on the same tokens, aligned with ``Completions.tokens``.
+
+    Args:
+        base_logprobs, tuned_logprobs: of the standing token at temperature 1, float32 ``[token]``.
+        base_entropies, tuned_entropies: nats, float32 ``[token]``.
+        base_ranks, tuned_ranks: how many tokens are more likely, int32 ``[token]``.
+        kl: KL(tuned || base), nats, float32 ``[token]``.
+        kl_reverse: KL(base || tuned), nats, float32 ``[token]``.
+        flip: the most likely tokens differ, bool ``[token]``.
+    """
+
+    base_logprobs: NDArray[np.float32]
+    tuned_logprobs: NDArray[np.float32]
+    base_entropies: NDArray[np.float32]
+    tuned_entropies: NDArray[np.float32]
+    base_ranks: NDArray[np.int32]
+    tuned_ranks: NDArray[np.int32]
+    kl: NDArray[np.float32]
+    kl_reverse: NDArray[np.float32]
+    flip: NDArray[np.bool_]
+
+
+def compare(
+    base: LocalPolicy,
+    tuned: LocalPolicy,
+    completions: Completions,
+    *,
+    batch_tokens: int = _BATCH_TOKENS,
+    advance: Callable[[int], None] | None = None,
+) -> Comparison:
+    """Look at the same completions with two policies, each under its own hooks.
+
+    Args:
+        base, tuned: policies of one vocabulary.
+        completions: whoever drew them; prompts and completions are read as token ids.
+        batch_tokens: tokens read at once.
+        advance: called with the number of rows that were just read.
+
+    Raises:
+        InputError: the vocabularies differ.
+    """
+    check_vocabularies(base, tuned, completions)
+    out: dict[str, NDArray[Any]] = {
+        name: np.zeros(len(completions.tokens), dtype=kind)
+        for name, kind in zip(PairScores._fields, _KINDS, strict=True)
+    }
+    for rows in _batches(completions, batch_tokens):
+        tokens, predicts, place = _padded(completions, rows)
+        left = _look(base, tokens, predicts)
+        right = _look(tuned, tokens, predicts)
+        targets = torch.from_numpy(completions.tokens[place].astype(np.int64))
+        scores = pair_scores(left, right, targets)
+        for name, column in zip(PairScores._fields, scores, strict=True):
+            out[name][place] = column.cpu().numpy()
+        if advance is not None:
+            advance(len(rows))
+    return Comparison(**out)
+
+
+def check_vocabularies(base: LocalPolicy, tuned: LocalPolicy, completions: Completions) -> None:
+    """Refuse two policies whose token ids do not mean the same.
+
+    Raises:
+        InputError: different numbers of logits, or a token id in use that stands for different text.
+    """
+    sizes = [_vocabulary_size(policy) for policy in (base, tuned)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"the vocabularies differ: the base has {sizes[0]} tokens, the tuned policy {sizes[1]}",
+            fix="token measures need one vocabulary; compare the answers alone, or resize both alike",
+        )
+    used = np.unique(np.concatenate([completions.tokens, completions.prompts.tokens])).tolist()
+    words = [policy.tokenizer.convert_ids_to_tokens(used) for policy in (base, tuned)]
+    for token, ours, theirs in zip(used, *words, strict=True):
+        if ours != theirs:
+            raise InputError(
+                f"token {token} is {ours!r} for the base and {theirs!r} for the tuned policy",
+                fix="token measures need one tokenizer; compare the answers alone",
+            )
+
+
+class PairScores(NamedTuple):
+    """Columns of :class:`Comparison` for some tokens, ``[token]`` each."""
+
+    base_logprobs: Tensor
+    tuned_logprobs: Tensor
+    base_entropies: Tensor
+    tuned_entropies: Tensor
+    base_ranks: Tensor
+    tuned_ranks: Tensor
+    kl: Tensor
+    kl_reverse: Tensor
+    flip: Tensor
+
+
+_KINDS = (*[np.float32] * 4, *[np.int32] * 2, *[np.float32] * 2, np.bool_)
+
+
+class Look(NamedTuple):
+    """What gives a model's logits for some tokens: its hidden states and head, or the logits themselves."""
+
+    states: Tensor
+    """``[token, dim]`` with a head, else ``[token, vocab]``."""
+    head: Head | None
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits."""
+        return self.states.shape[1] if self.head is None else self.head.weight.shape[0]
+
+    def piece(self, span: slice) -> Tensor:
+        """Logits of a piece of the vocabulary, float64."""
+        if self.head is None:
+            return self.states[:, span].double()
+        weight, bias = self.head
+        return F.linear(self.states, weight[span], None if bias is None else bias[span]).double()
+
+
+class _Sums:
+    """Running sums of one policy: ``mass = sum e^(l - top)``, ``own = sum e^(l - top) l``, ``other`` with m."""
+
+    def __init__(self, tokens: int, device: torch.device) -> None:
+        self.top = torch.full((tokens,), -torch.inf, dtype=torch.float64, device=device)
+        self.mass, self.own, self.other, self.target = (torch.zeros_like(self.top) for _ in range(4))
+        self.best = torch.zeros(tokens, dtype=torch.int64, device=device)
+
+    def add(self, logits: Tensor, others: Tensor, start: int, targets: Tensor) -> None:
+        """One piece of the vocabulary, beginning at id ``start``."""
+        peak, where = logits.max(-1)
+        self.best = torch.where(peak > self.top, where + start, self.best)
+        top = torch.maximum(self.top, peak)
+        shrink = (self.top - top).exp()
+        shares = (logits - top[:, None]).exp()
+        self.mass = self.mass * shrink + shares.sum(-1)
+        self.own = self.own * shrink + _weighted(shares, logits)
+        self.other = self.other * shrink + _weighted(shares, others)
+        self.top = top
+        inside = (targets >= start) & (targets < start + logits.shape[1])
+        column = (targets - start).clamp(0, logits.shape[1] - 1)
+        self.target = torch.where(inside, logits.gather(1, column[:, None])[:, 0], self.target)
+
+    @property
+    def log_mass(self) -> Tensor:
+        """``logsumexp`` over the vocabulary."""
+        return self.top + self.mass.log()
+
+
+def _weighted(shares: Tensor, values: Tensor) -> Tensor:
+    """``sum_v share_v value_v``, where a share of 0 silences a value of minus infinity."""
+    return torch.where(shares > 0, shares * values, 0.0).sum(-1)
+
+
+def pair_scores(
+    base: Look, tuned: Look, targets: Tensor, *, piece_elements: int = _PIECE_ELEMENTS
+) -> PairScores:
+    """All columns for some tokens.
+
+    Args:
+        base, tuned: the logits, in whatever form.
+        targets: the standing tokens, int64 ``[token]``.
+        piece_elements: logits of one piece.
+    """
+    tokens, vocabulary = len(targets), base.vocabulary
+    targets = targets.to(base.states.device)
+    left, right = (_Sums(tokens, base.states.device) for _ in range(2))
+    width = max(1, min(vocabulary, piece_elements // max(tokens, 1)))
+    spans = [slice(start, min(start + width, vocabulary)) for start in range(0, vocabulary, width)]
+    for span in spans:
+        ours, theirs = base.piece(span), tuned.piece(span).to(base.states.device)
+        left.add(ours, theirs, span.start, targets)
+        right.add(theirs, ours, span.start, targets)
+    ranks = [torch.zeros_like(targets) for _ in range(2)]
+    for span in spans:
+        # The target's logit comes from a piece of its own shape, or rounding could rank it behind itself.
+        for look, sums, rank in zip((base, tuned), (left, right), ranks, strict=True):
+            rank += (look.piece(span).to(targets.device) > sums.target[:, None]).sum(-1)
+    gap = right.log_mass - left.log_mass
+    return PairScores(
+        left.target - left.log_mass,
+        right.target - right.log_mass,
+        left.log_mass - left.own / left.mass,
+        right.log_mass - right.own / right.mass,
+        ranks[0],
+        ranks[1],
+        ((right.own - right.other) / right.mass - gap).clamp_min(0),
+        ((left.own - left.other) / left.mass + gap).clamp_min(0),
+        left.best != right.best,
+    )
+
+
+def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> Look:
+    model = policy.model
+    with evaluating(model), hooked(model, policy.hooks):
+        head = split_head(model)
+        call: Any = model if head is None else model.base_model
+        # Padding stands on the right, where causality hides it.
+        out = call(input_ids=tokens.to(model.device), use_cache=False)
+        states = out.logits if head is None else out.last_hidden_state
+        return Look(states[predicts.to(model.device)], head)
+
+
+def _batches(completions: Completions, batch_tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Rows with at least one token, of similar length together, ``batch_tokens`` padded tokens at most."""
+    prompts = np.diff(completions.prompts.offsets)[completions.problem]
+    lengths = prompts + completions.lengths
+    rows = np.flatnonzero(completions.lengths > 0)
+    rows = rows[np.argsort(lengths[rows], kind="stable")]
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        if stop == len(rows) or int(lengths[rows[stop]]) * (stop - start + 1) > batch_tokens:
+            yield rows[start:stop]
+            start = stop
+
+
+def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Tokens ``[row, token]``; which positions predict a completion's token; where those tokens stand."""
+    prompts = [completions.prompts.row(int(completions.problem[row])) for row in rows]
+    lengths = completions.lengths[rows]
+    width = max(len(prompt) + int(length) for prompt, length in zip(prompts, lengths, strict=True))
+    tokens = np.zeros((len(rows), width), dtype=np.int64)
+    predicts = np.zeros((len(rows), width), dtype=bool)
+    for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+        if not len(prompt):
+            raise InputError("a completion without prompt has no first distribution", fix="give a prompt")
+        whole = np.concatenate([prompt, completions.row(int(row))])
+        tokens[index, : len(whole)] = whole
+        predicts[index, len(prompt) - 1 : len(whole) - 1] = True
+    place, _ = gather_ragged(completions.offsets, rows)
+    return torch.from_numpy(tokens), torch.from_numpy(predicts), place
+
+
+def _vocabulary_size(policy: LocalPolicy) -> int:
+    weight: Any = getattr(policy.model.get_output_embeddings(), "weight", None)
+    return int(policy.model.config.get_text_config().vocab_size if weight is None else weight.shape[0])

@@ -1,0 +1,124 @@
+"""Recipes of pretraining: how large, how long, on what. An arm is the demo with one dial changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keyturn.policies.optimise import FitConfig
+from keyturn.policies.tiny import TinyConfig
+from keyturn.problems.world.vocabulary import BOS, EOS, PAD, WORDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Shape of the model; the defaults are 0.35M parameters."""
+
+    hidden: int = 96
+    """Channels; world.md 12.9b."""
+    inner: int = 256
+    """Channels inside the feed-forward (SwiGLU: three matrices, so two thirds of the pilot's 384)."""
+    layers: int = 3
+    """Blocks; world.md 12.9b."""
+    heads: int = 4
+    """Attention heads; world.md 12.9b."""
+    context: int = 256
+    """Longest text in tokens; larger where a world needs more."""
+    canon: bool = True
+    """Short causal convolution before attention."""
+
+    def config(self, longest: int) -> TinyConfig:
+        """The architecture for a world whose longest text has ``longest`` tokens."""
+        return TinyConfig(
+            vocab_size=len(WORDS),
+            hidden_size=self.hidden,
+            intermediate_size=self.inner,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            max_position_embeddings=max(self.context, longest),
+            canon=self.canon,
+            pad_token_id=PAD,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What is looked at while it trains and when it is done."""
+
+    documents: int = 256
+    """Fresh documents for the accuracy by role."""
+    every: int = 100
+    """Steps between two looks."""
+    problems: int = 32
+    """Problems a cell for the zones."""
+    draws: int = 64
+    """Draws a problem; also the larger k of pass@k."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """A recipe. Values live in :data:`PRETRAIN`.
+
+    Args:
+        name: key of the dictionary.
+        summary: one sentence.
+        size: of the model.
+        fit: schedule by domain of the world.
+        dials: fields of the world that are set, by name, JSON-able.
+        probe: what is looked at.
+    """
+
+    name: str
+    summary: str
+    size: Size = field(default_factory=Size)
+    fit: Mapping[str, FitConfig]
+    dials: Mapping[str, Any] = field(default_factory=dict)
+    probe: Probe = field(default_factory=Probe)
+
+
+_CHAIN = FitConfig(steps=500, batch_rows=64, bucket_batches=10, lr=3e-3, warmup=60)
+_GRAPH = FitConfig(steps=1100, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+
+_DEMO = PretrainRecipe(
+    name="demo",
+    summary="what ships: 0.35M parameters, about a minute (CHAIN) or two (GRAPH) on one core",
+    fit={"chain": _CHAIN, "graph": _GRAPH},
+)
+
+_EVEN = {"arithmetic": 1.0, "plan": 1.0, "copy": 1.0, "lookup": 1.0, "rest": 1.0, "prompt": 0.0}
+
+
+def _longer(config: FitConfig, times: float) -> FitConfig:
+    return replace(config, steps=round(config.steps * times))
+
+
+PRETRAIN: dict[str, PretrainRecipe] = {
+    "demo": _DEMO,
+    "study": replace(
+        _DEMO,
+        name="study",
+        summary="0.8M parameters and three times the text; a quarter of an hour",
+        size=Size(hidden=128, inner=344, layers=4, context=320),
+        fit={
+            "chain": _longer(_CHAIN, 3),
+            "graph": replace(_longer(_GRAPH, 3), lr=2e-3, warmup=100),
+        },
+        probe=Probe(documents=512, problems=64, draws=256),
+    ),
+    "even": replace(
+        _DEMO, name="even", summary="the demo with one loss weight for every token", dials={"loss": _EVEN}
+    ),
+    "stock": replace(
+        _DEMO, name="stock", summary="the demo without the short convolution", size=Size(canon=False)
+    ),
+    "brief": replace(
+        _DEMO,
+        name="brief",
+        summary="the demo stopped at two fifths: execution is still the bottleneck",
+        fit={"chain": _longer(_CHAIN, 0.4), "graph": _longer(_GRAPH, 0.4)},
+    ),
+    "small": replace(_DEMO, name="small", summary="the demo with two layers", size=Size(layers=2)),
+}
