@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from keyturn.core.streams import Streams
-from keyturn.problems.world import chain
+from keyturn.problems.world import chain, graph
 from keyturn.problems.world.chain import ChainWorld
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document
 from keyturn.problems.world.mixture import Mixture
+from keyturn.problems.world.worlds import World
 
 _log = logging.getLogger("keyturn")
 _BLOCK = 1024
 
 
-def block(world: ChainWorld, streams: Streams, number: int, size: int) -> tuple[Document, ...]:
+def block(world: World, streams: Streams, number: int, size: int) -> tuple[Document, ...]:
     """The documents of one block.
 
     Args:
@@ -36,7 +37,7 @@ def block(world: ChainWorld, streams: Streams, number: int, size: int) -> tuple[
     return tuple(_draw(world, mixture.draw(dice), dice) for _ in range(size))
 
 
-def documents(world: ChainWorld, streams: Streams, *, start: int = 0) -> Iterator[Document]:
+def documents(world: World, streams: Streams, *, start: int = 0) -> Iterator[Document]:
     """Documents without end, block after block of 1024.
 
     Args:
@@ -67,5 +68,7 @@ def realised(documents: Iterable[Document]) -> dict[str, dict[str, int]]:
     return table
 
 
-def _draw(world: ChainWorld, component: str, dice: Dice) -> Document:
-    return chain.draw_document(world, component, dice)
+def _draw(world: World, component: str, dice: Dice) -> Document:
+    if isinstance(world, ChainWorld):
+        return chain.draw_document(world, component, dice)
+    return graph.draw_document(world, component, dice)

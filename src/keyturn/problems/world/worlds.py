@@ -9,21 +9,33 @@ from typing import Any, TypeAlias
 from keyturn.core.errors import InputError, UsageError, unknown
 from keyturn.core.problem import Problem, Split
 from keyturn.core.streams import Streams
-from keyturn.problems.world import chain
+from keyturn.problems.world import chain, graph
 from keyturn.problems.world.chain import ChainWorld
 from keyturn.problems.world.document import LossWeights
+from keyturn.problems.world.graph import GraphWorld
 from keyturn.problems.world.split import SHARES
 
-World: TypeAlias = ChainWorld
+World: TypeAlias = ChainWorld | GraphWorld
 
 WORLDS: dict[str, World] = {
+    "graph": GraphWorld(),
+    "graph-study": GraphWorld(
+        name="graph-study",
+        modulus=7,
+        operations=(1, 4),
+        rl_operations=(3, 4, 5),
+        test_operations=tuple(range(1, 9)),
+        contexts={"C1": 0.7, "C2": 0.25, "C3": 0.049, "C4": 0.001},
+        formats={"F1": 0.6, "F2": 0.3, "F3": 0.1},
+        strategies={"FWD": 0.6, "SCAN": 0.25, "DIR": 0.08, "BWD": 0.02, "CHK": 0.01, "RET": 0.02, "WRNG": 0.02},
+    ),
     "chain": ChainWorld(),
     "chain-linked": ChainWorld(name="chain-linked", linked=0.5),
     "chain-never": ChainWorld(name="chain-never", fresh="never_equal"),
     "chain-absent": ChainWorld(name="chain-absent", absent_map="m"),
 }
 
-_KINDS: dict[str, type] = {"chain": ChainWorld}
+_KINDS: dict[str, type] = {"chain": ChainWorld, "graph": GraphWorld}
 
 
 def world_named(name: str) -> World:
@@ -49,26 +61,20 @@ def world_from_json(document: Mapping[str, Any]) -> World:
         InputError: an unknown domain or field.
     """
     rest = dict(document)
-    kind = _KINDS.get(str(rest.pop("domain", "")))
+    domain = str(rest.pop("domain", ""))
+    kind = _KINDS.get(domain)
     if kind is None:
-        raise InputError(
-            f"no world has the domain {document.get('domain')!r}", fix=f"domain: {' or '.join(_KINDS)}"
-        )
-    known = {field.name for field in fields(kind)}
-    strange = sorted(set(rest) - known)
+        raise InputError(f"no world has the domain {domain!r}", fix=f"domain: {' or '.join(_KINDS)}")
+    strange = sorted(set(rest) - {field.name for field in fields(kind)})
     if strange:
-        raise InputError(
-            f"a {document['domain']} world has no field {strange[0]!r}", fix="keyturn of its version"
-        )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
-    if isinstance(values.get("loss"), Mapping):
-        values["loss"] = LossWeights(**values["loss"])
+        raise InputError(f"a {domain} world has no field {strange[0]!r}", fix="read it with a newer keyturn")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
     try:
+        if "loss" in values:
+            values["loss"] = LossWeights(**dict(values["loss"]))
         return kind(**values)
     except TypeError as error:
-        raise InputError(
-            f"this is no {document['domain']} world: {error}", fix="a world.json as saved"
-        ) from error
+        raise InputError(f"this is no {domain} world: {error}", fix="a world.json as it was saved") from error
 
 
 def problems(
@@ -96,4 +102,10 @@ def problems(
     if per_cell < 1:
         raise UsageError(f"{per_cell} problems a cell", fix="at least 1")
     wanted = world.cells(chosen) if cells is None else cells
-    return tuple(p for cell in wanted for p in chain.draw_problems(world, chosen, cell, per_cell, streams))
+    found: list[Problem] = []
+    for cell in wanted:
+        if isinstance(world, ChainWorld):
+            found += chain.draw_problems(world, chosen, cell, per_cell, streams)
+        else:
+            found += graph.draw_problems(world, chosen, cell, per_cell, streams)
+    return tuple(found)
