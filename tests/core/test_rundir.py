@@ -21,6 +21,7 @@ from keyturn.core.rundir import (
     owned,
     read_json,
     read_jsonl,
+    sweep,
     write_bytes,
     write_json,
 )
@@ -160,6 +161,17 @@ def test_whatever_a_dead_process_left_in_its_lock_is_taken_over(tmp_path, left):
     (tmp_path / "LOCK").write_text(left)
     with owned(tmp_path):
         assert json.loads((tmp_path / "LOCK").read_text())["pid"] == os.getpid()
+
+
+def test_what_crashes_left_half_made_is_swept(tmp_path):
+    (tmp_path / "sub" / ".x.json.77.part").mkdir(parents=True)
+    (tmp_path / "sub" / ".x.json.77.part" / "file").touch()
+    (tmp_path / ".m.jsonl.77.part").touch()
+    (tmp_path / "sub" / "kept.part").touch()
+    (tmp_path / "sub" / ".kept").touch()
+    sweep(tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".kept", "kept.part", "sub"]
+    sweep(tmp_path / "absent")
 
 
 def test_done_is_said_last(tmp_path):

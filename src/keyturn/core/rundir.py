@@ -235,6 +235,17 @@ def _holder(lock: Path) -> str:
         return "another process"
 
 
+def sweep(folder: Path) -> None:
+    """Remove what crashes left half made below a directory that this process owns."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob(".*.part")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def free_bytes(folder: Path) -> int:
     """Free space where the folder is or will be."""
     while not folder.exists():

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from keyturn.core.errors import StorageError
 from keyturn.core.measurement import Json
-from keyturn.core.rundir import file_hash, free_bytes, read_json, storage, write_bytes, write_json
+from keyturn.core.rundir import file_hash, free_bytes, read_json, storage, sweep, write_bytes, write_json
 
 MANIFEST = "manifest.json"
 FACTS = "facts.json"
@@ -59,7 +59,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
         StorageError: no room (asked before anything is written), disk full, or not allowed. Older checkpoints
             are as they were.
     """
-    _sweep(folder)
+    sweep(folder)
     needed = sum(t.nbytes for group in snapshot.tensors.values() for t in group.values()) + (1 << 16)
     free = free_bytes(folder)
     if free < needed:
@@ -129,8 +129,10 @@ def read_checkpoint(path: Path) -> Snapshot:
             except SafetensorError as error:
                 raise _damaged(path, str(name)) from error
     facts: dict[str, Json] = _document(path / FACTS, path)
-    step = int(facts.pop("step"))  # type: ignore[arg-type]
-    facts.pop("schema")
+    step = facts.pop("step", None)
+    facts.pop("schema", None)
+    if not isinstance(step, int):
+        raise StorageError(f"{path} does not say its step", fix="delete this checkpoint")
     return Snapshot(step=step, tensors=tensors, facts=facts)
 
 
@@ -217,13 +219,6 @@ def _found(folder: Path) -> list[Path]:
         return []
     named = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name)) and p.is_dir()]
     return [path for _, path in sorted(named, reverse=True)]
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what earlier crashes left half made (the run directory is ours alone)."""
-    if folder.is_dir():
-        for path in folder.glob(".step-*.part"):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from keyturn.core.errors import StorageError
 from keyturn.core.measurement import json_number
-from keyturn.core.rundir import append_jsonl, cut, mark_done
+from keyturn.core.rundir import append_jsonl, cut, mark_done, sweep
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, RolloutBatch
 from keyturn.objectives.surrogate import k3
@@ -151,6 +151,7 @@ class Run:
                     fix="resume with the same settings, or choose another directory",
                 )
             self.loop.restore(found)
+        sweep(self.folder)
         cut(self.folder / METRICS, int(facts["metrics_bytes"]))
         drop_later(self.folder, self.loop.step)
 
