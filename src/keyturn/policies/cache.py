@@ -9,9 +9,12 @@ is done to the cache (branching, dropping finished rows, beam search) is done to
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer
+
+from keyturn.policies import kernels
 
 
 class BufferLayer(DynamicLayer):
@@ -57,6 +60,14 @@ class BufferLayer(DynamicLayer):
         self.keys = self._view = keys[:, :, :stop]
         self.values = values[:, :, :stop]
         return self.keys, self.values
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of new tokens to everything up to themselves, ``[row, head, token, dim]``."""
+        causal = mask is None and queries.shape[2] > 1
+        keys, values = self.update(keys, values)
+        if queries.shape[2] == 1 and queries.device.type == "cpu":
+            return kernels.attend_once(queries, keys, values, mask)
+        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
 
     def _allocate(self, room: int) -> None:
         """New buffers with ``room`` tokens that hold what there is."""

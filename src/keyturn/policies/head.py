@@ -113,7 +113,8 @@ def from_logits(
     """The plain formulas on whole logits."""
     logits = logits.float() if logits.dtype != torch.float64 else logits
     own = logits.log_softmax(-1)
-    entropies = -torch.special.xlogy(own.exp(), own.exp()).sum(-1)
+    # A logit of minus infinity has probability 0 and must add 0, not 0 * -inf.
+    entropies = -(own.exp() * own.clamp_min(torch.finfo(own.dtype).min)).sum(-1)
     drawn = own if temperature == 1.0 else (logits / temperature).log_softmax(-1)
     picked = drawn.gather(1, targets[:, None])[:, 0]
     if not ranks:

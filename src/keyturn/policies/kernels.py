@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, inputs: Tensor, weight: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
-        scale = norm.square_().mul_(1 / inputs.shape[-1]).add_(eps).rsqrt_()
+        scale = _rms_scale(inputs, eps)
         ctx.save_for_backward(inputs, weight, scale)
         return (inputs * scale).mul_(weight)
 
@@ -35,7 +34,14 @@ def rms_norm(
     inputs: Float[Tensor, "*axes dim"], weight: Float[Tensor, " dim"], eps: float
 ) -> Float[Tensor, "*axes dim"]:
     """``weight * inputs / sqrt(mean(inputs ** 2) + eps)`` over the last axis."""
-    return _RmsNorm.apply(inputs, weight, eps)  # type: ignore[return-value]
+    if torch.is_grad_enabled():
+        return _RmsNorm.apply(inputs, weight, eps)  # type: ignore[return-value]
+    return (inputs * _rms_scale(inputs, eps)).mul_(weight)
+
+
+def _rms_scale(inputs: Tensor, eps: float) -> Tensor:
+    norm = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True)
+    return norm.square_().mul_(1 / inputs.shape[-1]).add_(eps).rsqrt_()
 
 
 class _ShortConvolution(torch.autograd.Function):
@@ -72,7 +78,29 @@ def short_convolution(
         padded: the ``taps - 1`` inputs before the first token (zeros at the start), then the inputs.
         kernel: one filter a channel, oldest tap first.
     """
+    if padded.shape[1] == kernel.shape[0] and not torch.is_grad_enabled():
+        return padded[:, -1:] + (padded * kernel).sum(1, keepdim=True)
     return _ShortConvolution.apply(padded, kernel)  # type: ignore[return-value]
+
+
+def attend_once(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention of one new token a row, ``[row, head, 1, dim]``; products beat the fused kernel at this shape.
+
+    Args:
+        queries: ``[row, head, 1, dim]``.
+        keys: ``[row, head, token, dim]``.
+        values: ``[row, head, token, dim]``.
+        mask: additive, or None.
+    """
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
+    return mix((scores if mask is None else scores + mask).softmax(-1), values)
+
+
+def mix(weights: Float[Tensor, "row head 1 token"], values: Float[Tensor, "row head token dim"]) -> Tensor:
+    """``weights @ values``; PyTorch's batched product is slow on a CPU below a size that is met while decoding."""
+    if values.shape[2] * values.shape[3] < 400 and values.device.type == "cpu":
+        return (weights.transpose(2, 3) * values).sum(2, keepdim=True)
+    return weights @ values
 
 
 def rotation(positions: Tensor, dim: int, theta: float) -> Tensor:

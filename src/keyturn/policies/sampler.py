@@ -23,6 +23,7 @@ from keyturn.core.errors import InputError, NumericsError
 from keyturn.policies.batching import pad_left
 from keyturn.policies.cache import decoding_cache, select_rows
 from keyturn.policies.hooks import Processor, SoFar
+from keyturn.policies.prefix import share_prompts
 from keyturn.policies.sampling import Choice, Sampling, choose
 
 FLOOR = 64
@@ -195,14 +196,17 @@ class _Cached:
         self._cache = decoding_cache(model.config, room)
         self._forward(tokens, seen if padded else None, (seen.cumsum(-1) - 1).clamp_min(0))
         branch = torch.from_numpy(rows.prompt).to(model.device)
-        if not torch.equal(branch, torch.arange(len(rows.prompts), device=model.device)):
+        shared = getattr(model, "shares_prompts", False) and share_prompts(
+            self._cache, branch, seen if padded else None, rows.uniforms.shape[1]
+        )
+        if not shared:
             select_rows(self._cache, branch)
-            self._logits = self._logits[branch]
+        self._logits = self._logits[branch]
         self._lengths = lengths[branch]
         self._tokens = torch.zeros((len(branch), room), dtype=torch.long, device=model.device)
         self._tokens[:, : self.width] = tokens[branch]
         self._seen = None
-        if padded:
+        if padded and not shared:
             self._seen = torch.ones((len(branch), room), dtype=torch.long, device=model.device)
             self._seen[:, : self.width] = seen[branch]
 

@@ -75,7 +75,8 @@ def choose(
     """
     own = logits.log_softmax(-1)
     probability = own.exp()
-    entropy = torch.special.entr(probability).sum(-1)
+    # A logit of minus infinity has probability 0 and must add 0, not 0 * -inf.
+    entropy = -(probability * own.clamp_min(torch.finfo(own.dtype).min)).sum(-1)
     if sampling.greedy:
         token = (logits if shaped is None else shaped).argmax(-1)
         return Choice(token, torch.zeros_like(entropy), entropy)

@@ -124,10 +124,10 @@ class Attention(nn.Module):
         pairs, values = mixed.split([2 * self.heads, self.heads], dim=2)
         queries, keys = kernels.rotate(pairs, unit).transpose(1, 2).split(self.heads, dim=1)
         values = values.transpose(1, 2)
-        if layer is not None:
-            keys, values = layer.update(keys, values)
-        causal = mask is None and tokens > 1
-        out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        if layer is None:
+            out = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=mask is None)
+        else:
+            out = layer.attend(queries, keys, values, mask)
         return self.o_proj(out.transpose(1, 2).reshape(rows, tokens, dim))
 
     def _project(self, inputs: Tensor, layer: BufferLayer | None) -> Tensor:
@@ -197,6 +197,8 @@ class TinyPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     _no_split_modules = ["Block"]  # noqa: RUF012 (Hugging Face's name)
     _supports_sdpa = True
+    shares_prompts = True
+    """Attention goes through the cache's ``attend``, so rows may share the keys of their prompts."""
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
