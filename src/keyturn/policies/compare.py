@@ -193,6 +193,7 @@ def _weighted(shares: Tensor, values: Tensor) -> Tensor:
     return torch.where(shares > 0, shares * values, 0.0).sum(-1)
 
 
+@torch.no_grad()
 def pair_scores(
     base: Look, tuned: Look, targets: Tensor, *, piece_elements: int = _PIECE_ELEMENTS
 ) -> PairScores:
