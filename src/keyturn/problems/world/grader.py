@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.chain import ChainWorld
 from keyturn.problems.world.reading import Reading
 from keyturn.problems.world.verify import Task, read_completion, read_prompt
 from keyturn.problems.world.vocabulary import EOS, encode
@@ -29,13 +30,15 @@ class WorldGrader:
     """Reads traces; implements :class:`keyturn.problems.contract.Grader`.
 
     Args:
-        world: only names the grader; prompts say what is asked.
+        world: its arithmetic; everything else is in the prompts.
     """
 
     reads_traces = True
 
     def __init__(self, world: World) -> None:
-        self.name = f"world {world.domain} {_VERSION}"
+        order = "" if isinstance(world, ChainWorld) else f" mod {world.modulus} {world.order}"
+        self.name = f"world {world.domain}{order}, verifier {_VERSION}"
+        self._world = world
         self._tasks: dict[str, Task] = {}
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
@@ -59,7 +62,7 @@ class WorldGrader:
     def _task(self, prompt: str) -> Task:
         task = self._tasks.get(prompt)
         if task is None:
-            task = self._tasks[prompt] = read_prompt(encode(prompt))
+            task = self._tasks[prompt] = read_prompt(self._world, encode(prompt))
         return task
 
 
@@ -97,7 +100,9 @@ def _grades(readings: list[Reading], completions: Completions, *, per_token: boo
     first = np.array(column("first_error"), dtype=np.int32)
     columns["first_error"] = first if per_token else np.where(first >= 0, -1, first).astype(np.int32)
     columns["first_error_role"] = np.array(column("first_error_role"), dtype=np.uint8)
-    flat = {name: [x for part in column(name) for x in part] for name in ("roles", "errors", "floors")}
+    flat = {
+        name: [x for part in column(name) for x in part] for name in ("roles", "errors", "floors", "choices")
+    }
     return Grades(
         outcome=np.array(column("outcome"), dtype=np.float32),
         verified=np.array(column("verified"), dtype=np.float32),
@@ -107,6 +112,7 @@ def _grades(readings: list[Reading], completions: Completions, *, per_token: boo
         token_columns={
             "floor": np.array(flat["floors"], dtype=np.float32),
             "error": np.array(flat["errors"], dtype=bool),
+            "choices": np.array(flat["choices"], dtype=np.uint8),
         }
         if per_token
         else {},

@@ -9,7 +9,9 @@ and results that are right **given the completion's own earlier values**, so tha
 not wherever it is carried to. *efficiency*: steps needed over steps made. Shares of nothing are NaN.
 
 A token that the grammar does not allow is INVALID and an error, and nothing after it is read as a step
-(later tokens stay INVALID without being counted as errors of their own).
+(later tokens stay INVALID without being counted as errors of their own). *choices* is the number of right
+choices at a planning token, 0 elsewhere; *floor* is the entropy in nats that the world's texts have there:
+its logarithm where any valid order is written, 0 where the canonical order or a goal list dictates.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ LAST_VALUE = VALUE + 10
 
 
 class Reading(NamedTuple):
-    """The verdict on one completion; ``roles``, ``errors`` and ``floors`` have an entry per token."""
+    """The verdict on one completion; ``roles``, ``errors``, ``choices``, ``floors`` have an entry per token."""
 
     outcome: bool
     verified: bool
@@ -38,6 +40,7 @@ class Reading(NamedTuple):
     first_error_role: int
     roles: list[int]
     errors: list[bool]
+    choices: list[int]
     floors: list[float]
 
 

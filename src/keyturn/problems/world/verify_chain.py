@@ -30,7 +30,7 @@ class ChainTask(NamedTuple):
     """The right result of every step."""
 
 
-def read_prompt(ids: list[int]) -> ChainTask:
+def read_chain_prompt(ids: list[int]) -> ChainTask:
     """The task that a prompt states.
 
     Raises:
@@ -49,11 +49,11 @@ def read_prompt(ids: list[int]) -> ChainTask:
     return ChainTask(maps, start, tuple(results))
 
 
-def read_completion(task: ChainTask, ids: list[int], *, ended: bool) -> Reading:
+def read_chain_completion(task: ChainTask, ids: list[int], *, ended: bool) -> Reading:
     """Judge one completion.
 
     Args:
-        task: from :func:`read_prompt`.
+        task: from :func:`read_chain_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
         ended: the text ended by itself and was not cut.
     """
@@ -84,6 +84,7 @@ def read_completion(task: ChainTask, ids: list[int], *, ended: bool) -> Reading:
         first_error_role=roles[first] if first >= 0 else int(Role.UNKNOWN),
         roles=roles,
         errors=errors,
+        choices=[0] * len(ids),
         floors=[0.0] * len(ids),
     )
 
