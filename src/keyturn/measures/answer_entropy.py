@@ -7,8 +7,9 @@ problems, and the paired change.
 
 Denominator: the problems where both policies have a draw. "No answer found" is one more answer. Degenerate:
 no extracted answer in either policy gives NaN with n = 0; one draw a problem gives 0. Known bias: answers are
-compared as text, so two spellings of one answer count as two; what remains of the small-sample bias is equal
-in both policies. The null is the same change between two random halves of the base's draws.
+compared as text, so two spellings of one answer count as two. Chao-Shen corrects for unseen answers only and is
+low by about (m - 1) / 2n where all m answers are seen; Miller-Madow is low where most are unseen. The null is
+the same change between two random halves of the base's draws.
 
 Source: Wu et al. 2025 (arXiv 2507.14843) for the quantity; estimators: ``core.statistics.entropies``.
 """

@@ -184,7 +184,7 @@ def halves(answers: Answers, generator: np.random.Generator) -> tuple[NDArray[np
     key = generator.random(len(answers))
     order = np.lexsort((key, answers.problem))
     sizes = np.bincount(answers.problem, minlength=len(answers.problems))
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    starts = np.cumsum(sizes) - sizes
     rank = np.empty(len(answers), dtype=np.int64)
     rank[order] = np.arange(len(answers)) - np.repeat(starts, sizes)
     half = sizes[answers.problem] // 2

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
+from keyturn.measures.cells import of_problems
+from keyturn.measures.contract import Tables
+from keyturn.measures.deployed_created import (
+    DeployedCreatedConfig,
+    judge,
+    judge_cells,
+    measure_deployed_created,
+)
+from keyturn.measures.draws import draws_of, halves, unselected
+from keyturn.measures.guess import guess_rates
+from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.rollouts.grades import Answers
+
+STREAMS = Streams(5, ("test-judge",))
+RESAMPLES = 500
+
+
+def graded(policy: str, success: list[np.ndarray], *, traces: bool = True, cells: int = 1) -> Answers:
+    """One array of 1 / 0 / NaN a problem, in the order of the draws."""
+    problems = tuple(
+        Problem(id=f"p{i}", prompt="?", answer=str(i % 5), cell={"depth": i % cells})
+        for i in range(len(success))
+    )
+    sizes = [len(row) for row in success]
+    values = np.concatenate([*success, np.empty(0)]).astype(np.float32)
+    return Answers(
+        policy=policy,
+        problems=problems,
+        problem=np.repeat(np.arange(len(success)), sizes).astype(np.int32),
+        draw=np.concatenate([*(np.arange(n) for n in sizes), np.empty(0)]).astype(np.int32),
+        outcome=values,
+        verified=values.copy() if traces else np.full(len(values), np.nan, dtype=np.float32),
+        answer=tuple("x" for _ in values),
+        length=np.full(len(values), 7, dtype=np.int32),
+        truncated=np.zeros(len(values), dtype=bool),
+    )
+
+
+def drawn(policy: str, p, n: int, name: str, **options) -> Answers:
+    generator = STREAMS.generator("draw", policy, name)
+    return graded(policy, [(generator.random(n) < x).astype(float) for x in p], **options)
+
+
+def in_two_stages(answers: Answers, first: int = 32, enough: int = 8) -> Answers:
+    _, c = answers.select(answers.draw < first).counts()
+    return answers.select((answers.draw < first) | (c[answers.problem] < enough))
+
+
+def thirds(size: int = 90) -> np.ndarray:
+    return np.select([np.arange(size) % 3 == 0, np.arange(size) % 3 == 1], [0.6, 0.15], 0.0)
+
+
+def verdict(p, q, name: str, **options):
+    base = in_two_stages(drawn("base", p, 256, name))
+    tuned = drawn("tuned", q, 64, name)
+    return judge(base, tuned, streams=STREAMS.child(name), resamples=RESAMPLES, **options)
+
+
+def test_planted_truths_come_out():
+    p = thirds(180)
+    where = np.arange(180) % 3
+    cases = {
+        "created": np.where(where == 2, 0.4, p),
+        "deployed": np.where(where == 1, 0.45, p),
+        "mixed": np.where(where == 2, 0.3, np.where(where == 1, 0.45, p)),
+        "narrowed": np.where((where == 1) & (np.arange(180) % 2 == 0), 0.0, p),
+        "no change": p,
+    }
+    for label, q in cases.items():
+        found = verdict(p, q, "planted")
+        assert found.label == label, (label, found.why)
+        parts = [found.masses[name].value for name in ("deployed", "created", "undecided")]
+        assert sum(parts) == pytest.approx(found.masses["gain"].value, abs=1e-12)
+        assert found.masses["gain"].value == pytest.approx(float((found.tuned_q - found.base_p).mean()))
+        assert found.k == 64
+        assert found.n_base == 256
+        assert found.why
+    assert verdict(p, cases["created"], "planted").coverage == "expanded"
+    assert verdict(p, cases["deployed"], "planted").coverage == "kept"
+
+
+def test_shares_exist_only_with_a_gain_and_classes_are_as_planted():
+    p = thirds()
+    created = verdict(p, np.where(p == 0, 0.4, p), "shares")
+    assert created.shares["created"].low > 0.5
+    assert (created.classes[p == 0] == UNREACHABLE).mean() > 0.95
+    assert (created.classes[p > 0] == REACHABLE).all()
+    still = verdict(p, p, "shares")
+    assert all(math.isnan(found.value) for found in still.shares.values())
+    fallen = verdict(p, p * 0.6, "shares")
+    assert fallen.label == "undecided"
+    assert "success fell" in fallen.why
+    assert math.isnan(fallen.shares["deployed"].value)
+
+
+def test_the_curve_names_where_the_label_flips():
+    p = np.full(60, 0.15)
+    found = verdict(p, p + 0.3, "curve")
+    assert found.label == "deployed"
+    ks = [row[0] for row in found.curve]
+    assert ks == [2, 4, 8, 16, 32, 64, 85]
+    assert found.curve[0][1] == pytest.approx(1.0, abs=0.05)
+    assert found.curve[ks.index(64)][1] == pytest.approx(0.0, abs=0.05)
+    assert found.flips_at == 2
+    assert any("holds for K from" in note for note in found.notes)
+
+
+def test_one_draw_a_problem_is_undecided_and_says_why():
+    base, tuned = drawn("base", [0.2] * 200, 1, "one"), drawn("tuned", [0.6] * 200, 1, "one")
+    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    assert found.label == "undecided"
+    assert found.coverage == "undecided"
+    assert "one base draw a problem" in found.why
+    assert "192" in found.why
+    assert found.masses["gain"].low > 0.2
+    assert math.isnan(found.masses["created"].value)
+    assert found.to_json()["masses"]["created"] is None
+    assert (found.classes == UNDECIDED).all()
+
+
+def test_few_draws_lower_k_and_print_it():
+    base, tuned = drawn("base", thirds(), 96, "few"), drawn("tuned", thirds(), 32, "few")
+    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    assert found.k == 32
+    assert any("K lowered from 64 to 32" in note for note in found.notes)
+    assert (found.classes[thirds() == 0] == UNREACHABLE).mean() > 0.9
+    # coverage at a tuned policy's fewer draws says so, and does not lower K
+    fewer = judge(base, tuned.select(tuned.draw < 8), streams=STREAMS, resamples=RESAMPLES)
+    assert fewer.k == 32
+    assert any("within 8 draws" in note for note in fewer.notes)
+
+
+def test_ungraded_rows_are_no_failures_and_empty_problems_are_left_out():
+    rows = [np.r_[np.ones(40), np.full(216, np.nan)], np.full(256, np.nan), np.zeros(256), np.ones(256)]
+    base = graded("base", rows)
+    tuned = graded("tuned", [np.ones(64)] * 4)
+    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    assert found.problems == 3
+    assert found.base_p.tolist() == [1.0, 0.0, 1.0]
+    assert any("1 problems without a graded draw" in note for note in found.notes)
+
+
+def test_no_problem_at_all():
+    found = judge(graded("base", []), graded("tuned", []), streams=STREAMS, resamples=RESAMPLES)
+    assert found.label == "undecided"
+    assert found.problems == 0
+    assert math.isnan(found.masses["gain"].value)
+
+
+def test_the_same_streams_give_the_same_verdict():
+    p = thirds(30)
+    one, two = (verdict(p, p + 0.1, "again") for _ in range(2))
+    assert one.to_json() == two.to_json()
+
+
+def test_a_certified_bound_makes_reachable():
+    p = np.zeros(60)
+    q = np.full(60, 0.5)
+    assert verdict(p, q, "bound").label == "created"
+    certified = verdict(p, q, "bound", bound=np.full(60, 0.1))
+    assert certified.label == "deployed"
+    assert any("60 problems are reachable by the certified" in note for note in certified.notes)
+
+
+def test_elicited_problems_count_as_deployed_and_the_share_before_stands_beside():
+    p, q = np.zeros(60), np.full(60, 0.5)
+    found = verdict(p, q, "elicited", elicited=np.arange(60) < 50)
+    assert found.label == "deployed (elicited)"
+    assert found.shares["created_before_elicitation"].value == pytest.approx(1.0, abs=0.05)
+    assert found.shares["created"].value == pytest.approx(1 / 6, abs=0.05)
+    parts = [found.masses[name].value for name in ("deployed", "created", "undecided")]
+    assert sum(parts) == pytest.approx(found.masses["gain"].value)
+    assert (found.classes == UNREACHABLE).mean() > 0.9
+    plain = verdict(thirds(), np.minimum(thirds() * 1.5, 1), "elicited", elicited=np.zeros(90, dtype=bool))
+    assert plain.label == "deployed"
+
+
+def test_a_guessers_success_is_not_reach():
+    p, q = np.full(60, 0.2), np.full(60, 0.7)
+    answers = {
+        policy: drawn(policy, x, n, "guess", traces=False)
+        for policy, x, n in (("base", p, 256), ("tuned", q, 64))
+    }
+    plain = judge(answers["base"], answers["tuned"], streams=STREAMS, resamples=RESAMPLES)
+    assert plain.label == "deployed"
+    assert plain.unit == "answer"
+    guessed = judge(
+        answers["base"], answers["tuned"], streams=STREAMS, resamples=RESAMPLES, guess=np.full(60, 0.2)
+    )
+    assert guessed.label == "undecided"
+    assert any("guessed at a rate of 0.200" in note for note in guessed.notes)
+
+
+def test_exact_values_are_compared_and_never_used():
+    p = thirds()
+    q = np.where(p == 0, 0.4, p)
+    found, blind = verdict(p, q, "exact", exact=p), verdict(p, q, "exact")
+    assert found.masses == blind.masses
+    assert any(note.startswith("exact base success is known for 90") for note in found.notes)
+
+
+def test_cells_get_their_own_labels():
+    p = np.where(np.arange(120) % 2 == 0, 0.2, 0.0)
+    q = np.full(120, 0.5)
+    base, tuned = drawn("base", p, 256, "cells", cells=2), drawn("tuned", q, 64, "cells", cells=2)
+    found = judge_cells(in_two_stages(base), tuned, by=("depth",), streams=STREAMS, resamples=RESAMPLES)
+    assert [(dict(key), cell.label) for key, cell in found] == [
+        ({"depth": 0}, "deployed"),
+        ({"depth": 1}, "created"),
+    ]
+    assert judge_cells(base, tuned, by=(), streams=STREAMS) == ()
+    with pytest.raises(UsageError, match="context"):
+        judge_cells(base, tuned, by=("context",), streams=STREAMS)
+
+
+def test_clusters_widen_the_interval():
+    p = np.repeat(STREAMS.generator("p").uniform(0, 0.3, 12), 10)
+    q = p + np.repeat(STREAMS.generator("q").uniform(0, 0.6, 12), 10)
+    alone = verdict(p, q, "clusters").masses["gain"]
+    together = verdict(p, q, "clusters", clusters=np.repeat(np.arange(12), 10)).masses["gain"]
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    one = verdict(p, q, "clusters", clusters=np.zeros(120))
+    assert one.label == "undecided"
+    assert "no interval" in one.why
+
+
+def test_bad_calls_are_refused():
+    base, tuned = drawn("base", thirds(9), 64, "bad"), drawn("tuned", thirds(9), 16, "bad")
+    with pytest.raises(InputError, match="different lists"):
+        judge(base, of_problems(tuned, np.arange(8)), streams=STREAMS)
+    with pytest.raises(InputError, match="bound has shape"):
+        judge(base, tuned, streams=STREAMS, bound=[0.1])
+    with pytest.raises(UsageError, match="K >= 2"):
+        judge(base, tuned, streams=STREAMS, k=1)
+
+
+def test_the_two_stage_rule_is_recognised_and_nothing_else_is():
+    full = drawn("base", np.linspace(0, 0.9, 40), 256, "stages")
+    assert not draws_of(full).staged
+    staged = draws_of(in_two_stages(full))
+    assert staged.staged
+    assert staged.enough == 8
+    assert (staged.n[staged.went_on] == 256).all()
+    assert (staged.n[~staged.went_on] == 32).all()
+    other = draws_of(in_two_stages(full, first=16, enough=4))
+    assert other.staged
+    assert other.enough in (4, 5)
+    assert (other.first_n == 16).all()
+    lost = full.select((full.draw < 100) | (full.problem % 2 == 0))
+    assert not draws_of(lost).staged
+    assert set(unselected(in_two_stages(full)).draw) == set(range(32))
+    assert len(unselected(full)) == len(full)
+
+
+def test_halves_are_disjoint_and_equal():
+    answers = drawn("base", [0.5] * 10, 31, "halves")
+    first, second = halves(answers, STREAMS.generator("halves"))
+    assert not (first & second).any()
+    assert (np.bincount(answers.problem[first]) == 15).all()
+    assert (np.bincount(answers.problem[second]) == 15).all()
+
+
+def test_masses_have_a_null_that_holds_zero():
+    p = thirds(60)
+    base, tuned = (
+        in_two_stages(drawn("base", p, 256, "null")),
+        drawn("tuned", np.where(p == 0, 0.4, p), 64, "null"),
+    )
+    found = measure_deployed_created(
+        Tables(streams=STREAMS, base=base, tuned=tuned), DeployedCreatedConfig(resamples=RESAMPLES)
+    )
+    masses = {m.parameters["part"]: m for m in found if m.name == "deployed_created"}
+    for part in ("gain", "deployed", "created", "undecided"):
+        null = masses[part].null
+        assert null is not None
+        assert null.low <= 0 <= null.high
+    assert masses["created"].low > masses["created"].null.high
+    assert [m.parameters["k"] for m in found if m.name == "created_share_at_k"] == [2, 4, 8, 16, 32, 64, 85]
+
+
+def test_guess_rates_are_hits_on_other_problems():
+    base = graded("base", [np.array([1.0, 0.0])] * 3, traces=False)
+    # gold 0, 1, 2; problem 0 says 0 and 1, problem 1 says 1 and 1, problem 2 says 2 and 0
+    base = replace(base, answer=("0", "1", "1", "1", "2", "0"))
+    assert guess_rates(base) == pytest.approx([1 / 4, 1 / 4, 0.0])
+    alone = graded("base", [np.array([1.0])], traces=False)
+    assert np.isnan(guess_rates(alone)).all()
