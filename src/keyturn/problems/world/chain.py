@@ -213,15 +213,15 @@ def prompt_ids(maps: tuple[int, ...], start: int) -> tuple[int, ...]:
     return (BOS, CHAIN, *(MAP + j for j in maps), VALUE + start, QUERY)
 
 
-def valid_trace(maps: tuple[int, ...], start: int) -> tuple[int, ...]:
-    """The one completion that is valid, ``EOS`` included."""
+def valid_trace(maps: tuple[int, ...], start: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The one completion that is valid, ``EOS`` included, and the roles of its tokens."""
     operands, results = [], []
     value = start
     for j in maps:
         operands.append(value)
         value = TABLES[j][value]
         results.append(value)
-    return _trace(maps, operands, results, linked=True)[0]
+    return _trace(maps, operands, results, linked=True)
 
 
 def _fresh(world: ChainWorld, previous: int, dice: Dice) -> int:

@@ -8,6 +8,7 @@ cannot unbalance the answers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from keyturn.problems.world.dice import Dice
@@ -79,11 +80,19 @@ class Shape(NamedTuple):
     modulus: int
 
 
-def draw(shape: Shape, answer: int, dice: Dice) -> Dag:
-    """A DAG of this shape whose target has this value and depends on every leaf."""
+def draw(shape: Shape, answer: int, dice: Dice, accept: Callable[[str], bool]) -> Dag:
+    """A DAG of this shape whose target has this value and depends on every leaf.
+
+    Args:
+        shape: what it looks like.
+        answer: value of the target.
+        dice: where it is drawn from.
+        accept: whether the :func:`canonical` form is wanted; asked before the costlier test of the leaves.
+    """
     while True:
         draft = _Draft(shape, dice)
-        if draft.needed(answer) and _depends_on_all(draft.definitions, draft.values, shape.modulus):
+        built = draft.needed(answer) and accept(canonical(draft.definitions))
+        if built and _depends_on_all(draft.definitions, draft.values, shape.modulus):
             break
     needed = len(draft.definitions)
     draft.distract(needed)
@@ -97,12 +106,14 @@ def apply(operation: int, a: int, b: int, modulus: int) -> int:
     return (a + b if operation == PLUS else a - b if operation == MINUS else a * b) % modulus
 
 
-def canonical(dag: Dag) -> str:
-    """The target unfolded: invariant to names, statement order, distractors, order of commuting arguments
-    and sharing. Equal problems have equal forms (some different ones too, which only makes splits stricter).
+def canonical(needed: Sequence[Definition]) -> str:
+    """The last of the needed definitions, unfolded.
+
+    Invariant to names, statement order, distractors, order of commuting arguments and sharing: equal problems
+    have equal forms (some different ones too, which only makes splits stricter).
     """
     forms: list[str] = []
-    for operation, a, b in dag.definitions[: dag.needed]:
+    for operation, a, b in needed:
         if operation == CONSTANT:
             forms.append(f"c{-1 - a}")
             continue
@@ -111,7 +122,7 @@ def canonical(dag: Dag) -> str:
         if operation != MINUS and right < left:
             left, right = right, left
         forms.append(f"({'+-*'[operation]}{left} {right})")
-    return forms[dag.target]
+    return forms[-1]
 
 
 class _Draft:

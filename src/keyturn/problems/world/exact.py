@@ -60,7 +60,7 @@ def valid_completions(world: World, problem: Problem, *, cap: int = 256) -> Vali
     task = read_prompt(world, encode(problem.prompt))
     if isinstance(task, ChainTask) or isinstance(world, ChainWorld):
         assert isinstance(task, ChainTask)
-        return ValidCompletions(ids=(chain.valid_trace(task.maps, task.start),), complete=True)
+        return ValidCompletions(ids=(chain.valid_trace(task.maps, task.start)[0],), complete=True)
     operations = sum(is_operation(token) for name in task.needed for token in task.definitions[name])
     if operations > MOST_OPERATIONS:
         what = f"the valid completions of {operations} operations are too many to list"

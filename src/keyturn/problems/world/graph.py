@@ -253,10 +253,7 @@ def _draw(
     """A problem of a split, told in a context. Draws of other splits are thrown away, the answer is kept."""
     hanging, disconnected = _distractors(world, cell, dice)
     shape = Shape(int(cell["operations"]), world.leaves, hanging, disconnected, world.reuse, world.modulus)
-    while True:
-        dag = dags.draw(shape, answer, dice)
-        if split_of(f"graph {world.modulus} {dags.canonical(dag)}") == split:
-            break
+    dag = dags.draw(shape, answer, dice, lambda form: split_of(f"graph {world.modulus} {form}") == split)
     size = len(dag.definitions)
     names = list(
         range(NOUN + NOUNS_EACH * CONTEXTS.index(context), NOUN + NOUNS_EACH * (CONTEXTS.index(context) + 1))
