@@ -152,19 +152,23 @@ CONDITIONS = {
 BY_SIZE = ("replicate", "replicate, skewed", "replicate, middling", "gain .05, created", "gain .05, deployed")
 
 
-def two_stage_draws(generator: Generator, p: Array) -> Draws:
+FIRSTS = (32, 64, 128)
+"""First stages tried on problems of middling difficulty, where the base stops after it."""
+
+
+def two_stage_draws(generator: Generator, p: Array, stage: int = FIRST_STAGE) -> Draws:
     """Base draws as the audit takes them."""
-    early = generator.binomial(FIRST_STAGE, p)
-    late = generator.binomial(N - FIRST_STAGE, p)
+    early = generator.binomial(stage, p)
+    late = generator.binomial(N - stage, p)
     on = early < ENOUGH
-    first = np.full(len(p), FIRST_STAGE)
+    first = np.full(len(p), stage)
     return Draws(
-        n=np.where(on, N, FIRST_STAGE), c=np.where(on, early + late, early), first_n=first, first_c=early,
+        n=np.where(on, N, stage), c=np.where(on, early + late, early), first_n=first, first_c=early,
         went_on=on, enough=ENOUGH,
     )  # fmt: skip
 
 
-def simulate(name: str, problems: int, audit: int) -> tuple[str, str, bool]:
+def simulate(name: str, problems: int, audit: int, stage: int) -> tuple[str, str, bool]:
     """Label, coverage, and whether the gain's interval lies above 0, of one simulated audit."""
     condition = CONDITIONS[name]
     streams = Streams(ROOT).child("operating characteristic", name, problems, audit)
@@ -172,21 +176,24 @@ def simulate(name: str, problems: int, audit: int) -> tuple[str, str, bool]:
     p, third = condition.base(generator, problems)
     q = condition.tuned(generator, p, third)
     evidence = Evidence(
-        base=two_stage_draws(generator, p),
+        base=two_stage_draws(generator, p, stage),
         tuned=plain_draws(np.full(problems, K), generator.binomial(K, q)),
     )
     verdict = judge_evidence(evidence, streams=streams, k=K, resamples=RESAMPLES)
     return verdict.label, verdict.coverage, verdict.masses["gain"].low > 0
 
 
-def run(state: dict, path: Path, name: str, problems: int, audits: int) -> None:
+def key_of(name: str, problems: int, stage: int = FIRST_STAGE) -> str:
+    return f"{name} @ {problems}" + ("" if stage == FIRST_STAGE else f", first stage {stage}")
+
+
+def run(state: dict, path: Path, name: str, problems: int, audits: int, stage: int = FIRST_STAGE) -> None:
     """Bring one condition to ``audits`` simulated audits, batch by batch."""
-    entry = state["conditions"].setdefault(
-        f"{name} @ {problems}", {"audits": 0, "labels": {}, "coverage": {}, "gain_seen": 0}
-    )
+    key = key_of(name, problems, stage)
+    entry = state["conditions"].setdefault(key, {"audits": 0, "labels": {}, "coverage": {}, "gain_seen": 0})
     while entry["audits"] < audits:
         stop = min(entry["audits"] + BATCH, audits)
-        found = [simulate(name, problems, audit) for audit in range(entry["audits"], stop)]
+        found = [simulate(name, problems, audit, stage) for audit in range(entry["audits"], stop)]
         for field, column in (("labels", 0), ("coverage", 1)):
             entry[field] = dict(Counter(entry[field]) + Counter(row[column] for row in found))
         entry["gain_seen"] += sum(row[2] for row in found)
@@ -194,7 +201,7 @@ def run(state: dict, path: Path, name: str, problems: int, audits: int) -> None:
         aside = path.with_suffix(".part")
         aside.write_text(json.dumps(state, indent=1) + "\n")
         os.replace(aside, path)
-    print(f"{name} @ {problems}: {entry['audits']} audits, {entry['labels']}", flush=True)
+    print(f"{key}: {entry['audits']} audits, {entry['labels']}", flush=True)
 
 
 def share(count: int, audits: int) -> str:
@@ -265,6 +272,18 @@ def page(state: dict) -> str:
         ]
         cells += [share(entry["gain_seen"], entry["audits"]) for entry in entries[-2:]]
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "The same for problems of middling difficulty, where the base stops after its first stage and its noise "
+        f"is largest: {PROBLEMS} problems, base against itself, by the length of the first stage.",
+        "",
+        "| first stage | no change | gain's interval above 0 |",
+        "|---|---|---|",
+    ]
+    for stage in FIRSTS:
+        entry = found[key_of("replicate, middling", PROBLEMS, stage)]
+        still = share(entry["labels"].get("no change", 0), entry["audits"])
+        lines.append(f"| {stage} | {still} | {share(entry['gain_seen'], entry['audits'])} |")
     return "\n".join([*lines, ""])
 
 
@@ -286,6 +305,8 @@ def main() -> None:
     for size in SIZES:
         for name in BY_SIZE:
             run(state, path, name, size, min(SIZE_AUDITS, options.audits))
+    for stage in FIRSTS:
+        run(state, path, "replicate, middling", PROBLEMS, min(SIZE_AUDITS, options.audits), stage)
     path.with_suffix(".md").write_text(page(state))
     print(path.with_suffix(".md"))
 

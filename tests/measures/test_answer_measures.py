@@ -199,6 +199,14 @@ def test_coverage_k_is_lowered_to_the_tuned_draws():
     assert {m.parameters["k"] for m in found} == {4}
 
 
+def test_one_draw_has_no_replicate():
+    p = np.full(50, 0.4)
+    found = measure_coverage(tables(drawn("base", p, 1), drawn("tuned", p, 1)), CoverageConfig(resamples=R))
+    assert "none possible" in by_key(found, "coverage_gained").null.kind
+    assert math.isnan(by_key(found, "coverage_gained").null.value)
+    assert not any("excess" in m.name for m in found)
+
+
 # routing and execution
 
 

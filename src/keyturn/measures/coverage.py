@@ -11,7 +11,8 @@ cutting: ``E0 = S0 = mean of P(k draws miss, k others do not) = pass@2k - pass@k
 each policy solve (under equality, gained and lost are exchangeable).
 
 Denominator: the problems. Degenerate: no problem gives NaN; k beyond a problem's draws comes from its
-posterior and the share of such problems is stated. Known bias: none for E, S and E0 with enough draws; the
+posterior and the share of such problems is stated; with fewer than 2k base draws there is no null and no
+excess. Known bias: none for E, S and E0 with enough draws; the
 excess of losses is *negative* where the tuned policy solves more, and the other way round.
 
 Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (design section 5);
@@ -36,6 +37,10 @@ from keyturn.measures.draws import Draws, check_same_problems, draws_of, success
 from keyturn.rollouts.grades import Answers
 
 
+REPLICATED = 0.9
+"""Share of problems whose draws must allow the null; for the others it would be the prior's, not the base's."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Solved:
     """Coverage columns, each float64 ``[problem]``.
@@ -46,6 +51,8 @@ class Solved:
         lost: solved by the base only.
         null: what a replicate of the base gains (and loses).
         extrapolated: some of it comes from a posterior, bool ``[problem]``.
+        replicated: the base has the 2k draws that the null needs, or stopped early with enough successes,
+            bool ``[problem]``.
     """
 
     base: NDArray[np.float64]
@@ -54,6 +61,7 @@ class Solved:
     lost: NDArray[np.float64]
     null: NDArray[np.float64]
     extrapolated: NDArray[np.bool_]
+    replicated: NDArray[np.bool_]
 
 
 def solved_within(base: Draws, tuned: Draws, k: int) -> Solved:
@@ -68,6 +76,7 @@ def solved_within(base: Draws, tuned: Draws, k: int) -> Solved:
         lost=once * (1 - other),
         null=twice - once,
         extrapolated=beyond_base | beyond_tuned,
+        replicated=(base.n >= 2 * k) | (base.staged & ~base.went_on),
     )
 
 
@@ -165,13 +174,17 @@ def _of_kind(
             parameters={**extra, **parameters, "extrapolated": share},
         )
 
+    policies = [measured("coverage", getattr(solved, name), None, policy=name) for name in ("base", "tuned")]
+    if len(solved.base) and solved.replicated.mean() < REPLICATED:
+        null = Null(kind="none possible: the base has fewer than 2k draws")
+        moved = (("coverage_gained", solved.gained), ("coverage_lost", solved.lost))
+        return [*policies, *(measured(name, values, null) for name, values in moved)]
     replicate = bootstrap_mean(solved.null, streams.generator("null"), resamples=config.resamples)
     kind = "replicate of the base"
     null = Null(kind=kind, value=replicate.value, low=replicate.low, high=replicate.high)
     nothing = Null(kind=kind, value=0.0) if len(solved.base) else Null(kind=kind)
     return [
-        measured("coverage", solved.base, None, policy="base"),
-        measured("coverage", solved.tuned, None, policy="tuned"),
+        *policies,
         measured("coverage_gained", solved.gained, null),
         measured("coverage_lost", solved.lost, null),
         measured("coverage_gained_excess", solved.gained - solved.null, nothing),

@@ -96,6 +96,8 @@ def notes_of(
             f"base drawn in two stages: {early} of {len(classes)} problems stopped after {base.first_n.max()} "
             f"draws with {base.enough} or more successes; rates are corrected for it"
         )
+    if evidence.unit == "answer":
+        notes.append("success is the answer alone, not a read trace; answers can be guessed")
     if not budget.decidable:
         return tuple(notes)
     if budget.k < budget.asked:
@@ -105,8 +107,6 @@ def notes_of(
         notes.append(f"{thin} problems have fewer than {budget.draws} base draws and may stay undecided")
     if judged.coverage_k < budget.k:
         notes.append(f"coverage is compared within {judged.coverage_k} draws, the tuned policy's number")
-    if evidence.unit == "answer":
-        notes.append("success is the answer alone, not a read trace; answers can be guessed")
     notes += [
         *_guess_notes(evidence, budget.k),
         *_elicited_notes(evidence, judged, classes),
