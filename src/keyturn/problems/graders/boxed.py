@@ -8,11 +8,14 @@ answer in two forms) is right too. An empty box, a box that is never closed
 Lenient: the last closed box that is not empty; else what follows the last ``answer is``; else the last
 formula between dollar signs; else the last number.
 
-Compared as: equal text (white space aside) is right without a look at its meaning; an answer of more than
-600 characters is wrong; a list where the gold answer is none is wrong (``3,3,3`` is not 3); the rest
-is math-verify's business (0.9: ``0.5`` equals ``\frac12``; ``50\%`` equals both 50 and 0.5; of a chain of
-equations the last side counts; an open interval equals the pair of its ends; text is compared as text), in
-a process of its own with a time limit. No verdict in time is *ungraded*, never wrong.
+Compared as: sizes of brackets (``\left``) are dropped and plain fractions get their braces; then equal text
+(white space aside) is right without a look at its meaning; an answer of more than 600 characters is wrong;
+a list where the gold answer is none is wrong (``3,3,3`` is not 3); the rest is math-verify's business, in a
+process of its own with a time limit. No verdict in time is *ungraded*, never wrong.
+
+Known of math-verify 0.9: ``0.5`` equals ``\frac12``; ``50\%`` equals both 50 and 0.5; a unit is dropped; of a
+chain of equations the last side counts; an open interval equals the pair of its ends; text is compared as text,
+case aside; ``-2 \le x \le 7`` does not equal ``[-2,7]``.
 
 Source: math-verify (github.com/huggingface/Math-Verify, Apache-2.0). Departures: one answer is extracted by
 our own rules and only that is shown to it, since its own extraction tries several candidates; its
@@ -43,6 +46,12 @@ _SAID = re.compile(r"answer\s*+(?:is|:)\s*+:?\s*+([^\n]{1,300})", re.IGNORECASE)
 _FORMULA = re.compile(r"\$([^$]{1,400}+)\$")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|,|\\,|\\!)(?=\d{3}(?!\d))")
 _SEVERAL = re.compile(r",|;|&|\\pm|\\mp|\\cup|\\\{|\\\\|\band\b|\bor\b")
+
+
+_SIZE = re.compile(r"\\(?:left|right)(?![A-Za-z])\.?|\\[bB]igg?[lr]?(?![A-Za-z])")
+_FRAC = re.compile(
+    r"\\[dtc]?frac(?![A-Za-z])\s*+(\{[^{}]*+\}|\\[A-Za-z]++|\d)\s*+(\{[^{}]*+\}|\\[A-Za-z]++|\d)"
+)
 
 
 def boxes(text: str) -> list[tuple[int, int, str | None]]:
@@ -106,7 +115,7 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
     """The grader, with a worker of its own that starts when it is first needed.
 
     Args:
-        limit_s: seconds an answer may take.
+        limit_s: seconds of processor time an answer may take.
     """
     return TextGrader(
         name=f"math/1 math-verify {_version()} limit {limit_s:g}",
@@ -117,8 +126,19 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
     )
 
 
+def tidy(latex: str) -> str:
+    """LaTeX without sizes of brackets, and every plain fraction with its braces."""
+
+    def braced(match: re.Match[str]) -> str:
+        top, bottom = (part if part[0] == "{" else f"{{{part}}}" for part in match.groups())
+        return rf"\frac{top}{bottom}"
+
+    return _FRAC.sub(braced, _SIZE.sub("", latex)).strip()
+
+
 def _compare(worker: MathWorker, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """A group of boxes is right as one list, or where every box alone is (one answer in two forms)."""
+    pairs = [(tidy(gold), tidy(answer)) for gold, answer in pairs]
     groups = [[content or "" for _, _, content in boxes(answer)] or [answer] for _, answer in pairs]
     asked: dict[tuple[str, str], float | None] = {
         (gold, part): _at_sight(gold, part)
