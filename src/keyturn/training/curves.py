@@ -54,7 +54,11 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 
 def rollout_columns(
-    problems: Sequence[Problem], completions: Completions, grades: Grades, rewards: NDArray[np.float32]
+    problems: Sequence[Problem],
+    completions: Completions,
+    grades: Grades,
+    rewards: NDArray[np.float32],
+    keys: Sequence[str] = (),
 ) -> dict[str, float]:
     """Everything that the rollout itself tells.
 
@@ -63,6 +67,7 @@ def rollout_columns(
         completions: what was drawn.
         grades: what the grader said.
         rewards: NaN where ungraded, float32 ``[row]``.
+        keys: of ``Problem.cell`` that tell cells apart, see :func:`cell_keys`; none gives no cell's columns.
     """
     row = {
         "reward": _mean(rewards),
@@ -73,7 +78,7 @@ def rollout_columns(
         "truncated": float((completions.stop == Stop.LENGTH).mean()),
         "entropy/all": _mean(completions.entropies),
     }
-    row |= _cells(problems, completions, grades)
+    row |= _cells(problems, completions, grades, keys)
     row |= _groups(completions.problem, rewards)
     row |= _roles(completions, grades)
     for column in ("strategy", "format"):
@@ -82,13 +87,21 @@ def rollout_columns(
     return _defined(row)
 
 
-def cell_name(cell: Mapping[str, str | int]) -> str:
-    """``depth 3``, ``context C2, depth 3``... as in the audit's tables."""
-    return ", ".join(f"{key} {value}" for key, value in cell.items())
+def cell_keys(problems: Sequence[Problem]) -> tuple[str, ...]:
+    """The keys of ``Problem.cell`` with more than one value over all problems, sorted."""
+    values: dict[str, set[str | int]] = {}
+    for problem in problems:
+        for key, value in problem.cell.items():
+            values.setdefault(key, set()).add(value)
+    return tuple(sorted(key for key, seen in values.items() if len(seen) > 1))
 
 
-def _cells(problems: Sequence[Problem], completions: Completions, grades: Grades) -> dict[str, float]:
-    names = np.array([cell_name(problem.cell) for problem in problems], dtype=object)[completions.problem]
+def _cells(
+    problems: Sequence[Problem], completions: Completions, grades: Grades, keys: Sequence[str]
+) -> dict[str, float]:
+    """Pass rates of each cell, named ``depth 3``, ``context C2, depth 3``... as in the audit's tables."""
+    own = [", ".join(f"{key} {p.cell[key]}" for key in keys if key in p.cell) for p in problems]
+    names = np.array(own, dtype=object)[completions.problem]
     out: dict[str, float] = {}
     for name in sorted(set(names) - {""}):
         inside = names == name

@@ -28,7 +28,7 @@ from keyturn.rollouts.store import write_completions, write_grades
 from keyturn.training.batches import rollout_batch
 from keyturn.training.checkpoint import newest_checkpoint, write_checkpoint
 from keyturn.training.config import RLConfig
-from keyturn.training.curves import rollout_columns
+from keyturn.training.curves import cell_keys, rollout_columns
 from keyturn.training.loop import Loop
 from keyturn.training.record import BAD, CHECKPOINTS, METRICS, MODEL, ROLLOUTS, TIMES, drop_later
 from keyturn.training.rollout import RolloutFunction, problems_at
@@ -49,6 +49,9 @@ class Run:
     draw: RolloutFunction
     identity: str
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cells = cell_keys(self.problems.problems)
 
     def step(self) -> dict[str, float]:
         """One step, written down; a checkpoint where it is due."""
@@ -85,7 +88,7 @@ class Run:
         with self._timed("grade"):
             grades = self.problems.grader.grade(asked, completions)
             rewards = rewards_of(self.reward, completions, grades, streams.child("reward"))
-            row = rollout_columns(asked, completions, grades, rewards)
+            row = rollout_columns(asked, completions, grades, rewards, self.cells)
         if config.store_rollouts:
             with self._timed("save"):
                 write_completions(self.folder / ROLLOUTS, loop.step, completions)
