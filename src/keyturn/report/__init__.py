@@ -1,1 +1,8 @@
 """Figures, the audit report, the token view."""
+
+from __future__ import annotations
+
+from keyturn.report.page import write_report
+from keyturn.report.screen import markdown_table, renderable, terminal
+
+__all__ = ["markdown_table", "renderable", "terminal", "write_report"]

@@ -1,0 +1,142 @@
+"""Lines over an axis: what happened during training, and how much of the weights lies within a tolerance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from keyturn.report.axes import Frame, Scale, end_labels, linear, logarithmic, unit
+from keyturn.report.figure import Figure, half
+from keyturn.report.numbers import number, scientific, whole
+from keyturn.report.svg import drawing, label, line, polyline
+from keyturn.report.tables import Table
+
+HEIGHT = 250.0
+ROWS = 60
+"""Rows of a table of steps; of more steps an even choice is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """One named line.
+
+    Args:
+        name: at its end.
+        look: class of the style sheet.
+        x, y: equally long; NaN breaks the line.
+    """
+
+    name: str
+    look: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """What is said around lines."""
+
+    title: str
+    x_words: str
+    y_words: str
+    reading: str
+    shares: bool = False
+    """The y axis is 0 to 1."""
+    base: float = 0.0
+    """Of a logarithmic x axis; 0 for a linear one."""
+    smooth: bool = False
+    """Draw a running mean over the raw line, which stays faint behind it."""
+
+
+def lines(name: str, series: Sequence[Series], plot: Plot) -> Figure:
+    """One line a series, named at its right end."""
+    xs = sorted({x for one in series for x in one.x if math.isfinite(x)})
+    shown = xs if len(xs) <= ROWS else [xs[i] for i in np.linspace(0, len(xs) - 1, ROWS).round().astype(int)]
+    table = Table(
+        caption=f"{plot.y_words} by {plot.x_words}" + (f" ({ROWS} of {len(xs)})" if len(xs) > ROWS else ""),
+        header=(plot.x_words, *(one.name for one in series)),
+        rows=tuple((_x_name(x), *(number(_at(one, x), digits=3) for one in series)) for x in shown),
+        words=frozenset(),
+    )
+    says = "; ".join(_ends(one) for one in series) + "."
+
+    def draw(drawn: str, width: float) -> Markup:
+        room = max((6.6 * len(one.name) for one in series), default=0.0) + 14
+        frame = Frame(left=40, right=width - min(room, width / 3), top=30, bottom=HEIGHT - 44)
+        x = logarithmic(xs, frame.left, frame.right, base=plot.base) if plot.base else _steps(xs, frame)
+        y = _heights(series, frame, plot)
+        parts = [*frame.y_axis(y, plot.y_words)]
+        parts += frame.x_axis(x, plot.x_words) if not plot.base else _powers(frame, x, plot.x_words)
+        for one in series:
+            parts += _drawn(one, x, y, plot.smooth)
+        last = [(one, _last(one)) for one in series if _last(one)]
+        points = [(x(p[0]), y(p[1])) for _, p in last if p]
+        parts += end_labels(points, [one.name for one, _ in last], [f"is-{one.look}" for one, _ in last], frame)
+        return drawing(drawn, (width, HEIGHT), plot.title, says, parts)
+
+    return half(name, plot.title, says, plot.reading, table, draw)
+
+
+def running_mean(values: Sequence[float], window: int) -> list[float]:
+    """Mean over the ``window`` values about each place, fewer at the ends; NaN is left out."""
+    raw = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(raw)
+    kernel = np.ones(window)
+    total = np.convolve(np.where(known, raw, 0.0), kernel, mode="same")
+    count = np.convolve(known.astype(float), kernel, mode="same")
+    return [float(v) for v in np.divide(total, count, out=np.full(len(raw), np.nan), where=count > 0)]
+
+
+def _drawn(one: Series, x: Scale, y: Scale, smooth: bool) -> list[Markup]:
+    points = [(x(a), y(b)) for a, b in zip(one.x, one.y, strict=True)]
+    if not smooth or len(points) < 20:
+        return [polyline(points, f"line line-{one.look}")]
+    mean = running_mean(one.y, max(3, 2 * (len(points) // 40) + 1))
+    smoothed = [(a, y(m)) for (a, _), m in zip(points, mean, strict=True)]
+    return [polyline(points, f"line raw line-{one.look}"), polyline(smoothed, f"line line-{one.look}")]
+
+
+def _steps(xs: Sequence[float], frame: Frame) -> Scale:
+    low, high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
+    return Scale(low=low, high=high if high > low else low + 1, start=frame.left, stop=frame.right)
+
+
+def _heights(series: Sequence[Series], frame: Frame, plot: Plot) -> Scale:
+    if plot.shares:
+        return unit(frame.bottom, frame.top)
+    return linear([v for one in series for v in one.y], frame.bottom, frame.top, include=(0.0,))
+
+
+def _powers(frame: Frame, x: Scale, words: str) -> list[Markup]:
+    """An axis of powers of ten."""
+    out = [line((frame.left, frame.bottom), (frame.right, frame.bottom), "axis")]
+    for tick in x.ticks:
+        out.append(line((x(tick), frame.bottom), (x(tick), frame.bottom + 4), "axis"))
+        out.append(label((x(tick), frame.bottom + 17), _x_name(tick), "tick", "middle"))
+    return [*out, label((frame.right, frame.bottom + 35), words, "words", "end")]
+
+
+def _last(one: Series) -> tuple[float, float] | None:
+    known = [(a, b) for a, b in zip(one.x, one.y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    return known[-1] if known else None
+
+
+def _at(one: Series, x: float) -> float:
+    return one.y[one.x.index(x)] if x in one.x else math.nan
+
+
+def _ends(one: Series) -> str:
+    known = [v for v in one.y if math.isfinite(v)]
+    if not known:
+        return f"{one.name}: {number(math.nan)}"
+    return f"{one.name}: from {number(known[0])} to {number(known[-1])}"
+
+
+def _x_name(x: float) -> str:
+    if x == round(x):
+        return whole(x)
+    return scientific(x) if 0 < x < 0.01 else number(x, digits=3)

@@ -1,0 +1,152 @@
+"""Which problems moved: one stroke a problem from base to tuned success, set in order within its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.report.axes import Frame, Scale, unit
+from keyturn.report.figure import Figure, full
+from keyturn.report.numbers import number
+from keyturn.report.svg import drawing, element, label, line
+from keyturn.report.tables import Table
+
+HEIGHT = 330.0
+SHOWN = 1200
+"""Strokes of the figure and rows of its table; of more problems an even choice along the order is shown."""
+CLASSES = ((REACHABLE, "reachable"), (UNDECIDED, "undecided"), (UNREACHABLE, "unreachable"))
+
+
+def moved(
+    name: str,
+    ids: Sequence[str],
+    cells: Sequence[str],
+    base_p: NDArray[np.float64],
+    tuned_q: NDArray[np.float64],
+    classes: NDArray[np.int8],
+    budget: int,
+) -> Figure:
+    """Per-problem success before and after.
+
+    Args:
+        name: unique in the page.
+        ids: of the problems (hostile), ``[problem]``.
+        cells: name of each problem's cell, ``[problem]``.
+        base_p, tuned_q: estimated success, ``[problem]``.
+        classes: REACHABLE / UNREACHABLE / UNDECIDED, ``[problem]``.
+        budget: the K of the classes.
+    """
+    order = _order(base_p, tuned_q, classes)
+    kept: list[int] = _kept(order).tolist()
+    words = dict(CLASSES)
+    table = Table(
+        caption="Success per problem, in the order of the figure"
+        + (f" ({len(kept)} of {len(order)}, evenly chosen)" if len(kept) < len(order) else ""),
+        header=("problem", "cell", "base", "tuned", "class"),
+        rows=tuple(
+            (
+                ids[i],
+                cells[i],
+                number(float(base_p[i])),
+                number(float(tuned_q[i])),
+                words.get(int(classes[i]), "undecided"),
+            )
+            for i in kept
+        ),
+        words=frozenset({0, 1, 4}),
+    )
+    change = tuned_q - base_p
+    rose, fell = int(np.nansum(change > 0.1)), int(np.nansum(change < -0.1))
+    counted = ", ".join(f"{int((classes == code).sum())} {word}" for code, word in CLASSES)
+    says = (
+        f"{len(base_p)} problems ({counted} at K = {budget}); {rose} rose by more than 0.10, "
+        f"{fell} fell by as much."
+    )
+
+    def draw(drawn: str, width: float) -> Markup:
+        frame = Frame(left=34, right=width - 6, top=30, bottom=HEIGHT - 34)
+        y = unit(frame.bottom, frame.top)
+        parts = [*frame.y_axis(y, "success per problem")]
+        for code, word in CLASSES:
+            parts += _class(kept, code, word, base_p, tuned_q, classes, frame, y)
+        return drawing(drawn, (width, HEIGHT), "Which problems moved", says, parts)
+
+    return full(
+        name,
+        "Which problems moved",
+        says,
+        "One stroke a problem, from the base's success (hollow end) to the tuned policy's (full end), in the "
+        "order of the base's success within each class. What rose in the unreachable class was created.",
+        table,
+        draw,
+    )
+
+
+def _order(
+    base_p: NDArray[np.float64], tuned_q: NDArray[np.float64], classes: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """By class as drawn, then base success, then tuned success."""
+    rank = np.select([classes == code for code, _ in CLASSES], [0, 1, 2], default=1)
+    direction = np.where(rank == 0, -1.0, 1.0)
+    return np.lexsort((direction * np.nan_to_num(tuned_q), direction * np.nan_to_num(base_p), rank))
+
+
+def _kept(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    if len(order) <= SHOWN:
+        return order
+    return order[np.linspace(0, len(order) - 1, SHOWN).round().astype(int)]
+
+
+def _class(
+    kept: Sequence[int],
+    code: int,
+    word: str,
+    base_p: NDArray[np.float64],
+    tuned_q: NDArray[np.float64],
+    classes: NDArray[np.int8],
+    frame: Frame,
+    y: Scale,
+) -> Iterator[Markup]:
+    """The strokes of one class, its name above them and a rule beside them."""
+    places = [place for place, i in enumerate(kept) if classes[i] == code]
+    if not places:
+        return
+    pitch = (frame.right - frame.left - 24) / len(kept)
+    gap = 12.0 * [c for c, _ in CLASSES].index(code)
+    first = frame.left + gap + pitch * places[0]
+    last = frame.left + gap + pitch * (places[-1] + 1)
+    yield line((first, frame.bottom + 8), (last, frame.bottom + 8), f"rule rule-{word}")
+    yield label(
+        ((first + last) / 2, frame.bottom + 26), _fitting(word, len(places), last - first), "row-name", "middle"
+    )
+    size = min(2.6, max(0.7, pitch * 0.38))
+    ups, downs, hollow, solid = [], [], [], []
+    for place in places:
+        i = kept[place]
+        x, y1, y2 = frame.left + gap + pitch * (place + 0.5), y(float(base_p[i])), y(float(tuned_q[i]))
+        if not (math.isfinite(y1) and math.isfinite(y2)):
+            continue
+        (ups if y2 <= y1 else downs).append(f"M{x:.1f} {y1:.1f}V{y2:.1f}")
+        hollow.append(_round(x, y1, size))
+        solid.append(_round(x, y2, size))
+    for marks, class_ in ((ups, f"stroke stroke-{word}"), (downs, "stroke stroke-loss")):
+        if marks:
+            yield element("path", d="".join(marks), class_=class_)
+    if hollow:
+        yield element("path", d="".join(hollow), class_="dot-base thin")
+        yield element("path", d="".join(solid), class_=f"end-{word}")
+
+
+def _round(x: float, y: float, r: float) -> str:
+    """A circle as a path, so that hundreds of them are one element."""
+    return f"M{x - r:.1f} {y:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0"
+
+
+def _fitting(word: str, count: int, width: float) -> str:
+    """The class's name with its count, shortened to the room there is."""
+    return next((w for w in (f"{word} ({count})", word, word[:5] + ".", "") if 6.6 * len(w) <= width + 10), "")

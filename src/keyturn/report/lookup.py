@@ -1,0 +1,48 @@
+"""Finding measurements by name and parameters, and reading them as estimates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from keyturn.core.measurement import Estimate, Measurement, Parameter
+
+NOTHING = Estimate(math.nan)
+
+
+def find(measurements: Sequence[Measurement], name: str, **wanted: Parameter) -> list[Measurement]:
+    """Every measurement of a name whose parameters hold the wanted ones.
+
+    ``cell=None`` asks for those that no cell narrows down; so does None for any other parameter.
+    """
+    return [
+        m
+        for m in measurements
+        if m.name == name and all(m.parameters.get(key) == value for key, value in wanted.items())
+    ]
+
+
+def first(measurements: Sequence[Measurement], name: str, **wanted: Parameter) -> Measurement | None:
+    """The first that :func:`find` finds."""
+    return next(iter(find(measurements, name, **wanted)), None)
+
+
+def estimate_of(found: Measurement | None) -> Estimate:
+    """Value and interval; undefined where nothing was found."""
+    return NOTHING if found is None else Estimate(found.value, found.low, found.high)
+
+
+def null_of(found: Measurement | None) -> Estimate:
+    """Centre and range of the null; undefined where there is none."""
+    if found is None or found.null is None:
+        return NOTHING
+    return Estimate(found.null.value, found.null.low, found.null.high)
+
+
+def parameter_words(found: Measurement) -> str:
+    """The parameters as ``policy base, k 64``; those that are None are left out."""
+    return ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in found.parameters.items()
+        if value is not None
+    )

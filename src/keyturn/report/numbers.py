@@ -1,0 +1,83 @@
+"""Numbers as a person reads them: one minus sign, one word for undefined, intervals in one form."""
+
+from __future__ import annotations
+
+import math
+
+from keyturn.core.measurement import Estimate
+
+UNDEFINED = "n/a"
+MINUS = "\u2212"
+
+
+def number(value: float, *, digits: int = 2, signed: bool = False, small: bool = False) -> str:
+    """A plain number with a fixed count of decimals.
+
+    Args:
+        value: anything; NaN is said to be undefined, infinite is shown as such.
+        digits: decimals.
+        signed: show the plus of a positive number.
+        small: a number that would be rounded to 0 keeps one significant digit.
+    """
+    value = float(value)
+    if math.isnan(value):
+        return UNDEFINED
+    sign = MINUS if value < 0 else "+" if signed and value > 0 else ""
+    size = abs(value)
+    if math.isinf(size):
+        return f"{sign}\u221e"
+    if size >= 1e6 or (small and 0 < size < 1e-4):
+        return sign + scientific(size)
+    if small and 0 < size < 0.5 * 10**-digits:
+        digits = math.ceil(-math.log10(size))
+    shown = f"{size:,.{digits}f}"
+    return shown if not float(shown.replace(",", "")) else sign + shown
+
+
+def scientific(size: float) -> str:
+    """A positive number as ``1.2e-6``; whole mantissas without decimals."""
+    mantissa, exponent = f"{size:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", MINUS)
+
+
+def whole(value: float) -> str:
+    """A count, with thousands set apart; infinite and undefined as words."""
+    value = float(value)
+    if not math.isfinite(value):
+        return number(value)
+    return (MINUS if value < 0 else "") + f"{abs(round(value)):,}"
+
+
+def percent(value: float, *, digits: int = 0) -> str:
+    """A share as a percentage."""
+    if not math.isfinite(value):
+        return number(value)
+    size = abs(100 * value)
+    digits = max(digits, 1) if 0 < size < 1 else digits
+    shown = f"{size:,.{digits}f}"
+    return (MINUS if value < 0 and float(shown.replace(",", "")) else "") + shown + "%"
+
+
+def estimate(found: Estimate | None, *, digits: int = 2, signed: bool = False, small: bool = False) -> str:
+    """``+0.19 [+0.12, +0.26]``; without its interval where there is none."""
+    if found is None or math.isnan(found.value):
+        return UNDEFINED
+    shown = number(found.value, digits=digits, signed=signed, small=small)
+    if math.isnan(found.low) or math.isnan(found.high):
+        return shown
+    low, high = (number(end, digits=digits, signed=signed, small=small) for end in (found.low, found.high))
+    return f"{shown} [{low}, {high}]"
+
+
+def seconds(value: float) -> str:
+    """A duration: ``0.4 s``, ``48 s``, ``3 min 12 s``, ``2 h 5 min``."""
+    if not math.isfinite(value) or value < 0:
+        return UNDEFINED
+    if value < 9.95:
+        return f"{value:.1f} s"
+    total = round(value)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    return f"{total // 3600} h {total % 3600 // 60} min"

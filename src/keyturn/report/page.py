@@ -1,0 +1,152 @@
+"""The report: one HTML file that opens from disk, asks no network for anything, and runs nothing but its own.
+
+Text of models, prompts, names and paths passes :func:`keyturn.core.text.visible` and then the template's
+escaping; the page's policy (a hash of its one style sheet and one script) refuses everything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import importlib.metadata
+import importlib.resources
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import keyturn
+from keyturn.core.rundir import write_bytes
+from keyturn.core.text import visible
+from keyturn.report import numbers, reading, summary, tables, token_view
+from keyturn.report.figure import Figure
+from keyturn.report.figures.compare import Words, amounts
+from keyturn.report.sections import sections_of
+from keyturn.studies.result import AuditResult
+
+PACKAGES = ("torch", "transformers", "numpy", "scipy")
+"""Packages whose versions the report names."""
+
+
+def write_report(results: Sequence[AuditResult], path: Path, *, command: str, seconds: float) -> Path:
+    """Write the report of one or several audits.
+
+    Args:
+        results: the audits, in the order shown.
+        path: of the HTML file; missing folders are made.
+        command: that made it, to copy.
+        seconds: wall time of the command.
+
+    Returns:
+        The absolute path of the file.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    path = Path(path).resolve()
+    write_bytes(path, render(results, command=command, seconds=seconds).encode())
+    return path
+
+
+def render(results: Sequence[AuditResult], *, command: str, seconds: float, made: str = "") -> str:
+    """The report as text; arguments as for :func:`write_report`, ``made`` is the time it says it was made."""
+    style, script = asset("report.css"), asset("report.js")
+    audits = [_audit(result, f"a{i + 1}") for i, result in enumerate(results)]
+    table = summary.table(results)
+    return _environment().get_template("report.html.jinja").render(
+        policy=policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        audits=audits,
+        table=table,
+        markdown=tables.markdown(table),
+        readings=reading.VERDICT,
+        legends={
+            "entropy": token_view.legend(token_view.ENTROPY_STEPS),
+            "shift": token_view.legend(token_view.SHIFT_STEPS),
+            "lines": token_view.LINES,
+        },
+        command=command,
+        seconds=numbers.seconds(seconds),
+        versions=versions(),
+        made=made or datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )  # fmt: skip
+
+
+def policy(style: str, script: str) -> str:
+    """The content security policy: nothing loads, only this style sheet and this script run."""
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def asset(name: str) -> str:
+    """A file of the report's assets, with the line ends that a browser hashes."""
+    folder = importlib.resources.files("keyturn.assets").joinpath("report")
+    return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def versions() -> dict[str, str]:
+    """What the report was made with."""
+    found = {"keyturn": keyturn.__version__, "Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _audit(result: AuditResult, prefix: str) -> dict[str, Any]:
+    """Everything that the template shows of one audit."""
+    return {
+        "id": prefix,
+        "result": result,
+        "card": summary.card(result, prefix),
+        "standing": summary.standing(result.verdict),
+        "sections": sections_of(result, prefix),
+        "spans": token_view.blocks(result.spans, prefix),
+        "no_spans": "No completion was looked at token by token: that takes both models, not only samples.",
+        "clock": _clock(result, prefix),
+    }
+
+
+def _clock(result: AuditResult, prefix: str) -> Figure | None:
+    """Where the seconds went."""
+    if not result.seconds:
+        return None
+    total = sum(result.seconds.values())
+    words = Words(
+        title="Where the seconds went",
+        axis="wall seconds",
+        reading="Wall time of each stage when it ran, also where a later run found it finished.",
+        says=f"{numbers.seconds(total)} in all.",
+    )
+    return amounts(f"{prefix}-clock", tuple(result.seconds.items()), words, numbers.seconds)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_inert,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment
+
+
+def _inert(value: object) -> object:
+    """Whatever a template prints: text loses its power, markup of our own making stays."""
+    return value if isinstance(value, Markup) else visible(str(value))
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode()

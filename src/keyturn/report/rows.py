@@ -1,0 +1,110 @@
+"""One row a thing: names at the left (above, where they are long), values at the right, a plot between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from keyturn.core.measurement import Estimate
+from keyturn.core.text import one_line
+from keyturn.report.axes import Frame, Scale, width_of
+from keyturn.report.numbers import UNDEFINED
+from keyturn.report.svg import box, dot, label, line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Where rows stand.
+
+    Args:
+        names: one a row.
+        values: shown at the right end of each row; empty strings for none.
+        width: of the drawing.
+        pitch: height of a row.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+    width: float
+    pitch: float = 25.0
+
+    @property
+    def above(self) -> bool:
+        """Whether names stand above their rows because they are long."""
+        return self._name_width > 0.34 * self.width
+
+    @property
+    def _name_width(self) -> float:
+        return max((width_of(one_line(name, 60)) for name in self.names), default=0.0)
+
+    @property
+    def step(self) -> float:
+        """From one row to the next."""
+        return self.pitch + (15 if self.above else 0)
+
+    @property
+    def frame(self) -> Frame:
+        """The plotting area."""
+        values = max((width_of(v) for v in self.values), default=0.0)
+        left = 4.0 if self.above else self._name_width + 14
+        return Frame(
+            left=left,
+            right=self.width - (values + 12 if values else 8),
+            top=10.0,
+            bottom=10 + self.step * max(len(self.names), 1),
+        )
+
+    @property
+    def height(self) -> float:
+        """Of the drawing with its axis."""
+        return self.frame.bottom + 42
+
+    def y(self, row: int) -> float:
+        """The middle of a row's plot."""
+        return 10 + self.step * row + (15 if self.above else 0) + self.pitch / 2
+
+    def words(self, classes: Sequence[str] = ()) -> Iterator[Markup]:
+        """Names and values of all rows."""
+        for row, (name, value) in enumerate(zip(self.names, self.values, strict=True)):
+            class_ = classes[row] if classes else ""
+            at = (
+                (4.0, self.y(row) - self.pitch / 2 - 1)
+                if self.above
+                else (self.frame.left - 12, self.y(row) + 4)
+            )
+            yield label(at, one_line(name, 60), f"row-name {class_}".strip(), "start" if self.above else "end")
+            if value:
+                quiet = " tick" if value == UNDEFINED else ""
+                yield label((self.width - 2, self.y(row) + 4), value, f"value{quiet}", "end")
+
+
+def whisker(
+    scale: Scale, y: float, found: Estimate, class_: str = "whisker", shift: float = 0.0
+) -> Iterator[Markup]:
+    """The interval of an estimate as a line with ends; nothing where there is none."""
+    low, high = scale(found.low + shift), scale(found.high + shift)
+    if low == low and high == high:
+        yield line((low, y), (high, y), class_)
+        yield line((low, y - 3), (low, y + 3), class_)
+        yield line((high, y - 3), (high, y + 3), class_)
+
+
+def segment(scale: Scale, y: float, a: float, b: float, class_: str, thick: float, title: str = "") -> Markup:
+    """A bar between two values, whichever is larger; nothing where either is undefined."""
+    x1, x2 = sorted((scale(a), scale(b)))
+    if not (x1 == x1 and x2 == x2):
+        return Markup()
+    return box(x1, y - thick / 2, max(x2 - x1, 0.6), thick, class_, title)
+
+
+def mark(scale: Scale, y: float, value: float, class_: str, title: str = "", radius: float = 4.2) -> Markup:
+    """A dot at a value; nothing where it is undefined."""
+    x = scale(value)
+    return dot((x, y), radius, class_, title) if x == x else Markup()
+
+
+def zero_line(scale: Scale, frame: Frame) -> Markup:
+    """Where nothing changed."""
+    return line((scale(0.0), frame.top - 4), (scale(0.0), frame.bottom), "zero")

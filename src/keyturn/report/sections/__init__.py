@@ -1,0 +1,25 @@
+"""What a report says of one audit, section by section; a section with nothing to show says why."""
+
+from __future__ import annotations
+
+from keyturn.report.sections.before_after import answers, strategies, training
+from keyturn.report.sections.contract import Section
+from keyturn.report.sections.coverage import coverage
+from keyturn.report.sections.everything import everything
+from keyturn.report.sections.gain import gain
+from keyturn.report.sections.tokens import tokens
+from keyturn.report.sections.weights import weights
+from keyturn.studies.result import AuditResult
+
+SECTIONS = (gain, coverage, strategies, answers, training, tokens, weights, everything)
+"""In the order of the page: each takes a result and the prefix of its ids."""
+
+
+def sections_of(result: AuditResult, prefix: str) -> tuple[Section, ...]:
+    """Every section of one audit.
+
+    Args:
+        result: what the audit found.
+        prefix: of all ids in the page, unique per audit and of our own making.
+    """
+    return tuple(section(result, prefix) for section in SECTIONS)

@@ -1,0 +1,234 @@
+"""What the policies do: strategies and formats, answers and lengths, and how training went."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from keyturn.core.measurement import Estimate
+from keyturn.report.figure import Figure
+from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, changes
+from keyturn.report.figures.lines import Plot, Series, lines
+from keyturn.report.lookup import estimate_of, find, first, null_of
+from keyturn.report.sections.contract import Section, absence
+from keyturn.studies.result import AuditResult
+
+EFFECTS = (("routing", "plan"), ("execution", "exec"), ("unattributed", "undecided"))
+"""Parts of the Kitagawa split and the look of their bars."""
+
+LOOKS = {"planning": "plan", "execution": "exec", "all": "plain", "verified": "tuned", "reward": "base"}
+MOST = 6
+"""Strategies with a line of their own over training."""
+
+
+def strategies(result: AuditResult, prefix: str) -> Section:
+    """Shares of strategies and formats, and the split of the gain into choosing and carrying out."""
+    figures = []
+    for over in ("strategy", "format"):
+        pairs = _pairs(result, "strategy_share", over)
+        if len(pairs) > 1:
+            words = Words(
+                title=f"How completions are spread over {_plural(over)}",
+                axis="share of completions",
+                reading="Hollow dot: the base; full dot: the tuned policy; problems count equally.",
+            )
+            figures += [before_and_after(f"{prefix}-{over}", pairs, words, shares=True)]
+            figures += _split(result, prefix, over)
+    return Section(
+        id=f"{prefix}-strategies",
+        title="Routing and execution",
+        figures=tuple(figures),
+        absent=""
+        if figures
+        else absence(result, "routing_execution", "No strategy or format is known of these completions."),
+    )
+
+
+def answers(result: AuditResult, prefix: str) -> Section:
+    """What became of answers and lengths, and whether the format was in the way."""
+    figures = []
+    scorings = _scorings(result)
+    if scorings:
+        words = Words(
+            title="Format against capability",
+            axis="success at one draw",
+            reading="Hollow: the base; full: the tuned policy. Where lenient or few-shot scoring lifts the "
+            "base, the format and not the skill was missing.",
+        )
+        figures.append(before_and_after(f"{prefix}-scoring", scorings, words, shares=True))
+    for name, words in _SIMPLE:
+        pairs = _simple(result, name)
+        if pairs:
+            figures.append(before_and_after(f"{prefix}-{name.replace('_', '-')}", pairs, words))
+    return Section(
+        id=f"{prefix}-answers",
+        title="Answers and lengths",
+        figures=tuple(figures),
+        absent="" if figures else absence(result, "length", "Neither lengths nor answers were measured."),
+    )
+
+
+_SIMPLE = (
+    (
+        "length",
+        Words(
+            title="Length of completions",
+            axis="tokens",
+            reading="Mean over problems, by what became of the completion; hollow: the base, full: the "
+            "tuned policy.",
+            digits=1,
+        ),
+    ),
+    (
+        "answer_entropy",
+        Words(
+            title="Entropy of the answers",
+            axis="nats a problem",
+            reading="How undecided each policy is between answers to one problem: 0 says always the same.",
+        ),
+    ),
+)
+
+
+def _simple(result: AuditResult, name: str) -> list[Pair]:
+    """Base and tuned value of a measurement, one row an outcome."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for m in find(result.measurements, name, cell=None):
+        if not math.isnan(m.value):
+            row = rows.setdefault(str(m.parameters.get("outcome", "all")), {})
+            row[str(m.parameters.get("policy"))] = estimate_of(m)
+    return [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+
+
+def _scorings(result: AuditResult) -> list[Pair]:
+    rows: dict[str, dict[str, Estimate]] = {}
+    for m in find(result.measurements, "accuracy"):
+        rows.setdefault(str(m.parameters.get("scoring")), {})[str(m.parameters.get("policy"))] = estimate_of(m)
+    return [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+
+
+def training(result: AuditResult, prefix: str) -> Section:
+    """Curves of the training run, where its history is known."""
+    history = result.tables.history
+    steps = tuple(float(row.get("step", i)) for i, row in enumerate(history))
+    figures = [
+        figure
+        for figure in (
+            _curves(f"{prefix}-reward", history, steps, _REWARD),
+            _curves(f"{prefix}-entropy", history, steps, _ENTROPY),
+            _curves(f"{prefix}-error", history, steps, _ERROR),
+            _curves(f"{prefix}-routes", history, steps, _ROUTES),
+        )
+        if figure is not None
+    ]
+    why = "The history of the training run is not known (policies were given, not trained here)."
+    return Section(
+        id=f"{prefix}-training",
+        title="While training went on",
+        figures=tuple(figures),
+        absent="" if figures else why,
+    )
+
+
+def _pairs(result: AuditResult, name: str, over: str) -> list[Pair]:
+    """Every alternative before and after, largest change first."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for m in find(result.measurements, name, over=over, cell=None):
+        row = rows.setdefault(str(m.parameters.get("alternative")), {})
+        row[str(m.parameters.get("policy"))] = estimate_of(m)
+    pairs = [
+        Pair(name=key or "none", base=row["base"], tuned=row["tuned"])
+        for key, row in rows.items()
+        if len(row) == 2
+    ]
+    return sorted(pairs, key=lambda p: -abs(np.nan_to_num(p.tuned.value - p.base.value)))
+
+
+def _split(result: AuditResult, prefix: str, over: str) -> list[Figure]:
+    """Bars of the Kitagawa split over strategies or formats."""
+    bars = []
+    for part, look in EFFECTS:
+        found = first(result.measurements, "routing_execution", part=part, over=over, cell=None)
+        if found is not None and not math.isnan(found.value):
+            bars.append(Bar(name=part, found=estimate_of(found), null=null_of(found), look=look))
+    if not bars:
+        return []
+    words = Words(
+        title=f"The gain, split over {_plural(over)}",
+        axis="part of the gain in mean success",
+        reading=f"Routing came from choosing another {over}, execution from carrying the same one out better; "
+        "unattributed is what rests on too few draws. The parts sum to the gain; grey: two halves of the base.",
+    )
+    return [changes(f"{prefix}-split-{over}", bars, words)]
+
+
+_REWARD = (
+    re.compile(r"^(reward|verified)$"),
+    Plot(
+        title="Reward while training",
+        x_words="training step",
+        y_words="mean of the step's completions",
+        reading="Each step samples anew; the bold line is a running mean over the faint one.",
+        shares=True,
+        smooth=True,
+    ),
+)
+_ENTROPY = (
+    re.compile(r"^entropy/(planning|execution|all)$"),
+    Plot(
+        title="Entropy by role while training",
+        x_words="training step",
+        y_words="entropy, nats a token",
+        reading="How open the next token is when planning tokens (what to do next) and execution tokens "
+        "(carrying it out) are drawn; which falls first tells what was learnt first.",
+        smooth=True,
+    ),
+)
+_ERROR = (
+    re.compile(r"^error/(planning|execution)$"),
+    Plot(
+        title="Errors by role while training",
+        x_words="training step",
+        y_words="share of wrong tokens",
+        reading="Share of the tokens of each role that the verifier found wrong.",
+        smooth=True,
+    ),
+)
+_ROUTES = (
+    re.compile(r"^share/strategy (.+)$"),
+    Plot(
+        title="Strategies while training",
+        x_words="training step",
+        y_words="share of completions",
+        reading="Share of the step's completions that follow each strategy; at most the six largest are drawn.",
+        shares=True,
+        smooth=True,
+    ),
+)
+_CYCLE = ("tuned", "base", "exec", "plan", "deployed", "created")
+
+
+def _curves(
+    name: str, history: Sequence, steps: tuple[float, ...], wanted: tuple[re.Pattern[str], Plot]
+) -> Figure | None:
+    pattern, plot = wanted
+    keys = sorted({key for row in history for key in row if pattern.match(key)})
+    columns = {key: tuple(float(row.get(key, math.nan)) for row in history) for key in keys}
+    columns = {key: values for key, values in columns.items() if np.isfinite(values).any()}
+    if not columns or len(steps) < 2:
+        return None
+    largest = sorted(columns, key=lambda key: -float(np.nanmax(columns[key])))[:MOST]
+    series = []
+    for place, key in enumerate(largest):
+        match = pattern.match(key)
+        said = match[1] if match else key
+        look = LOOKS.get(said, _CYCLE[place % len(_CYCLE)])
+        series.append(Series(name=said, look=look, x=steps, y=columns[key]))
+    return lines(name, series, plot)
+
+
+def _plural(column: str) -> str:
+    return {"strategy": "strategies"}.get(column, f"{column}s")

@@ -1,0 +1,58 @@
+"""A section of the report: a title, what it says, figures and tables, or why it is empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.report.figure import Figure
+from keyturn.report.tables import Table
+from keyturn.studies.result import AuditResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A family of numbers behind a summary: its table and how to read each name in it."""
+
+    title: str
+    table: Table
+    readings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section.
+
+    Args:
+        id: unique in the page.
+        title: as in the table of contents.
+        says: sentences above the figures.
+        figures: in the order shown; those of one column stand in pairs.
+        listings: long tables behind summaries.
+        absent: why there is nothing, where there is nothing.
+    """
+
+    id: str
+    title: str
+    says: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    listings: tuple[Listing, ...] = ()
+    absent: str = ""
+
+    @property
+    def solo(self) -> frozenset[str]:
+        """Names of figures of one column that have no neighbour: they get the whole width."""
+        alone: list[str] = []
+        waiting = ""
+        for figure in self.figures:
+            if figure.full:
+                alone += [waiting] if waiting else []
+                waiting = ""
+            else:
+                waiting = "" if waiting else figure.name
+        return frozenset([*alone, waiting] if waiting else alone)
+
+
+def absence(result: AuditResult, measure: str, otherwise: str) -> str:
+    """Why a section is empty: what the audit said of the measure, or else a sentence of the section's own."""
+    why = result.left_out.get(measure)
+    return f"Not computed: {measure} {why}." if why else otherwise

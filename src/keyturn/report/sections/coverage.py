@@ -1,0 +1,160 @@
+"""Breadth: success within k draws, the created share against the budget, problems gained and lost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from keyturn.core.measurement import Estimate, Measurement
+from keyturn.report.figure import Figure
+from keyturn.report.figures.compare import Bar, Words, beside_null
+from keyturn.report.figures.curves import Curve, created_share, difference, pass_at_k
+from keyturn.report.lookup import estimate_of, find, first, null_of
+from keyturn.report.numbers import number, percent
+from keyturn.report.sections.contract import Section, absence
+from keyturn.studies.result import AuditResult
+
+
+def coverage(result: AuditResult, prefix: str) -> Section:
+    """pass@k curves with the crossing, the created share by budget, problems gained and lost."""
+    made = [figure for figure in _figures(result, prefix) if figure is not None]
+    return Section(
+        id=f"{prefix}-coverage",
+        title="Success within k draws",
+        says=(*_crossing(result), *_mcnemar(result)),
+        figures=tuple(made),
+        absent="" if made else absence(result, "pass_at_k", "No pass@k was measured."),
+    )
+
+
+def _figures(result: AuditResult, prefix: str) -> list[Figure | None]:
+    kinds = [k for k in ("verified", "answer") if find(result.measurements, "pass_at_k", success=k, cell=None)]
+    # The unit of the verdict first, then what the budget does to it, then the other unit.
+    kinds.sort(key=lambda kind: kind != result.verdict.unit)
+    curves = [_pass(result, prefix, kind) for kind in kinds]
+    return [
+        *curves[:1],
+        _difference(result, prefix),
+        _share(result, prefix),
+        _gained_and_lost(result, prefix),
+        *curves[1:],
+    ]
+
+
+def _pass(result: AuditResult, prefix: str, kind: str) -> Figure:
+    found = first(result.measurements, "crossing", success=kind, cell=None)
+    crossing = estimate_of(found)
+    return pass_at_k(
+        f"{prefix}-pass-{kind}",
+        [c for c in (_curve(result, policy, kind) for policy in ("base", "tuned")) if c.k],
+        success=kind,
+        budget=result.verdict.k,
+        crossing=None if found is None or math.isnan(crossing.value) else crossing,
+    )
+
+
+def _curve(result: AuditResult, policy: str, kind: str) -> Curve:
+    rows = find(result.measurements, "pass_at_k", policy=policy, success=kind, cell=None)
+    return _rows(policy, policy, rows)
+
+
+def _rows(name: str, look: str, rows: list[Measurement]) -> Curve:
+    rows = sorted(rows, key=_k)
+    return Curve(
+        name=name,
+        look=look,
+        k=tuple(_k(m) for m in rows),
+        value=tuple(m.value for m in rows),
+        low=tuple(m.low for m in rows),
+        high=tuple(m.high for m in rows),
+        extrapolated=tuple(_share_of(m) for m in rows),
+    )
+
+
+def _k(found: Measurement) -> float:
+    value = found.parameters.get("k")
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _share_of(found: Measurement) -> float:
+    value = found.parameters.get("extrapolated")
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _difference(result: AuditResult, prefix: str) -> Figure | None:
+    rows = find(result.measurements, "pass_at_k_difference", success=result.verdict.unit, cell=None)
+    if not rows:
+        return None
+    nulls = [(_k(m), null_of(m)) for m in sorted(rows, key=_k)]
+    return difference(
+        f"{prefix}-difference",
+        _rows("tuned − base", "tuned", rows),
+        tuple((k, null.low, null.high) for k, null in nulls),
+        success=result.verdict.unit,
+        budget=result.verdict.k,
+    )
+
+
+def _share(result: AuditResult, prefix: str) -> Figure | None:
+    verdict = result.verdict
+    if not any(np.isfinite(row[1]) for row in verdict.curve):
+        return None
+    return created_share(f"{prefix}-share", verdict.curve, budget=verdict.k, flips_at=verdict.flips_at)
+
+
+def _gained_and_lost(result: AuditResult, prefix: str) -> Figure | None:
+    unit = result.verdict.unit
+    bars = []
+    budget = ""
+    for name, words in (("coverage_gained", "gained"), ("coverage_lost", "lost")):
+        found = first(result.measurements, name, success=unit, cell=None)
+        if found is not None and not math.isnan(found.value):
+            bars.append(Bar(name=words, found=estimate_of(found), null=null_of(found)))
+            budget = f" within {found.parameters.get('k')} draws"
+    if not bars:
+        return None
+    said = Words(
+        title="Problems gained and lost",
+        axis=f"share of problems solved{budget} by one policy only",
+        reading="Two samples of one model also gain and lose problems by luck: only what lies beyond the grey "
+        "range (two halves of the base's own draws) was gained or lost by training.",
+    )
+    return beside_null(f"{prefix}-gained", bars, said)
+
+
+def _crossing(result: AuditResult) -> tuple[str, ...]:
+    found = first(result.measurements, "crossing", success=result.verdict.unit, cell=None)
+    if found is None:
+        return ()
+    if math.isnan(found.value):
+        return (f"Nothing to cross: {found.note}.",) if found.note else ()
+    said = crossing_words(estimate_of(found))
+    never = found.parameters.get("p_no_crossing")
+    if isinstance(never, float) and 0 < never < 1:
+        said += f" In {percent(never)} of the resamples they do not meet."
+    if found.parameters.get("established") is False and math.isfinite(found.value):
+        said += " The bands do not establish it."
+    return (said,)
+
+
+def crossing_words(crossing: Estimate) -> str:
+    """Where the curves meet, in words; infinite: they do not."""
+    low, high = (number(end, digits=1) for end in (crossing.low, crossing.high))
+    if math.isinf(crossing.value):
+        reach = f" (95 % interval from k = {low} on)" if math.isfinite(crossing.low) else ""
+        return f"The curves do not meet within the tuned policy's draws{reach}."
+    span = "" if math.isnan(crossing.low) else f" [{low}, {high}]"
+    return f"The curves meet at k* = {number(crossing.value, digits=1)}{span}."
+
+
+def _mcnemar(result: AuditResult) -> tuple[str, ...]:
+    found = first(result.measurements, "coverage_mcnemar", cell=None)
+    if found is None or not math.isfinite(found.value):
+        return ()
+    gained, lost = found.parameters.get("gained"), found.parameters.get("lost")
+    p = number(found.value, digits=3, small=True)
+    return (
+        f"Within {found.parameters.get('k')} draws the tuned policy solved {gained} problems that the base "
+        f"did not, and {lost} the other way round (McNemar p = {p}).",
+    )

@@ -1,0 +1,55 @@
+"""Where the gain came from: cell by cell, and problem by problem."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keyturn.report.figures.gain import CellRow, by_cell
+from keyturn.report.figures.problems import moved
+from keyturn.report.sections.contract import Section
+from keyturn.studies.result import AuditResult
+
+
+def gain(result: AuditResult, prefix: str) -> Section:
+    """The masses by cell, and one stroke a problem."""
+    verdict = result.verdict
+    figures = []
+    cells = [cell for cell in result.cells if cell.name]
+    if cells:
+        rows = [
+            CellRow(name=c.name, label=c.verdict.label, problems=c.verdict.problems, masses=c.verdict.masses)
+            for c in cells
+        ]
+        figures.append(by_cell(f"{prefix}-cells", rows, verdict.unit))
+    if len(verdict.classes):
+        ids, names = judged_problems(result)
+        figures.append(
+            moved(f"{prefix}-moved", ids, names, verdict.base_p, verdict.tuned_q, verdict.classes, verdict.k)
+        )
+    return Section(
+        id=f"{prefix}-gain",
+        title="Where the gain came from",
+        figures=tuple(figures),
+        absent="" if figures else f"No problem was judged: {verdict.why}.",
+    )
+
+
+def judged_problems(result: AuditResult) -> tuple[list[str], list[str]]:
+    """Ids and cells of the judged problems, in the order of the verdict's columns."""
+    base, tuned, count = result.tables.base, result.tables.tuned, len(result.verdict.classes)
+    if base is None or tuned is None:
+        return _numbered(count)
+    known = np.ones(len(base.problems), dtype=bool)
+    if len(known) != count:
+        # A verdict leaves out problems without a graded draw of both policies.
+        read = result.verdict.unit == "verified"
+        columns = [answers.verified if read else answers.outcome for answers in (base, tuned)]
+        known = (base.counts(columns[0])[0] > 0) & (tuned.counts(columns[1])[0] > 0)
+    kept = [problem for problem, judged in zip(base.problems, known, strict=True) if judged]
+    if len(kept) != count:
+        return _numbered(count)
+    return [p.id for p in kept], [", ".join(f"{k} {v}" for k, v in p.cell.items()) for p in kept]
+
+
+def _numbered(count: int) -> tuple[list[str], list[str]]:
+    return [f"problem {i + 1}" for i in range(count)], [""] * count

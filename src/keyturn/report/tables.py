@@ -1,0 +1,66 @@
+"""A table once, shown three ways: HTML under a figure, Markdown to paste, text in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keyturn.core.text import markdown_cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of text; hostile text is welcome, every surface makes it inert.
+
+    Args:
+        caption: what it holds, with the unit.
+        header: one name a column.
+        rows: cells as text, each row as long as the header.
+        words: columns that hold words and stand left; the others are numbers and stand right.
+        head: the first column names its row (``<th scope="row">``).
+        marked: rows that stand out (totals, pooled).
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+    head: bool = True
+    marked: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(
+                    f"table {self.caption!r}: a row of {len(row)} under {len(self.header)} columns"
+                )
+
+    @property
+    def long(self) -> bool:
+        """Too long to print on paper."""
+        return len(self.rows) > 60
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table whose columns line up as text too."""
+    # Columns of numbers hold only what we formatted ourselves: brackets need no escape there.
+    cells = [
+        tuple(markdown_cell(cell) if i in table.words else cell for i, cell in enumerate(row))
+        for row in (table.header, *table.rows)
+    ]
+    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(table.header))]
+    rule = ["-" * width if i in table.words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(
+        [_line(cells[0], widths, table), _join(rule), *(_line(r, widths, table) for r in cells[1:])]
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], table: Table) -> str:
+    return _join(
+        cell.ljust(width) if i in table.words else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+
+
+def _join(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

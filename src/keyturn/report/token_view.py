@@ -1,0 +1,171 @@
+"""The token view: completions token by token, as inert text.
+
+Fill is one number a token (entropy, or the shift of its log-probability), the line below it is its role. The
+exact values stand in a table beneath, which is also what the side panel reads: one source of truth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from keyturn.core.text import visible_tokens
+from keyturn.report.numbers import number
+from keyturn.report.tables import Table
+from keyturn.studies.result import TokenSpan
+
+SHOWN = 1500
+"""Tokens of a completion that are shown; longer ones are cut and say so."""
+
+ENTROPY_STEPS = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Nats that part the six fills of the entropy channel."""
+
+SHIFT_STEPS = (-2.0, -0.5, -0.1, 0.1, 0.5, 2.0)
+"""Nats that part the seven fills of the shift channel; the middle one is no shift."""
+
+FORK = 0.5
+"""Nats from which a token counts as a fork for the keys n and p."""
+
+UNDERLINES: dict[str, str] = {
+    **dict.fromkeys(("strategy", "plan", "goal"), "plan"),
+    "verify": "verify",
+    **dict.fromkeys(("backtrack", "wrong"), "back"),
+    "answer": "answer",
+    "invalid": "invalid",
+    **dict.fromkeys(("syntax", "repeat", "arbitrary"), "quiet"),
+}
+"""Role -> class of its underline; the others (execution, unknown) have none."""
+
+LINES = (
+    ("plan", "plan, strategy, goal"),
+    ("verify", "verify"),
+    ("back", "backtrack, retracted"),
+    ("answer", "answer"),
+    ("invalid", "lost the grammar"),
+    ("none", "execution (no line)"),
+)
+"""Classes of underline and what they stand for, in the order of the legend."""
+
+OUTCOMES = {
+    "verified": ("good", "✓"),
+    "right answer": ("good", "✓"),
+    "right answer, invalid trace": ("half", "◐"),
+    "wrong": ("bad", "✗"),
+}
+"""Outcome -> class and sign of its badge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenBlock:
+    """One completion as the page shows it.
+
+    Args:
+        name: unique in the page.
+        title, problem, prompt, outcome: hostile text, escaped by the page.
+        badge: class and sign of the outcome.
+        tokens: the completion, one element a token.
+        table: exact values, one row a token.
+        cut: how many tokens are not shown.
+        sibling: another draw of the same problem.
+    """
+
+    name: str
+    title: str
+    problem: str
+    prompt: str
+    outcome: str
+    badge: tuple[str, str]
+    tokens: Markup
+    table: Table
+    cut: int
+    sibling: TokenBlock | None = None
+
+
+def blocks(spans: Sequence[TokenSpan], prefix: str) -> tuple[TokenBlock, ...]:
+    """All chosen completions of an audit, each with its sibling."""
+    return tuple(block(span, f"{prefix}-span{i + 1}") for i, span in enumerate(spans))
+
+
+def block(span: TokenSpan, name: str) -> TokenBlock:
+    """One completion."""
+    size = min(len(span.text), SHOWN)
+    return TokenBlock(
+        name=name,
+        title=span.title,
+        problem=span.problem,
+        prompt=span.prompt,
+        outcome=span.outcome,
+        badge=OUTCOMES.get(span.outcome, ("none", "?")),
+        tokens=Markup("").join(_token(span, i) for i in range(size)),
+        table=_values(span, size),
+        cut=len(span.text) - size,
+        sibling=None if span.sibling is None else block(span.sibling, f"{name}-sibling"),
+    )
+
+
+def level(value: float, steps: Sequence[float]) -> str:
+    """The fill of a value: how many steps it reaches, or ``x`` where it is not known."""
+    return "x" if math.isnan(value) else str(sum(value >= step for step in steps))
+
+
+def legend(steps: Sequence[float]) -> list[tuple[str, str]]:
+    """Each fill and the range of values it stands for."""
+    names = [number(step, digits=2).rstrip("0").rstrip(".") for step in steps]
+    inner = [f"{a} to {b}" for a, b in itertools.pairwise(names)]
+    return [(str(i), words) for i, words in enumerate([f"below {names[0]}", *inner, f"{names[-1]} and more"])]
+
+
+def _token(span: TokenSpan, i: int) -> Markup:
+    """One token. A direction of writing that it switches on ends with it."""
+    entropy, shift = float(span.entropy[i]), _shift(span, i)
+    role = span.role[i]
+    classes = ["t", f"e{level(entropy, ENTROPY_STEPS)}", f"s{level(shift, SHIFT_STEPS)}"]
+    if role in UNDERLINES:
+        classes.append(f"r-{UNDERLINES[role]}")
+    if entropy >= FORK:
+        classes.append("fork")
+    return Markup('<bdi class="{}">{}</bdi>').format(" ".join(classes), pieces(span.text[i]))
+
+
+def pieces(text: str) -> Markup:
+    """Hostile text as text nodes: what would act unseen becomes a chip, a line break is seen and kept."""
+    if not text:
+        return Markup('<span class="chip">∅</span>')
+    out = []
+    for piece, chip in visible_tokens(text):
+        shown = escape(piece)
+        if chip:
+            out.append(Markup('<span class="chip">{}</span>').format(shown))
+        else:
+            broken = shown.replace("\n", Markup('<span class="brk">⏎</span>\n'))
+            out.append(broken.replace("\t", Markup('<span class="brk">⇥</span>\t')))
+    return Markup("").join(out)
+
+
+def _shift(span: TokenSpan, i: int) -> float:
+    return float(span.logprob[i]) - float(span.base_logprob[i])
+
+
+def _values(span: TokenSpan, size: int) -> Table:
+    return Table(
+        caption="Exact values per token (nats)",
+        header=("#", "token", "role", "entropy", "log p tuned", "log p base", "shift"),
+        rows=tuple(
+            (
+                str(i),
+                span.text[i],
+                span.role[i],
+                number(float(span.entropy[i]), digits=3),
+                number(float(span.logprob[i]), digits=3),
+                number(float(span.base_logprob[i]), digits=3),
+                number(_shift(span, i), digits=3, signed=True),
+            )
+            for i in range(size)
+        ),
+        words=frozenset({1, 2}),
+        head=False,
+    )
