@@ -14,7 +14,7 @@ from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import draws_of, halves
 from keyturn.measures.verdict import Verdict
 from keyturn.rollouts.grades import Answers
-from keyturn.studies.embedded import audit_subject
+from keyturn.studies.entry import audit_subject
 from keyturn.studies.lab import Lab
 
 BEYOND = 5

@@ -1,4 +1,4 @@
-"""What did post-training change? Audit two policies, two sample files, or (no arguments) the embedded worlds."""
+"""What did post-training change? Audit two policies, two sample files, or the embedded worlds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tyro
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity
 from keyturn.core.streams import Streams
+from keyturn.rollouts.readers import Columns
 from keyturn.studies.lab import Lab
 from keyturn.studies.result import AuditResult
 
@@ -41,7 +42,7 @@ def run(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
-    columns: tuple[str, ...] = (),
+    columns: Columns = Columns(),  # noqa: B008
 ) -> int:
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
 
@@ -68,7 +69,7 @@ def run(
         revision: of Hub repositories.
         trust_remote_code: run model code that comes with weights; needs a pinned revision.
         allow_pickle: read pytorch_model.bin where there are no safetensors.
-        columns: NAME=COLUMN pairs for sample files whose columns have other names.
+        columns: names of a sample file's columns where the known ones do not do.
     """
     started = time.monotonic()
     if samples is not None and policies:

@@ -6,21 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.core.errors import InputError, UsageError, unknown
+import numpy as np
+
+from keyturn.core.errors import UsageError, unknown
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
 from keyturn.measures.contract import Tables
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.problems.contract import ProblemSet
-from keyturn.problems.files import read_problems
-from keyturn.rollouts.readers import Columns, pair, read_samples
+from keyturn.problems.files import choose_grader, grade_samples, read_problems
+from keyturn.problems.graders import GRADERS
+from keyturn.rollouts.readers import Columns, Samples, pair, read_samples
 from keyturn.studies.audit import AuditConfig, Pair, audit, conclude
-from keyturn.studies.embedded import EMBEDDED, audit_embedded, fill_in_workers, world_problems
+from keyturn.studies.embedded import (
+    EMBEDDED,
+    MODELS,
+    audit_embedded,
+    audit_trained,
+    settings_for,
+    world_problems,
+)
 from keyturn.studies.lab import Lab
 from keyturn.studies.result import AuditResult
+from keyturn.studies.workers import free_cores, run_together
 from keyturn.studies.world_facts import WorldFacts
 
 DEFAULT_TOKENS = 512
 """Tokens a completion may have where no world says what it needs."""
+PER_CELL = 24
+"""Test problems a cell (design section 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +59,7 @@ class Asked:
     problems: Path | None = None
     grader: str = "auto"
     limit: int = 0
-    per_cell: int = 24
+    per_cell: int = PER_CELL
 
 
 def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
@@ -56,7 +71,7 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
 
 def load(path: str, loading: Loading) -> LocalPolicy:
     """One of the two models."""
-    return load_policy(
+    policy = load_policy(
         path,
         device=loading.device,
         dtype=loading.dtype,
@@ -64,7 +79,10 @@ def load(path: str, loading: Loading) -> LocalPolicy:
         trust_remote_code=loading.trust_remote_code,
         allow_pickle=loading.allow_pickle,
         sampling=Sampling(temperature=loading.temperature, top_p=loading.top_p),
-    ).with_template(loading.template)
+    )
+    has_template = bool(getattr(policy.tokenizer, "chat_template", None))
+    chat = loading.template == "chat" or (loading.template == "auto" and has_template)
+    return LocalPolicy(policy.model, policy.tokenizer, sampling=policy.sampling, chat=chat)
 
 
 def of_models(
@@ -114,44 +132,89 @@ def folders(policies: Sequence[str]) -> tuple[Path, Path] | None:
 def of_samples(
     lab: Lab,
     files: tuple[str, str],
-    columns: Sequence[str],
+    columns: Columns,
     grader: str,
     problems: Path | None,
     config: AuditConfig,
 ) -> AuditResult:
     """Audit two files of samples; no model is needed."""
-    named = Columns.parse(columns)
-    base, tuned = (read_samples(path, named) for path in files)
-    gold = None if problems is None else read_problems(problems, grader=grader).problems
-    found = pair(base, tuned, grader=grader, problems=gold)
-    tables = Tables(streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned)
-    if not found.base.problems:
-        raise InputError("the two files share no problem", fix="check the id and prompt columns with --columns")
+    asked = () if problems is None else read_problems(problems, grader=grader).problems
+    found = pair(*(graded(read_samples(path, columns), grader, asked) for path in files))
     lab.root.mkdir(parents=True, exist_ok=True)
     result = conclude(
         lab,
         name="samples",
         base_name=files[0],
         tuned_name=files[1],
-        problems_name=f"{len(found.base.problems)} problems common to both files",
-        tables=tables,
+        problems_name=f"{len(found.problems)} problems common to both files",
+        tables=Tables(streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned),
         k=config.k,
     )
     return replace(result, limits=(*result.limits, *found.notes))
+
+
+def graded(samples: Samples, grader: str, asked: Sequence[Problem]) -> Samples:
+    """Samples as their file graded them, or by a grader where one is named or the file has no verdicts."""
+    if grader == "auto" and np.isfinite(samples.success).any():
+        return samples
+    if grader == "auto":
+        name = choose_grader(asked or samples.problems())
+    else:
+        name = grader
+    if name not in GRADERS:
+        raise unknown("grader", name, GRADERS)
+    return grade_samples(samples, GRADERS[name], asked)
 
 
 def of_worlds(
     lab: Lab, worlds: Sequence[str], *, per_cell: int, workers: int, config: AuditConfig
 ) -> list[AuditResult]:
     """The embedded default: train each shipped base by RL, audit it."""
-    wanted = [EMBEDDED[name] for name in checked(worlds)]
-    fill_in_workers(lab, wanted, per_cell, workers, config)
-    return [audit_embedded(lab, one, per_cell, config) for one in wanted]
-
-
-def checked(worlds: Sequence[str]) -> Sequence[str]:
-    """Names of embedded worlds, or the error that names the near ones."""
     for name in worlds:
         if name not in EMBEDDED:
             raise unknown("embedded world", name, EMBEDDED)
-    return worlds
+    folders = {name: lab.root / name for name in worlds}
+    count = workers or min(len(worlds), free_cores())
+    if count > 1 and len(worlds) > 1:
+        jobs = {name: (_fill, (folders[name], lab.streams.root, name, per_cell, config)) for name in worlds}
+        run_together(jobs, folders)
+    return [_world(folders[name], lab.streams.root, name, per_cell, config) for name in worlds]
+
+
+def _world(root: Path, seed: int, name: str, per_cell: int, config: AuditConfig) -> AuditResult:
+    return audit_embedded(Lab(root, Streams(seed)), EMBEDDED[name], per_cell, config)
+
+
+def _fill(root: Path, seed: int, name: str, per_cell: int, config: AuditConfig) -> None:
+    _world(root, seed, name, per_cell, config)
+
+
+def audit_subject(lab: Lab, base: str, tuned: str = "", problems: str = "") -> tuple[AuditResult, str]:
+    """Audit what a claim names, training the tuned policy where none is given.
+
+    Args:
+        lab: the run directory.
+        base: an embedded world, a model folder or a Hub id.
+        tuned: a model; empty: the base is trained by RL in its world.
+        problems: a problem file; empty: the base's world has some.
+
+    Returns:
+        The audit, and the fingerprint of the base.
+    """
+    config = config_of(k=64, n_base=0, max_new_tokens=0)
+    if tuned:
+        found = of_models(
+            lab, (base, tuned), Asked(problems=Path(problems) if problems else None), Loading(), config
+        )
+        return found, load(base, Loading()).fingerprint
+    if base in EMBEDDED:
+        return audit_embedded(lab, EMBEDDED[base], PER_CELL, config), load_policy(MODELS / base).fingerprint
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        raise UsageError(
+            f"no model folder {base}, and no embedded world of that name", fix="name a folder, or --tuned"
+        )
+    return (
+        audit_trained(lab, settings_for(folder), folder, PER_CELL, config, base_name=base),
+        load_policy(folder).fingerprint,
+    )

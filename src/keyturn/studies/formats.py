@@ -55,7 +55,8 @@ def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
         form: how the grader wants an answer written, with ``{answer}`` in it.
     """
     shots = "".join(
-        f"Question: {question}\nAnswer: {work} {form.format(answer=answer)}\n\n" for question, work, answer in SUMS
+        f"Question: {question}\nAnswer: {work} {form.format(answer=answer)}\n\n"
+        for question, work, answer in SUMS
     )
     return tuple(replace(p, prompt=f"{shots}Question: {p.prompt}\nAnswer:") for p in problems)
 

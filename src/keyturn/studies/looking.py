@@ -82,7 +82,7 @@ def certified(
         logprobs = base.score(some).logprobs if len(some) else np.zeros(0, dtype=np.float32)
         return {"logprobs": logprobs}
 
-    fields = {"base": base.fingerprint, "rows": int(len(distinct))}
+    fields = {"base": base.fingerprint, "rows": len(distinct)}
     _, arrays = lab.arrays("certify", fields, compute, parents=parents, label="look inside")
     return certified_bound(some, arrays["logprobs"], np.ones(len(some), dtype=bool))
 

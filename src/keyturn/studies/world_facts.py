@@ -23,7 +23,7 @@ from keyturn.problems.contract import answers
 from keyturn.problems.world.exact import valid_completions
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.vocabulary import STRATEGIES, decode, encode
-from keyturn.problems.world.worlds import World
+from keyturn.problems.world.worlds import World, world_to_json
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 from keyturn.rollouts.grades import Answers
 from keyturn.studies.lab import Lab, Stage
@@ -72,15 +72,15 @@ class WorldFacts:
 
         def compute() -> dict[str, NDArray]:
             found = [valid_completions(self.world, problem) for problem in problems]
-            rows = given(base, problems, [one.traces for one in found])
+            rows = given(base, problems, [one.ids for one in found])
             logprobs = base.score(rows).logprobs if len(rows) else np.zeros(0, dtype=np.float32)
             total = certified_bound(rows, logprobs, np.ones(len(rows), dtype=bool))
             return {"mass": total, "complete": np.array([one.complete for one in found])}
 
         fields = {
             "base": base.fingerprint,
-            "world": self.world.to_json(),
-            "problems": identity({"ids": [p.id for p in problems]}),
+            "world": world_to_json(self.world),
+            "problems": identity({"asked": [(p.id, p.prompt) for p in problems]}),
         }
         _, arrays = lab.arrays("exact", fields, compute, label="exact probabilities")
         return arrays["mass"], arrays["complete"]
@@ -125,7 +125,7 @@ class WorldFacts:
         stage, drawn = lab.draw(
             policy, begun, range(FORCED_DRAWS), less, name="force strategies", parents=parents
         )
-        whole = with_prefix(drawn, problems, encode(strategy.split()))
+        whole = with_prefix(drawn, problems, encode(strategy))
         _, grades = lab.grade(WorldGrader(self.world), problems, whole, stage, name="grade")
         return answers(name, problems, whole, grades)
 
