@@ -20,6 +20,7 @@ from keyturn.core.rundir import identity
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.problems.graders import GRADERS
 from keyturn.problems.graders.boxed import last_box
+from keyturn.problems.graders.gsm8k import marked_quantity
 from keyturn.problems.graders.numbers import quantity
 from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near
@@ -120,15 +121,16 @@ def problem_set(
 def choose_grader(problems: Sequence[Problem]) -> str:
     """The grader that fits the gold answers.
 
-    ``gsm8k`` where every answer came from behind ``####``; ``numeric`` where every answer is a number and none
-    came from a box; ``math`` where any is LaTeX or came from a box; else ``exact``.
+    ``gsm8k`` where every answer stands, or stood, behind ``####`` or ``A:``; ``math`` where any is LaTeX or came
+    from a box; ``numeric`` where every answer is a number; else ``exact``.
     """
+    answers = [problem.answer for problem in problems]
     layouts = {problem.facts.get("layout") for problem in problems}
-    if layouts == {"gsm8k"}:
+    if layouts == {"gsm8k"} or (answers and all(marked_quantity(answer) is not None for answer in answers)):
         return "gsm8k"
-    if "boxed" in layouts or any("\\" in p.answer or "^" in p.answer for p in problems):
+    if "boxed" in layouts or any("\\" in answer or "^" in answer for answer in answers):
         return "math"
-    return "numeric" if all(quantity(p.answer) is not None for p in problems) else "exact"
+    return "numeric" if all(quantity(answer) is not None for answer in answers) else "exact"
 
 
 def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] = ()) -> Samples:
