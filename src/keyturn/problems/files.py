@@ -121,7 +121,7 @@ def problem_set(
 def choose_grader(problems: Sequence[Problem]) -> str:
     """The grader that fits the gold answers.
 
-    ``gsm8k`` where every answer stands, or stood, behind ``####`` or ``A:``; ``math`` where any is LaTeX or came
+    ``gsm8k`` where every answer stands or stood behind ``####`` or ``A:``; ``math`` where any is LaTeX or came
     from a box; ``numeric`` where every answer is a number; else ``exact``.
     """
     answers = [problem.answer for problem in problems]
