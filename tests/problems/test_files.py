@@ -76,6 +76,8 @@ def test_repeated_problems_are_read_once_and_reported():
         (["1", "x^2"], "math"),
         (["\\pi"], "math"),
         ([""], "exact"),
+        (["so\n#### 1", "so\nA: 2"], "gsm8k"),
+        (["is \\boxed{3}"], "math"),
     ],
 )
 def test_the_grader_is_chosen_by_the_answers(answers, grader):
