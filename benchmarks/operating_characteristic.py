@@ -34,7 +34,7 @@ N = 4 * K
 RESAMPLES = 1000
 BATCH = 100
 PROBLEMS = 96
-"""Problems of an audit: four cells of 24 (design section 5), pooled."""
+"""Problems of an audit: four cells of 24, pooled."""
 SIZES = (24, 48, 96, 144, 192)
 SIZE_AUDITS = 400
 LABELS = ("no change", "narrowed", "undecided", "mixed", "created", "deployed")
@@ -51,7 +51,7 @@ def thirds(generator: Generator, problems: int) -> tuple[Array, Array]:
 
 
 def skewed(generator: Generator, problems: int) -> tuple[Array, Array]:
-    """Beta(.15, .6): most problems hopeless, some sure, the spread of public benchmarks (measures.md 0.1)."""
+    """Beta(.15, .6): most problems hopeless, some sure, as on public benchmarks."""
     return generator.beta(0.15, 0.6, problems), np.zeros(problems, dtype=int)
 
 
@@ -274,8 +274,8 @@ def page(state: dict) -> str:
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "The same for problems of middling difficulty, where the base stops after its first stage and its noise "
-        f"is largest: {PROBLEMS} problems, base against itself, by the length of the first stage.",
+        "The same for problems of middling difficulty, where the base stops after its first stage and its "
+        f"noise is largest: {PROBLEMS} problems, base against itself, by the length of the first stage.",
         "",
         "| first stage | no change | gain's interval above 0 |",
         "|---|---|---|",

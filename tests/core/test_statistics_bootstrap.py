@@ -23,7 +23,7 @@ STREAMS = Streams(20260, ("test-bootstrap",))
 
 
 def simulated_policy(generator, problems: int, draws: int):
-    """Success probabilities of Beta(.15, .6) and their counts (measures.md 0.1)."""
+    """Success probabilities of Beta(.15, .6) and their counts."""
     p = generator.beta(0.15, 0.6, size=problems)
     return p, generator.binomial(draws, p)
 

@@ -50,7 +50,7 @@ def test_pass_at_k_is_unbiased_and_the_plug_in_is_rejected(n, p, k):
 
 
 def test_pass_at_k_published_figures():
-    # measures.md 0.1: p = .01, n = 64, k = 32: truth .275, plug-in .224
+    # p = .01, n = 64, k = 32: truth .275, plug-in .224
     c = np.arange(65)
     pmf = stats.binom.pmf(c, 64, 0.01)
     assert pmf @ pass_at_k(64, c, 32) == pytest.approx(0.275, abs=1e-3)
@@ -175,7 +175,7 @@ def test_mcnemar_against_scipy_and_statsmodels(b, c):
 
 
 def test_mcnemar_published_figures():
-    # measures.md 1.2: 4 vs 0 of 30 gives .125; 18 vs 5 gives .011
+    # Yue et al. 2025: 4 vs 0 of 30 gives .125; 18 vs 5 gives .011
     assert mcnemar_exact(4, 0) == pytest.approx(0.125)
     assert mcnemar_exact(18, 5) == pytest.approx(0.0106, abs=1e-3)
     with pytest.raises(ValueError, match="negative"):

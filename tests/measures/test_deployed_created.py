@@ -147,7 +147,8 @@ def test_ungraded_rows_are_no_failures_and_empty_problems_are_left_out():
     tuned = graded("tuned", [np.ones(64)] * 4)
     found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
     assert found.problems == 3
-    assert found.base_p.tolist() == [1.0, 0.0, 1.0]
+    assert found.base_p == pytest.approx([1.0, np.nan, 0.0, 1.0], nan_ok=True)
+    assert found.classes.tolist() == [REACHABLE, UNDECIDED, UNREACHABLE, REACHABLE]
     assert any("1 problems without a graded draw" in note for note in found.notes)
 
 

@@ -1,4 +1,7 @@
-"""Problems by cell (domain, depth, context...), and the draws of one cell."""
+"""Problems by cell (domain, depth, context...), and the draws of one cell.
+
+Ours.
+"""
 
 from __future__ import annotations
 

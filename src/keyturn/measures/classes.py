@@ -11,7 +11,7 @@ business, see ``masses``): a problem called unreachable because it had no succes
 credited with ``p = 0``. Degenerate: no draws leave the prior, which is undecided for every K >= 2. At K = 64
 one success in 11 draws is enough for reachable, and it takes 123 draws without one for unreachable.
 
-Known bias: problems with p near 1/K stay undecided, by design. Source: ours (design section 5).
+Known bias: problems with p near 1/K stay undecided, by design. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ posterior and the share of such problems is stated; with fewer than 2k base draw
 excess. Known bias: none for E, S and E0 with enough draws; the
 excess of losses is *negative* where the tuned policy solves more, and the other way round.
 
-Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (design section 5);
+Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (docs/verdict.md);
 McNemar 1947. Departure: expected instead of realised sets, so that the luck of one cut does not enter.
 """
 
@@ -35,7 +35,6 @@ from keyturn.measures.cells import places
 from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
 from keyturn.rollouts.grades import Answers
-
 
 REPLICATED = 0.9
 """Share of problems whose draws must allow the null; for the others it would be the prior's, not the base's."""

@@ -10,7 +10,7 @@ Denominator: the problems with a graded draw of both policies; they are what is 
 problem, one problem, or one draw a problem give ``undecided`` and say why.
 
 Known bias: none in the masses for the classes as drawn; the label's errors are measured in
-``benchmarks/operating_characteristic``. Source: ours (design section 5). Where it is silent we decided:
+``benchmarks/operating_characteristic``. Source: ours (docs/verdict.md). Where it is silent we decided:
 
 - *N* is the number of base draws that nine of ten problems have, among those that did not stop early with
   enough successes; K is lowered to N // 3 if that is less. Problems with fewer draws stay, mostly undecided.
@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
@@ -148,14 +148,21 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         problems=len(classes),
         masses=judged.masses,
         shares=judged.shares,
-        classes=classes,
-        base_p=masses.base,
-        tuned_q=masses.tuned,
+        classes=_everywhere(known, classes, UNDECIDED),
+        base_p=_everywhere(known, masses.base, np.nan),
+        tuned_q=_everywhere(known, masses.tuned, np.nan),
         curve=judged.curve,
         flips_at=judged.flips_at,
         unit=evidence.unit,
         notes=notes_of(evidence, judged, classes, budget, left_out=int((~known).sum())),
     )
+
+
+def _everywhere(known: NDArray[np.bool_], values: NDArray, elsewhere: float) -> NDArray:
+    """Values of the judged problems in the list of all of them."""
+    everywhere = np.full(len(known), elsewhere, dtype=values.dtype)
+    everywhere[known] = values
+    return everywhere
 
 
 REPLICATES = 100

@@ -4,6 +4,8 @@ Base policies are sampled in two stages (``FIRST_STAGE`` draws for every problem
 than ``ENOUGH`` of them succeeded), so draws are unequal and their number depends on what was drawn. The
 pooled rate is then biased upwards by up to .03 near p = .25, as much as the whole margin of ``no change``;
 :class:`Draws` therefore knows the rule and uses the unbiased estimate (``core.statistics.two_stage``).
+
+Source: Girshick, Mosteller and Savage 1946, through ``core.statistics.two_stage``.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_aft
 from keyturn.rollouts.grades import Answers
 
 FIRST_STAGE = 32
-"""Draws that every problem gets (design section 5)."""
+"""Draws that every problem gets (docs/verdict.md)."""
 
 ENOUGH = 8
 """Successes among them that end the drawing: at 8 of 32 the base surely reaches the problem at any K >= 8."""

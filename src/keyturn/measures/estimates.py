@@ -2,6 +2,8 @@
 
 All of them come from the same resamples of problems, so that a share, its gain and the label at another K
 refer to the same imagined audits.
+
+Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations

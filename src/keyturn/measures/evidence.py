@@ -1,4 +1,7 @@
-"""What a verdict is judged on: draws of both policies, and what else is known of each problem."""
+"""What a verdict is judged on: draws of both policies, and what else is known of each problem.
+
+Source: ours (docs/verdict.md).
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ right for problem i: its gold answer, or any text that was graded right on one o
 
 Denominator: the draws of the other problems of the type. Degenerate: a problem alone in its type, or without
 an answer known to be right, has NaN. Known bias: answers are compared as text, so the rate is a lower bound
-where one answer has many spellings. Source: ours (design section 5); permutation null of answers.
+where one answer has many spellings. Source: ours (docs/verdict.md); permutation null of answers.
 """
 
 from __future__ import annotations

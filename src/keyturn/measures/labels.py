@@ -19,7 +19,7 @@ gained or lost:
 
 Where the design is silent: a gain whose interval lies *below* 0 without lost coverage (the tuned policy
 answers less often what it still answers) is ``undecided`` as a label, since nothing was gained that could
-have been deployed or created; the sentence beside it says that success fell. Source: ours (design section 5).
+have been deployed or created; the sentence beside it says that success fell. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations

@@ -16,9 +16,11 @@ still differ by exactly the gain, and both are 0 on average where nothing change
 away from both, so that a mean can fall below 0: it is then shown as 0 (:func:`gross_masses`).
 
 Denominator: the problems. Degenerate: one draw leaves nothing to classify with, so the problem is undecided.
-Known bias: none in D, C, U for the classes as drawn; gross gain and loss are small where signs are hard to
-read. With two-stage draws the estimates are shifted to the unbiased rate (``draws``), a shift that depends
-on all draws but is nil (below 1e-6) wherever the class is in doubt. Source: ours (design section 5).
+Known bias: none in D, C, U for the classes as drawn; a certified lower bound comes from the tuned policy's own
+verified draws, so where it alone decides, lucky problems are the reachable ones (the class itself is right).
+Gross gain and loss are small where signs are hard to read. With two-stage draws the estimates are shifted to
+the unbiased rate (``draws``), a shift that depends on all draws but is nil (below 1e-6) wherever the class is
+in doubt. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations

@@ -31,11 +31,16 @@ class Verdict:
         n_base: base draws that stand behind it (largest number per problem).
         problems: how many problems were judged.
         masses: ``deployed``, ``created``, ``undecided`` (they sum to ``gain``), ``gain``, ``gross_gain``,
-            ``gross_loss``, ``base`` and ``tuned`` (mean success).
+            ``gross_loss``, ``base`` and ``tuned`` (mean success); with elicitation also ``elicited``, the part
+            of ``deployed`` that only elicitation reaches.
         shares: ``deployed``, ``created``, ``undecided`` of the gain; undefined unless its interval excludes 0.
-            ``routing`` and ``execution`` are filled in by the audit from `routing_execution`.
-        classes: REACHABLE / UNREACHABLE / UNDECIDED per problem, int8 ``[problem]``.
-        base_p, tuned_q: estimated success per problem, float64 ``[problem]``.
+            ``routing`` and ``execution`` are filled in by the audit from `routing_execution`; with elicitation
+            also ``created_before_elicitation``.
+        classes: REACHABLE / UNREACHABLE / UNDECIDED per problem, by most of the cuts of the base's draws, int8
+            ``[problem]``. Masses weigh each problem by all cuts, so they are close to the sums over these
+            classes, not equal.
+        base_p, tuned_q: estimated success per problem, float64 ``[problem]``; NaN for a problem that lacks a
+            graded draw of either policy, which is not judged.
         curve: the created share against the budget: rows of (k, share, low, high); NaN share where undefined.
         flips_at: smallest k of the curve whose label differs from the one at K; NaN where none does.
         unit: ``"verified"`` or ``"answer"``: what counted as success.

@@ -1,4 +1,7 @@
-"""The verdict in words: one sentence with the deciding numbers, and the notes that belong to it."""
+"""The verdict in words: one sentence with the deciding numbers, and the notes that belong to it.
+
+Ours.
+"""
 
 from __future__ import annotations
 
