@@ -8,7 +8,9 @@ from scipy import stats
 
 from keyturn.core.streams import Streams
 from keyturn.measures.classes import class_agreement, classify, exact_classes
+from keyturn.measures.deployed_created import judge_evidence
 from keyturn.measures.draws import Draws, plain_draws
+from keyturn.measures.evidence import Evidence
 from keyturn.measures.masses import divide_gain, gross_masses
 from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
 
@@ -139,3 +141,26 @@ def test_exact_classes_and_agreement():
     assert exact_classes(exact, 64).tolist() == [REACHABLE, UNREACHABLE, UNDECIDED, UNDECIDED]
     called = np.array([REACHABLE, REACHABLE, REACHABLE, UNDECIDED], dtype=np.int8)
     assert class_agreement(called, exact, 64) == (1, 2)
+
+
+@pytest.mark.slow
+def test_intervals_of_the_masses_cover():
+    # a new sample of problems each time; classes are sure, so the true masses are known: .4 / 3 and .25 / 3
+    truth = {"gain": 0.65 / 3, "created": 0.4 / 3, "deployed": 0.25 / 3}
+    audits, hits = 300, dict.fromkeys(("gain", "created", "deployed"), 0)
+    for audit in range(audits):
+        streams = STREAMS.child("coverage", audit)
+        generator = streams.generator("world")
+        third = generator.integers(3, size=90)
+        p = np.select([third == 0, third == 1], [generator.uniform(0.3, 0.9, 90), 0.2], 0.0)
+        q = np.select(
+            [third == 1, third == 2], [generator.uniform(0.35, 0.55, 90), generator.beta(2, 3, 90)], p
+        )
+        tuned = plain_draws(np.full(90, 64), generator.binomial(64, q))
+        verdict = judge_evidence(
+            Evidence(base=two_stage(generator, p), tuned=tuned), streams=streams, resamples=500
+        )
+        for name, true in truth.items():
+            hits[name] += verdict.masses[name].low <= true <= verdict.masses[name].high
+    for name, count in hits.items():
+        assert stats.binomtest(count, audits, 0.95).pvalue > 1e-3, (name, count)
