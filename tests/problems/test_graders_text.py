@@ -244,3 +244,24 @@ def test_no_rows_are_no_grades(name):
 def test_a_gold_answer_that_is_no_number_is_ungraded():
     assert math.isnan(GRADERS["gsm8k"].judge("a dozen", "#### 12"))
     assert math.isnan(GRADERS["numeric"].judge("1.000,5", "1000.5"))
+
+
+GOLDS = {
+    "exact": ["18", "two birds", "x = 3.", "3,000"],
+    "numeric": ["18", "-3", "1,000", "2.5", "3/4", "#### 18"],
+    "gsm8k": ["18", "-3", "1,000", "2.5", "He sells 9.\n#### 18"],
+    "math": ["18", r"\frac{3}{4}", r"\left(3, \frac{\pi}{2}\right)", "x^2 + 1", r"2\sqrt{13}"],
+}
+
+
+@pytest.mark.parametrize(("name", "gold"), [(name, gold) for name in GRADERS for gold in GOLDS[name]])
+def test_a_gold_answer_written_in_the_grader_s_own_form_is_right_strictly(name, gold):
+    grader = GRADERS[name]
+    written = grader.form.format(answer=grader.gold(gold), work="First 7 are taken, then 2 more.")
+    assert grader.judge(gold, written) == 1
+    assert grader.judge(gold, grader.form.format(answer="41", work="Then 2 more.")) == 0
+
+
+def test_a_form_without_the_mark_that_the_grader_asks_for_is_rejected():
+    assert GRADERS["gsm8k"].judge("18", "{work}\n{answer}".format(answer="18", work="So 9 and 9.")) == 0
+    assert GRADERS["math"].judge("18", "{work} ${answer}$".format(answer="18", work="So 9 and 9.")) == 0

@@ -28,7 +28,7 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
-from keyturn.studies.formats import elicit_format, format_measurements
+from keyturn.studies.formats import elicit_format, format_measurements, leaves_room
 from keyturn.studies.lab import Lab, Stage
 from keyturn.studies.looking import certified, shift_table
 from keyturn.studies.result import AuditResult, Cell
@@ -86,7 +86,7 @@ class Pair:
     weights: tuple[Path, Path] | None = None
     history: tuple[Mapping[str, float], ...] = ()
     form: str = ""
-    """How the grader wants an answer written, with ``{answer}`` in it; empty: no few-shot format arm."""
+    """How the grader wants a completion written, see ``studies.formats.few_shot``; empty: no such arm."""
     cell_keys: tuple[str, ...] = ()
     """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
 
@@ -126,10 +126,10 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         history=pair.history,
     )
     tables = look_inside(lab, pair, config, tables, base, tuned)
-    if pair.form:
-        arm = elicit_format(
-            lab, {"base": pair.base, "tuned": pair.tuned}, pair.problems, pair.form, config.k, limits
-        )
+    policies = {"base": pair.base, "tuned": pair.tuned}
+    asked = pair.problems.problems
+    if pair.form and all(leaves_room(p, asked, pair.form, limits) for p in policies.values()):
+        arm = elicit_format(lab, policies, pair.problems, pair.form, config.k, limits)
         tables = replace(tables, elicited=arm.reached, formats=arm.tables)
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
@@ -265,6 +265,11 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
     base = tables.base
     if base is not None and not base.reads_traces:
         said.append("Only answers were judged: a right answer may stand under a wrong trace.")
+        if not tables.formats:
+            said.append(
+                "No few-shot format arm was run (it needs models, and a context with room for solved sums): a "
+                "base that does not know how an answer is wanted looks like one that cannot find it."
+            )
     if base is not None and bool(base.truncated.any()):
         share = float(base.truncated.mean())
         said.append(

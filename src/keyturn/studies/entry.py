@@ -101,6 +101,7 @@ def of_models(
         problems_name=str(asked.problems or f"test problems of the world {problem_set.name}"),
         facts=facts,
         weights=folders(policies),
+        form="" if asked.problems is None else getattr(problem_set.grader, "form", ""),
     )
     return audit(lab, made, config)
 

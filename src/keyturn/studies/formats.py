@@ -2,18 +2,22 @@
 
 A base that cannot do the task and one that does not know how its answer is wanted look the same to a strict
 grader. The few-shot arm shows the format on sums that any model does (no teacher's trace, no bit of an
-answer), so what it gains over plain sampling is format, and problems it reaches count as elicited.
+answer), so what it gains over plain sampling is format, and problems it reaches count as elicited. A base
+goes on with the next question; what it writes from there on is cut off before it is graded, as a stop string
+would have done.
 Source: research note on confounds (format against capability); ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import InputError
 from keyturn.core.measurement import Measurement
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.bootstrap import bootstrap_mean
@@ -21,7 +25,9 @@ from keyturn.measures.classes import classify
 from keyturn.measures.contract import Tables
 from keyturn.measures.draws import draws_of
 from keyturn.measures.verdict import REACHABLE
+from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
+from keyturn.policies.sampler import context_length
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.grades import Answers
 from keyturn.studies.lab import Lab
@@ -31,7 +37,13 @@ SUMS = (
     ("There are 4 birds and 2 fly away. How many are left?", "4 - 2 = 2.", "2"),
     ("What is 6 times 3?", "6 * 3 = 18.", "18"),
 )
-"""Questions that carry the format and nothing else."""
+"""Questions, work and answers that carry the format and nothing else."""
+
+LEAST_ROOM = 0.5
+"""Share of the tokens of a plain completion that the longer prompts must leave, else the arm would measure the
+context and not the format."""
+
+_NEXT = re.compile(r"\n\s*Question:")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,23 +64,52 @@ def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
 
     Args:
         problems: what is asked.
-        form: how the grader wants an answer written, with ``{answer}`` in it.
+        form: a whole completion as the grader reads it, with ``{answer}`` and perhaps ``{work}`` in it.
     """
     shots = "".join(
-        f"Question: {question}\nAnswer: {work} {form.format(answer=answer)}\n\n"
+        f"Question: {question}\nAnswer: {form.format(work=work, answer=answer)}\n\n"
         for question, work, answer in SUMS
     )
     return tuple(replace(p, prompt=f"{shots}Question: {p.prompt}\nAnswer:") for p in problems)
 
 
+def leaves_room(policy: Policy, problems: Sequence[Problem], form: str, limits: Limits) -> bool:
+    """Whether every prompt with its solved sums leaves a policy :data:`LEAST_ROOM` to answer in."""
+    context = context_length(policy.model) if isinstance(policy, LocalPolicy) else None
+    if context is None or not isinstance(policy, LocalPolicy):
+        return True
+    try:
+        longer = np.diff(policy.prompts(few_shot(problems, form)).offsets)
+    except InputError:
+        return False
+    plain = np.diff(policy.prompts(problems).offsets)
+    wanted = np.minimum(context - plain, limits.max_new_tokens)
+    return bool((context - longer >= LEAST_ROOM * wanted).all())
+
+
+def without_next_question(text: str) -> str:
+    """A completion up to where its writer asks itself the next question."""
+    return _NEXT.split(text, maxsplit=1)[0]
+
+
 def elicit_format(
-    lab: Lab, policies: dict[str, Policy], problem_set: ProblemSet, form: str, k: int, limits: Limits
+    lab: Lab, policies: Mapping[str, Policy], problem_set: ProblemSet, form: str, k: int, limits: Limits
 ) -> Elicited:
-    """Draw both policies under the format prompt, K times a problem, and grade as always."""
+    """Draw both policies under the format prompt, K times a problem, and grade what answers the question.
+
+    Args:
+        lab: the run directory.
+        policies: ``base`` among them.
+        problem_set: what is asked, and its grader.
+        form: see :func:`few_shot`.
+        k: draws a problem; the budget that decides whether a problem is reached.
+        limits: length and batch limits.
+    """
     asked = few_shot(problem_set.problems, form)
     tables: dict[str, Answers] = {}
     for name, policy in policies.items():
         stage, drawn = lab.draw(policy, asked, range(k), limits, name=f"few-shot format {name}")
+        drawn = replace(drawn, texts=tuple(without_next_question(text) for text in drawn.texts))
         _, grades = lab.grade(problem_set.grader, asked, drawn, stage, name="grade")
         tables[name] = answers(name, problem_set.problems, drawn, grades)
     n, c = tables["base"].counts()

@@ -123,6 +123,7 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
         lenient=any_answer,
         gold=gold_answer,
         compare=partial(_compare, MathWorker(limit_s)),
+        form=r"{work} $\boxed{{{answer}}}$",
     )
 
 

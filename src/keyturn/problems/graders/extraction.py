@@ -41,6 +41,8 @@ class TextGrader:
         gold: the answer in what a data set calls its answer, or None.
         compare: pairs ``(gold, answer)`` to 1 right, 0 wrong, NaN ungraded.
         compare_lenient: the same for leniently extracted answers; ``compare`` where None.
+        form: a whole completion that the strict rule reads, for ``str.format``: ``{answer}`` stands for the
+            answer and ``{work}`` for what leads to it, where the format has room for that.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TextGrader:
     gold: Extract
     compare: Compare
     compare_lenient: Compare | None = None
+    form: str = "{answer}"
     reads_traces: bool = False
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:

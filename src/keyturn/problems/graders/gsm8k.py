@@ -54,4 +54,5 @@ GSM8K = TextGrader(
     lenient=last_number,
     gold=gold_number,
     compare=one_by_one(same_number),
+    form="{work}\n#### {answer}",
 )

@@ -39,4 +39,5 @@ NUMERIC = TextGrader(
     lenient=last_number,
     gold=gold_number,
     compare=one_by_one(same_number),
+    form="{work}\n{answer}",
 )
