@@ -1,9 +1,8 @@
 """The arithmetic behind a GRAPH problem: definitions that build on one another, one of them asked for.
 
-Every needed operation gets its value first, drawn uniformly, and then operands that yield it, so that
-values (the answer among them) are balanced and a zero absorbs nothing more often than by chance. A draw in
-which the target does not depend on every leaf is thrown away *with its answer kept*, so that rejection
-cannot unbalance the answers.
+Values are balanced, and no form of the last operation gives the answer away: literals are uniform (factors
+never 0), a product of two variables that is zero is kept only as often as gives zero its fair share, and the
+last operation multiplies two variables never, since then a zero answer could not depend on every leaf.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ PLUS, MINUS, TIMES = range(3)
 
 _CONSUME_ONE = 0.75
 _LITERAL = 0.5
+_ATTEMPTS = 20_000
+"""Drafts before a split is taken to hold no such problem (validation has some seven with one operation)."""
 
 
 class Definition(NamedTuple):
@@ -80,25 +81,26 @@ class Shape(NamedTuple):
     modulus: int
 
 
-def draw(shape: Shape, answer: int, dice: Dice, accept: Callable[[str], bool]) -> Dag:
-    """A DAG of this shape whose target has this value and depends on every leaf.
+def draw(shape: Shape, dice: Dice, accept: Callable[[str], bool], answer: int | None = None) -> Dag | None:
+    """A DAG of this shape whose target depends on every leaf; None where none was found.
 
     Args:
         shape: what it looks like.
-        answer: value of the target.
         dice: where it is drawn from.
         accept: whether the :func:`canonical` form is wanted; asked before the costlier test of the leaves.
+        answer: value that the target must have; any by default.
     """
-    while True:
+    for _ in range(_ATTEMPTS):
         draft = _Draft(shape, dice)
-        built = draft.needed(answer) and accept(canonical(draft.definitions))
-        if built and _depends_on_all(draft.definitions, draft.values, shape.modulus):
-            break
-    needed = len(draft.definitions)
-    draft.distract(needed)
-    return Dag(
-        draft.definitions, draft.values, needed - 1, needed, shape.operations, shape.hanging, shape.disconnected
-    )
+        draft.build()
+        if answer not in (None, draft.values[-1]) or not accept(canonical(draft.definitions)):
+            continue
+        if _depends_on_all(draft.definitions, draft.values, shape.modulus):
+            needed = len(draft.definitions)
+            draft.distract(needed)
+            target, apart = needed - 1, shape.disconnected
+            return Dag(draft.definitions, draft.values, target, needed, shape.operations, shape.hanging, apart)
+    return None
 
 
 def apply(operation: int, a: int, b: int, modulus: int) -> int:
@@ -134,93 +136,89 @@ class _Draft:
         self.values: list[int] = []
         self.leaves: list[int] = []
 
-    def needed(self, answer: int) -> bool:
-        """Build the needed part; False where the last operation could not be made to give the answer."""
-        shape, dice = self.shape, self.dice
-        pending: list[int] = []
-        for left in range(shape.operations - 1, -1, -1):
-            value = dice.below(shape.modulus) if left else answer
-            # Every operation must be used later, and each later one takes at most two: that bounds how
+    def build(self) -> None:
+        """Add all that is needed, the target last."""
+        dice, waiting = self.dice, list[int]()
+        for left in range(self.shape.operations - 1, -1, -1):
+            # Every result must be used later, and each later operation takes at most two: that bounds how
             # many may still wait after this one.
-            low, high = max(0, len(pending) - left), min(2, len(pending))
+            low, high = max(0, len(waiting) - left), min(2, len(waiting))
             take = 1 if low <= 1 <= high and dice.uniform() < _CONSUME_ONE else low + dice.below(high - low + 1)
-            taken = [pending.pop(dice.below(len(pending))) for _ in range(take)]
-            if not self._operation(taken, value, forced=left == 0):
-                return False
-            pending.append(len(self.definitions) - 1)
-        return True
+            taken = [waiting.pop(dice.below(len(waiting))) for _ in range(take)]
+            waiting.append(self._operation(taken, last=left == 0))
 
-    def _operation(self, taken: list[int], value: int, *, forced: bool) -> bool:
-        dice = self.dice
+    def _operation(self, taken: list[int], *, last: bool) -> int:
+        """An operation on what was taken and on whatever else it needs."""
+        first = taken[0] if taken else self._first_leaf()
         if len(taken) == 2:
-            return self._of_two(taken[0], taken[1], value, forced=forced)
-        first = taken[0] if taken else self._leaf(dice.below(self.shape.modulus))
-        if dice.uniform() < _LITERAL:
-            self._solve(first, value, as_leaf=False)
-            return True
-        others = [i for i in range(len(self.definitions)) if i != first]
-        if others and dice.uniform() < self.shape.reuse and self._of_two(first, dice.pick(others), value):
-            return True
-        self._solve(first, value, as_leaf=len(self.leaves) < self.shape.leaves)
-        return True
+            return self._of_two(first, taken[1], last=last)
+        if self.dice.uniform() >= _LITERAL:
+            second = self._second(first)
+            if second is not None:
+                return self._of_two(first, second, last=last)
+        return self._of_literal(first)
 
-    def _leaf(self, value: int) -> int:
+    def _first_leaf(self) -> int:
         if len(self.leaves) >= self.shape.leaves:
             return self.dice.pick(self.leaves)
+        return self._leaf()
+
+    def _second(self, first: int) -> int | None:
+        """Another variable for an operation: one in use, or a new leaf; None where there is neither."""
+        others = len(self.definitions) - 1
+        if others and self.dice.uniform() < self.shape.reuse:
+            # Skipping over ``first`` keeps the rest equally likely.
+            other = self.dice.below(others)
+            return other + (other >= first)
+        return self._leaf() if len(self.leaves) < self.shape.leaves else None
+
+    def _leaf(self) -> int:
+        value = self.dice.below(self.shape.modulus)
         self.definitions.append(Definition(CONSTANT, -1 - value, -1))
         self.values.append(value)
         self.leaves.append(len(self.definitions) - 1)
         return self.leaves[-1]
 
-    def _of_two(self, a: int, b: int, value: int, *, forced: bool = True) -> bool:
-        """An operation on two variables; False where it is forced to give the value and none does."""
-        dice = self.dice
-        if dice.uniform() < 0.5:
-            a, b = b, a
-        x, y, p = self.values[a], self.values[b], self.shape.modulus
-        fitting = [op for op in (PLUS, MINUS, TIMES) if apply(op, x, y, p) == value]
-        if forced and not fitting:
-            return False
-        op = dice.pick(fitting) if fitting else dice.below(3)
-        self.definitions.append(Definition(op, a, b))
-        self.values.append(apply(op, x, y, p))
-        return True
+    def _of_two(self, a: int, b: int, *, last: bool) -> int:
+        """An operation on two variables, in any order."""
+        dice, p = self.dice, self.shape.modulus
+        operation = dice.below(2 if last else 3)
+        zero = operation == TIMES and not self.values[a] * self.values[b] % p
+        if zero and dice.uniform() * (2 * p - 1) >= p - 1:
+            operation = dice.below(2)
+        return self._write(operation, *((a, b) if dice.uniform() < 0.5 else (b, a)))
 
-    def _solve(self, known: int, value: int, *, as_leaf: bool) -> None:
-        """An operation on a variable and a literal (or a new leaf) that gives the value."""
-        dice, p, x = self.dice, self.shape.modulus, self.values[known]
-        op = dice.below(3 if x else 2)
-        known_first = dice.uniform() < 0.5
-        if op == PLUS:
-            y = (value - x) % p
-        elif op == MINUS:
-            y = (x - value if known_first else value + x) % p
-        else:
-            y = value * pow(x, -1, p) % p
-        other = self._leaf(y) if as_leaf else -1 - y
-        self.definitions.append(Definition(op, known, other) if known_first else Definition(op, other, known))
-        self.values.append(value)
+    def _of_literal(self, known: int) -> int:
+        """An operation on a variable and a literal, in any order."""
+        dice, p = self.dice, self.shape.modulus
+        operation = dice.below(3)
+        literal = -1 - (1 + dice.below(p - 1) if operation == TIMES else dice.below(p))
+        return self._write(operation, *((known, literal) if dice.uniform() < 0.5 else (literal, known)))
+
+    def _write(self, operation: int, a: int, b: int) -> int:
+        x = self.values[a] if a >= 0 else -1 - a
+        y = self.values[b] if b >= 0 else -1 - b
+        self.definitions.append(Definition(operation, a, b))
+        self.values.append(apply(operation, x, y, self.shape.modulus))
+        return len(self.definitions) - 1
 
     def distract(self, needed: int) -> None:
         """Add the definitions that are not needed."""
-        dice, p = self.dice, self.shape.modulus
+        dice = self.dice
         for _ in range(self.shape.hanging):
             # Not on the target itself: a distractor must be computable before the end to distract.
             base = dice.below(needed - 1)
-            others = [i for i in range(needed - 1) if i != base]
-            if others and dice.uniform() >= _LITERAL:
-                self._of_two(base, dice.pick(others), dice.below(p), forced=False)
+            if needed > 2 and dice.uniform() >= _LITERAL:
+                other = dice.below(needed - 2)
+                self._of_two(base, other + (other >= base), last=False)
             else:
-                self._solve(base, dice.below(p), as_leaf=False)
+                self._of_literal(base)
         apart = len(self.definitions)
         for _ in range(self.shape.disconnected):
             if len(self.definitions) > apart and dice.uniform() < 0.5:
-                known = apart + dice.below(len(self.definitions) - apart)
-                self._solve(known, dice.below(p), as_leaf=False)
+                self._of_literal(apart + dice.below(len(self.definitions) - apart))
             else:
-                value = dice.below(p)
-                self.definitions.append(Definition(CONSTANT, -1 - value, -1))
-                self.values.append(value)
+                self._leaf()
 
 
 def _depends_on_all(definitions: list[Definition], values: list[int], modulus: int) -> bool:

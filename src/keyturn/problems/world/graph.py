@@ -42,8 +42,10 @@ from keyturn.problems.world.vocabulary import (
 )
 
 _PRIMES = (2, 3, 5, 7, 11)
-_TRIES = 100_000
-"""Draws in a row without a new problem after which a cell counts as exhausted."""
+_TRIES = 2000
+"""Draws in a row that bring nothing new, after which a cell counts as exhausted."""
+_BY_HAND = 2
+"""Operations up to which a split holds so few forms that answers are drawn first to balance them."""
 _CELL_KEYS = ("domain", "operations", "context", "hanging", "disconnected")
 _WORDLESS = frozenset({"DIR", "FILL"})
 
@@ -179,30 +181,34 @@ class GraphWorld:
 def draw_problems(
     world: GraphWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split, answers in turn so that they are balanced.
+    """Different problems of a cell and split, each answer as often as any other (to within one).
 
     A cell names ``operations`` and may fix ``context``, ``hanging`` and ``disconnected``.
     """
     dice = Dice(streams.generator("graph", split, *(f"{k}={v}" for k, v in sorted(cell.items()))))
     contexts = Mixture(world.contexts, "contexts")
+    fixed = {key: cell[key] for key in _CELL_KEYS if key in cell}
     answers = list(range(world.modulus))
+    dice.shuffle(answers)
+    open_places = {str(a): (count - i + world.modulus - 1) // world.modulus for i, a in enumerate(answers)}
     found: dict[str, Problem] = {}
-    fixed = {
-        key: cell[key] for key in ("domain", "operations", "context", "hanging", "disconnected") if key in cell
-    }
-    for turn in range(count):
-        if turn % world.modulus == 0:
-            dice.shuffle(answers)
-        for _ in range(_TRIES):
-            context = str(cell.get("context") or contexts.draw(dice))
-            told = _draw(world, split, cell, answers[turn % world.modulus], context, dice)
-            problem = _problem(world, told, context, split, fixed)
-            if problem.id not in found:
-                found[problem.id] = problem
-                break
-        else:
+    missed = 0
+    while len(found) < count and missed < _TRIES:
+        context = str(cell.get("context") or contexts.draw(dice))
+        told = _draw(world, split, cell, None, context, dice)
+        if told is None:
             break
-    return list(found.values())
+        problem = _problem(world, told, context, split, fixed)
+        if open_places[problem.answer] > 0 and problem.id not in found:
+            found[problem.id] = problem
+            open_places[problem.answer] -= 1
+            missed = 0
+        else:
+            missed += 1
+    # The last ones drawn have the answers that were still open: shuffled, every part is balanced alike.
+    chosen = list(found.values())
+    dice.shuffle(chosen)
+    return chosen
 
 
 def draw_document(world: GraphWorld, component: str, dice: Dice) -> Document:
@@ -211,7 +217,11 @@ def draw_document(world: GraphWorld, component: str, dice: Dice) -> Document:
     fmt, context = rest if len(rest) == 2 else (_first(world.formats), rest[0])
     low, high = world.operations
     cell = {"operations": low + dice.below(high - low + 1)}
-    told = _draw(world, "pretrain", cell, dice.below(world.modulus), context, dice)
+    answer = dice.below(world.modulus) if cell["operations"] <= _BY_HAND else None
+    told = _draw(world, "pretrain", cell, answer, context, dice)
+    if told is None:
+        what = f"world {world.name}: pretraining holds no problem of {cell['operations']} operations"
+        raise UsageError(what, fix="another modulus or more leaves")
     trace = write_trace(told, manner(world, strategy, fmt), dice)
     return Document(
         prompt=tuple(prompt_ids(told, context)),
@@ -248,12 +258,14 @@ def _first(shares: Mapping[str, float]) -> str:
 
 
 def _draw(
-    world: GraphWorld, split: Split, cell: Mapping[str, str | int], answer: int, context: str, dice: Dice
-) -> Told:
-    """A problem of a split, told in a context. Draws of other splits are thrown away, the answer is kept."""
+    world: GraphWorld, split: Split, cell: Mapping[str, str | int], answer: int | None, context: str, dice: Dice
+) -> Told | None:
+    """A problem of a split, told in a context; None where the split seems to hold none with this answer."""
     hanging, disconnected = _distractors(world, cell, dice)
     shape = Shape(int(cell["operations"]), world.leaves, hanging, disconnected, world.reuse, world.modulus)
-    dag = dags.draw(shape, answer, dice, lambda form: split_of(f"graph {world.modulus} {form}") == split)
+    dag = dags.draw(shape, dice, lambda form: split_of(f"graph {world.modulus} {form}") == split, answer)
+    if dag is None:
+        return None
     size = len(dag.definitions)
     names = list(
         range(NOUN + NOUNS_EACH * CONTEXTS.index(context), NOUN + NOUNS_EACH * (CONTEXTS.index(context) + 1))

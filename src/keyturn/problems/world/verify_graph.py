@@ -3,9 +3,9 @@
 Which traces are valid. *verified* is: the outcome is right, the text ended by itself, the declared strategy
 is FWD, BWD, SCAN, CHK or RET (DIR and FILL show no reasoning, WRNG declares wrong values: they have an
 outcome and are never verified, at any number of operations), every needed variable stands with its
-definition copied and its value right, and no token outside planning is wrong. Correct steps that were not
-needed, or were made twice, are ignored as world.md 12.6 has it: they are planning errors and cost
-efficiency, not validity. A goal list (BWD) must list the needed variables, all of them, each after
+definition copied, its operands fetched and its value right, and no token outside planning is wrong. Correct
+steps that were not needed, or were made twice, are ignored as world.md 12.6 has it: they are planning errors
+and cost efficiency, not validity. A goal list (BWD) must list the needed variables, all of them, each after
 everything needed that uses it. What the text itself takes back (RET: a variable opened; CHK: a step whose
 check failed) is WRONG by role and not counted; a false check is an error.
 
@@ -84,7 +84,8 @@ class _Lost(Exception):
 class _Standing(NamedTuple):
     """A step that was made and not taken back."""
 
-    copied: bool
+    clean: bool
+    """Nothing after the choice of the variable is wrong."""
     value: int
     recomputed: int
     begin: int
@@ -116,7 +117,7 @@ def read_graph_completion(task: GraphTask, ids: list[int], *, ended: bool) -> Re
                 exec_errors += error
     standing = reader.standing
     right = sum(
-        name in standing and standing[name].copied and standing[name].value == task.values[name]
+        name in standing and standing[name].clean and standing[name].value == task.values[name]
         for name in task.needed
     )
     first = errors.index(True) if True in errors else -1
@@ -298,7 +299,8 @@ class _Reader:
             self._expect(grammar.ends)
             return
         self._expect(grammar.defines)
-        written, copied = self._definition(grammar, self.task.definitions.get(name, ()))
+        planned = self.at
+        written = self._definition(grammar, self.task.definitions.get(name, ()))
         fetched = self._fetch(grammar, written)
         self._expect(grammar.concludes)
         if grammar.named:
@@ -312,10 +314,10 @@ class _Reader:
         self._take(_LK if len(written) == 1 else _XC, error=value != right)
         self._expect(grammar.ends)
         self.made += 1
-        self.standing[name] = _Standing(copied, value, right, begin)
+        self.standing[name] = _Standing(True not in self.errors[planned:], value, right, begin)
 
-    def _definition(self, grammar: _Grammar, gold: Written) -> tuple[Written, bool]:
-        """The definition as written, and whether it is the prompt's."""
+    def _definition(self, grammar: _Grammar, gold: Written) -> Written:
+        """The definition as written; ``gold`` is the prompt's."""
         order: tuple[int, ...]
         if grammar.prefix:
             order = (1, 0, 2) if is_operation(self._look()) else (0,)
@@ -331,7 +333,7 @@ class _Reader:
             wrong = len(order) != len(gold) or token != gold[place]
             written[place] = self._take(_CP, error=wrong)
         self._expect(*grammar.closes)
-        return tuple(written), tuple(written) == gold
+        return tuple(written)
 
     def _fetch(self, grammar: _Grammar, written: Written) -> list[int]:
         """Values of the arguments as the text says; judged by the text's own earlier values."""
