@@ -97,7 +97,7 @@ def attend_once(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | No
 
 
 def mix(weights: Float[Tensor, "row head 1 token"], values: Float[Tensor, "row head token dim"]) -> Tensor:
-    """``weights @ values``; PyTorch's batched product is slow on a CPU below a size that is met while decoding."""
+    """``weights @ values``; below a size met while decoding PyTorch's batched product is slow on a CPU."""
     if values.shape[2] * values.shape[3] < 400 and values.device.type == "cpu":
         return (weights.transpose(2, 3) * values).sum(2, keepdim=True)
     return weights @ values

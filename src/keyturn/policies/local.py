@@ -155,7 +155,7 @@ class LocalPolicy:
         plain = list(tokenizer(problem.prompt, add_special_tokens=False)["input_ids"])
         ids = list(tokenizer(problem.prompt)["input_ids"])
         start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        if len(ids) > len(plain) and ids[-1] == end and plain[-1:] != [end]:
+        if _trailing(ids, end) > _trailing(plain, end):
             ids = ids[:-1]  # a tokenizer that closes what it reads: a prompt is not closed
         if len(ids) > 1 and start is not None and ids[0] == ids[1] == start:
             ids = ids[1:]  # the text already began with the token that the tokenizer adds
@@ -308,6 +308,11 @@ def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     body = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     return identity({"body": body, "special": tokenizer.special_tokens_map, "chat": tokenizer.chat_template})
+
+
+def _trailing(ids: Sequence[int], token: int | None) -> int:
+    """How often ``token`` stands at the end."""
+    return next((place for place, other in enumerate(reversed(ids)) if other != token), len(ids))
 
 
 def _listed(ids: Sequence[str], most: int = 8) -> str:

@@ -70,7 +70,7 @@ class PrefixLayer(BufferLayer):
         if queries.shape[2] != 1 or mask is not None:
             raise ValueError("rows that share their prompts are read one token at a time, without a mask")
         own_keys, own_values = self.update(keys, values)
-        rows, heads, _, dim = queries.shape
+        heads, dim = queries.shape[1], queries.shape[3]
         queries = queries * dim**-0.5
         laid = queries[:, :, 0] if self._taken is None else queries[:, :, 0].index_select(0, self._taken)
         grouped = laid.view(-1, self._width, heads, dim).transpose(1, 2)

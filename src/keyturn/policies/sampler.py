@@ -259,13 +259,15 @@ class _Uncached:
         self._tokens[:, : self.width] = tokens[branch]
         self._tokens = self._tokens.to(model.device)
         self._offsets = (self.width - lengths[branch]).to(model.device)
+        self._longest = context_length(model) or room
 
     def logits(self) -> Tensor:
         """Of the next token, ``[row, vocab]``."""
         filled = self.width + self._step
-        place = torch.arange(filled, device=self._tokens.device) + self._offsets[:, None]
+        # Rows that have ended may be longer than the context: what they give is not kept.
+        place = torch.arange(min(filled, self._longest), device=self._tokens.device) + self._offsets[:, None]
         moved = self._tokens[:, :filled].gather(1, place.clamp_max(filled - 1))
-        ends = filled - 1 - self._offsets
+        ends = (filled - 1 - self._offsets).clamp_max(self._longest - 1)
         return self.model(input_ids=moved).logits[torch.arange(len(ends), device=ends.device), ends]
 
     def tokens(self) -> Tensor:

@@ -133,7 +133,7 @@ def _read(
 def _read_apart(run: _Runner, texts: Texts, budget: int) -> Iterator[_Part]:
     """Each row whole, prompt and completion, padded on the right."""
     rows = np.flatnonzero(texts.lengths)
-    starts = texts.prompt_lengths[texts.prompt] if len(rows) else np.zeros(0, dtype=np.int64)
+    starts = texts.prompt_lengths[texts.prompt]
     for chosen in buckets((starts + texts.lengths)[rows] - 1, budget=budget):
         batch = rows[chosen]
         whole = [
