@@ -215,13 +215,15 @@ def model_folders(folder: Path, rng: np.random.Generator) -> tuple[Path, Path]:
     return folder / "base", folder / "tuned"
 
 
-def audit_of(name: str, folder: Path, *, created: bool, seed: int = 0) -> AuditResult:
+def audit_of(
+    name: str, folder: Path, *, created: bool, seed: int = 0, per_cell: int = 5, draws: int = 96
+) -> AuditResult:
     """One whole audit: ``created`` says on which side of the base's reach the gain lies."""
     rng = np.random.default_rng(seed)
     depths = (2, 3, 4, 5, 6) if created else (2, 3, 4)
     contexts = ("C1",) if created else ("C1", "C2")
     cells = [{"depth": d} if created else {"context": c, "depth": d} for d in depths for c in contexts]
-    problems = problems_of(cells, 24)
+    problems = problems_of(cells, per_cell)
     depth = np.array([p.cell["depth"] for p in problems])
     if created:
         rare = np.where(depth == 4, rng.beta(1, 60, len(depth)), 0.0)
@@ -231,8 +233,8 @@ def audit_of(name: str, folder: Path, *, created: bool, seed: int = 0) -> AuditR
         base_p = rng.beta(1.6, 0.35 * depth, len(depth))
         tuned_q = np.clip(base_p + 0.25 * base_p**0.3 * (rng.random(len(depth)) < 0.92) - 0.03, 0, 1)
         tuned_q[base_p < 0.03] = 0.0
-    base = drawn("base", problems, base_p, 256, (0.4, 0.3, 0.2, 0.1), rng)
-    tuned = drawn("tuned", problems, tuned_q, 64, (0.85, 0.06, 0.05, 0.04), rng)
+    base = drawn("base", problems, base_p, draws, (0.4, 0.3, 0.2, 0.1), rng)
+    tuned = drawn("tuned", problems, tuned_q, draws // 3, (0.85, 0.06, 0.05, 0.04), rng)
     rates = {"base": base_p, "tuned": tuned_q}
     shift = {policy: looked_at(policy, problems, of_policy, rng) for policy, of_policy in rates.items()}
     tables = Tables(
@@ -246,8 +248,8 @@ def audit_of(name: str, folder: Path, *, created: bool, seed: int = 0) -> AuditR
             fewer = {key: 100 for key in ("resamples", "permutations") if hasattr(config, key)}
             found.extend(measure.measure(tables, replace(config, **fewer)))
     keys = tuple(cells[0])
-    verdict = judge(base, tuned, streams=tables.streams, k=64, resamples=200)
-    by_cell = judge_cells(base, tuned, by=keys, streams=tables.streams, k=64, resamples=200)
+    verdict = judge(base, tuned, streams=tables.streams, k=draws // 3, resamples=100)
+    by_cell = judge_cells(base, tuned, by=keys, streams=tables.streams, k=draws // 3, resamples=100)
     return AuditResult(
         name=name,
         base=f"models/{name}-base",

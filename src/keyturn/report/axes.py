@@ -45,7 +45,7 @@ class Scale:
         """Round numbers within the ends: powers of the base, or some five steps of 1, 2 or 5."""
         if self.base:
             first, last = math.ceil(self._f(self.low) - 1e-9), math.floor(self._f(self.high) + 1e-9)
-            step = max(1, math.ceil((last - first + 1) / max(2, abs(self.stop - self.start) / 34)))
+            step = max(1, math.ceil((last - first + 1) / max(2, abs(self.stop - self.start) / 28)))
             return tuple(self.base**power for power in range(first, last + 1, step))
         step = _step((self.high - self.low) / 5)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -56,9 +56,7 @@ def linear(values: Sequence[float], start: float, stop: float, *, include: Seque
     """A linear scale over the finite values, its ends rounded outward to half a tick."""
     seen = [v for v in (*values, *include) if math.isfinite(v)] or [0.0, 1.0]
     low, high = min(seen), max(seen)
-    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
-        pad = abs(low) / 2 or 0.5
-        low, high = low - pad, high + pad
+    low, high = apart(low, high)
     half = _step((high - low) / 5) / 2
     return Scale(
         low=math.floor(low / half + 1e-9) * half,
@@ -66,6 +64,14 @@ def linear(values: Sequence[float], start: float, stop: float, *, include: Seque
         start=start,
         stop=stop,
     )
+
+
+def apart(low: float, high: float) -> tuple[float, float]:
+    """Ends that make a range: where they hardly differ they move half of their size away, at least 1/2 near 0."""
+    if high - low > 1e-12 * max(abs(low), abs(high), 1e-200):
+        return low, high
+    pad = abs(low) / 2 if abs(low) > 1e-9 else 0.5
+    return low - pad, high + pad
 
 
 def unit(start: float, stop: float) -> Scale:

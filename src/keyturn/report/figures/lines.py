@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from keyturn.report.axes import Frame, Scale, end_labels, linear, logarithmic, unit
+from keyturn.report.axes import Frame, Scale, apart, end_labels, linear, logarithmic, unit
 from keyturn.report.figure import Figure, half
 from keyturn.report.numbers import number, scientific, whole
-from keyturn.report.svg import drawing, label, line, polyline
+from keyturn.report.svg import Point, drawing, label, line, polyline
 from keyturn.report.tables import Table
 
 HEIGHT = 250.0
@@ -73,8 +73,8 @@ def lines(name: str, series: Sequence[Series], plot: Plot) -> Figure:
         parts += frame.x_axis(x, plot.x_words) if not plot.base else _powers(frame, x, plot.x_words)
         for one in series:
             parts += _drawn(one, x, y, plot.smooth)
-        last = [(one, _last(one)) for one in series if _last(one)]
-        points = [(x(p[0]), y(p[1])) for _, p in last if p]
+        last = [(one, place) for one in series if (place := _last(one, x, y))]
+        points = [place for _, place in last]
         parts += end_labels(points, [one.name for one, _ in last], [f"is-{one.look}" for one, _ in last], frame)
         return drawing(drawn, (width, HEIGHT), plot.title, says, parts)
 
@@ -85,9 +85,13 @@ def running_mean(values: Sequence[float], window: int) -> list[float]:
     """Mean over the ``window`` values about each place, fewer at the ends; NaN is left out."""
     raw = np.asarray(values, dtype=np.float64)
     known = np.isfinite(raw)
-    kernel = np.ones(window)
-    total = np.convolve(np.where(known, raw, 0.0), kernel, mode="same")
-    count = np.convolve(known.astype(float), kernel, mode="same")
+    half = window // 2
+    # Sums over a window by differences of running sums; the window is cut off at both ends.
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, raw, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    places = np.arange(len(raw))
+    left, right = np.maximum(places - half, 0), np.minimum(places + half + 1, len(raw))
+    total, count = sums[right] - sums[left], counts[right] - counts[left]
     return [float(v) for v in np.divide(total, count, out=np.full(len(raw), np.nan), where=count > 0)]
 
 
@@ -101,8 +105,8 @@ def _drawn(one: Series, x: Scale, y: Scale, smooth: bool) -> list[Markup]:
 
 
 def _steps(xs: Sequence[float], frame: Frame) -> Scale:
-    low, high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
-    return Scale(low=low, high=high if high > low else low + 1, start=frame.left, stop=frame.right)
+    low, high = apart(xs[0], xs[-1]) if xs else (0.0, 1.0)
+    return Scale(low=low, high=high, start=frame.left, stop=frame.right)
 
 
 def _heights(series: Sequence[Series], frame: Frame, plot: Plot) -> Scale:
@@ -120,9 +124,10 @@ def _powers(frame: Frame, x: Scale, words: str) -> list[Markup]:
     return [*out, label((frame.right, frame.bottom + 35), words, "words", "end")]
 
 
-def _last(one: Series) -> tuple[float, float] | None:
-    known = [(a, b) for a, b in zip(one.x, one.y, strict=True) if math.isfinite(a) and math.isfinite(b)]
-    return known[-1] if known else None
+def _last(one: Series, x: Scale, y: Scale) -> Point | None:
+    """Where the last point that has a place stands."""
+    places = [(x(a), y(b)) for a, b in zip(one.x, one.y, strict=True)]
+    return next((p for p in reversed(places) if math.isfinite(p[0]) and math.isfinite(p[1])), None)
 
 
 def _at(one: Series, x: float) -> float:

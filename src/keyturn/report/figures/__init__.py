@@ -1,0 +1,1 @@
+"""Figures: pure functions from data to a drawing with its table; one file a kind."""

@@ -1,0 +1,118 @@
+"""Numbers and tables as a person reads them."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.core.measurement import Estimate
+from keyturn.report.axes import Scale, linear, logarithmic, spread, tick_names
+from keyturn.report.numbers import estimate, number, percent, seconds, whole
+from keyturn.report.tables import Table, markdown
+
+ANY = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "shown"),
+    [
+        (0.125, {}, "0.12"),
+        (-0.5, {}, "\u22120.50"),
+        (-0.001, {}, "0.00"),
+        (0.001, {"signed": True}, "0.00"),
+        (0.3, {"signed": True}, "+0.30"),
+        (math.nan, {}, "n/a"),
+        (math.inf, {}, "\u221e"),
+        (-math.inf, {"signed": True}, "\u2212\u221e"),
+        (2.84e-17, {"digits": 3, "small": True}, "2.8e\u221217"),
+        (0.0004, {"digits": 2, "small": True}, "0.0004"),
+        (1234.5, {"digits": 1}, "1,234.5"),
+    ],
+)
+def test_one_form_for_every_number(value, options, shown):
+    assert number(value, **options) == shown
+
+
+def test_an_estimate_shows_its_interval_or_none():
+    assert estimate(Estimate(0.19, 0.12, 0.26), signed=True) == "+0.19 [+0.12, +0.26]"
+    assert estimate(Estimate(0.19)) == "0.19"
+    assert estimate(Estimate(math.nan)) == "n/a"
+    assert estimate(None) == "n/a"
+    assert estimate(Estimate(3.0, 2.0, math.inf), digits=1) == "3.0 [2.0, \u221e]"
+
+
+def test_shares_counts_and_durations():
+    assert percent(0.625) == "62%"
+    assert percent(0.0042) == "0.4%"
+    assert percent(math.nan) == "n/a"
+    assert whole(12345) == "12,345"
+    assert whole(math.inf) == "\u221e"
+    assert [seconds(s) for s in (0.42, 48.4, 192, 7512, math.nan)] == [
+        "0.4 s",
+        "48 s",
+        "3 min 12 s",
+        "2 h 5 min",
+        "n/a",
+    ]
+
+
+@given(ANY, st.integers(0, 6), st.booleans(), st.booleans())
+def test_no_number_breaks_a_table(value, digits, signed, small):
+    shown = number(value, digits=digits, signed=signed, small=small)
+    assert shown
+    assert "nan" not in shown
+    assert "-" not in shown, "only the minus sign proper"
+
+
+@given(st.lists(ANY, max_size=6), st.lists(ANY, max_size=3))
+def test_a_linear_scale_holds_what_it_was_made_for(values, include):
+    values = [v for v in values if abs(v) < 1e12 or not math.isfinite(v)]
+    include = [v for v in include if abs(v) < 1e12 or not math.isfinite(v)]
+    scale = linear(values, 10, 200, include=include)
+    for value in (*values, *include):
+        assert math.isnan(scale(value)) or 10 - 1e-6 <= scale(value) <= 200 + 1e-6
+    assert len(tick_names(scale.ticks)) == len(scale.ticks) <= 12
+
+
+@given(st.lists(ANY, max_size=6), st.sampled_from([2.0, 10.0]))
+def test_a_logarithmic_scale_has_no_place_for_zero(values, base):
+    scale = logarithmic(values, 0, 300, base=base)
+    for value in values:
+        place = scale(value)
+        assert math.isnan(place) if value <= 0 and math.isfinite(value) else not place < -1e-6
+
+
+def test_ticks_are_round():
+    assert [round(t, 3) for t in Scale(low=0, high=1, start=0, stop=1).ticks] == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert Scale(low=1, high=256, start=0, stop=300, base=2).ticks == (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@given(st.lists(st.floats(0, 100), max_size=5))
+def test_labels_stand_apart(wanted):
+    placed = spread(wanted, 15, 0, 100)
+    ordered = sorted(placed)
+    assert all(b - a >= 15 - 1e-9 for a, b in itertools.pairwise(ordered))
+
+
+def test_markdown_lines_up_and_hostile_words_stay_words():
+    table = Table(
+        caption="",
+        header=("name", "n"),
+        rows=(("a|b", "12"), ("[x](http://y) <b>", "3 [1, 5]"), ("two\nlines", "")),
+    )
+    lines = markdown(table).splitlines()
+    assert len(lines) == 5
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].startswith("| ---")
+    assert lines[1].endswith("-: |")
+    assert "a\\|b" in lines[2]
+    assert "\\[x\\]" in lines[3]
+    assert "&lt;b&gt;" in lines[3]
+    assert "3 [1, 5]" in lines[3]
+
+
+def test_a_row_of_the_wrong_length_is_refused():
+    with pytest.raises(ValueError, match="row of 1"):
+        Table(caption="t", header=("a", "b"), rows=(("x",),))

@@ -1,0 +1,91 @@
+"""The token view: every token once, as text, with its fill, its line and its exact value."""
+
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.report.token_view import (
+    ENTROPY_STEPS,
+    SHIFT_STEPS,
+    SHOWN,
+    block,
+    blocks,
+    legend,
+    level,
+    pieces,
+)
+from keyturn.studies.result import TokenSpan
+
+
+def span(texts, roles=None, entropy=None, shift=None):
+    size = len(texts)
+    return TokenSpan(
+        title="t",
+        problem="p",
+        prompt="q",
+        text=tuple(texts),
+        role=tuple(roles or ["unknown"] * size),
+        entropy=np.array(entropy if entropy is not None else [0.0] * size, dtype=np.float32),
+        logprob=np.array(shift if shift is not None else [0.0] * size, dtype=np.float32),
+        base_logprob=np.zeros(size, dtype=np.float32),
+        outcome="wrong",
+    )
+
+
+def classes(made):
+    return [set(found.split()) for found in re.findall(r'<bdi class="([^"]*)"', made.tokens)]
+
+
+def test_fill_and_line_follow_entropy_shift_and_role():
+    made = block(span(["a", " b", " c"], ["plan", "copy", "verify"], [0.01, 0.6, 3.0], [-3.0, 0.0, 0.7]), "s")
+    assert classes(made) == [
+        {"t", "e0", "s0", "r-plan"},
+        {"t", "e3", "s3", "fork"},
+        {"t", "e5", "s5", "r-verify", "fork"},
+    ]
+    assert made.table.rows[0] == ("0", "a", "plan", "0.010", "\u22123.000", "0.000", "\u22123.000")
+
+
+def test_what_is_not_known_has_no_fill():
+    made = block(span(["a"], None, [np.nan], [np.nan]), "s")
+    assert classes(made) == [{"t", "ex", "sx"}]
+    assert made.table.rows[0][3:] == ("n/a", "n/a", "0.000", "n/a")
+
+
+@pytest.mark.parametrize("steps", [ENTROPY_STEPS, SHIFT_STEPS])
+def test_the_legend_names_every_fill_once(steps):
+    rows = legend(steps)
+    assert [step for step, _ in rows] == [level(v, steps) for v in (steps[0] - 1, *steps)]
+    assert len({words for _, words in rows}) == len(rows)
+
+
+@given(st.text(st.characters(codec=None), max_size=40))
+def test_a_token_holds_its_text_and_nothing_that_acts(text):
+    shown = pieces(text)
+    assert not re.search(r"<(?!/?span)", shown)
+    plain = unescape(re.sub(r"<[^>]*>", "", shown))
+    for letter in text:
+        if letter.isalnum() and letter.isascii():
+            assert letter in plain
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", plain)
+
+
+def test_a_line_break_is_seen_and_kept_and_nothing_is_shown_as_nothing():
+    assert "\u23ce</span>\n" in pieces("a\nb")
+    assert "\u2205" in pieces("")
+
+
+def test_a_long_completion_is_cut_and_says_so():
+    made = block(span(["x"] * (SHOWN + 7)), "s")
+    assert made.cut == 7
+    assert made.tokens.count("<bdi") == len(made.table.rows) == SHOWN
+
+
+def test_names_are_unique_and_siblings_stand_beside(audits):
+    made = blocks(audits[0].spans, "a1")
+    names = [b.name for b in made] + [b.sibling.name for b in made if b.sibling]
+    assert len(names) == len(set(names)) == 2 * len(made)
