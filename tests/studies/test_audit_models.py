@@ -33,7 +33,7 @@ def test_any_two_causal_models_go_through_the_whole_audit(tmp_path, capsys, make
     parts = sum(masses[name]["value"] for name in ("deployed", "created", "undecided"))
     assert parts == pytest.approx(masses["gain"]["value"], abs=1e-9)
     # The base guesses one answer in ten in the right format; its child knows them.
-    assert masses["gain"]["low"] > 0.3
+    assert masses["gain"]["low"] > 0.1
     names = {m["name"] for m in found["measurements"]}
     assert {"pass_at_k", "crossing", "coverage", "accuracy", "token_kl", "update_zero", "length"} <= names
     scorings = {
