@@ -17,7 +17,8 @@ from keyturn.measures.deployed_created import (
     judge_cells,
     measure_deployed_created,
 )
-from keyturn.measures.draws import draws_of, halves, unselected
+from keyturn.measures.draws import Draws, draws_of, halves, plain_draws, unselected
+from keyturn.measures.estimates import lowered_budget
 from keyturn.measures.guess import guess_rates
 from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
 from keyturn.rollouts.grades import Answers
@@ -297,3 +298,12 @@ def test_guess_rates_are_hits_on_other_problems():
     assert guess_rates(base) == pytest.approx([1 / 4, 1 / 4, 0.0])
     alone = graded("base", [np.array([1.0])], traces=False)
     assert np.isnan(guess_rates(alone)).all()
+
+
+def test_a_cell_where_every_problem_stopped_early_is_judged_at_the_k_that_was_asked():
+    problems = 24
+    went_on = np.zeros(problems, dtype=bool)
+    first = np.full(problems, 32)
+    staged = Draws(n=first, c=first, first_n=first, first_c=first, went_on=went_on, enough=8)
+    assert lowered_budget(staged, 64).k == 64
+    assert lowered_budget(plain_draws(first, first), 64).k == 32 // 3

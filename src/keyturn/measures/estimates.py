@@ -108,6 +108,8 @@ def lowered_budget(base: Draws, k: int) -> Budget:
     """K as far as the base's draws allow it."""
     # A problem that stopped early did so because it succeeded: its few draws decide it.
     waiting = base.went_on if base.staged else np.ones(len(base), dtype=bool)
+    if len(base) and not waiting.any():
+        return Budget(asked=k, k=k, draws=base.typical())
     draws = base.typical(waiting)
     return Budget(asked=k, k=min(k, draws // DRAWS_PER_K), draws=draws)
 
