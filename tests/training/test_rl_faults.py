@@ -306,11 +306,14 @@ def test_padding_puts_every_token_in_its_place():
 
 def test_micro_and_mini_batches_hold_every_row_once():
     drawn, batch = drawn_batch()
-    lengths = drawn.lengths + 1
-    for tokens in (1, 5, 12, 1000):
-        parts = list(microbatches(lengths, np.arange(12), tokens))
-        assert sorted(np.concatenate(parts).tolist()) == list(range(12))
-        assert all(len(p) == 1 or len(p) * lengths[p].max() <= tokens for p in parts)
+    for tokens in (1, 5, 12, 30, 1000):
+        for rows in (np.arange(12), np.array([7, 1, 2, 11, 4])):
+            parts = list(microbatches(drawn, rows, tokens))
+            assert sorted(np.concatenate(parts).tolist()) == sorted(rows.tolist())
+            for part in parts:
+                read = len(np.unique(drawn.problem[part])) + len(part) * drawn.lengths[part].max()
+                assert len(part) == 1 or read <= tokens
+    assert len(list(microbatches(drawn, np.arange(12), 10_000))) == 1
     parts = list(minibatches(batch, 2, 3, Streams(1)))
     assert len(parts) == 6
     assert sorted(np.concatenate(parts[:3]).tolist()) == list(range(12))

@@ -86,22 +86,36 @@ def minibatches(batch: RolloutBatch, epochs: int, parts: int, streams: Streams) 
             yield np.flatnonzero(np.isin(group, part))
 
 
-def microbatches(
-    lengths: NDArray[np.int64], rows: NDArray[np.int64], tokens: int
-) -> Iterator[NDArray[np.int64]]:
-    """Rows of each backward pass: sorted by length, so that little is padding.
+def microbatches(completions: Completions, rows: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of each backward pass: whole groups of similar length, since draws of one prompt share its reading.
 
     Args:
-        lengths: tokens of every row of the batch, prompt included, ``[row]``.
-        rows: which rows there are to cut.
-        tokens: a pass holds at most this many, padding included; a longer row stands alone.
+        completions: the rows of the batch.
+        rows: which of them there are to cut.
+        tokens: a pass holds at most this many, a prompt counted once and padding included; a longer row
+            stands alone.
     """
-    order = rows[np.argsort(-lengths[rows], kind="stable")]
-    start = 0
-    while start < len(order):
-        size = max(1, tokens // max(int(lengths[order[start]]), 1))
-        yield order[start : start + size]
-        start += size
+    prompts, lengths = np.diff(completions.prompts.offsets), completions.lengths
+    names, first = np.unique(completions.problem[rows], return_index=True)
+    groups = [rows[completions.problem[rows] == name] for name in names[np.argsort(first, kind="stable")]]
+    groups.sort(key=lambda group: -int(lengths[group].max()))
+    held: list[NDArray[np.int64]] = []
+    longest = read = 0
+    for group in groups:
+        prompt, own = int(prompts[completions.problem[group[0]]]), int(lengths[group].max())
+        count = sum(map(len, held))
+        if held and read + prompt + (count + len(group)) * max(longest, own) > tokens:
+            yield np.concatenate(held)
+            held, longest, read, count = [], 0, 0, 0
+        if prompt + len(group) * own <= tokens:
+            held.append(group)
+            longest, read = max(longest, own), read + prompt
+            continue
+        size = max(1, (tokens - prompt) // max(own, 1))
+        ordered = group[np.argsort(-lengths[group], kind="stable")]
+        yield from (ordered[start : start + size] for start in range(0, len(group), size))
+    if held:
+        yield np.concatenate(held)
 
 
 def narrowed(batch: RolloutBatch, rows: NDArray[np.int64], width: int) -> RolloutBatch:

@@ -15,8 +15,8 @@ class UpdateConfig:
     """Updates a pass, each over whole groups; more than one update makes the ratio leave 1."""
     clip: float = 1.0
     """Largest global gradient norm."""
-    micro_tokens: int = 4096
-    """Tokens of one backward pass, prompts included. Changes memory and speed, not the gradient."""
+    micro_tokens: int = 8192
+    """Tokens of one backward pass, a shared prompt counted once. Changes memory and speed, not the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)

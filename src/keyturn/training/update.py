@@ -76,10 +76,9 @@ def update(
     Raises:
         NumericsError: too many updates in a row were not finite.
     """
-    lengths = read_tokens(completions)
     sums = _Sums()
     for rows in minibatches(batch, config.epochs, config.minibatches, streams):
-        _one_update(loop, objective, config, completions, batch, rows, lengths, sums, bad)
+        _one_update(loop, objective, config, completions, batch, rows, sums, bad)
     row = {
         "updates": float(sums.updates),
         "rows/used": sums.used / max(len(batch.rewards) * config.epochs, 1),
@@ -104,7 +103,6 @@ def _one_update(
     completions: Completions,
     batch: RolloutBatch,
     rows: NDArray[np.int64],
-    lengths: NDArray[np.int64],
     sums: _Sums,
     bad: Path,
 ) -> None:
@@ -128,7 +126,7 @@ def _one_update(
     loop.optimiser.zero_grad(set_to_none=True)
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
-    for chosen in microbatches(lengths, used, config.micro_tokens):
+    for chosen in microbatches(completions, used, config.micro_tokens):
         tokens, cut = _policy_on(loop.policy, completions, batch, chosen)
         terms = _weighted(objective.loss(tokens, cut), loop)
         loss = total(terms, denominators)
@@ -174,15 +172,10 @@ def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: 
     width = int(completions.lengths.max(initial=0))
     out = torch.zeros(len(completions), width, device=policy.model.device)
     with evaluating(policy.model):
-        for rows in microbatches(read_tokens(completions), np.arange(len(completions)), micro_tokens):
+        for rows in microbatches(completions, np.arange(len(completions)), micro_tokens):
             scores = _scores(policy, completions, rows)
             out[torch.from_numpy(rows), : scores.logprobs.shape[1]] = scores.logprobs
     return out
-
-
-def read_tokens(completions: Completions) -> NDArray[np.int64]:
-    """Tokens of every row, prompt included, ``[row]``."""
-    return completions.lengths + np.diff(completions.prompts.offsets)[completions.problem]
 
 
 def _scores(policy: LocalPolicy, completions: Completions, rows: NDArray[np.int64]) -> TokenScores:
