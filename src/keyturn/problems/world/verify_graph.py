@@ -19,18 +19,14 @@ import math
 from typing import NamedTuple
 
 from keyturn.core.roles import Role
+from keyturn.problems.world.grammar import GRAMMARS, Grammar, right_tokens
 from keyturn.problems.world.graph_task import GraphTask, Written, combine, is_noun, is_operation
 from keyturn.problems.world.reading import LAST_VALUE, Reading, answer_of, last_value, word
 from keyturn.problems.world.vocabulary import (
     ANS,
-    ARROW,
     BACK,
-    DEFINE,
-    DO,
     END,
     EOS,
-    EQUALS,
-    EX,
     FILLER,
     FORMATS,
     ID,
@@ -46,35 +42,9 @@ _S, _AR, _GS, _PL, _ND, _CP, _LK, _XC = map(
     (Role.SYNTAX, Role.REPEAT, Role.STRATEGY, Role.PLAN, Role.GOAL, Role.COPY, Role.LOOKUP, Role.ARITHMETIC),
 )
 _BK, _WR, _VF, _AN, _INVALID = map(int, (Role.BACKTRACK, Role.WRONG, Role.VERIFY, Role.ANSWER, Role.INVALID))
-_TO, _FIND, _TAKE, _SINCE, _IS, _AND, _SO, _DOT = (
-    ID[name] for name in ("to", "find", "take", "since", "is", "and", "so", ".")
-)
 _VALID = frozenset({"FWD", "BWD", "SCAN", "CHK", "RET"})
 _STRATEGY_OF = {ID[name]: name for name in STRATEGIES}
 _FORMAT_OF = {ID[name]: name for name in FORMATS}
-
-
-class _Grammar(NamedTuple):
-    """The fixed words of a format, in the order in which a step has them."""
-
-    opening: tuple[int, ...]
-    defines: int
-    prefix: bool
-    closes: tuple[int, ...]
-    first: tuple[int, ...]
-    next: tuple[int, ...]
-    named: bool
-    relates: tuple[int, ...]
-    concludes: int
-    equals: tuple[int, ...]
-    ends: int
-
-
-_GRAMMARS = {
-    "F1": _Grammar((DO,), EQUALS, False, (END,), (), (), True, (), EX, (), END),
-    "F2": _Grammar((), DEFINE, True, (), (ARROW,), (), False, (), ARROW, (), END),
-    "F3": _Grammar((_TO, _FIND), _TAKE, False, (_DOT,), (_SINCE,), (_AND,), True, (_IS,), _SO, (_IS,), _DOT),
-}
 
 
 class _Lost(Exception):
@@ -248,7 +218,7 @@ class _Reader:
             if self.strategy == "CHK" and self.ids[self.at] == VERIFY:
                 self._check()
             elif not self._right_step():
-                self._step(_GRAMMARS[self.format])
+                self._step(GRAMMARS[self.format])
 
     def _ready(self) -> list[int]:
         """Variables that would be right to compute next."""
@@ -258,7 +228,7 @@ class _Reader:
 
     def _right_step(self) -> bool:
         """Take a whole step at once where it is, token by token, the right one; most steps are."""
-        at = self.at + len(_GRAMMARS[self.format].opening)
+        at = self.at + len(GRAMMARS[self.format].opening)
         name = self.ids[at] if at < self.size else -1
         task = self.task
         if name not in task.definitions:
@@ -268,7 +238,7 @@ class _Reader:
                 return False
         key = (self.format, name)
         if key not in task.right_steps:
-            task.right_steps[key] = _right_tokens(task, self.format, name)
+            task.right_steps[key] = right_tokens(task, self.format, name)
         tokens, roles = task.right_steps[key]
         size = len(tokens)
         if self.ids[self.at : self.at + size] != tokens:
@@ -286,7 +256,7 @@ class _Reader:
         self.standing[name] = _Standing(True, value, value, begin)
         return True
 
-    def _step(self, grammar: _Grammar) -> None:
+    def _step(self, grammar: Grammar) -> None:
         """Read a step that is not simply right, token by token."""
         begin = self.at
         self._expect(*grammar.opening)
@@ -316,14 +286,16 @@ class _Reader:
         self.made += 1
         self.standing[name] = _Standing(True not in self.errors[planned:], value, right, begin)
 
-    def _definition(self, grammar: _Grammar, gold: Written) -> Written:
+    def _definition(self, grammar: Grammar, gold: Written) -> Written:
         """The definition as written; ``gold`` is the prompt's."""
         order: tuple[int, ...]
         if grammar.prefix:
             order = (1, 0, 2) if is_operation(self._look()) else (0,)
+        elif self.at + 1 >= self.size:
+            # Cut after the first argument: whether it was to be all is not known, and no error.
+            order = (0, 1, 2) if len(gold) != 1 else (0,)
         else:
-            after = self.ids[self.at + 1] if self.at + 1 < self.size else -1
-            order = (0, 1, 2) if is_operation(after) else (0,)
+            order = (0, 1, 2) if is_operation(self.ids[self.at + 1]) else (0,)
         written = [0] * len(order)
         for place in order:
             token = self._look()
@@ -335,7 +307,7 @@ class _Reader:
         self._expect(*grammar.closes)
         return tuple(written)
 
-    def _fetch(self, grammar: _Grammar, written: Written) -> list[int]:
+    def _fetch(self, grammar: Grammar, written: Written) -> list[int]:
         """Values of the arguments as the text says; judged by the text's own earlier values."""
         standing = self.standing
         fetched: list[int] = []
@@ -388,32 +360,3 @@ class _Reader:
         self._take(_AN, error=value != told)
         if self.at < self.size and self.ids[self.at] == EOS:
             self._take(_S)
-
-
-def _right_tokens(task: GraphTask, fmt: str, name: int) -> tuple[list[int], list[int]]:
-    """The right step for a variable, where its parents have their right values: tokens and roles."""
-    written, value = task.definitions[name], VALUE + task.values[name]
-    known = [task.values[token] + VALUE if is_noun(token) else token for token in written[::2]]
-    pairs = list(zip(written[::2], known, strict=True))
-    named = [pair for pair in pairs if is_noun(pair[0])]
-    single = len(written) == 1
-    parts: list[tuple[int, int]] = []
-    last = _LK if single else _XC
-    if fmt == "F2":
-        copied = written if single else (written[1], written[0], written[2])
-        parts += [(name, _PL), (DEFINE, _S), *((token, _CP) for token in copied), (ARROW, _S)]
-        if not single:
-            parts += [*((token, _LK) for token in known), (ARROW, _S)]
-        parts += [(value, last), (END, _S)]
-    elif fmt == "F1":
-        parts += [(DO, _S), (name, _PL), (EQUALS, _S), *((token, _CP) for token in written), (END, _S)]
-        for token, fetched in named:
-            parts += [(token, _AR), (fetched, _LK)]
-        parts += [(EX, _S), (name, _AR), (value, last), (END, _S)]
-    else:
-        parts += [(_TO, _S), (_FIND, _S), (name, _PL), (_TAKE, _S), *((token, _CP) for token in written)]
-        parts += [(_DOT, _S)]
-        for place, (token, fetched) in enumerate(named):
-            parts += [(_AND if place else _SINCE, _S), (token, _AR), (_IS, _S), (fetched, _LK)]
-        parts += [(_SO, _S), (name, _AR), (_IS, _S), (value, last), (_DOT, _S)]
-    return [token for token, _ in parts], [role for _, role in parts]
