@@ -256,9 +256,8 @@ def merged(turns):
         if name in turns[0] and turns[0][name] is not None:
             out[name] = statistics.mean(turn[name] for turn in turns)
     if "phases" in turns[0]:
-        out["phases"] = {
-            k: statistics.median(t["phases"].get(k, 0.0) for t in turns) for k in turns[0]["phases"]
-        }
+        names = turns[0]["phases"]
+        out["phases"] = {k: statistics.median(t["phases"].get(k, 0.0) for t in turns) for k in names}
     return out
 
 

@@ -7,115 +7,129 @@ WHAT = {
     "equal": "every completion has the full length, every row is learnt from",
     "llama": "the same on a stock `LlamaForCausalLM` of that shape",
 }
+BUSY = 1.5
+PAGE = """\
+# Speed
+
+Written by `python benchmarks/speed.py` from its own `speed.json`. Model: the `{base}` base that ships, {entries:,}
+entries in matrices. Batch: {prompts} prompts x {draws} draws, at most {max_new_tokens} new tokens. One run, the sides
+in turns, medians; below 1 means that ours is faster.
+
+{processor}, {cores} cores; torch {torch}, transformers {transformers}, TRL {trl}. Load {before:.1f} before and
+{after:.1f} after the run, which itself keeps one or two cores busy; {seconds:.0f} s in all.{busy}
+
+{settings}
+
+## An RL step, against TRL's `GRPOTrainer`
+
+{rl}
+
+## Sampling, against Hugging Face `generate`
+
+Ours also records each token's log-probability and entropy.
+
+{sampling}
+
+## How far from the arithmetic
+
+The floor is the step's matrix products alone (2 N a token sampled, 6 N a token learnt), at the rate at which this
+machine does them at these shapes (`benchmarks/arithmetic.py`).
+
+{floor}
+
+## Where our step goes
+
+Seconds a step, the first step of a run included.
+
+{phases}
+"""
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def ratio(ours, theirs, clock):
-    return median(ours[clock]) / median(theirs[clock])
+    return f"{median(ours[clock]) / median(theirs[clock]):.2f}"
 
 
 def rl_table(settings):
-    lines = [
-        "| setting | ours, s a step | TRL, s a step | ours / TRL, wall | ours / TRL, processor | tokens a row, ours, TRL |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, found in settings.items():
         ours, trl = found["rl"]["ours"], found["rl"]["trl"]
-        lines.append(
-            f"| {name} | {median(ours['wall']):.3f} | {median(trl['wall']):.3f} | {ratio(ours, trl, 'wall'):.2f} "
-            f"| {ratio(ours, trl, 'cpu'):.2f} | {ours['length']:.1f}, {trl['length']:.1f} |"
-        )
-    return lines
+        seconds = [f"{median(side['wall']):.3f}" for side in (ours, trl)]
+        lengths = f"{ours['length']:.1f}, {trl['length']:.1f}"
+        rows.append([name, *seconds, ratio(ours, trl, "wall"), ratio(ours, trl, "cpu"), lengths])
+    head = ["setting", "ours, s a step", "TRL, s a step", "ours / TRL", "in processor time", "tokens a row"]
+    return table(head, rows)
 
 
 def sampling_table(settings):
-    lines = [
-        "| setting | ours, tokens/s | `generate`, tokens/s | ours / `generate`, wall a token | processor a token |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for name, found in settings.items():
-        ours, theirs = found["sampling"]["ours"], found["sampling"]["generate"]
+        sides = [found["sampling"][side] for side in ("ours", "generate")]
+        wall, cpu = ([_each(side, clock) for side in sides] for clock in ("wall", "cpu"))
+        speeds = [f"{1 / seconds:,.0f}" for seconds in wall]
+        rows.append([name, *speeds, f"{wall[0] / wall[1]:.2f}", f"{cpu[0] / cpu[1]:.2f}"])
+    head = [
+        "setting",
+        "ours, tokens/s",
+        "`generate`, tokens/s",
+        "ours / `generate`, a token",
+        "in processor time",
+    ]
+    return table(head, rows)
 
-        def each(side, clock):
-            return median(s / n for s, n in zip(side[clock], side["tokens"], strict=True))
 
-        lines.append(
-            f"| {name} | {1 / each(ours, 'wall'):,.0f} | {1 / each(theirs, 'wall'):,.0f} "
-            f"| {each(ours, 'wall') / each(theirs, 'wall'):.2f} | {each(ours, 'cpu') / each(theirs, 'cpu'):.2f} |"
-        )
-    return lines
+def _each(side, clock):
+    return median(s / n for s, n in zip(side[clock], side["tokens"], strict=True))
 
 
 def floor_table(found):
-    lines = [
-        "| setting | floor, s | of it sampling, update | GFLOP/s sampling, update | step / floor | TRL's / floor |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, part in found["settings"].items():
         if name.startswith("task"):
             continue
         floor = found["floor"][name.split(", ")[1].split()[0]]
         seconds, rate = floor["seconds"], floor["flops_a_second"]
-        ours, trl = (median(part["rl"][side]["wall"]) for side in ("ours", "trl"))
-        lines.append(
-            f"| {name} | {seconds['step']:.3f} | {seconds['sampling']:.3f}, {seconds['update']:.3f} "
-            f"| {rate['sampling'] / 1e9:.1f}, {rate['update'] / 1e9:.1f} "
-            f"| {ours / seconds['step']:.1f} | {trl / seconds['step']:.1f} |"
+        rows.append(
+            [
+                name,
+                *(f"{seconds[part]:.3f}" for part in ("sampling", "update", "step")),
+                *(f"{rate[part] / 1e9:.0f}" for part in ("sampling", "update")),
+                *(f"{median(part['rl'][side]['wall']) / seconds['step']:.1f}" for side in ("ours", "trl")),
+            ]
         )
-    return lines
+    head = ["setting", "sampling, s", "update, s", "floor, s", "GFLOP/s sampling", "GFLOP/s update"]
+    return table([*head, "our step / floor", "TRL's / floor"], rows)
 
 
 def phases(settings):
-    lines = ["| setting | sample | grade | update | save | rows learnt from |", "|---|---|---|---|---|---|"]
+    rows = []
     for name, found in settings.items():
         ours = found["rl"]["ours"]
-        spent = " | ".join(f"{ours['phases'].get(p, 0.0):.3f}" for p in ("sample", "grade", "update", "save"))
-        lines.append(f"| {name} | {spent} | {ours.get('rows_used', float('nan')):.0%} |")
-    return lines
+        spent = [f"{ours['phases'].get(phase, 0.0):.3f}" for phase in ("sample", "grade", "update", "save")]
+        rows.append([name, *spent, f"{ours['rows_used']:.0%}" if "rows_used" in ours else "unknown"])
+    return table(["setting", "sample", "grade", "update", "save", "rows learnt from"], rows)
 
 
 def page(found):
     """The page, from the document that speed.py wrote."""
-    batch, machine, load = found["batch"], found["hardware"], found["load"]
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    settings = found["settings"]
-    says = "\n".join(f"- `{name}`: {what}." for name, what in WHAT.items())
-    busy = " The machine was busy: trust the processor columns more." if load["before"] > 1.5 else ""
-    return "\n".join(
-        [
-            "# Speed",
-            "",
-            f"Written by `python benchmarks/speed.py` from its own `speed.json`. Model: the shipped "
-            f"`{found['base']}` base, {found['floor']['1' if '1' in found['floor'] else '2']['entries']:,} entries "
-            f"in matrices. Batch: {batch['prompts']} prompts x {batch['draws']} draws, at most "
-            f"{batch['max_new_tokens']} new tokens. One run, the sides in turns, medians; below 1 is faster.",
-            "",
-            f"{machine['processor']}, {machine['cores']} cores; torch {machine['torch']}, {versions}. "
-            f"Load before {load['before']:.1f}, after {load['after']:.1f}; {found['seconds']:.0f} s in all.{busy}",
-            "",
-            says,
-            "",
-            "## An RL step, against TRL's `GRPOTrainer`",
-            "",
-            *rl_table(settings),
-            "",
-            "## Sampling, against Hugging Face `generate`",
-            "",
-            "Ours also records each token's log-probability and entropy.",
-            "",
-            *sampling_table(settings),
-            "",
-            "## How far from the arithmetic",
-            "",
-            "The floor is the step's matrix products alone (2 N a token sampled, 6 N a token learnt), at the rate "
-            "that this machine does them at these shapes (`benchmarks/arithmetic.py`).",
-            "",
-            *floor_table(found),
-            "",
-            "## Where our step goes",
-            "",
-            "Seconds a step, medians over turns, the first step of a run included.",
-            "",
-            *phases(settings),
-            "",
-        ]
+    settings, load = found["settings"], found["load"]
+    busy = " The machine was busy with other work: trust processor time more." if load["before"] > BUSY else ""
+    return PAGE.format(
+        base=found["base"],
+        entries=next(iter(found["floor"].values()))["entries"],
+        **found["batch"],
+        **found["hardware"],
+        **found["versions"],
+        **load,
+        seconds=found["seconds"],
+        busy=busy,
+        settings="\n".join(f"- `{name}`: {what}." for name, what in WHAT.items()),
+        rl=rl_table(settings),
+        sampling=sampling_table(settings),
+        floor=floor_table(found),
+        phases=phases(settings),
     )
