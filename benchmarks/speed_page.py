@@ -11,9 +11,9 @@ BUSY = 1.5
 PAGE = """\
 # Speed
 
-Written by `python benchmarks/speed.py` from its own `speed.json`. Model: the `{base}` base that ships, {entries:,}
-entries in matrices. Batch: {prompts} prompts x {draws} draws, at most {max_new_tokens} new tokens. One run, the sides
-in turns, medians; below 1 means that ours is faster.
+Written by `python benchmarks/speed.py` from its own `speed.json`. Model: the base `{base}`, {entries:,} entries in
+matrices. Batch: {prompts} prompts x {draws} draws, at most {max_new_tokens} new tokens. One run, the sides in
+turns, medians; below 1 means that ours is faster.
 
 {processor}, {cores} cores; torch {torch}, transformers {transformers}, TRL {trl}. Load {before:.1f} before and
 {after:.1f} after the run, which itself keeps one or two cores busy; {seconds:.0f} s in all.{busy}
@@ -32,8 +32,8 @@ Ours also records each token's log-probability and entropy.
 
 ## How far from the arithmetic
 
-The floor is the step's matrix products alone (2 N a token sampled, 6 N a token learnt), at the rate at which this
-machine does them at these shapes (`benchmarks/arithmetic.py`).
+The floor is the step's matrix products alone (2 N a token sampled, 6 N a token learnt), at the rate at which
+this machine does them at these shapes (`benchmarks/arithmetic.py`).
 
 {floor}
 
