@@ -2,7 +2,8 @@
 
     python benchmarks/self_audit.py --world chain --repetitions 20
 
-Every repetition draws base and 'tuned' anew from one model (other streams, nothing shared) and judges them. The learning-rate-0 arm goes through the RL loop; its weights must be the base's to the byte. Resumable: each
+Every repetition draws base and 'tuned' anew from one model (other streams, nothing shared) and judges them.
+The learning-rate-0 arm goes through the RL loop; its weights must be the base's to the byte. Resumable: each
 repetition is a run directory, finished stages are read.
 """
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -15,8 +15,9 @@ from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity
 from keyturn.core.streams import Streams
 from keyturn.rollouts.readers import Columns
-from keyturn.studies.lab import Lab
-from keyturn.studies.result import AuditResult
+
+if TYPE_CHECKING:
+    from keyturn.studies.result import AuditResult
 
 
 def run(
@@ -79,6 +80,7 @@ def run(
             f"{len(policies)} model given", fix="give base and tuned, or none for the embedded worlds"
         )
     from keyturn.studies import entry
+    from keyturn.studies.lab import Lab
 
     options = {name: value for name, value in locals().items() if name not in _NOT_IDENTITY}
     root = out or Path("runs") / f"audit-{identity(options, length=8)}"
@@ -105,7 +107,7 @@ def run(
     return 0
 
 
-_NOT_IDENTITY = {"out", "json", "workers", "started", "entry"}
+_NOT_IDENTITY = {"out", "json", "workers", "started", "entry", "Lab"}
 
 
 def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: float) -> None:

@@ -86,7 +86,8 @@ def run(
         raise UsageError("the run stopped before its end", fix="--resume")
     last = done.history[-1] if done.history else {}
     if json:
-        document = {"schema": SCHEMA, "command": "train", "model": str(done.model.resolve()), "last": dict(last)}
+        where = str(done.model.resolve())
+        document = {"schema": SCHEMA, "command": "train", "model": where, "last": dict(last)}
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     sys.stdout.write(f"{done.model}\n")

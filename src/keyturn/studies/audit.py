@@ -221,8 +221,17 @@ def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base:
         )
         for name, drawn in (("base", base), ("tuned", tuned))
     }
+    if not plain(pair.base):
+        # The base's own log-probabilities speak of draws at temperature 1 from the whole distribution only.
+        return replace(tables, shift=shift)
     bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages)
     return replace(tables, shift=shift, bound=bound)
+
+
+def plain(policy: LocalPolicy) -> bool:
+    """Whether a policy draws from its own distribution, at temperature 1 and untruncated."""
+    sampling = policy.sampling
+    return sampling.temperature == 1 and sampling.top_p == 1 and not sampling.top_k and not policy.processors
 
 
 def measure_all(tables: Tables) -> tuple[tuple[Measurement, ...], dict[str, str]]:
