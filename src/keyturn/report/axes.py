@@ -67,7 +67,7 @@ def linear(values: Sequence[float], start: float, stop: float, *, include: Seque
 
 
 def apart(low: float, high: float) -> tuple[float, float]:
-    """Ends that make a range: where they hardly differ they move half of their size away, at least 1/2 near 0."""
+    """Ends that make a range: where they hardly differ they move away by half of their size, by 1/2 near 0."""
     if high - low > 1e-12 * max(abs(low), abs(high), 1e-200):
         return low, high
     pad = abs(low) / 2 if abs(low) > 1e-9 else 0.5

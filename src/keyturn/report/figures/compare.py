@@ -223,5 +223,5 @@ def _beyond(bars: Sequence[Bar]) -> str:
 
 def _names(names: Sequence[str], of: int) -> str:
     if len(names) == of and of > 1:
-        return f"All {of}"
+        return "Both" if of == 2 else f"All {of}"
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} of {of} ({', '.join(names[:2])}...)"

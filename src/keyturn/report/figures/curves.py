@@ -59,14 +59,15 @@ def pass_at_k(
         crossing: k at which base and tuned meet (infinite: they do not), or None where that is not known.
     """
     ks = sorted({k for curve in curves for k in curve.k})
+    dotted = any(curve.drawn < len(curve.k) for curve in curves)
     table = Table(
-        caption=f"pass@k ({success}), mean over problems, with simultaneous 95 % bands; *: partly a posterior",
+        caption=f"pass@k ({success}), mean over problems, with simultaneous 95 % bands"
+        + ("; *: partly from a posterior" if dotted else ""),
         header=("k", *(curve.name for curve in curves)),
         rows=tuple((whole(k), *(_at(curve, k) for curve in curves)) for k in ks),
         words=frozenset(),
     )
     says = "; ".join(_ends_of(curve) for curve in curves if curve.k) + "."
-    dotted = any(curve.drawn < len(curve.k) for curve in curves)
 
     def draw(drawn: str, width: float) -> Markup:
         frame = _frame(width, curves)
@@ -173,7 +174,8 @@ def created_share(
         frame = _frame(width, [_of_rows(rows)])
         x = logarithmic([row[0] for row in rows], frame.left, frame.right)
         # A share leaves 0 to 1 where one class gained and another lost: then the axis follows it.
-        y = linear([row[1] for row in rows], frame.bottom, frame.top, include=(0.0, 1.0))
+        beyond = [row[1] for row in rows if not -0.05 <= row[1] <= 1.05]
+        y = linear(beyond, frame.bottom, frame.top, include=(0.0, 1.0))
         curve = _of_rows(rows)
         parts = [
             *frame.y_axis(y, "created share of the gain"),
@@ -253,7 +255,7 @@ def _meeting(curves: Sequence[Curve], crossing: Estimate | None, x: Scale, y: Sc
     at = (x(crossing.value), y(height))
     if math.isfinite(at[0]) and math.isfinite(at[1]):
         yield dot(at, 8, "ring", f"the curves meet at k = {number(crossing.value, digits=1)}")
-        yield label((at[0], at[1] + 24), f"k* = {number(crossing.value, digits=1)}", "note", "middle")
+        yield label((at[0] + 9, at[1] + 22), f"k* = {number(crossing.value, digits=1)}", "note")
 
 
 def _flip(

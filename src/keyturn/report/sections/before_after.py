@@ -13,6 +13,7 @@ from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, changes
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
+from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
@@ -40,11 +41,19 @@ def strategies(result: AuditResult, prefix: str) -> Section:
     return Section(
         id=f"{prefix}-strategies",
         title="Routing and execution",
+        says=_shares(result) if figures else (),
         figures=tuple(figures),
         absent=""
         if figures
         else absence(result, "routing_execution", "No strategy or format is known of these completions."),
     )
+
+
+def _shares(result: AuditResult) -> tuple[str, ...]:
+    """Routing and execution as shares of the gain, where they exist."""
+    found = [(name, result.verdict.shares.get(name)) for name in ("routing", "execution")]
+    said = [f"{name} {estimate(share)}" for name, share in found if share and not math.isnan(share.value)]
+    return (f"Shares of the gain: {', '.join(said)}.",) if said else ()
 
 
 def answers(result: AuditResult, prefix: str) -> Section:

@@ -30,15 +30,15 @@ def coverage(result: AuditResult, prefix: str) -> Section:
 
 def _figures(result: AuditResult, prefix: str) -> list[Figure | None]:
     kinds = [k for k in ("verified", "answer") if find(result.measurements, "pass_at_k", success=k, cell=None)]
-    # The unit of the verdict first, then what the budget does to it, then the other unit.
+    # The unit of the verdict first, then what the budget does to it, then the other unit; alike stand in pairs.
     kinds.sort(key=lambda kind: kind != result.verdict.unit)
     curves = [_pass(result, prefix, kind) for kind in kinds]
     return [
         *curves[:1],
         _difference(result, prefix),
         _share(result, prefix),
-        _gained_and_lost(result, prefix),
         *curves[1:],
+        _gained_and_lost(result, prefix),
     ]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from keyturn.core.measurement import Estimate, Measurement
-from keyturn.report.lookup import parameter_words
-from keyturn.report.numbers import UNDEFINED, estimate, number, whole
+from keyturn.report.lookup import null_of, parameter_words
+from keyturn.report.numbers import estimate, whole
 from keyturn.report.reading import family, reading
 from keyturn.report.sections.contract import Listing, Section
 from keyturn.report.tables import Table
@@ -39,34 +37,20 @@ def _listing(name: str, rows: list[Measurement]) -> Listing:
         title=f"{name} ({whole(len(rows))})",
         table=Table(
             caption=f"{name}: every measurement{more}",
-            header=("name", "of", "value [95 % interval]", "unit", "n", "null"),
+            header=("name", "of", "value [95 % interval]", "null [its range]", "n", "unit", "the null is"),
             rows=tuple(
                 (
                     m.name,
                     parameter_words(m),
                     estimate(Estimate(m.value, m.low, m.high), digits=4, small=True),
-                    m.unit,
+                    estimate(null_of(m), digits=4, small=True),
                     whole(m.n),
-                    _null(m),
+                    m.unit,
+                    "" if m.null is None else m.null.kind,
                 )
                 for m in shown
             ),
-            words=frozenset({0, 1, 3, 5}),
+            words=frozenset({0, 1, 5, 6}),
         ),
         readings=tuple((one, reading(one)) for one in names if reading(one)),
     )
-
-
-def _null(measured: Measurement) -> str:
-    null = measured.null
-    if null is None:
-        return ""
-    if math.isnan(null.value) and math.isnan(null.low):
-        return null.kind
-    spread = (
-        ""
-        if math.isnan(null.low)
-        else f" ({number(null.low, digits=4, small=True)} to {number(null.high, digits=4, small=True)})"
-    )
-    value = UNDEFINED if math.isnan(null.value) else number(null.value, digits=4, small=True)
-    return f"{value}{spread}, {null.kind}"

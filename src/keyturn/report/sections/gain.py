@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from keyturn.report.figures.gain import CellRow, by_cell
 from keyturn.report.figures.problems import moved
+from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section
 from keyturn.studies.result import AuditResult
 
@@ -29,8 +32,20 @@ def gain(result: AuditResult, prefix: str) -> Section:
     return Section(
         id=f"{prefix}-gain",
         title="Where the gain came from",
+        says=_elicited(result),
         figures=tuple(figures),
         absent="" if figures else f"No problem was judged: {verdict.why}.",
+    )
+
+
+def _elicited(result: AuditResult) -> tuple[str, ...]:
+    """What elicitation changed in the created share, where there was one."""
+    before, after = (result.verdict.shares.get(name) for name in ("created_before_elicitation", "created"))
+    if before is None or after is None or math.isnan(before.value):
+        return ()
+    return (
+        f"Created share before elicitation {estimate(before)}; with what elicitation reaches counted as "
+        f"deployed, {estimate(after)}.",
     )
 
 

@@ -22,8 +22,8 @@ def weights(result: AuditResult, prefix: str) -> Section:
     """Tolerance curve, bf16-visible share, places and ranks."""
     made = (
         _tolerances(result, prefix),
-        _visible(result, prefix),
         _places(result, prefix),
+        _visible(result, prefix),
         *(_ranks(result, prefix, name, words) for name, words in _RANKS),
     )
     figures = tuple(figure for figure in made if figure is not None)
