@@ -19,7 +19,7 @@ from keyturn.studies.lab import Lab
 
 
 def run(
-    claim: Annotated[str, tyro.conf.Positional],
+    claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")],
     base: str = "",
     tuned: str = "",
     problems: str = "",

@@ -15,7 +15,9 @@ from keyturn.atlas.contract import Claim, Gate
 from keyturn.core.rundir import SCHEMA
 
 
-def run(claim: Annotated[str, tyro.conf.Positional], json: bool = False) -> None:
+def run(
+    claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")], json: bool = False
+) -> None:
     """Show one claim.
 
     Args:

@@ -14,7 +14,9 @@ from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
 
 
-def run(claim: Annotated[str, tyro.conf.Positional], json: bool = False) -> None:
+def run(
+    claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")], json: bool = False
+) -> None:
     """What the recorded evidence says of a claim.
 
     Args:

@@ -111,6 +111,7 @@ def _models() -> Check:
 
 
 def _extra(package: str, extra: str, what: str) -> Check:
-    if importlib.util.find_spec(package) is not None:
+    try:
         return Check(f"{package} ({what})", "ok", metadata.version(package.replace("_", "-")))
-    return Check(f"{package} ({what})", "note", "not installed", f"pip install 'keyturn[{extra}]'")
+    except metadata.PackageNotFoundError:
+        return Check(f"{package} ({what})", "note", "not installed", f"pip install 'keyturn[{extra}]'")

@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. Results go to stdout, ta
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,26 +42,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        # Here and not at exit, where a reader that has gone would be nobody's to catch.
+        sys.stdout.flush()
+        return code
     except KeyturnError as error:
         _say(f"keyturn: {error.what}")
         if error.fix:
             _say(f"    fix: {error.fix}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("keyturn: interrupted; finished stages are kept. Resume with the same command:")
-        _say(f"    keyturn {' '.join(words)}")
+        _say("keyturn: interrupted; what is finished is kept. Resume with:")
+        _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
         return 130
     except BrokenPipeError:
-        # The reader of a pipe (head) has gone; silence the flush at exit too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return 0
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        _say(f"keyturn: {stop.code}")
+        return 1
     except Exception:
         traceback.print_exc()
         _say("keyturn: this is a bug; the traceback above and `keyturn doctor` belong in the report.")
         return 1
+
+
+def _again(words: list[str]) -> list[str]:
+    """The command that goes on: the same one, and ``train`` wants it said that a run is there."""
+    return [*words, "--resume"] if words[:1] == ["train"] and "--resume" not in words else words
 
 
 def _dispatch(words: list[str]) -> int:
@@ -78,9 +90,12 @@ def _dispatch(words: list[str]) -> int:
             code = tyro.cli(module.run, args=words[length:], prog=f"keyturn {name}", description=module.__doc__)
             return int(code or 0)
     group = [verb for verb in VERBS if verb.split()[0] == words[0]]
-    if group and (len(words) == 1 or words[1] in ("-h", "--help")):
+    if group and len(words) == 1:
+        _say(f"keyturn: `{words[0]}` needs a second word:\n{_table(group)}".rstrip())
+        return 2
+    if group and words[1] in ("-h", "--help"):
         sys.stdout.write(_table(group))
-        return 0 if len(words) > 1 else 2
+        return 0
     if group:
         raise unknown(f"verb of `keyturn {words[0]}`", words[1], [verb.split()[1] for verb in group])
     raise unknown("verb", words[0], {verb.split()[0] for verb in VERBS})
@@ -98,8 +113,14 @@ def _table(verbs: Sequence[str] | dict[str, tuple[str, str]]) -> str:
     return "".join(f"  {verb:<16}{VERBS[verb][1]}\n" for verb in verbs)
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(visible(line) + "\n")
+def _say(line: str, *, whole: bool = False) -> None:
+    sys.stderr.write((visible(line, max_line=0) if whole else visible(line)) + "\n")
+
+
+def _give_up_stdout() -> None:
+    """The reader of a pipe (head) has gone: what is left in the buffer goes nowhere, at exit too."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from keyturn.core.errors import UsageError, unknown
 
 
 def run(
-    world: Annotated[str, tyro.conf.Positional] = "chain",
+    world: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[WORLD]")] = "chain",
     recipe: str = "demo",
     out: Path | None = None,
     seed: int = 0,

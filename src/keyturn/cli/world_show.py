@@ -39,7 +39,7 @@ _LOOKS: dict[Role, tuple[str, str, str]] = {
 
 
 def run(
-    world: Annotated[str, tyro.conf.Positional] = "graph",
+    world: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[WORLD]")] = "graph",
     n: int = 3,
     depth: int | None = None,
     split: str = "test",
