@@ -93,7 +93,7 @@ def test_a_completion_stops_at_the_end_of_the_context(name):
 
 def test_tokens_without_an_embedding_are_named():
     small = LocalPolicy(small_models.tiny(vocab_size=10), small_models.tokenizer())
-    with pytest.raises(InputError, match="embedding \\(10\\) has not: p0"):
+    with pytest.raises(InputError, match=r"beyond the model.s embedding \(10\): p0"):
         small.draw(
             [Problem(id="p0", prompt="w2 w39"), Problem(id="p1", prompt="w2")], range(1), Streams(0), LIMITS
         )
@@ -224,3 +224,29 @@ def test_nothing_asked_nothing_drawn():
     empty = who.draw([], range(3), Streams(0), LIMITS)
     assert len(empty) == 0
     assert len(who.score(empty).logprobs) == 0
+
+
+def test_what_another_model_made_may_not_fit():
+    asked = small_models.problems((4, 50))
+    drawn = policy("qwen").draw(asked, range(2), Streams(0), LIMITS)
+    short = LocalPolicy(small_models.tiny(max_position_embeddings=51), small_models.tokenizer())
+    with pytest.raises(InputError, match="context of 51 tokens: p1"):
+        short.score(drawn)
+    small = LocalPolicy(small_models.tiny(vocab_size=10), small_models.tokenizer())
+    with pytest.raises(InputError, match="embedding only 10"):
+        small.score(drawn)
+
+
+def test_no_tokens_cannot_be_drawn():
+    with pytest.raises(UsageError, match="max_new_tokens"):
+        policy().draw(small_models.problems((4,)), range(1), Streams(0), Limits(max_new_tokens=0))
+
+
+def test_double_precision_makes_batches_irrelevant_to_the_last_bit():
+    who = policy("llama")
+    who.model.double()
+    asked = small_models.problems((4, 7))
+    together = who.draw(asked, range(6), Streams(0), LIMITS)
+    alone = who.draw(asked[1:], range(6), Streams(0), Limits(max_new_tokens=12, batch_rows=1))
+    assert alone.tokens.tolist() == together.tokens[together.offsets[6] :].tolist()
+    assert np.allclose(alone.logprobs, together.logprobs[together.offsets[6] :], atol=1e-7)

@@ -7,7 +7,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from keyturn.core.errors import NumericsError, UsageError
 from keyturn.core.streams import Streams
-from keyturn.policies import prefix, sampler
+from keyturn.policies import prefix, sampler, sampling
 from keyturn.policies.cache import BufferLayer
 from keyturn.policies.hooks import FromTransformers, evaluating
 from keyturn.policies.local import LocalPolicy
@@ -215,7 +215,7 @@ def logits_for_tests(rows=50, vocabulary=30):
 
 
 @pytest.mark.parametrize(
-    "sampling",
+    "settings",
     [
         Sampling(temperature=0.7),
         Sampling(top_k=5),
@@ -224,18 +224,18 @@ def logits_for_tests(rows=50, vocabulary=30):
         Sampling(top_k=99, top_p=0.01),
     ],
 )
-def test_truncation_is_transformers(sampling):
+def test_truncation_is_transformers(settings):
     logits = logits_for_tests()
     warpers = LogitsProcessorList()
-    warpers.append(TemperatureLogitsWarper(sampling.temperature))
-    if sampling.top_k:
-        warpers.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1:
-        warpers.append(TopPLogitsWarper(sampling.top_p))
+    warpers.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k:
+        warpers.append(TopKLogitsWarper(settings.top_k))
+    if settings.top_p < 1:
+        warpers.append(TopPLogitsWarper(settings.top_p))
     expected = warpers(None, logits).softmax(-1)
-    assert torch.allclose(truncated(logits, sampling).softmax(-1), expected, atol=1e-7)
+    assert torch.allclose(truncated(logits, settings).softmax(-1), expected, atol=1e-7)
     uniform = torch.from_numpy(Streams(0).generator("u").random(50))
-    chosen = choose(logits, uniform, sampling)
+    chosen = choose(logits, uniform, settings)
     picked = expected.gather(1, chosen.token[:, None])[:, 0]
     assert (picked > 0).all()
     assert torch.allclose(chosen.logprob.exp(), picked, atol=1e-6)
@@ -249,6 +249,17 @@ def test_the_choice_is_the_inverse_of_the_distribution_function():
     chosen = choose(logits, uniform, Sampling())
     assert chosen.token.tolist() == [0, 0, 1, 3, 3]
     assert torch.isfinite(chosen.entropy).all()
+
+
+@pytest.mark.parametrize("shaped", [False, True])
+def test_pieces_of_rows_change_nothing(monkeypatch, shaped):
+    logits = logits_for_tests()
+    uniform = torch.from_numpy(Streams(0).generator("u").random(50))
+    other = logits * 0.5 if shaped else None
+    whole = choose(logits, uniform, Sampling(top_p=0.9), other)
+    monkeypatch.setattr(sampling, "_PIECE_ELEMENTS", 7 * logits.shape[1])
+    pieces = choose(logits, uniform, Sampling(top_p=0.9), other)
+    assert all(torch.equal(one, many) for one, many in zip(whole, pieces, strict=True))
 
 
 def test_impossible_tokens_are_never_drawn():

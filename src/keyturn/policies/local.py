@@ -137,14 +137,18 @@ class LocalPolicy:
                 f"{len(long)} prompts fill the context of {context} tokens: {_listed(long)}",
                 fix="leave these problems out, or take a model with a longer context",
             )
-        size = self.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-        strange = [p.id for p, row in zip(problems, rows, strict=True) if max(row) >= size]
+        strange = [p.id for p, row in zip(problems, rows, strict=True) if max(row) >= self._embedded]
         if strange:
             raise InputError(
-                f"the tokenizer gives ids that the model's embedding ({size}) has not: {_listed(strange)}",
+                f"the tokenizer gives ids beyond the model's embedding ({self._embedded}): {_listed(strange)}",
                 fix="resize the embedding, or use the tokenizer the model was trained with",
             )
         return Prompts.build([problem.id for problem in problems], texts, rows)
+
+    @property
+    def _embedded(self) -> int:
+        """Ids that the model knows."""
+        return self.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
 
     def _encode(self, problem: Problem) -> list[int]:
         tokenizer: Any = self.tokenizer
@@ -190,10 +194,13 @@ class LocalPolicy:
 
         Raises:
             InputError: see :meth:`prompts`.
+            UsageError: repeated ids, or no tokens to draw.
             NumericsError: the model gives logits that are not numbers.
         """
         if len({problem.id for problem in problems}) != len(problems):
             raise UsageError("problems must have distinct ids", fix="drop the repeats and ask for more draws")
+        if limits.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
         parts: list[tuple[NDArray[np.int64], Drawn]] = []
         with evaluating(self.model), hooked(self.model, self.hooks):
@@ -274,7 +281,11 @@ class LocalPolicy:
         """Teacher-forced log-probabilities, entropies and ranks at temperature 1, under the policy's hooks.
 
         Prompt and completion are read as tokens, so they must be of this policy's tokenizer.
+
+        Raises:
+            InputError: ids that the model does not know, or more tokens than its context.
         """
+        self._check_fits(completions)
         prompts = [completions.prompts.row(index) for index in range(len(completions.prompts))]
         with evaluating(self.model), hooked(self.model, self.hooks):
             table = score_rows(
@@ -284,6 +295,25 @@ class LocalPolicy:
                 advance=advance,
             )
         return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
+
+    def _check_fits(self, completions: Completions) -> None:
+        """Refuse what another model's tokenizer or longer context has made."""
+        ids, size = completions.prompts.ids, self._embedded
+        highest = max(completions.tokens.max(initial=0), completions.prompts.tokens.max(initial=0))
+        if highest >= size:
+            raise InputError(
+                f"the completions have token {highest}, the model's embedding only {size}",
+                fix="score them with a policy that shares the tokenizer",
+            )
+        context = context_length(self.model)
+        whole = np.diff(completions.prompts.offsets)[completions.problem] + completions.lengths
+        long = [] if context is None else [ids[index] for index in completions.problem[whole > context]]
+        if long:
+            raise InputError(
+                f"prompt and completion are longer than the context of {context} tokens: "
+                f"{_listed(list(dict.fromkeys(long)))}",
+                fix="take a model with a longer context",
+            )
 
 
 def _batches(prompts: Prompts, draws: range, batch_rows: int) -> Iterator[NDArray[np.int64]]:

@@ -105,7 +105,8 @@ def decode(
     shortest, steps = int(rows.limits.min()), int(rows.limits.max())
     columns = uniforms.T.contiguous()
     for step in range(steps):
-        logits = runner.logits().float()
+        logits = runner.logits()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         shaped = _shape(processors, runner, rows, alive, logits) if processors else None
         chosen = choose(logits, columns[step], sampling, shaped)
         record.add(chosen)
@@ -305,7 +306,7 @@ class _Record:
         for table, parts in zip(
             (self._tokens, self._logprobs, self._entropies), zip(*self._pending, strict=True), strict=True
         ):
-            table[alive, span] = torch.stack(parts, dim=1)
+            table[alive, span] = torch.stack(parts, dim=1).to(table.dtype)
         self._written += len(self._pending)
         self._pending = []
 

@@ -49,6 +49,10 @@ class Sampling:
         return self.temperature == 1.0 and self.top_p == 1.0 and self.top_k == 0
 
 
+_PIECE_ELEMENTS = 1 << 24
+"""Probabilities that are held in float64 at once (128 MiB); rows are independent, so pieces change nothing."""
+
+
 class Choice(NamedTuple):
     """One token a row, with its record."""
 
@@ -73,6 +77,11 @@ def choose(
         sampling: temperature and truncation.
         shaped: the logits after processors, where there are any.
     """
+    most = max(1, _PIECE_ELEMENTS // logits.shape[1])
+    if len(logits) > most:
+        spans = [slice(start, start + most) for start in range(0, len(logits), most)]
+        parts = [choose(logits[s], uniform[s], sampling, None if shaped is None else shaped[s]) for s in spans]
+        return Choice(*(torch.cat(column) for column in zip(*parts, strict=True)))
     own = logits.log_softmax(-1)
     probability = own.exp()
     # A logit of minus infinity has probability 0 and must add 0, not 0 * -inf.
