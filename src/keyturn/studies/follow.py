@@ -229,5 +229,9 @@ def _number(value: Any) -> Json:
 
 
 def _where(function: Callable[..., Any]) -> str:
-    inner = getattr(function, "func", function)
+    """Module and name; of a lambda that hands its arguments on, of the function that it calls."""
+    inner: Any = getattr(function, "func", function)
+    if inner.__name__ == "<lambda>":
+        called = inner.__globals__.get(inner.__code__.co_names[0]) if inner.__code__.co_names else None
+        inner = called if callable(called) else inner
     return f"{inner.__module__}.{inner.__qualname__}".replace(".<locals>", "")
