@@ -2,7 +2,8 @@
 
 ``group`` holds any integers; rows with equal entries are draws of one prompt. Every function returns one
 value a row, that of the row's own group.
-Degenerate: a group of one draw has no others and no spread; both are given as 0, never NaN.
+Degenerate: a group of one draw has no others, for which its own value stands, and a spread of 0; never NaN.
+Source: none; ours, for groups that lost rows (an ungraded draw leaves its group).
 """
 
 from __future__ import annotations
