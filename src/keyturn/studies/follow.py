@@ -149,7 +149,7 @@ def _until_reward(
             what=f"token {place} of draw {row} is drawn",
             where=_where(LocalPolicy.draw),
             numbers={
-                "token": policy.tokenizer.decode([int(drawn.tokens[flat])]),
+                "token": str(policy.tokenizer.decode([int(drawn.tokens[flat])])),
                 "log-probability": _number(drawn.logprobs[flat]),
                 "entropy (nats)": _number(drawn.entropies[flat]),
             },
