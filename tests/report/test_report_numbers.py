@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keyturn.core.measurement import Estimate
 from keyturn.report.axes import Scale, linear, logarithmic, spread, tick_names
-from keyturn.report.numbers import estimate, number, percent, seconds, whole
+from keyturn.report.numbers import counted, estimate, number, percent, seconds, whole
 from keyturn.report.tables import Table, markdown
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -44,6 +44,7 @@ def test_an_estimate_shows_its_interval_or_none():
 
 
 def test_shares_counts_and_durations():
+    assert [counted(n, "draw") for n in (0, 1, 64, 1319)] == ["0 draws", "1 draw", "64 draws", "1,319 draws"]
     assert percent(0.625) == "62%"
     assert percent(0.0042) == "0.4%"
     assert percent(math.nan) == "n/a"

@@ -166,6 +166,26 @@ def test_a_section_with_nothing_says_why(audits):
     assert breaches(text) == []
 
 
+def test_one_draw_a_problem_claims_no_curve(audits):
+    result = audits[0]
+    once = replace(
+        result,
+        measurements=tuple(
+            replace(m, parameters={**m.parameters, "k_max": 1}) if m.name == "crossing" else m
+            for m in result.measurements
+            if m.name not in ("pass_at_k", "pass_at_k_difference") or m.parameters["k"] == 1
+        ),
+        verdict=replace(result.verdict, label="undecided", k=1, n_base=1, curve=(), masses={}),
+    )
+    coverage = sections_of(once, "a")[1]
+    assert [figure.name for figure in coverage.figures] == ["a-gained"]
+    assert not any("meet" in sentence for sentence in coverage.says)
+    text = render([once], command="c", seconds=1.0)
+    assert "curves meet" not in text
+    assert "within 1 draw<" in text
+    assert "1 draws" not in text
+
+
 def test_problems_keep_their_names_when_some_could_not_be_judged(audits):
     result = audits[0]
     base, verdict = result.tables.base, result.verdict

@@ -71,7 +71,8 @@ def apart(low: float, high: float) -> tuple[float, float]:
     if high - low > 1e-12 * max(abs(low), abs(high), 1e-200):
         return low, high
     pad = abs(low) / 2 if abs(low) > 1e-9 else 0.5
-    return low - pad, high + pad
+    # What is never negative gets no axis below 0.
+    return (low - pad if low < 0 else max(0.0, low - pad)), high + pad
 
 
 def unit(start: float, stop: float) -> Scale:

@@ -39,6 +39,12 @@ def null_of(found: Measurement | None) -> Estimate:
     return Estimate(found.null.value, found.null.low, found.null.high)
 
 
+def crossing_of(measurements: Sequence[Measurement], success: str) -> Measurement | None:
+    """Where the pooled pass@k curves meet; None where it was not measured or the curves are single points."""
+    found = first(measurements, "crossing", success=success, cell=None)
+    return None if found is None or found.parameters.get("k_max") == 1 else found
+
+
 def parameter_words(found: Measurement) -> str:
     """The parameters as ``policy base, k 64``; those that are None are left out."""
     return ", ".join(

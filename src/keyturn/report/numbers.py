@@ -48,6 +48,11 @@ def whole(value: float) -> str:
     return (MINUS if value < 0 else "") + f"{abs(round(value)):,}"
 
 
+def counted(count: float, noun: str) -> str:
+    """A count with its noun: ``1 draw``, ``64 draws``."""
+    return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def percent(value: float, *, digits: int = 0) -> str:
     """A share as a percentage."""
     if not math.isfinite(value):

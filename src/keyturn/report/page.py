@@ -140,6 +140,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
+    environment.globals["counted"] = numbers.counted
     return environment
 
 

@@ -10,14 +10,14 @@ from keyturn.core.measurement import Estimate
 from keyturn.measures.verdict import Label, Verdict
 from keyturn.report.figure import Figure
 from keyturn.report.figures.gain import PARTS, mass, waterfall
-from keyturn.report.lookup import estimate_of, first
-from keyturn.report.numbers import estimate, number, percent, whole
+from keyturn.report.lookup import crossing_of
+from keyturn.report.numbers import counted, estimate, number, percent, whole
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult
 
 SAID: dict[Label, str] = {
     "deployed": "post-training deployed what the base could already do",
-    "created": "post-training created what the base does not reach in {k} draws",
+    "created": "post-training created what the base does not reach in {draws}",
     "deployed (elicited)": "post-training deployed what elicitation already gets out of the base",
     "mixed": "post-training deployed part of its gain and created part of it",
     "narrowed": "post-training narrowed what is solved and gained nothing",
@@ -62,7 +62,7 @@ class Card:
 
 def said(result: AuditResult) -> str:
     """The rest of the sentence that begins with the audit's name."""
-    return SAID[result.verdict.label].format(k=result.verdict.k)
+    return SAID[result.verdict.label].format(draws=counted(result.verdict.k, "draw"))
 
 
 def card(result: AuditResult, prefix: str) -> Card:
@@ -86,13 +86,13 @@ def facts(result: AuditResult) -> tuple[Fact, ...]:
     shares = [(name, verdict.shares.get(name)) for name in ("deployed", "created")]
     out = [Fact(name="gain", value=number(gain.value, signed=True), more=_span(gain, True))]
     out += [
-        Fact(name=name, value=percent(found.value), more=_span_percent(found))
+        Fact(name=f"{name} share", value=percent(found.value), more=_span_percent(found))
         for name, found in shares
         if found is not None and math.isfinite(found.value)
     ]
-    out.append(Fact(name="coverage", value=verdict.coverage, more=f"within {verdict.k} draws"))
-    crossing = estimate_of(first(result.measurements, "crossing", success=verdict.unit, cell=None))
-    if not math.isnan(crossing.value):
+    out.append(Fact(name="coverage", value=verdict.coverage, more=f"within {counted(verdict.k, 'draw')}"))
+    crossing = crossing_of(result.measurements, verdict.unit)
+    if crossing is not None and not math.isnan(crossing.value):
         value = "never" if math.isinf(crossing.value) else f"k = {number(crossing.value, digits=1)}"
         out.append(Fact(name="curves meet", value=value, more="of pass@k"))
     return tuple(out)
@@ -100,11 +100,9 @@ def facts(result: AuditResult) -> tuple[Fact, ...]:
 
 def standing(verdict: Verdict) -> str:
     """What the verdict stands on."""
-    return (
-        f"K = {verdict.k}; up to {whole(verdict.n_base)} base draws a problem; {whole(verdict.problems)} "
-        "problems; "
-        f"success is {'a verified completion' if verdict.unit == 'verified' else 'the answer alone'}"
-    )
+    draws, problems = counted(verdict.n_base, "base draw"), counted(verdict.problems, "problem")
+    unit = "a verified completion" if verdict.unit == "verified" else "the answer alone"
+    return f"K = {verdict.k}; up to {draws} a problem; {problems}; success is {unit}"
 
 
 def table(results: Sequence[AuditResult]) -> Table:

@@ -70,13 +70,12 @@ def _steps(masses: Mapping[str, Estimate], rows: Rows, scale: Scale, drawn: str)
     at = base.value
     for row, part in enumerate(PARTS, start=1):
         step = mass(masses, part)
-        size = 0.0 if math.isnan(step.value) else step.value
         x = scale(at)
         if x == x:
             yield line((x, rows.y(row - 1)), (x, rows.y(row) + 5.5), "thread")
-        yield painted(scale, rows.y(row), at, at + size, part, 11, drawn)
+        yield painted(scale, rows.y(row), at, at + step.value, part, 11, drawn)
         yield from whisker(scale, rows.y(row), step, shift=at)
-        at += size
+        at += step.value
     last = rows.y(len(PARTS) + 1)
     if scale(at) == scale(at):
         yield line((scale(at), rows.y(len(PARTS))), (scale(at), last + 5.5), "thread")

@@ -122,7 +122,10 @@ def _class(
     last = frame.left + gap + pitch * (places[-1] + 1)
     yield line((first, frame.bottom + 8), (last, frame.bottom + 8), f"rule rule-{word}")
     yield label(
-        ((first + last) / 2, frame.bottom + 26), _fitting(word, len(places), last - first), "row-name", "middle"
+        ((first + last) / 2, frame.bottom + 26),
+        _fitting(word, int((classes == code).sum()), last - first),
+        "row-name",
+        "middle",
     )
     size = min(2.6, max(0.7, pitch * 0.38))
     ups, downs, hollow, solid = [], [], [], []
@@ -134,7 +137,8 @@ def _class(
         (ups if y2 <= y1 else downs).append(f"M{x:.1f} {y1:.1f}V{y2:.1f}")
         hollow.append(_round(x, y1, size))
         solid.append(_round(x, y2, size))
-    for marks, class_ in ((ups, f"stroke stroke-{word}"), (downs, "stroke stroke-loss")):
+    dense = " dense" if pitch < 2 else ""
+    for marks, class_ in ((ups, f"stroke stroke-{word}{dense}"), (downs, f"stroke stroke-loss{dense}")):
         if marks:
             yield element("path", d="".join(marks), class_=class_)
     if hollow:

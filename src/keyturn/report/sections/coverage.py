@@ -10,8 +10,8 @@ from keyturn.core.measurement import Estimate, Measurement
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Words, beside_null
 from keyturn.report.figures.curves import Curve, created_share, difference, pass_at_k
-from keyturn.report.lookup import estimate_of, find, first, null_of
-from keyturn.report.numbers import number, percent
+from keyturn.report.lookup import crossing_of, estimate_of, find, first, null_of
+from keyturn.report.numbers import counted, number, percent
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
@@ -29,7 +29,7 @@ def coverage(result: AuditResult, prefix: str) -> Section:
 
 
 def _figures(result: AuditResult, prefix: str) -> list[Figure | None]:
-    kinds = [k for k in ("verified", "answer") if find(result.measurements, "pass_at_k", success=k, cell=None)]
+    kinds = [kind for kind in ("verified", "answer") if _budgets(result, "pass_at_k", kind) > 1]
     # The unit of the verdict first, then what the budget does to it, then the other unit; alike stand in pairs.
     kinds.sort(key=lambda kind: kind != result.verdict.unit)
     curves = [_pass(result, prefix, kind) for kind in kinds]
@@ -42,8 +42,13 @@ def _figures(result: AuditResult, prefix: str) -> list[Figure | None]:
     ]
 
 
+def _budgets(result: AuditResult, name: str, kind: str) -> int:
+    """Points of a curve; one point is none."""
+    return len({_k(m) for m in find(result.measurements, name, success=kind, cell=None)})
+
+
 def _pass(result: AuditResult, prefix: str, kind: str) -> Figure:
-    found = first(result.measurements, "crossing", success=kind, cell=None)
+    found = crossing_of(result.measurements, kind)
     crossing = estimate_of(found)
     return pass_at_k(
         f"{prefix}-pass-{kind}",
@@ -84,7 +89,7 @@ def _share_of(found: Measurement) -> float:
 
 def _difference(result: AuditResult, prefix: str) -> Figure | None:
     rows = find(result.measurements, "pass_at_k_difference", success=result.verdict.unit, cell=None)
-    if not rows:
+    if _budgets(result, "pass_at_k_difference", result.verdict.unit) < 2:
         return None
     nulls = [(_k(m), null_of(m)) for m in sorted(rows, key=_k)]
     return difference(
@@ -111,7 +116,7 @@ def _gained_and_lost(result: AuditResult, prefix: str) -> Figure | None:
         found = first(result.measurements, name, success=unit, cell=None)
         if found is not None and not math.isnan(found.value):
             bars.append(Bar(name=words, found=estimate_of(found), null=null_of(found)))
-            budget = f" within {found.parameters.get('k')} draws"
+            budget = f" within {counted(_k(found), 'draw')}"
     if not bars:
         return None
     said = Words(
@@ -124,7 +129,7 @@ def _gained_and_lost(result: AuditResult, prefix: str) -> Figure | None:
 
 
 def _crossing(result: AuditResult) -> tuple[str, ...]:
-    found = first(result.measurements, "crossing", success=result.verdict.unit, cell=None)
+    found = crossing_of(result.measurements, result.verdict.unit)
     if found is None:
         return ()
     if math.isnan(found.value):
@@ -155,6 +160,6 @@ def _mcnemar(result: AuditResult) -> tuple[str, ...]:
     gained, lost = found.parameters.get("gained"), found.parameters.get("lost")
     p = number(found.value, digits=3, small=True)
     return (
-        f"Within {found.parameters.get('k')} draws the tuned policy solved {gained} problems that the base "
+        f"Within {counted(_k(found), 'draw')} the tuned policy solved {gained} problems that the base "
         f"did not, and {lost} the other way round (McNemar p = {p}).",
     )

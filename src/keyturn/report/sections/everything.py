@@ -19,7 +19,10 @@ def everything(result: AuditResult, prefix: str) -> Section:
     by_family: dict[str, list[Measurement]] = {}
     for measured in result.measurements:
         by_family.setdefault(family(measured.name), []).append(measured)
-    left_out = tuple(f"Left out: {name} ({why})." for name, why in result.left_out.items())
+    reasons: dict[str, list[str]] = {}
+    for name, why in result.left_out.items():
+        reasons.setdefault(why, []).append(name)
+    left_out = tuple(f"Left out: {', '.join(names)} ({why})." for why, names in reasons.items())
     return Section(
         id=f"{prefix}-everything",
         title="Everything measured",
