@@ -92,15 +92,34 @@ def attend_once(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | No
         values: ``[row, head, token, dim]``.
         mask: additive, or None.
     """
-    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
-    return mix((scores if mask is None else scores + mask).softmax(-1), values)
+    scores = scores_once(queries, keys)
+    return mix_once((scores if mask is None else scores + mask).softmax(-1), values)
 
 
-def mix(weights: Float[Tensor, "row head 1 token"], values: Float[Tensor, "row head token dim"]) -> Tensor:
-    """``weights @ values``; below a size met while decoding PyTorch's batched product is slow on a CPU."""
-    if values.shape[2] * values.shape[3] < 400 and values.device.type == "cpu":
+def scores_once(
+    queries: Float[Tensor, "row head 1 dim"], keys: Float[Tensor, "row head token dim"]
+) -> Float[Tensor, "row head 1 token"]:
+    """``queries keys^T / sqrt(dim)``; with three axes, since with four PyTorch copies the keys first."""
+    rows, heads, _, dim = queries.shape
+    flat = torch.baddbmm(
+        queries.new_empty(()),
+        queries.reshape(rows * heads, 1, dim),
+        keys.flatten(0, 1).transpose(1, 2),
+        beta=0,
+        alpha=dim**-0.5,
+    )
+    return flat.view(rows, heads, 1, -1)
+
+
+def mix_once(
+    weights: Float[Tensor, "row head 1 token"], values: Float[Tensor, "row head token dim"]
+) -> Float[Tensor, "row head 1 dim"]:
+    """``weights values``; below a size met while decoding PyTorch's batched product is slow on a CPU."""
+    rows, heads, tokens, dim = values.shape
+    if tokens * dim < 400 and values.device.type == "cpu":
         return (weights.transpose(2, 3) * values).sum(2, keepdim=True)
-    return weights @ values
+    flat = torch.bmm(weights.reshape(rows * heads, 1, tokens), values.flatten(0, 1))
+    return flat.view(rows, heads, 1, dim)
 
 
 def rotation(positions: Tensor, dim: int, theta: float) -> Tensor:

@@ -70,22 +70,20 @@ class PrefixLayer(BufferLayer):
         if queries.shape[2] != 1 or mask is not None:
             raise ValueError("rows that share their prompts are read one token at a time, without a mask")
         own_keys, own_values = self.update(keys, values)
-        heads, dim = queries.shape[1], queries.shape[3]
-        queries = queries * dim**-0.5
-        laid = queries[:, :, 0] if self._taken is None else queries[:, :, 0].index_select(0, self._taken)
-        grouped = laid.view(-1, self._width, heads, dim).transpose(1, 2)
-        shared = grouped @ self._prompt_keys.transpose(2, 3)
-        if self._mask is not None:
-            shared = shared + self._mask
-        shared = self._by_row(shared)
-        scores = torch.cat([shared, (queries @ own_keys.transpose(2, 3))[:, :, 0]], dim=-1)
-        past = shared.shape[-1]
-        weights = scores.softmax(-1)
-        prompt_weights = weights[..., :past]
-        laid = prompt_weights if self._taken is None else prompt_weights.index_select(0, self._taken)
-        grouped = laid.view(-1, self._width, heads, past).transpose(1, 2)
-        from_prompt = self._by_row(grouped @ self._prompt_values)
-        return from_prompt[:, :, None] + kernels.mix(weights[:, :, None, past:], own_values)
+        prompts, heads, past, dim = self._prompt_keys.shape
+        grouped = self._by_prompt(queries[:, :, 0] * dim**-0.5)
+        shared = torch.bmm(grouped, self._prompt_keys.flatten(0, 1).transpose(1, 2))
+        shared = shared.view(prompts, heads, self._width, past)
+        shared = self._by_row(shared if self._mask is None else shared + self._mask)
+        weights = torch.cat([shared[:, :, None], kernels.scores_once(queries, own_keys)], dim=-1).softmax(-1)
+        grouped = self._by_prompt(weights[:, :, 0, :past])
+        mixed = torch.bmm(grouped, self._prompt_values.flatten(0, 1)).view(prompts, heads, self._width, dim)
+        return kernels.mix_once(weights[..., past:], own_values).add_(self._by_row(mixed)[:, :, None])
+
+    def _by_prompt(self, rows: Tensor) -> Tensor:
+        """``[row, head, x]`` to ``[prompt * head, rows of it, x]``."""
+        laid = rows if self._taken is None else rows.index_select(0, self._taken)
+        return laid.reshape(-1, self._width, *rows.shape[1:]).transpose(1, 2).flatten(0, 1)
 
     def _by_row(self, grouped: Tensor) -> Tensor:
         """``[prompt, head, rows of it, x]`` to ``[row, head, x]``."""
