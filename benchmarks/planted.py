@@ -31,9 +31,10 @@ CHAIN = replace(EMBEDDED["chain"], test=DEEP)
 PRESENT, FLOOR_FACTOR = 0.1, 3.0
 ARMS = {
     "absent": (replace(WORLDS["chain"], name="absent"), CHAIN),
-    "present": (replace(WORLDS["chain"], name="present", linked=0.5), CHAIN),
+    "present": (replace(WORLDS["chain"], name="present60", linked=0.6), CHAIN),
     "graph": (WORLDS["graph"], EMBEDDED["graph"]),
     "dose .1": (replace(WORLDS["chain"], name="dose10", linked=0.1), CHAIN),
+    "dose .5": (replace(WORLDS["chain"], name="present", linked=0.5), CHAIN),
     "dose .3": (replace(WORLDS["chain"], name="dose30", linked=0.3), CHAIN),
     "never": (replace(WORLDS["chain-never"], name="never"), CHAIN),
 }

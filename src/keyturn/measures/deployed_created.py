@@ -57,6 +57,7 @@ def judge(
     bound: ArrayLike | None = None,
     exact: ArrayLike | None = None,
     guess: ArrayLike | None = None,
+    floor: ArrayLike | None = None,
     elicited: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
     answers_only: bool = False,
@@ -70,7 +71,8 @@ def judge(
         k: budget K; lowered to a third of the base's draws where those are fewer.
         bound: certified lower bound of base success, ``[problem]``, NaN unknown.
         exact: exact base success, ``[problem]``, NaN unknown; the notes compare the classes with it.
-        guess: rate at which the answer is guessed, ``[problem]``, NaN unknown.
+        guess: rate at which the answer is guessed, ``[problem]``, NaN unknown; used where answers alone count.
+        floor: rate at which a valid trace is hit by chance, the same; used where traces are read.
         elicited: problems that an elicitation without teacher or answer bits solved, bool ``[problem]``.
         clusters: a label per problem (its base, its template); clusters are resampled whole.
         answers_only: count right answers as success even where traces were read.
@@ -81,8 +83,8 @@ def judge(
         UsageError: ``k < 2`` or no resample.
     """
     evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, elicited=elicited, clusters=clusters,
-        answers_only=answers_only,
+        base, tuned, bound=bound, exact=exact, guess=guess, floor=floor, elicited=elicited,
+        clusters=clusters, answers_only=answers_only,
     )  # fmt: skip
     return judge_evidence(evidence, streams=streams, k=k, resamples=resamples)
 
@@ -97,6 +99,7 @@ def judge_cells(
     bound: ArrayLike | None = None,
     exact: ArrayLike | None = None,
     guess: ArrayLike | None = None,
+    floor: ArrayLike | None = None,
     elicited: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
     answers_only: bool = False,
@@ -108,8 +111,8 @@ def judge_cells(
         by: fields of ``Problem.cell`` that make a cell, e.g. ``("depth",)``.
     """
     evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, elicited=elicited, clusters=clusters,
-        answers_only=answers_only,
+        base, tuned, bound=bound, exact=exact, guess=guess, floor=floor, elicited=elicited,
+        clusters=clusters, answers_only=answers_only,
     )  # fmt: skip
     return tuple(
         (
@@ -132,7 +135,7 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         evidence.tuned,
         budget.curve,
         streams.generator("cuts"),
-        guess=evidence.guess,
+        guess=evidence.chance,
         bound=evidence.bound,
     )
     judged = estimate(evidence, masses, budget, streams, resamples)
@@ -187,7 +190,13 @@ def measure_deployed_created(tables: Tables, config: DeployedCreatedConfig) -> t
     assert base is not None
     assert tuned is not None
     evidence = gather(
-        base, tuned, bound=tables.bound, exact=tables.exact, guess=tables.guess, elicited=tables.elicited
+        base,
+        tuned,
+        bound=tables.bound,
+        exact=tables.exact,
+        guess=tables.guess,
+        floor=tables.floor,
+        elicited=tables.elicited,
     )
     found: list[Measurement] = []
     for where, index in places(base.problems, config.by):

@@ -130,12 +130,19 @@ def notes_of(
     return tuple(notes)
 
 
+_CHANCE = {"answer": "answers are guessed", "verified": "valid traces are hit by chance"}
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
+
+
 def _guess_notes(evidence: Evidence, k: int) -> list[str]:
     notes = []
-    reach = reach_thresholds(k, evidence.guess)
-    if evidence.guess is not None and np.isfinite(evidence.guess).any():
+    reach = reach_thresholds(k, evidence.chance)
+    if evidence.chance is not None and np.isfinite(evidence.chance).any():
         notes.append(
-            f"answers are guessed at a rate of {np.nanmean(evidence.guess):.3f}; {np.sum(reach > 1 / k)} "
+            f"{_CHANCE[evidence.unit]} at a rate of {_rate(float(np.nanmean(evidence.chance)))}; {np.sum(reach > 1 / k)} "
             "problems count as reached only above twice their rate"
         )
     if evidence.bound is not None:

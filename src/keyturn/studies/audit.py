@@ -251,7 +251,8 @@ def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdic
     """The pooled verdict and one a cell."""
     if tables.base is None or tables.tuned is None:
         raise ValueError("a verdict needs the draws of both policies")
-    facts = {"bound": tables.bound, "exact": tables.exact, "guess": tables.guess, "elicited": tables.elicited}
+    names = ("bound", "exact", "guess", "floor", "elicited")
+    facts = {name: getattr(tables, name) for name in names}
     pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, **facts)
     keys = cell_keys or tuple(sorted({key for p in tables.base.problems for key in p.cell}))
     by_cell = judge_cells(tables.base, tables.tuned, by=keys, streams=tables.streams, k=k, **facts)

@@ -61,7 +61,8 @@ class WorldFacts:
             tables,
             exact=np.where(complete, mass, math.nan) if self.plain else None,
             bound=bound if self.plain else None,
-            guess=np.array([float(p.facts.get("guess_rate", math.nan)) for p in problems]),
+            guess=_facts(problems, "guess_rate"),
+            floor=_facts(problems, "floor"),
             forced=self.forced(lab, tables, {"base": base, "tuned": tuned}, limits, parents),
         )
 
@@ -128,6 +129,10 @@ class WorldFacts:
         whole = with_prefix(drawn, problems, encode(strategy))
         _, grades = lab.grade(WorldGrader(self.world), problems, whole, stage, name="grade")
         return answers(name, problems, whole, grades)
+
+
+def _facts(problems: tuple[Problem, ...], name: str) -> NDArray[np.float64]:
+    return np.array([float(p.facts.get(name, math.nan)) for p in problems])
 
 
 def given(
