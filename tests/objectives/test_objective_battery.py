@@ -1,10 +1,13 @@
 """What must hold for every entry of OBJECTIVES, and the twins that the battery must reject."""
 
+import importlib
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 from keyturn.objectives import OBJECTIVES
 from keyturn.objectives.contract import PolicyTokens, RolloutBatch, total
@@ -195,6 +198,30 @@ def test_groups_of_one_and_rows_without_tokens_are_defined(name):
     assert torch.isfinite(grad).all()
     if name != "reinforce":
         assert not grad.any()
+
+
+def test_shapes_are_what_the_annotations_say():
+    before = {name: module for name, module in sys.modules.items() if name.startswith("keyturn.objectives")}
+    for name in before:
+        del sys.modules[name]
+    try:
+        with install_import_hook("keyturn.objectives", "beartype.beartype"):
+            checked = importlib.import_module("keyturn.objectives")
+            contract = importlib.import_module("keyturn.objectives.contract")
+        batch, now = make_batch(shift=0.1)
+        fields = vars(batch) | {"reference_logprobs": batch.reference_logprobs}
+        fresh = contract.RolloutBatch(**fields)
+        for make in checked.OBJECTIVES.values():
+            objective = make()
+            graded = replace(fresh, credit=objective.credit(fresh))
+            objective.loss(contract.PolicyTokens(now, fresh.entropies), graded)
+        # Twin: a reward a token is not a reward a row.
+        with pytest.raises(Exception, match="rewards"):
+            contract.RolloutBatch(**(fields | {"rewards": now}))
+    finally:
+        for name in [name for name in sys.modules if name.startswith("keyturn.objectives")]:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 def test_one_update_makes_all_surrogates_equal():

@@ -1,6 +1,6 @@
 """What tokens do with their credit: the clipped surrogate, and the penalty towards a reference.
 
-``ratio = exp(l - l_behaviour)`` with log-probabilities ``l`` (``[row, token]``, or ``[row, 1]`` for a whole
+``ratio = exp(l - l_behaviour)`` with log-probabilities ``l`` (``[row, token]``, or ``[row]`` for a whole
 sequence). ``clipped = min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)``; its gradient is zero where
 ``A > 0, ratio > 1 + high`` or ``A < 0, ratio < 1 - low``.
 Degenerate: with one update per rollout the ratio is 1 up to the rounding gap between sampler and trainer, so
@@ -22,13 +22,13 @@ from torch import Tensor
 class Clipped(NamedTuple):
     """The surrogate with the places where clipping switched its gradient off, by side."""
 
-    value: Float[Tensor, "row token"]
-    high: Float[Tensor, "row token"]
-    low: Float[Tensor, "row token"]
+    value: Float[Tensor, "*axes"]
+    high: Float[Tensor, "*axes"]
+    low: Float[Tensor, "*axes"]
 
 
 def clipped(
-    ratio: Float[Tensor, "row token"], credit: Float[Tensor, "row token"], low: float, high: float
+    ratio: Float[Tensor, "*axes"], credit: Float[Tensor, "*axes"], low: float, high: float
 ) -> Clipped:
     """The clipped surrogate (to be maximised) and indicators of clipping."""
     value = torch.minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
@@ -38,6 +38,6 @@ def clipped(
     return Clipped(value, above, below)
 
 
-def k3(gap: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
+def k3(gap: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """``exp(-gap) + gap - 1``, ``gap = l - l_reference``: never negative, unbiased for the KL."""
     return torch.exp(-gap) + gap - 1

@@ -188,11 +188,12 @@ def load_optimiser(
     if state and (state.keys() != parameters.keys() or len(kinds) != 1):
         raise StorageError("the checkpoint's moments are not those of the model", fix="delete the checkpoint")
     optimiser.state.clear()
+    # Only a fused or capturable optimiser keeps its step count where the parameter is.
+    beside = bool(optimiser.defaults.get("fused") or optimiser.defaults.get("capturable"))
     for name, kept in state.items():
         parameter = parameters[name]
         optimiser.state[parameter] = {
-            # The step count stays where the optimiser put it; moments follow the parameter.
-            kind: value.clone() if kind == "step" else value.to(parameter.device, copy=True)
+            kind: value.to("cpu" if kind == "step" and not beside else parameter.device, copy=True)
             for kind, value in kept.items()
         }
 
