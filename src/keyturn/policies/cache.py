@@ -41,12 +41,17 @@ class BufferLayer(DynamicLayer):
         self._buffers: tuple[Tensor, Tensor] | None = None
         self._view: Tensor | None = None
 
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Start empty, with the shapes and type of the first keys and values."""
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.keys = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[3]))
+        self.values = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[3]))
+        self.is_initialized = True
+
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         """Append keys and values; returns all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.keys = key_states.new_empty((*key_states.shape[:2], 0, key_states.shape[3]))
-            self.values = value_states.new_empty((*value_states.shape[:2], 0, value_states.shape[3]))
         if torch.is_grad_enabled() and (key_states.requires_grad or self.keys.requires_grad):
             self._buffers = self._view = None
             return super().update(key_states, value_states)
