@@ -80,11 +80,11 @@ class PretrainRecipe:
 
 
 _CHAIN = FitConfig(steps=500, batch_rows=64, bucket_batches=10, lr=3e-3, warmup=60)
-_GRAPH = FitConfig(steps=1100, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+_GRAPH = FitConfig(steps=2600, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
 
 _DEMO = PretrainRecipe(
     name="demo",
-    summary="what ships: 0.35M parameters, about a minute (CHAIN) or two (GRAPH) on one core",
+    summary="what ships: 0.35M parameters, about one minute (CHAIN) or six (GRAPH) of one core",
     fit={"chain": _CHAIN, "graph": _GRAPH},
 )
 

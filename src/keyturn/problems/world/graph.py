@@ -90,8 +90,9 @@ class GraphWorld:
     """Probability that RET opens a wrong variable before a step. Ours."""
     wrong: float = 0.5
     """Probability that WRNG gets an operation wrong. Ours."""
-    loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    loss: LossWeights = field(default_factory=lambda: LossWeights(copy=4.0))
+    """Weights of the pretraining loss. Copying binds here (some seven copies a trace), hence more than run F's
+    1.5."""
 
     domain = "graph"
     reads_traces = True
