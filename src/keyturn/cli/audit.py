@@ -73,12 +73,7 @@ def run(
         columns: names of a sample file's columns where the known ones do not do.
     """
     started = time.monotonic()
-    if samples is not None and policies:
-        raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
-    if len(policies) not in (0, 2):
-        raise UsageError(
-            f"{len(policies)} model given", fix="give base and tuned, or none for the embedded worlds"
-        )
+    _one_way_in(policies, samples)
     from keyturn.studies import entry
     from keyturn.studies.lab import Lab
 
@@ -108,6 +103,15 @@ def run(
 
 
 _NOT_IDENTITY = {"out", "json", "workers", "started", "entry", "Lab"}
+
+
+def _one_way_in(policies: tuple[str, ...], samples: tuple[str, str] | None) -> None:
+    """Refuse what names no one way into an audit."""
+    if samples is not None and policies:
+        raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
+    if len(policies) not in (0, 2):
+        given = "1 model" if len(policies) == 1 else f"{len(policies)} models"
+        raise UsageError(f"{given} given", fix="give base and tuned, or none for the embedded worlds")
 
 
 def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: float) -> None:
