@@ -141,9 +141,10 @@ def _guess_notes(evidence: Evidence, k: int) -> list[str]:
     notes = []
     reach = reach_thresholds(k, evidence.chance)
     if evidence.chance is not None and np.isfinite(evidence.chance).any():
+        rate = _rate(float(np.nanmean(evidence.chance)))
         notes.append(
-            f"{_CHANCE[evidence.unit]} at a rate of {_rate(float(np.nanmean(evidence.chance)))}; {np.sum(reach > 1 / k)} "
-            "problems count as reached only above twice their rate"
+            f"{_CHANCE[evidence.unit]} at a rate of {rate}; {np.sum(reach > 1 / k)} problems count as reached "
+            "only above twice their rate"
         )
     if evidence.bound is not None:
         certified = int((np.nan_to_num(evidence.bound) > reach).sum())

@@ -33,7 +33,7 @@ def choose_spans(tables: Tables, verdict: Verdict, tokenizer: Any, streams: Stre
     kinds = {
         "out of the base's reach": good & (classes == UNREACHABLE),
         "within the base's reach": good & (classes == REACHABLE),
-        "a failure of the tuned policy": ~good,
+        "a failure": ~good,
     }
     generator = streams.generator("choose")
     spans: list[TokenSpan] = []
