@@ -1,0 +1,78 @@
+"""Verbs that work on a shipped base: training, resuming, following a token."""
+
+import json
+
+import pytest
+
+from keyturn.cli.main import main
+
+TINY = [
+    "--rl.steps",
+    "2",
+    "--rl.prompts",
+    "4",
+    "--rl.draws",
+    "4",
+    "--rl.max-new-tokens",
+    "15",
+    "--per-cell",
+    "8",
+]
+
+
+def ran(capsys, *words):
+    code = main([str(word) for word in words])
+    return code, capsys.readouterr()
+
+
+def test_training_writes_a_model_that_loads_and_says_where(tmp_path, capsys):
+    out = tmp_path / "run"
+    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, "--json", *TINY)
+    assert code == 0, said.err
+    document = json.loads(said.out)
+    assert document["last"]["step"] == 1
+    assert (out / "DONE").exists()
+    assert document["model"].endswith("model")
+
+    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, *TINY)
+    assert code == 2
+    assert "--resume" in said.err
+    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, "--resume", "--json", *TINY)
+    assert (code, json.loads(said.out)["last"]) == (0, document["last"])
+    code, said = ran(capsys, "train", "chain", "--objective", "grpo", "--out", out, "--resume", *TINY)
+    assert code == 2
+    assert "objective" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train"], "no model"),
+        (["train", "chain", "--objective", "gpro"], "grpo"),
+        (["train", "chain", "--reward", "outcom"], "outcome"),
+        (["train", "nowhere/at-all/x"], "nowhere"),
+        (["train", "chain", "--rl.stepz", "3"], "stepz"),
+        (["train", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems a step"),
+        (["trace", "--world", "chian"], "chain"),
+        (["world", "show", "grahp"], "graph"),
+    ],
+)
+def test_wrong_words_are_refused_with_the_near_ones(tmp_path, capsys, words, said):
+    extra = ["--out", str(tmp_path / "x")] if words[0] == "train" else []
+    code, found = ran(capsys, *words, *extra)
+    assert code == 2
+    assert said in found.err
+    assert "Traceback" not in found.err
+
+
+def test_a_token_is_followed_to_its_gradient(capsys):
+    code, said = ran(capsys, "trace", "--json")
+    assert code == 0
+    stops = json.loads(said.out)["stops"]
+    assert len(stops) == 6
+    last = stops[-1]["numbers"]
+    assert last["ratio"] == pytest.approx(1.0, abs=1e-4)
+    credit = stops[4]["numbers"]["credit of the token"]
+    assert credit > 0
+    # One update at ratio one: the gradient is minus the credit over the tokens of its row and the rows.
+    assert last["d loss / d log-probability"] < 0
