@@ -141,12 +141,29 @@ def test_a_disk_that_fills_up_leaves_the_older_checkpoints_and_a_run_that_resume
     assert resumed.history == straight.history
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_directory_is_refused_before_anything_is_drawn(tmp_path):
-    tmp_path.chmod(0o500)
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_read_only_directory_is_refused_before_anything_is_drawn(tmp_path, monkeypatch, code):
+    def refuse(*_, **__):
+        raise OSError(code, "no")
+
+    def never(*_):
+        raise AssertionError("something was drawn")
+
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageError, match="not allowed"):
-        train(tmp_path / "run", ONE, config())
-    tmp_path.chmod(0o700)
+        train(tmp_path / "run", ONE, config(), rollout=never)
+
+
+@pytest.mark.parametrize("name", ["file/run", "file", "x" * 300])
+def test_a_directory_that_cannot_be_is_refused_by_name(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be a directory"):
+        train(tmp_path / name, ONE, config())
+
+
+@pytest.mark.parametrize("name", ["with space", "ünïcode-目录", "."])
+def test_odd_names_of_directories_work(tmp_path, name):
+    assert train(tmp_path / name, ONE, config(steps=1)).model.is_dir()
 
 
 def test_rows_without_a_reward_leave_their_group_and_are_counted(tmp_path):

@@ -57,6 +57,10 @@ def storage(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"not allowed to write {path}", fix="choose another directory with --out"
             ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise StorageError(
+                f"{path} cannot be a directory ({error.strerror})", fix="choose another one with --out"
+            ) from error
         raise
 
 
