@@ -40,7 +40,7 @@ class Embedded:
     name: str
     rl: RLConfig
     test: tuple[Mapping[str, str | int], ...]
-    """Cells of the audit. CHAIN: atoms, and the depths beyond RL's own 2 and 3."""
+    """Cells of the audit. CHAIN: atoms, and the depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
     train: tuple[Mapping[str, str | int], ...]
     """Cells that RL asks, equally many problems of each."""
     train_per_cell: int = 112
@@ -53,8 +53,8 @@ EMBEDDED: dict[str, Embedded] = {
     "graph": Embedded(
         name="graph",
         rl=RLConfig(steps=100, prompts=16, draws=8, max_new_tokens=96, batch_rows=128, checkpoint_every=25),
-        test=tuple({"domain": "graph", "operations": n} for n in (2, 3, 4)),
-        train=tuple({"domain": "graph", "operations": n} for n in (2, 3)),
+        test=tuple({"domain": "graph", "operations": n} for n in (1, 2, 3)),
+        train=tuple({"domain": "graph", "operations": n} for n in (1, 2)),
         train_per_cell=400,
     ),
     "chain": Embedded(
