@@ -40,7 +40,7 @@ class Embedded:
     name: str
     rl: RLConfig
     test: tuple[Mapping[str, str | int], ...]
-    """Cells of the audit. CHAIN: atoms, and the depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
+    """Cells of the audit. CHAIN: atoms, and depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
     train: tuple[Mapping[str, str | int], ...]
     """Cells that RL asks, equally many problems of each."""
     train_per_cell: int = 112
