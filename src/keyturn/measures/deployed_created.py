@@ -72,7 +72,8 @@ def judge(
         bound: certified lower bound of base success, ``[problem]``, NaN unknown.
         exact: exact base success, ``[problem]``, NaN unknown; the notes compare the classes with it.
         guess: rate at which the answer is guessed, ``[problem]``, NaN unknown; used where answers alone count.
-        floor: rate at which a valid trace is hit by chance, the same; used where traces are read.
+        floor: rate at which a valid trace is hit by chance, the same; where traces are read it is stated and
+            compared with, never used.
         elicited: problems that an elicitation without teacher or answer bits solved, bool ``[problem]``.
         clusters: a label per problem (its base, its template); clusters are resampled whole.
         answers_only: count right answers as success even where traces were read.
@@ -135,7 +136,7 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         evidence.tuned,
         budget.curve,
         streams.generator("cuts"),
-        guess=evidence.chance,
+        guess=evidence.guess,
         bound=evidence.bound,
     )
     judged = estimate(evidence, masses, budget, streams, resamples)

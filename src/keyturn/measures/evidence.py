@@ -23,8 +23,8 @@ class Evidence:
         base, tuned: draws of the same problems.
         bound: certified lower bound of base success, NaN unknown.
         exact: exact base success, NaN unknown; compared with, never used.
-        chance: rate at which a success is hit without doing the task, NaN unknown: the guessing rate of
-            answers, or where traces are read the floor of a valid one.
+        guess: rate at which the answer is guessed, NaN unknown; None where traces are read.
+        floor: rate at which a valid trace is hit by chance, NaN unknown; stated and compared with, never used.
         elicited: solved for the base by an elicitation without teacher.
         clusters: a label per problem; clusters are resampled whole.
         unit: ``"verified"`` or ``"answer"``.
@@ -34,7 +34,8 @@ class Evidence:
     tuned: Draws
     bound: NDArray[np.float64] | None = None
     exact: NDArray[np.float64] | None = None
-    chance: NDArray[np.float64] | None = None
+    guess: NDArray[np.float64] | None = None
+    floor: NDArray[np.float64] | None = None
     elicited: NDArray[np.bool_] | None = None
     clusters: NDArray | None = None
     unit: str = "verified"
@@ -43,7 +44,7 @@ class Evidence:
         """The evidence on some problems."""
         optional = {
             name: None if (column := getattr(self, name)) is None else column[index]
-            for name in ("bound", "exact", "chance", "elicited", "clusters")
+            for name in ("bound", "exact", "guess", "floor", "elicited", "clusters")
         }
         return Evidence(base=self.base.at(index), tuned=self.tuned.at(index), unit=self.unit, **optional)
 
@@ -81,7 +82,8 @@ def gather(
         tuned=draws_of(*kinds[1]),
         bound=column("bound", bound),
         exact=column("exact", exact),
-        chance=column("floor", floor) if traces else column("guess", guess),
+        guess=None if traces else column("guess", guess),
+        floor=column("floor", floor) if traces else None,
         elicited=column("elicited", elicited, bool),
         clusters=column("clusters", clusters, None),
         unit="verified" if traces else "answer",

@@ -130,21 +130,19 @@ def notes_of(
     return tuple(notes)
 
 
-_CHANCE = {"answer": "answers are guessed", "verified": "valid traces are hit by chance"}
-
-
-def _rate(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
-
-
 def _guess_notes(evidence: Evidence, k: int) -> list[str]:
     notes = []
-    reach = reach_thresholds(k, evidence.chance)
-    if evidence.chance is not None and np.isfinite(evidence.chance).any():
-        rate = _rate(float(np.nanmean(evidence.chance)))
+    reach = reach_thresholds(k, evidence.guess)
+    if evidence.guess is not None and np.isfinite(evidence.guess).any():
         notes.append(
-            f"{_CHANCE[evidence.unit]} at a rate of {rate}; {np.sum(reach > 1 / k)} problems count as reached "
-            "only above twice their rate"
+            f"answers are guessed at a rate of {np.nanmean(evidence.guess):.3f}; {np.sum(reach > 1 / k)} "
+            "problems count as reached only above twice their rate"
+        )
+    if evidence.floor is not None and np.isfinite(evidence.floor).any():
+        known = np.isfinite(evidence.floor) & (evidence.base.n > 0)
+        notes.append(
+            f"a valid trace is hit by chance at a rate of at most {np.mean(evidence.floor[known]):.2g} (mean); "
+            f"the base's success is {np.mean(evidence.base.rate[known]):.2g}"
         )
     if evidence.bound is not None:
         certified = int((np.nan_to_num(evidence.bound) > reach).sum())
