@@ -41,7 +41,7 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
     started = shown = time.monotonic()
     done = 0
 
-    def advance(steps: int = 1) -> None:
+    def advance(steps: int) -> None:
         nonlocal done, shown
         done += steps
         now = time.monotonic()
@@ -68,7 +68,7 @@ def _bar(console: Console, label: str, total: int, note: Callable[[], str] | Non
         task = bars.add_task(label, total=total, note="", visible=False)
         started = time.monotonic()
 
-        def advance(steps: int = 1) -> None:
+        def advance(steps: int) -> None:
             shown = time.monotonic() - started > _QUIET_S
             bars.update(task, advance=steps, visible=shown, note=note() if note and shown else "")
 

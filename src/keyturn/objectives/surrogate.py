@@ -27,9 +27,7 @@ class Clipped(NamedTuple):
     low: Float[Tensor, "*axes"]
 
 
-def clipped(
-    ratio: Float[Tensor, "*axes"], credit: Float[Tensor, "*axes"], low: float, high: float
-) -> Clipped:
+def clipped(ratio: Float[Tensor, "*axes"], credit: Float[Tensor, "*axes"], low: float, high: float) -> Clipped:
     """The clipped surrogate (to be maximised) and indicators of clipping."""
     value = torch.minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
     with torch.no_grad():
