@@ -12,8 +12,8 @@ PAGE = """\
 # Speed
 
 Written by `python benchmarks/speed.py` from its own `speed.json`. Model: the base `{base}`, {entries:,} entries
-in matrices. Batch: {prompts} prompts x {draws} draws, at most {max_new_tokens} new tokens. One run, the sides in
-turns, medians; below 1 means that ours is faster.
+in matrices. Batch: {prompts} prompts x {draws} draws, at most {max_new_tokens} new tokens. One run, the sides
+in turns, medians; below 1 means that ours is faster.
 
 {processor}, {cores} cores; torch {torch}, transformers {transformers}, TRL {trl}. Load {before:.1f} before and
 {after:.1f} after the run, which itself keeps one or two cores busy; {seconds:.0f} s in all.{busy}
