@@ -50,15 +50,15 @@ def run(json: bool = False) -> int:
         table.add_column(column, overflow="fold")
     style = {"ok": "green", "note": "yellow", "mend": "bold red"}
     for check in checks:
-        table.add_row(check.name, Text(check.state, style=style[check.state]), check.found, check.fix)
+        plain = (Text(words) for words in (check.found, check.fix))
+        table.add_row(Text(check.name), Text(check.state, style=style[check.state]), *plain)
     Console().print(table)
     return 1 if failed else 0
 
 
 _EXTRAS = (
     ("math_verify", "math", "grading LaTeX answers"),
-    ("httpx", "client", "policies behind a server"),
-    ("trl", "trl", "training with TRL"),
+    ("datasets", "data", "problem sets saved by Hugging Face datasets"),
 )
 
 

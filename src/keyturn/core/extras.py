@@ -9,11 +9,7 @@ from keyturn.core.errors import MissingExtraError
 
 _EXTRA_OF = {
     "math_verify": "math",
-    "trl": "trl",
-    "peft": "peft",
-    "openai": "client",
-    "starlette": "app",
-    "uvicorn": "app",
+    "datasets": "data",
 }
 
 
