@@ -43,6 +43,8 @@ class Faults:
 
     statuses: list = field(default_factory=list)
     slow: float = 0.0
+    stuck: bool = False
+    release: threading.Event = field(default_factory=threading.Event)
     broken: bytes = b""
     only: str = ""
     bodies: list = field(default_factory=list)
@@ -115,6 +117,8 @@ def handler(model, faults):
                 status = faults.statuses.pop(0) if faults.statuses and hit else 200
             if hit and faults.slow:
                 time.sleep(faults.slow)
+            if hit and faults.stuck:
+                faults.release.wait(60)
             document = reply(model, self.path, body) if status == 200 else {"error": "no\x1b[31m thanks"}
             data = faults.broken if faults.broken and hit else json.dumps(document).encode()
             with faults.lock:
@@ -225,9 +229,10 @@ def test_what_trying_again_cannot_mend_stops_at_once(server, status):
 
 def test_a_row_that_times_out_is_an_error_row_and_the_rest_stands(server):
     url, faults = server
-    faults.slow, faults.only = 0.4, PROBLEMS[1].prompt
-    asked = policy(url, timeout_s=0.1, retries=1, token_ids=True)
+    faults.stuck, faults.only = True, PROBLEMS[1].prompt
+    asked = policy(url, timeout_s=1.5, retries=0, token_ids=True)
     drawn = asked.draw(PROBLEMS, range(2), Streams(1), LIMITS)
+    faults.release.set()
     assert drawn.problem[drawn.stop == Stop.ERROR].tolist() == [1, 1]
     assert drawn.lengths[drawn.stop == Stop.ERROR].tolist() == [0, 0]
     assert (drawn.lengths[drawn.stop != Stop.ERROR] > 0).all()
