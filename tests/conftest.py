@@ -1,0 +1,6 @@
+"""Property tests draw the same examples every time, so that a run can be repeated; a busy machine is no failure."""
+
+from hypothesis import settings
+
+settings.register_profile("house", derandomize=True, deadline=None)
+settings.load_profile("house")
