@@ -1,4 +1,4 @@
-"""Property tests draw the same examples every time, so that a run can be repeated; a busy machine is no failure."""
+"""Property tests draw the same examples every time, so that a run can be repeated, however busy the machine."""
 
 from hypothesis import settings
 
