@@ -35,8 +35,8 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
     """
     console = Console(stderr=True)
     if console.is_terminal:
-        with _bar(console, label, total, note) as advance:
-            yield advance
+        with _bar(console, label, total, note) as move:
+            yield move
         return
     started = shown = time.monotonic()
     done = 0
