@@ -16,6 +16,14 @@ from keyturn.policies.protocol import Limits
 from keyturn.policies.sampling import Choice, Sampling, choose, truncated
 
 EVERY = pytest.mark.parametrize("name", sorted(small_models.FAMILIES))
+
+
+@pytest.fixture
+def always_shared(monkeypatch):
+    """Share prompts however short they are."""
+    monkeypatch.setattr(prefix, "LEAST_TOKENS", 0)
+
+
 LIMITS = Limits(max_new_tokens=14, batch_rows=256)
 
 
@@ -47,7 +55,23 @@ def test_recorded_logprobs_and_entropies_are_the_models(name, lengths):
     assert len(set(drawn.lengths.tolist())) > 1  # some rows ended early
 
 
-def test_a_cache_that_forgets_padding_is_caught(monkeypatch):
+@pytest.mark.parametrize("lengths", [(6, 6, 6), (3, 9, 14)])
+def test_recorded_logprobs_where_prompts_are_shared(lengths, always_shared, monkeypatch):
+    calls = []
+    attend = PrefixLayer.attend
+    monkeypatch.setattr(PrefixLayer, "attend", lambda self, *args: (calls.append(1), attend(self, *args))[1])
+    who = policy("tiny")
+    drawn = who.draw(small_models.problems(lengths), range(60), Streams(1), LIMITS)
+    logprobs, entropies = one_by_one(who.model, drawn)
+    assert np.abs(drawn.logprobs - logprobs).max() < 2e-5
+    assert np.abs(drawn.entropies - entropies).max() < 2e-5
+    assert calls
+    monkeypatch.setattr(prefix, "LEAST_TOKENS", 1000)
+    copied = who.draw(small_models.problems(lengths), range(60), Streams(1), LIMITS)
+    assert copied.tokens.tolist() == drawn.tokens.tolist()
+
+
+def test_a_cache_that_forgets_padding_is_caught(monkeypatch, always_shared):
     who = policy("tiny")
     monkeypatch.setattr(prefix.torch.Tensor, "masked_fill", lambda self, *_: self)
     drawn = who.draw(small_models.problems((3, 14)), range(4), Streams(1), LIMITS)
@@ -55,7 +79,7 @@ def test_a_cache_that_forgets_padding_is_caught(monkeypatch):
     assert np.abs(drawn.logprobs - one_by_one(who.model, drawn)[0]).max() > 1e-2
 
 
-def test_forgetting_the_convolution_when_prompts_branch_is_caught(monkeypatch):
+def test_forgetting_the_convolution_when_prompts_branch_is_caught(monkeypatch, always_shared):
     def forgetful(cache, owner, seen, room):
         shared = prefix.share_prompts(cache, owner, seen, room)
         for layer in cache.layers:
@@ -114,7 +138,7 @@ def test_greedy_equals_generate(name):
 
 
 @pytest.mark.parametrize("name", ["tiny", "llama"])
-def test_compaction_changes_nothing(name, monkeypatch):
+def test_compaction_changes_nothing(name, monkeypatch, always_shared):
     who = policy(name)
     asked = small_models.problems((5, 9, 3, 12))
     taken = []
