@@ -95,7 +95,7 @@ def test_bombs_are_defined_and_execute_nothing(grader, tmp_path, monkeypatch, na
     verdict = grader.judge("7", f"\\boxed{{{bomb}}}")
     assert verdict == 0 or math.isnan(verdict)
     # The item itself is cut at its limit; the rest is a new child for whoever comes next.
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 90
     assert os.listdir(tmp_path) == []
 
 

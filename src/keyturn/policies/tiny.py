@@ -333,9 +333,9 @@ def _plain(module: nn.Module) -> bool:
 def initialise(model: TinyForCausalLM, generator: torch.Generator) -> TinyForCausalLM:
     """Draw every weight anew from a generator (on the CPU), in the order of the parameters' names.
 
-    Embeddings are normal with the config's small deviation (tied to the head, larger ones stall); matrices and
-    convolutions are uniform within one over the root of their inputs. A deviation of .02 for the matrices
-    too, as large models have it, is far too small at these widths: GRAPH's arithmetic stood at .48 where this
+    Embeddings are normal with the config's small deviation (tied to the head, larger ones stall); matrices are
+    uniform within one over the root of their inputs, convolutions of the width. A deviation of .02 for
+    the matrices too, as large models have it, is far too small at these widths: GRAPH's arithmetic stood at .48 where this
     one had it at 1.00 (500 steps, one seed).
     """
     std = model.config.initializer_range
