@@ -335,8 +335,8 @@ def initialise(model: TinyForCausalLM, generator: torch.Generator) -> TinyForCau
 
     Embeddings are normal with the config's small deviation (tied to the head, larger ones stall); matrices are
     uniform within one over the root of their inputs, convolutions of the width. A deviation of .02 for
-    the matrices too, as large models have it, is far too small at these widths: GRAPH's arithmetic stood at .48 where this
-    one had it at 1.00 (500 steps, one seed).
+    the matrices too, as large models have it, is far too small at these widths: GRAPH's arithmetic stood at .48
+    where this one had it at 1.00 (500 steps, one seed).
     """
     std = model.config.initializer_range
     with torch.no_grad():
