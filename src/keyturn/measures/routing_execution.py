@@ -78,7 +78,7 @@ def measure_routing_execution(tables: Tables, config: RoutingExecutionConfig) ->
     check_same_problems(base, tuned)
     found: list[Measurement] = []
     for over in config.over:
-        if over in base.columns and over in tuned.columns:
+        if all(over in table.columns and np.any(table.columns[over] != "") for table in (base, tuned)):
             found += _over(base, tuned, over, tables, config)
     if found:
         return tuple(found)

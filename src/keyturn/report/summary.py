@@ -94,7 +94,8 @@ def facts(result: AuditResult) -> tuple[Fact, ...]:
     crossing = crossing_of(result.measurements, verdict.unit)
     if crossing is not None and not math.isnan(crossing.value):
         value = "never" if math.isinf(crossing.value) else f"k = {number(crossing.value, digits=1)}"
-        out.append(Fact(name="curves meet", value=value, more="of pass@k"))
+        sure = "" if math.isinf(crossing.value) or crossing.parameters.get("established") else ", not for sure"
+        out.append(Fact(name="curves meet", value=value, more=f"of pass@k{sure}"))
     return tuple(out)
 
 

@@ -116,12 +116,16 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
 def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     """Everything that needs a model: draws, grades, teacher-forced looks."""
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
+    draws = config.k
+    if any(isinstance(p, LocalPolicy) and p.sampling.greedy for p in (pair.base, pair.tuned)):
+        # Greedy draws are copies of one: counted as many, they would make a verdict sure of nothing.
+        draws, config = 1, replace(config, n_base=1)
     base = draw_two_stages(lab, pair, config, limits)
-    tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(config.k), limits)
+    tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
     tables = Tables(
         streams=lab.streams.child("measure", pair.name),
         base=base.answers,
-        tuned=replace(tuned.answers, k_max=config.k),
+        tuned=replace(tuned.answers, k_max=draws),
         weights=pair.weights,
         history=pair.history,
     )
@@ -129,7 +133,7 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     policies = {"base": pair.base, "tuned": pair.tuned}
     asked = pair.problems.problems
     if pair.form and all(leaves_room(p, asked, pair.form, limits) for p in policies.values()):
-        arm = elicit_format(lab, policies, pair.problems, pair.form, config.k, limits)
+        arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
         tables = replace(tables, elicited=arm.reached, formats=arm.tables)
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
@@ -149,7 +153,7 @@ def conclude(
     tokenizer: Any = None,
 ) -> AuditResult:
     """Everything that is pure: measures, verdicts, the record."""
-    measurements, left_out = measure_all(tables)
+    measurements, left_out = measure_all(tables, k)
     measurements += format_measurements(tables)
     pooled, cells = verdicts(tables, k, cell_keys)
     pooled = with_routing(pooled, measurements)
@@ -234,8 +238,8 @@ def plain(policy: LocalPolicy) -> bool:
     return sampling.temperature == 1 and sampling.top_p == 1 and not sampling.top_k and not policy.processors
 
 
-def measure_all(tables: Tables) -> tuple[tuple[Measurement, ...], dict[str, str]]:
-    """Every measure whose tables are there; for the others, why not."""
+def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[str, str]]:
+    """Every measure whose tables are there, at the audit's budget K; for the others, why not."""
     found: list[Measurement] = []
     left_out: dict[str, str] = {}
     for measure in MEASURES.values():
@@ -243,7 +247,10 @@ def measure_all(tables: Tables) -> tuple[tuple[Measurement, ...], dict[str, str]
         if missing:
             left_out[measure.name] = f"needs {', '.join(missing)}, which this audit does not have"
             continue
-        found.extend(measure.measure(tables, measure.config()))
+        config = measure.config()
+        if hasattr(config, "k"):
+            config = replace(config, k=k)
+        found.extend(measure.measure(tables, config))
     return tuple(found), left_out
 
 
@@ -283,11 +290,16 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
     if base is not None and bool(base.truncated.any()):
         share = float(base.truncated.mean())
         said.append(
-            f"{share:.1%} of the base's completions were cut at the length limit and count as they stand."
+            f"{_percent(share)} of the base's completions were cut at the length limit and count as they stand."
         )
     if tables.exact is None:
         said.append("The base's success probabilities are sampled, not computed.")
     return (*said, *verdict.notes)
+
+
+def _percent(share: float) -> str:
+    """A share above 0, which is never shown as 0.0%."""
+    return f"{share:.1%}" if share >= 0.001 else "Less than 0.1%"
 
 
 def _there(value: object) -> bool:

@@ -12,6 +12,7 @@ from keyturn.core.errors import UsageError, unknown
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.measures.contract import Tables
+from keyturn.measures.estimates import SMALLEST_K
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.problems.contract import ProblemSet
@@ -64,8 +65,9 @@ class Asked:
 
 def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
     """An audit's draws from the command line's numbers."""
-    if k < 1 or n_base < 0:
-        raise UsageError("k must be at least 1 and n-base not negative", fix="leave them out for the defaults")
+    if k < SMALLEST_K or n_base < 0:
+        what = f"k must be at least {SMALLEST_K} (at K = 1 nothing can be classified) and n-base not negative"
+        raise UsageError(what, fix="leave them out for the defaults")
     return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
 
 

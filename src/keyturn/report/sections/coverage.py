@@ -121,11 +121,24 @@ def _gained_and_lost(result: AuditResult, prefix: str) -> Figure | None:
         return None
     said = Words(
         title="Problems gained and lost",
+        says=_excess(result),
         axis=f"share of problems solved{budget} by one policy only",
-        reading="Two samples of one model also gain and lose problems by luck: only what lies beyond the grey "
-        "range (two halves of the base's own draws) was gained or lost by training.",
+        reading="Two samples of one model also gain and lose problems by luck (grey: two halves of the base's "
+        "own draws). What exceeds that luck, problem by problem and with its whole interval, is training's.",
     )
     return beside_null(f"{prefix}-gained", bars, said)
+
+
+def _excess(result: AuditResult) -> str:
+    """What was gained and lost beyond the replicate null: the paired excess, which the verdict also reads."""
+    said = []
+    for name, words in (("coverage_gained_excess", "gained"), ("coverage_lost_excess", "lost")):
+        found = first(result.measurements, name, success=result.verdict.unit, cell=None)
+        if found is not None and not math.isnan(found.low):
+            low, high = (number(end, digits=2, signed=True) for end in (found.low, found.high))
+            sure = "beyond luck" if found.low > 0 else "not beyond luck for sure"
+            said.append(f"{words}: {number(found.value, digits=2, signed=True)} [{low}, {high}], {sure}")
+    return f"In excess of the null, {'; '.join(said)}." if said else ""
 
 
 def _crossing(result: AuditResult) -> tuple[str, ...]:
