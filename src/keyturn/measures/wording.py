@@ -15,7 +15,7 @@ from keyturn.measures.classes import class_agreement, reach_thresholds
 from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import NO_CHANGE
-from keyturn.measures.verdict import REACHABLE
+from keyturn.measures.verdict import REACHABLE, UNDECIDED
 
 
 def signed(estimate: Estimate) -> str:
@@ -166,7 +166,15 @@ def _exact_notes(evidence: Evidence, classes: NDArray[np.int8], k: int) -> list[
         return []
     known = np.isfinite(evidence.exact)
     agree, decided = class_agreement(classes[known], evidence.exact[known], k)
-    return [
+    notes = [
         f"exact base success is known for {int(known.sum())} problems: sampling decides {decided} of them, "
         f"{agree} as the exact value does"
     ]
+    open_ones = known & (classes == UNDECIDED)
+    if open_ones.any():
+        below = int((evidence.exact[open_ones] < 1 / k).sum())
+        notes.append(
+            f"of the {int(open_ones.sum())} that the draws leave undecided, {below} are unreachable and "
+            f"{int(open_ones.sum()) - below} reachable by the exact value"
+        )
+    return notes

@@ -294,6 +294,11 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
         )
     if tables.exact is None:
         said.append("The base's success probabilities are sampled, not computed.")
+    if base is not None and len({str(x) for x in base.columns.get("format", ())} - {""}) > 1:
+        said.append(
+            "Routing and execution are split over strategies. Formats moved at the same time, and a split over "
+            "formats gives other shares: the two are not told apart."
+        )
     return (*said, *verdict.notes)
 
 
