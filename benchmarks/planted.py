@@ -135,7 +135,7 @@ def table(rows):
 
 
 def number(value):
-    return "" if value is None else f"{value:.2g}"
+    return "" if value is None else f"{value:.3g}"
 
 
 def estimate(found):

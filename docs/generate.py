@@ -35,8 +35,9 @@ MEASURES_HEAD = """\
 
 Every number that an audit prints is one of these. Each has a value, an interval where it is estimated, the
 number of problems behind it, a unit, and, where something is said to have changed, a **null**: what the same
-number is when nothing happened. A value inside its null's range is no finding, whatever its size. Undefined is empty (`null` in JSON), never 0. An audit
-computes every measure whose *needs* it has, and says of the others why not. The verdict that is made of them:
+number is when nothing happened. A value inside its null's range is no finding, whatever its size. Undefined
+is empty (`null` in JSON), never 0. An audit computes every measure whose *needs* it has, and says of the
+others why not. The verdict that is made of them:
 [verdict.md](verdict.md).
 """
 
