@@ -49,3 +49,17 @@ def test_any_two_causal_models_go_through_the_whole_audit(tmp_path, capsys, make
     again = audited(capsys, base, tuned, "--problems", problem_file(tmp_path), *size)
     assert again["audits"][0]["measurements"] == found["measurements"]
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
+
+    greedy = audited(
+        capsys,
+        base,
+        tuned,
+        "--problems",
+        problem_file(tmp_path),
+        *size[:-1],
+        tmp_path / "greedy",
+        "--temperature",
+        0,
+    )["audits"][0]
+    assert greedy["verdict"]["label"] == "undecided"
+    assert greedy["n_base"] == 1

@@ -108,3 +108,12 @@ def test_hostile_completions_stay_text(files, tmp_path, capsys):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "<img src=x" not in page
     assert "\u202e" not in page
+
+
+def test_the_budget_that_was_asked_for_is_the_budget_of_every_measure(files, tmp_path, capsys):
+    words = ("--samples", files["base"], files["created"], "--k", 16, "--out", tmp_path / "run", "--json")
+    code, out = run(capsys, *words)
+    assert code == 0, out.err
+    (found,) = json.loads(out.out)["audits"]
+    assert found["k"] == 16
+    assert {m["k"] for m in found["measurements"] if m["name"] == "deployed_created"} == {16}
