@@ -19,6 +19,7 @@ import numpy as np
 
 from keyturn.core.rundir import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
+from keyturn.measures.classes import class_agreement
 from keyturn.problems.world.worlds import WORLDS
 from keyturn.studies.audit import AuditConfig
 from keyturn.studies.embedded import EMBEDDED, audit_trained
@@ -38,12 +39,6 @@ ARMS = {
     "dose .3": (replace(WORLDS["chain"], name="dose30", linked=0.3), CHAIN),
     "never": (replace(WORLDS["chain-never"], name="never"), CHAIN),
 }
-WANTED = {
-    "absent": {"created"},
-    "never": {"created"},
-    "present": {"deployed"},
-    "graph": {"deployed", "narrowed"},
-}
 
 
 def one_run(root, arm, base_seed, rl_seed):
@@ -58,9 +53,8 @@ def one_run(root, arm, base_seed, rl_seed):
     known = None if exact is None else np.isfinite(exact)
     agree = np.nan
     if known is not None and known.any():
-        sampled, true = verdict.classes[known], np.where(exact[known] > 1 / verdict.k, 1, 0)
-        decided = sampled != -1
-        agree = float((sampled[decided] == true[decided]).mean()) if decided.any() else np.nan
+        right, decided = class_agreement(verdict.classes[known], exact[known], verdict.k)
+        agree = right / decided if decided else np.nan
     return {
         "arm": arm,
         "base": base_seed,

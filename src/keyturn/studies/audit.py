@@ -8,14 +8,10 @@ to read traces.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from keyturn.core.measurement import Measurement
 from keyturn.measures import MEASURES
@@ -311,10 +307,3 @@ def _there(value: object) -> bool:
     if value is None:
         return False
     return bool(len(value)) if isinstance(value, (tuple, dict, Mapping)) else True
-
-
-def mean_exact(exact: NDArray[np.float64] | None) -> float:
-    """Mean exact success of the base, NaN where nothing is known."""
-    if exact is None or not np.isfinite(exact).any():
-        return math.nan
-    return float(np.nanmean(exact))
