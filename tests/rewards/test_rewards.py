@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.rewards import REWARDS
-from keyturn.rewards.contract import Reward, rewards_of
+from keyturn.rewards.contract import Graded, Reward, rewards_of
 from keyturn.rewards.outcome import OutcomeConfig, outcome
 from keyturn.rewards.process import ProcessConfig, process
 from keyturn.rollouts.completions import Completions, Prompts
@@ -40,8 +41,10 @@ GRADES = Grades(
 )
 
 
-def given(reward):
-    return rewards_of(reward, completions(), GRADES, Streams(0))
+def given(reward, drawn=None, grades=GRADES):
+    asked = (Problem(id="a", prompt="?", answer="3"),)
+    graded = Graded(problems=asked, completions=drawn or completions(), grades=grades, streams=Streams(0))
+    return rewards_of(reward, graded)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +85,7 @@ def test_rewards_follow_their_rows(name):
         verified=GRADES.verified[order],
         columns={"process": GRADES.columns["process"][order]},
     )
-    np.testing.assert_array_equal(
-        rewards_of(reward, completions().select(order), moved, Streams(0)), given(reward)[order]
-    )
+    np.testing.assert_array_equal(given(reward, completions().select(order), moved), given(reward)[order])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_what_is_not_a_reward_is_refused_by_name(value, says):
 
 def test_process_needs_a_grader_that_reads_traces():
     with pytest.raises(InputError, match="reads traces"):
-        rewards_of(process(), completions(), replace(GRADES, columns={}), Streams(0))
+        given(process(), grades=replace(GRADES, columns={}))
 
 
 def test_alpha_outside_its_range_is_refused():

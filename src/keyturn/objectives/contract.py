@@ -7,13 +7,16 @@ denominator of the whole batch, so that micro-batching is exact by construction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from keyturn.core.errors import UsageError
+from keyturn.core.streams import Streams
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +36,10 @@ class RolloutBatch:
         reference_logprobs: under the anchor policy; None when there is none.
         roles: ``keyturn.core.roles.Role`` per token; None when nothing is known.
         credit: what :attr:`Objective.credit` returned, once it has; None before.
-        demonstration: True on rows that are demonstrations and not draws; None when there are none.
+        demonstration: True on rows that are demonstrations and not draws, each a group of its own with reward
+            0; None when there are none.
+        marked: what :attr:`Objective.mark` returned, once it has; None before, or where nothing is marked.
+        streams: randomness of this step, for what must be drawn (a placebo mask); None outside a run.
     """
 
     tokens: Int[Tensor, "row token"]
@@ -49,6 +55,8 @@ class RolloutBatch:
     roles: Int[Tensor, "row token"] | None = None
     credit: Float[Tensor, "row token"] | None = None
     demonstration: Bool[Tensor, " row"] | None = None
+    marked: Bool[Tensor, "row token"] | None = None
+    streams: Streams | None = None
 
     @property
     def behaviour_logprobs(self) -> Float[Tensor, "row token"]:
@@ -87,6 +95,13 @@ class Term(NamedTuple):
     credited: bool = False
 
 
+class Adapted(NamedTuple):
+    """What a schedule says before a step: its memory, and the factor on the weight of each named term."""
+
+    state: Mapping[str, float]
+    weights: Mapping[str, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """A training objective. ``Objective`` values live in ``objectives.OBJECTIVES``, built by config.
@@ -99,7 +114,12 @@ class Objective:
         needs: fields of :class:`RolloutBatch` beyond the always present ones (``reference_logprobs``...), and
             ``policy_entropies`` where the loss differentiates entropies.
         credit: ``(batch) -> [row, token]``; zero outside the mask.
-        loss: ``(policy tokens, batch with credit) -> terms``.
+        loss: ``(policy tokens, batch with credit and marks) -> terms``.
+        mark: ``(batch with credit) -> bool [row, token]``, once on the whole batch: a choice of tokens that the
+            loss must know (a quantile, a covariance); None where it needs none.
+        adapt: ``(state, step, metrics of the step before) -> Adapted``, called before every step with ``{}`` as
+            the first state and as the metrics of no step: coefficients that follow a schedule or the run.
+        inert: what a single update per rollout switches off, in a sentence; ``""`` for nothing.
         config: the frozen config dataclass that made it.
     """
 
@@ -110,7 +130,36 @@ class Objective:
     needs: frozenset[str] = frozenset()
     credit: Callable[[RolloutBatch], Float[Tensor, "row token"]]
     loss: Callable[[PolicyTokens, RolloutBatch], tuple[Term, ...]]
+    mark: Callable[[RolloutBatch], Bool[Tensor, "row token"]] | None = None
+    adapt: Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None = None
+    inert: str = ""
     config: object = None
+
+
+def judged(objective: Objective, batch: RolloutBatch) -> RolloutBatch:
+    """The batch with its credit and marks: what an objective says of a whole rollout, without gradient.
+
+    Args:
+        objective: whose credit.
+        batch: the whole rollout.
+
+    Raises:
+        UsageError: the batch lacks what the objective needs; the message says where it comes from.
+    """
+    for name in sorted(objective.needs & _SOURCES.keys()):
+        if getattr(batch, name) is None:
+            raise UsageError(f"the objective {objective.name!r} needs {name}", fix=_SOURCES[name])
+    with torch.no_grad():
+        batch = replace(batch, credit=objective.credit(batch))
+        return batch if objective.mark is None else replace(batch, marked=objective.mark(batch))
+
+
+_SOURCES = {
+    "reference_logprobs": "name a reference policy",
+    "roles": "problems whose grader gives roles, or roles from strategic grams (--roles FILE)",
+    "demonstration": "give demonstrations (--demonstrations FILE, or a world's problems)",
+}
+"""Field of the batch that an objective may need -> how a user provides it."""
 
 
 def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> Tensor:

@@ -9,12 +9,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError
+from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 
 LARGEST_REWARD = 1e6
 """Beyond this a reward is taken for a fault: group statistics in float32 would lose the other rows."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graded:
+    """What a reward sees: everything about one rollout, nothing about the policy.
+
+    Args:
+        problems: what was asked; ``completions.problem`` points into it.
+        completions: what was answered.
+        grades: what the verifier said of it.
+        streams: randomness of this step, for rewards that are drawn.
+    """
+
+    problems: tuple[Problem, ...]
+    completions: Completions
+    grades: Grades
+    streams: Streams
+
+    def __len__(self) -> int:
+        return len(self.completions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,32 +46,30 @@ class Reward:
         name: key of the dictionary.
         summary: one sentence.
         source: where it comes from.
-        reward: ``(completions, grades, streams) -> float32 [row]``; NaN marks a row as ungraded, which
-            the loop leaves out of its group and counts.
+        reward: ``(graded) -> float32 [row]``; NaN marks a row as ungraded, which the loop leaves out of its
+            group and counts.
         config: the frozen config dataclass that made it.
     """
 
     name: str
     summary: str
     source: str
-    reward: Callable[[Completions, Grades, Streams], NDArray[np.float32]]
+    reward: Callable[[Graded], NDArray[np.float32]]
     config: object = None
 
 
-def rewards_of(
-    reward: Reward, completions: Completions, grades: Grades, streams: Streams
-) -> NDArray[np.float32]:
+def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:
     """Call a reward and check what it gives, float32 ``[row]``.
 
     Raises:
         InputError: not one real number a completion (None, text, booleans, another length, infinity or
             beyond :data:`LARGEST_REWARD`); the message names the reward and the first such item.
     """
-    given = reward.reward(completions, grades, streams)
+    given = reward.reward(graded)
     if given is None or isinstance(given, str) or not hasattr(given, "__len__"):
         raise _wrong(reward, f"gave {type(given).__name__}, not one number a completion")
-    if len(given) != len(completions):
-        raise _wrong(reward, f"gave {len(given)} numbers for {len(completions)} completions")
+    if len(given) != len(graded):
+        raise _wrong(reward, f"gave {len(given)} numbers for {len(graded)} completions")
     for row, value in enumerate(given):
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
             raise _wrong(reward, f"gave {value!r} ({type(value).__name__}) for row {row}")

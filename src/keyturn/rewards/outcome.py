@@ -34,7 +34,7 @@ def outcome(config: OutcomeConfig = OutcomeConfig()) -> Reward:
         name="outcome",
         summary="1 for a right answer, 0 for a wrong one",
         source="DeepSeek-R1 2025, arXiv 2501.12948, section 2.2",
-        reward=lambda completions, grades, streams: outcome_reward(grades, config),
+        reward=lambda graded: outcome_reward(graded.grades, config),
         config=config,
     )
 

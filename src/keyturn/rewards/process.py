@@ -43,7 +43,7 @@ def process(config: ProcessConfig = ProcessConfig()) -> Reward:
         name="process",
         summary="right steps blended with, or required for, a right answer",
         source="Zhang, Neubig and Yue 2025, arXiv 2512.07783, section 5",
-        reward=lambda completions, grades, streams: process_reward(grades, config),
+        reward=lambda graded: process_reward(graded.grades, config),
         config=config,
     )
 

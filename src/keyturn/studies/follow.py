@@ -23,7 +23,7 @@ from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
 from keyturn.policies.scorer import policy_tokens
 from keyturn.problems.contract import Grader
-from keyturn.rewards.contract import Reward, rewards_of
+from keyturn.rewards.contract import Graded, Reward, rewards_of
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.training.batches import rollout_batch
@@ -95,7 +95,9 @@ def follow(
     for problem in problems[:SEARCHED]:
         drawn = rollout({"policy": policy}, [problem], streams).completions
         grades = grader.grade((problem,), drawn)
-        rewards = rewards_of(reward, drawn, grades, streams)
+        rewards = rewards_of(
+            reward, Graded(problems=(problem,), completions=drawn, grades=grades, streams=streams)
+        )
         if len(set(rewards.tolist())) > 1 and np.isfinite(rewards).all():
             break
     else:

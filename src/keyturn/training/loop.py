@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from keyturn.core.errors import StorageError, UsageError
-from keyturn.core.measurement import Json
+from keyturn.core.measurement import Json, from_json_number, json_number
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
 from keyturn.training.checkpoint import (
@@ -96,7 +96,13 @@ class Loop:
         self.lr_factor = 1.0
         """Multiplies the scheduled learning rate."""
         self.weights: dict[str, float] = {}
-        """Term of the loss -> factor on its weight; 1 where a term is not named."""
+        """Term of the loss -> factor on its weight that hooks have set; 1 where a term is not named."""
+        self.adapted: Mapping[str, float] = {}
+        """Term of the loss -> factor that the objective's own schedule sets for this step."""
+        self.schedule: Mapping[str, float] = {}
+        """Memory of the objective's schedule."""
+        self.last: Mapping[str, float] = {}
+        """Metrics of the step before; empty before the first."""
         self.stopped = ""
         """Why a hook ended the run; empty while it goes on."""
         self.reference_step = -1
@@ -121,6 +127,10 @@ class Loop:
         """Forget moments and step counts."""
         self.optimiser = self._make(list(self.parameters.values()))
 
+    def factor(self, term: str) -> float:
+        """What the weight of a term is multiplied by in this step."""
+        return self.weights.get(term, 1.0) * self.adapted.get(term, 1.0)
+
     def stop(self, reason: str) -> None:
         """End the run after this step."""
         self.stopped = reason
@@ -143,6 +153,8 @@ class Loop:
             "bad_in_a_row": self.bad_in_a_row,
             "lr_factor": self.lr_factor,
             "term_weights": dict(self.weights),
+            "schedule": dict(self.schedule),
+            "last": {name: json_number(value) for name, value in self.last.items()},
             "stopped": self.stopped,
             "reference_step": self.reference_step,
             "hooks": {hook.name: hook.state() for hook in self.hooks},
@@ -168,6 +180,8 @@ class Loop:
             self.bad_in_a_row = int(facts["bad_in_a_row"])
             self.lr_factor = float(facts["lr_factor"])
             self.weights = {name: float(value) for name, value in facts["term_weights"].items()}
+            self.schedule = {name: float(value) for name, value in facts["schedule"].items()}
+            self.last = {name: from_json_number(value) for name, value in facts["last"].items()}
             self.stopped = str(facts["stopped"])
             for hook in self.hooks:
                 hook.restore(facts["hooks"][hook.name])

@@ -22,7 +22,7 @@ from keyturn.objectives.surrogate import k3
 from keyturn.policies.loading import save_policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
-from keyturn.rewards.contract import Reward, rewards_of
+from keyturn.rewards.contract import Graded, Reward, rewards_of
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.store import write_completions, write_grades
 from keyturn.training.batches import rollout_batch
@@ -87,7 +87,10 @@ class Run:
         loop.tokens += len(completions.tokens)
         with self._timed("grade"):
             grades = self.problems.grader.grade(asked, completions)
-            rewards = rewards_of(self.reward, completions, grades, streams.child("reward"))
+            graded = Graded(
+                problems=asked, completions=completions, grades=grades, streams=streams.child("reward")
+            )
+            rewards = rewards_of(self.reward, graded)
             row = rollout_columns(asked, completions, grades, rewards, self.cells)
         if config.store_rollouts:
             with self._timed("save"):

@@ -112,8 +112,8 @@ def _one_update(
     with torch.no_grad():
         whole = objective.loss(PolicyTokens(part.behaviour_logprobs, part.entropies), part)
     denominators = {term.name: term.denominator for term in whole}
-    for name in loop.weights.keys() - denominators.keys():
-        raise unknown("term of the loss (named by a hook)", name, denominators)
+    for name in (loop.weights.keys() | loop.adapted.keys()) - denominators.keys():
+        raise unknown("term of the loss (named by a hook or a schedule)", name, denominators)
     sums.updates += 1
     used = rows
     if all(term.credited for term in whole):
@@ -189,8 +189,8 @@ def _scores(policy: LocalPolicy, completions: Completions, rows: NDArray[np.int6
 
 
 def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
-    """Terms with the factors that hooks have set."""
-    return tuple(term._replace(weight=term.weight * loop.weights.get(term.name, 1.0)) for term in terms)
+    """Terms with the factors of hooks and schedule."""
+    return tuple(term._replace(weight=term.weight * loop.factor(term.name)) for term in terms)
 
 
 def _dump(folder: Path, step: int, batch: RolloutBatch, loss: float, norm: float) -> None:
