@@ -145,6 +145,20 @@ class Completions:
             texts=tuple(text for part in parts for text in part.texts),
         )
 
+    @staticmethod
+    def join(parts: Sequence[Completions]) -> Completions:
+        """Completions over any prompts, end to end, under the first one's name; one id is one prompt."""
+        found: dict[str, tuple[str, NDArray[np.int32]]] = {}
+        for part in parts:
+            for index, identity in enumerate(part.prompts.ids):
+                found.setdefault(identity, (part.prompts.texts[index], part.prompts.row(index)))
+        prompts = Prompts.build(
+            tuple(found),
+            [text for text, _ in found.values()],
+            [tokens.tolist() for _, tokens in found.values()],
+        )
+        return Completions.concat([replace(part.onto(prompts), policy=parts[0].policy) for part in parts])
+
 
 def ragged(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Lists of ids as one flat int32 array and its int64 offsets."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,26 @@ class Grades:
             columns={name: column[index] for name, column in self.columns.items()},
             roles=None if self.roles is None else self.roles[take],
             token_columns={name: column[take] for name, column in self.token_columns.items()},
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Grades]) -> Grades:
+        """Grades end to end, as completions are joined; a column that one part lacks is dropped."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        columns = [name for name in first.columns if all(name in part.columns for part in parts)]
+        tokens = [name for name in first.token_columns if all(name in part.token_columns for part in parts)]
+        roles = [part.roles for part in parts if part.roles is not None]
+        return Grades(
+            outcome=np.concatenate([part.outcome for part in parts]),
+            verified=np.concatenate([part.verified for part in parts]),
+            answer=tuple(answer for part in parts for answer in part.answer),
+            columns={name: np.concatenate([part.columns[name] for part in parts]) for name in columns},
+            roles=np.concatenate(roles) if len(roles) == len(parts) else None,
+            token_columns={
+                name: np.concatenate([part.token_columns[name] for part in parts]) for name in tokens
+            },
         )
 
 

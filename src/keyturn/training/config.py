@@ -29,6 +29,9 @@ class RLConfig:
     """Problems a step."""
     draws: int = 16
     """Draws a problem: the group."""
+    rounds: int = 1
+    """Rounds of drawing a step may take; above 1 it is dynamic sampling (DAPO): groups of one reward are
+    dropped and further problems asked until there are ``prompts`` groups that teach."""
     max_new_tokens: int = 64
     """Tokens a completion may have."""
     batch_rows: int = 256

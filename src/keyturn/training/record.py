@@ -48,6 +48,7 @@ def statement(
     *,
     rollout: object,
     hooks: Sequence[Hook],
+    roles: object,
     policies: Mapping[str, Policy] | None,
 ) -> dict[str, Any]:
     """Everything that decides a run's result, JSON-able and without paths or clocks."""
@@ -61,6 +62,7 @@ def statement(
         "reward": _named(reward),
         "objective": _named(objective),
         "rollout": getattr(rollout, "__name__", type(rollout).__name__) if rollout else "sampled",
+        "roles": getattr(roles, "__name__", type(roles).__name__) if roles else "grader",
         "hooks": [hook.name for hook in hooks],
         "streams": [streams.root, *streams.path],
         **settings,

@@ -7,6 +7,7 @@ follow (one by default). Randomness is named by step, so a step is a function of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +27,14 @@ from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
 from keyturn.rewards.contract import Reward
 from keyturn.training.config import RLConfig
+from keyturn.training.lesson import RoleSource
 from keyturn.training.loop import Hook, Loop
 from keyturn.training.progress import live
 from keyturn.training.record import MODEL, agree, history, seconds, statement
 from keyturn.training.rollout import RolloutFunction, sampled
 from keyturn.training.run import Run
+
+_log = logging.getLogger("keyturn")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +67,7 @@ def train_rl(
     streams: Streams,
     rollout: RolloutFunction | None = None,
     hooks: Sequence[Hook] = (),
+    roles: RoleSource | None = None,
     policies: Mapping[str, Policy] | None = None,
     world: World | None = None,
     card: Mapping[str, Any] | None = None,
@@ -82,6 +87,7 @@ def train_rl(
         rollout: how problems are answered; plain draws by default. Its name is part of the
             run's identity.
         hooks: look at the run between steps and change it.
+        roles: says what tokens do (strategic grams...); the problems' grader by default.
         policies: further policies by slot, for the rollout function.
         world: written into the tuned model's folder.
         card: written into the tuned model's folder, the run's own facts added.
@@ -103,16 +109,19 @@ def train_rl(
         streams,
         rollout=rollout,
         hooks=hooks,
+        roles=roles,
         policies=policies,
     )
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     draw = rollout or sampled(config.draws, limits)
+    if objective.inert and config.update.epochs * config.update.minibatches == 1:
+        _log.info("one update per rollout: %s", objective.inert)
     with owned(folder):
         agree(folder, stated, config)
         if is_done(folder):
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)
-        run = Run(loop, problems, reward, objective, config, folder, streams, draw, identity(stated))
+        run = Run(loop, problems, reward, objective, config, folder, streams, draw, identity(stated), roles)
         run.resume()
         last = config.steps if stop_after is None else min(stop_after, config.steps)
         with live(label, config.steps, history(folder)) as show:
@@ -141,7 +150,15 @@ def check(policy: LocalPolicy, problems: ProblemSet, config: RLConfig) -> None:
             f"{config.prompts} problems a step of {len(problems.problems)} in all",
             fix="ask for as many as there are, or fewer",
         )
-    for name in ("steps", "draws", "max_new_tokens", "batch_rows", "checkpoint_every", "keep_checkpoints"):
+    for name in (
+        "steps",
+        "draws",
+        "max_new_tokens",
+        "rounds",
+        "batch_rows",
+        "checkpoint_every",
+        "keep_checkpoints",
+    ):
         if getattr(config, name) < 1:
             raise UsageError(f"{name} is {getattr(config, name)}", fix="take at least 1")
     if config.update.epochs < 1 or not 1 <= config.update.minibatches <= config.prompts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,10 +23,13 @@ class Rollout:
     Args:
         completions: their prompts are the step's problems, in order.
         own: False on tokens that the policy did not choose (a tool's output), bool ``[token]``; None: all.
+        demonstrations: written by others, for objectives that learn from them beside the draws; their
+            log-probabilities are not read.
     """
 
     completions: Completions
     own: NDArray[np.bool_] | None = None
+    demonstrations: Completions | None = None
 
 
 RolloutFunction: TypeAlias = Callable[[Mapping[str, Policy], Sequence[Problem], Streams], Rollout]
@@ -39,6 +43,31 @@ def sampled(draws: int, limits: Limits) -> RolloutFunction:
         return Rollout(completions=policies["policy"].draw(problems, range(draws), streams, limits))
 
     return rollout
+
+
+def beside(draw: RolloutFunction, demonstrations: Completions, rows: int) -> RolloutFunction:
+    """A rollout function with demonstrations beside its draws.
+
+    Args:
+        draw: how problems are answered.
+        demonstrations: all there are.
+        rows: how many a step, without replacement; all where there are fewer.
+    """
+
+    def rollout(policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams) -> Rollout:
+        drawn = draw(policies, problems, streams)
+        order = streams.generator("demonstrations").permutation(len(demonstrations))[:rows]
+        return replace(drawn, demonstrations=demonstrations.select(np.sort(order)))
+
+    rollout.__name__ = f"{draw.__name__} beside {rows} demonstrations of {fingerprint(demonstrations)}"
+    return rollout
+
+
+def fingerprint(completions: Completions) -> str:
+    """Identity of completions by their tokens and prompts."""
+    digest = hashlib.sha256(completions.tokens.tobytes() + completions.offsets.tobytes())
+    digest.update(completions.prompts.tokens.tobytes() + completions.problem.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def problems_at(

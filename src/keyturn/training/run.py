@@ -9,29 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from keyturn.core.errors import StorageError
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import append_jsonl, cut, mark_done, sweep
 from keyturn.core.streams import Streams
-from keyturn.objectives.contract import Objective, RolloutBatch
+from keyturn.objectives.contract import Objective, RolloutBatch, judged
 from keyturn.objectives.surrogate import k3
 from keyturn.policies.loading import save_policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
-from keyturn.rewards.contract import Graded, Reward, rewards_of
+from keyturn.rewards.contract import Reward
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.store import write_completions, write_grades
-from keyturn.training.batches import rollout_batch
 from keyturn.training.checkpoint import newest_checkpoint, write_checkpoint
 from keyturn.training.config import RLConfig
 from keyturn.training.curves import cell_keys, rollout_columns
+from keyturn.training.lesson import RoleSource, Taught, lesson_batch, take, together
 from keyturn.training.loop import Loop
 from keyturn.training.record import BAD, CHECKPOINTS, METRICS, MODEL, ROLLOUTS, TIMES, drop_later
-from keyturn.training.rollout import RolloutFunction, problems_at
+from keyturn.training.rollout import RolloutFunction
 from keyturn.training.update import logprobs_under, update
 
 
@@ -48,6 +46,7 @@ class Run:
     streams: Streams
     draw: RolloutFunction
     identity: str
+    roles: RoleSource | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,10 +61,14 @@ class Run:
         rate = config.lr * loop.lr_factor * min(1.0, (loop.step + 1) / max(config.warmup, 1))
         for group in loop.optimiser.param_groups:
             group["lr"] = rate
+        if self.objective.adapt is not None:
+            loop.schedule, loop.adapted = self.objective.adapt(loop.schedule, loop.step, loop.last)
         row: dict[str, float] = {"step": loop.step, "lr": rate}
+        row |= {f"factor/{name}": factor for name, factor in loop.adapted.items()}
         row |= self._learn(self.streams.child("step", loop.step))
         loop.step += 1
         row["tokens"] = loop.tokens
+        loop.last = row
         for hook in loop.hooks:
             hook.after_step(loop, row)
         append_jsonl(self.folder / METRICS, {name: json_number(value) for name, value in row.items()})
@@ -78,41 +81,38 @@ class Run:
 
     def _learn(self, streams: Streams) -> dict[str, float]:
         loop, config = self.loop, self.config
-        asked, loop.position = problems_at(
-            loop.position, config.prompts, self.problems.problems, self.streams.child("problems")
+        rounds = take(
+            loop,
+            self.problems,
+            self.reward,
+            config,
+            self.draw,
+            self.streams.child("problems"),
+            streams,
+            self._timed,
         )
-        with self._timed("sample"):
-            drawn = self.draw(loop.policies, asked, streams.child("rollout"))
-        completions = drawn.completions
-        loop.tokens += len(completions.tokens)
-        with self._timed("grade"):
-            grades = self.problems.grader.grade(asked, completions)
-            graded = Graded(
-                problems=asked, completions=completions, grades=grades, streams=streams.child("reward")
-            )
-            rewards = rewards_of(self.reward, graded)
-            row = rollout_columns(asked, completions, grades, rewards, self.cells)
+        row = self._columns(rounds)
         if config.store_rollouts:
             with self._timed("save"):
+                _, completions, grades, _ = together(rounds)
                 write_completions(self.folder / ROLLOUTS, loop.step, completions)
                 write_grades(self.folder / ROLLOUTS, loop.step, grades)
         with self._timed("update"):
-            graded = np.flatnonzero(np.isfinite(rewards))
-            kept = completions if len(graded) == len(completions) else completions.select(graded)
-            tokens = np.isin(completions.token_row, graded)
-            batch = rollout_batch(
-                kept,
-                rewards[graded],
-                max_new_tokens=config.max_new_tokens,
-                own=None if drawn.own is None else drawn.own[tokens],
-                roles=None if grades.roles is None else grades.roles[tokens],
-                device=loop.policy.model.device,
+            kept, batch = lesson_batch(
+                rounds, config.max_new_tokens, self.roles, loop.policy.model.device, streams.child("credit")
             )
             batch, kl = self._anchored(kept, batch)
-            with torch.no_grad():
-                batch = replace(batch, credit=self.objective.credit(batch))
+            batch = judged(self.objective, batch)
             bad = self.folder / BAD
             return row | kl | update(loop, self.objective, config.update, kept, batch, streams, bad)
+
+    def _columns(self, rounds: list[Taught]) -> dict[str, float]:
+        """The curves of everything that was drawn, whether it is learnt from or not."""
+        problems, completions, grades, rewards = together(rounds)
+        row = rollout_columns(problems, completions, grades, rewards, self.cells)
+        if self.config.rounds > 1:
+            row |= {"rounds": float(len(rounds)), "groups/kept": float(sum(t.groups for t in rounds))}
+        return row
 
     def _anchored(self, completions: Completions, batch: RolloutBatch) -> tuple[RolloutBatch, dict[str, float]]:
         """The batch with the reference's log-probabilities where they are needed, and the KL to the base."""
