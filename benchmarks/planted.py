@@ -23,7 +23,7 @@ from keyturn.measures.classes import class_agreement
 from keyturn.problems.world.worlds import WORLDS
 from keyturn.studies.audit import AuditConfig
 from keyturn.studies.embedded import EMBEDDED, audit_trained
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 from keyturn.training.pretrain import pretrain
 from keyturn.training.pretrain_recipes import PRETRAIN
 

@@ -22,7 +22,7 @@ from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import problems
 from keyturn.studies.audit import AuditConfig, Pair, draw_all, draw_two_stages
 from keyturn.studies.embedded import EMBEDDED, MODELS, rl_stage, world_in
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 
 def repetition(root, name, number, tuned):

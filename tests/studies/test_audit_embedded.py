@@ -12,7 +12,7 @@ from keyturn.policies.loading import load_policy
 from keyturn.policies.local import weights_hash
 from keyturn.studies.audit import AuditConfig
 from keyturn.studies.embedded import EMBEDDED, MODELS, audit_embedded, rl_stage, world_in
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 SMALL = AuditConfig(k=8, n_base=48, batch_rows=256, token_draws=1)
 

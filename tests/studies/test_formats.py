@@ -25,7 +25,7 @@ from keyturn.studies.formats import (
     leaves_room,
     without_next_question,
 )
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 PROBLEMS = tuple(
     Problem(id=f"q{i}", prompt=f"What is {i} plus {i}?", answer=f"#### {2 * i}") for i in range(1, 7)

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.rundir import identity
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 Relation: TypeAlias = Literal["extends", "tension", "qualifies", "measured by", "instance of"]
 

@@ -15,7 +15,7 @@ from keyturn.measures.draws import draws_of, halves
 from keyturn.measures.verdict import Verdict
 from keyturn.rollouts.grades import Answers
 from keyturn.studies.entry import audit_subject
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 BEYOND = 5
 """CHAIN is judged from this depth on: RL asks for depths 2 and 3, the base's chance at 5 is 7^-4."""

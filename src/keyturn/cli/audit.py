@@ -75,7 +75,7 @@ def run(
     started = time.monotonic()
     _one_way_in(policies, samples)
     from keyturn.studies import entry
-    from keyturn.studies.lab import Lab
+    from keyturn.training.lab import Lab
 
     options = {name: value for name, value in locals().items() if name not in _NOT_IDENTITY}
     root = out or Path("runs") / f"audit-{identity(options, length=8)}"

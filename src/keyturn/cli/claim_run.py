@@ -15,7 +15,7 @@ from keyturn.atlas.evidence import append, home, load, record
 from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
 from keyturn.core.streams import Streams
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 
 def run(

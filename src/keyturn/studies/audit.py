@@ -1,6 +1,6 @@
 """The audit: base policy, tuned policy, problems -> what changed, deployed or created.
 
-Every step is a stage of the :class:`~keyturn.studies.lab.Lab`: draws of the base in two stages, draws of
+Every step is a stage of the :class:`~keyturn.training.lab.Lab`: draws of the base in two stages, draws of
 the tuned policy, their grades, teacher-forced looks at both models; then pure measures and the verdict.
 Nothing here knows a model family; a world's grader makes more measures possible, no grader is required
 to read traces.
@@ -25,11 +25,11 @@ from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
 from keyturn.studies.formats import elicit_format, format_measurements, leaves_room
-from keyturn.studies.lab import Lab, Stage
 from keyturn.studies.looking import certified, shift_table
 from keyturn.studies.result import AuditResult, Cell
 from keyturn.studies.spans import choose_spans
 from keyturn.studies.world_facts import WorldFacts
+from keyturn.training.lab import Lab, Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,10 @@ from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
 from keyturn.rewards import REWARDS
 from keyturn.studies.audit import AuditConfig, Pair, audit
-from keyturn.studies.lab import Lab, Stage
 from keyturn.studies.result import AuditResult
 from keyturn.studies.world_facts import WorldFacts
 from keyturn.training.config import RLConfig
+from keyturn.training.lab import Lab, Stage
 from keyturn.training.record import METRICS, MODEL
 from keyturn.training.rl import train_rl
 

@@ -28,10 +28,10 @@ from keyturn.studies.embedded import (
     settings_for,
     world_problems,
 )
-from keyturn.studies.lab import Lab
 from keyturn.studies.result import AuditResult
 from keyturn.studies.workers import free_cores, run_together
 from keyturn.studies.world_facts import WorldFacts
+from keyturn.training.lab import Lab
 
 DEFAULT_TOKENS = 512
 """Tokens a completion may have where no world says what it needs."""

@@ -30,7 +30,7 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.policies.sampler import context_length
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.grades import Answers
-from keyturn.studies.lab import Lab
+from keyturn.training.lab import Lab
 
 SUMS = (
     ("What is 2 plus 3?", "2 + 3 = 5.", "5"),

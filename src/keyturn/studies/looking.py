@@ -17,7 +17,7 @@ from keyturn.policies.compare import compare
 from keyturn.policies.local import LocalPolicy
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
-from keyturn.studies.lab import Lab, Stage
+from keyturn.training.lab import Lab, Stage
 
 _COLUMNS = (
     "base_logprobs",

@@ -26,7 +26,7 @@ from keyturn.problems.world.vocabulary import STRATEGIES, decode, encode
 from keyturn.problems.world.worlds import World, world_to_json
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 from keyturn.rollouts.grades import Answers
-from keyturn.studies.lab import Lab, Stage
+from keyturn.training.lab import Lab, Stage
 
 RARE = 0.05
 """A strategy with a smaller share takes its accuracy from draws that are forced into it (design section 5)."""
