@@ -10,6 +10,8 @@ from keyturn.core.errors import MissingExtraError
 _EXTRA_OF = {
     "math_verify": "math",
     "datasets": "data",
+    "peft": "peft",
+    "trl": "trl",
 }
 
 
