@@ -1,6 +1,10 @@
-"""What must hold for every entry of OBJECTIVES, and the twins that the battery must reject."""
+"""What must hold for every entry of OBJECTIVES, and the twins that the battery must reject.
+
+A new line in the dictionary is tested with its defaults at once; other settings of it are lines of SETTINGS.
+"""
 
 import importlib
+import itertools
 import sys
 from dataclasses import replace
 
@@ -9,8 +13,11 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+from keyturn.core.errors import UsageError
+from keyturn.core.roles import Role
+from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
-from keyturn.objectives.contract import PolicyTokens, RolloutBatch, total
+from keyturn.objectives.contract import KEEPS, PolicyTokens, RolloutBatch, judged, total
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.objectives.reinforce import ReinforceConfig, reinforce
 from keyturn.objectives.rloo import RlooConfig, rloo
@@ -19,11 +26,11 @@ SETTINGS = {
     **{name: make() for name, make in OBJECTIVES.items()},
     "grpo kl": grpo(GrpoConfig(kl_weight=0.1)),
     "grpo token-mean": grpo(GrpoConfig(aggregation="token-mean")),
-    "dr grpo": grpo(GrpoConfig(scale="none", aggregation="seq-mean-token-sum-norm")),
+    "grpo mean only": grpo(GrpoConfig(scale="none", aggregation="seq-mean-token-sum-norm")),
     "rloo kl": rloo(RlooConfig(kl_weight=0.1)),
+    "reinforce none": reinforce(ReinforceConfig(baseline="none")),
     "reinforce group": reinforce(ReinforceConfig(baseline="group")),
 }
-CENTRED = [name for name in SETTINGS if name != "reinforce none"]
 
 
 @pytest.fixture(params=SETTINGS, ids=str)
@@ -31,7 +38,12 @@ def objective(request):
     return SETTINGS[request.param]
 
 
-def make_batch(seed=0, groups=4, draws=3, width=5, shift=0.0):
+def make_batch(seed=0, groups=4, draws=3, width=5, shift=0.0, demonstrations=0):
+    """A batch with everything that an objective may need, and log-probabilities ``shift`` away from it.
+
+    Demonstrations come last, each a group of its own, as the loop lays them: reward, log-probabilities and
+    entropies 0, roles unknown.
+    """
     rng = np.random.default_rng(seed)
     rows = groups * draws
     lengths = rng.integers(1, width + 1, rows)
@@ -39,7 +51,7 @@ def make_batch(seed=0, groups=4, draws=3, width=5, shift=0.0):
     sampled = torch.tensor(-rng.exponential(1.0, (rows, width))) * mask
     rewards = torch.tensor(rng.normal(size=rows))
     rewards[:draws] = 0.1  # one silent group
-    return RolloutBatch(
+    batch = RolloutBatch(
         tokens=torch.tensor(rng.integers(0, 9, (rows, width))),
         mask=mask,
         rewards=rewards,
@@ -49,33 +61,91 @@ def make_batch(seed=0, groups=4, draws=3, width=5, shift=0.0):
         entropies=torch.tensor(rng.uniform(0, 1, (rows, width))) * mask,
         max_new_tokens=width,
         reference_logprobs=(sampled + torch.tensor(rng.normal(0, 0.2, (rows, width)))) * mask,
-    ), (sampled + shift * torch.tensor(rng.normal(size=(rows, width)))) * mask
+    )
+    now = (sampled + shift * torch.tensor(rng.normal(size=(rows, width)))) * mask
+    batch = replace(
+        batch,
+        truncated=torch.tensor(rng.random(rows) < 0.25),
+        roles=torch.tensor(rng.integers(0, len(Role), (rows, width))) * mask,
+        streams=Streams(seed),
+    )
+    return _with_demonstrations(batch, now, rng, demonstrations) if demonstrations else (batch, now)
+
+
+def _with_demonstrations(batch, now, rng, count):
+    rows, width = batch.mask.shape
+    mask = torch.tensor(np.arange(width) < rng.integers(1, width + 1, count)[:, None])
+    blank = torch.zeros(count, width, dtype=torch.float64)
+    shown = RolloutBatch(
+        tokens=torch.tensor(rng.integers(0, 9, (count, width))),
+        mask=mask,
+        rewards=torch.zeros(count, dtype=torch.float64),
+        group=batch.group.max() + 1 + torch.arange(count),
+        truncated=torch.zeros(count, dtype=torch.bool),
+        sampled_logprobs=blank,
+        entropies=blank,
+        max_new_tokens=width,
+        reference_logprobs=torch.tensor(-rng.exponential(1.0, (count, width))) * mask,
+        roles=torch.zeros(count, width, dtype=torch.long),
+    )
+    both = {
+        name: torch.cat([value, getattr(shown, name)])
+        for name, value in vars(batch).items()
+        if isinstance(value, torch.Tensor)
+    }
+    batch = replace(batch, **both, demonstration=torch.arange(rows + count) >= rows)
+    return batch, torch.cat([now, torch.tensor(-rng.exponential(1.0, (count, width))) * mask])
+
+
+def batch_for(objective, **settings):
+    """The made batch, with demonstrations where the objective needs them."""
+    return make_batch(demonstrations=3 if "demonstration" in objective.needs else 0, **settings)
+
+
+def draws_of(batch):
+    """Rows that were drawn, bool ``[row]``."""
+    return torch.ones_like(batch.truncated) if batch.demonstration is None else ~batch.demonstration
 
 
 def take(objective, batch, logprobs, parts=None, denominators=None):
-    """Loss and its gradient by log-probability, over micro-batches given as row indices."""
-    leaf = logprobs.clone().requires_grad_()
-    batch = replace(batch, credit=objective.credit(batch))
+    """Loss and its gradients by log-probability and by entropy, over micro-batches given as row indices."""
+    leaf, other = logprobs.clone().requires_grad_(), batch.entropies.clone().requires_grad_()
+    batch = judged(objective, batch)
     if denominators is None:
         with torch.no_grad():
-            terms = objective.loss(PolicyTokens(batch.sampled_logprobs, batch.entropies), batch)
+            terms = objective.loss(PolicyTokens(batch.behaviour_logprobs, batch.entropies), batch)
         denominators = {t.name: t.denominator for t in terms}
     losses = []
     for part in parts or [torch.arange(len(batch.mask))]:
-        tokens = PolicyTokens(leaf[part], batch.entropies[part])
+        tokens = PolicyTokens(leaf[part], other[part])
         losses.append(total(objective.loss(tokens, batch.rows(part)), denominators))
     loss = torch.stack(losses).sum()
-    (grad,) = torch.autograd.grad(loss, leaf)
-    return loss.detach(), grad
+    if not loss.requires_grad:
+        return loss, torch.zeros_like(leaf), torch.zeros_like(other)
+    grads = torch.autograd.grad(loss, [leaf, other], allow_unused=True, materialize_grads=True)
+    return loss.detach(), *grads
 
 
 def same(a, b):
     return all(torch.allclose(x, y, rtol=1e-10, atol=1e-13) for x, y in zip(a, b, strict=True))
 
 
+def reordered(taken, order):
+    loss, *grads = taken
+    return loss, *(grad[order] for grad in grads)
+
+
+def test_what_is_kept_is_known():
+    assert set().union(*(objective.keeps for objective in SETTINGS.values())) <= set(KEEPS)
+    # Each is kept by some and not by others, or its test could not fail.
+    for name in KEEPS:
+        assert any(name in objective.keeps for objective in SETTINGS.values()), name
+
+
 def test_micro_batches_change_nothing(objective):
-    batch, now = make_batch(shift=0.1)
+    batch, now = batch_for(objective, shift=0.1)
     parts = [torch.tensor(p) for p in ([3, 1], [0, 2, 4, 5, 6], [7], [11, 10, 9, 8])]
+    parts += [torch.tensor([row]) for row in range(12, len(now))]
     assert same(take(objective, batch, now), take(objective, batch, now, parts))
 
 
@@ -83,7 +153,7 @@ def test_micro_batches_divided_by_their_own_denominator_do_not():
     # Twin: the mean of micro-batch means, the common fault.
     batch, now = make_batch(shift=0.1)
     objective = SETTINGS["grpo token-mean"]
-    batch = replace(batch, credit=objective.credit(batch))
+    batch = judged(objective, batch)
     whole = take(objective, batch, now)[0]
     parts = []
     for index in (torch.arange(2), torch.arange(2, 12)):
@@ -93,7 +163,7 @@ def test_micro_batches_divided_by_their_own_denominator_do_not():
 
 
 def test_padding_changes_nothing(objective):
-    batch, now = make_batch(shift=0.1)
+    batch, now = batch_for(objective, shift=0.1)
     extra = 4
 
     def widen(x, fill):
@@ -104,100 +174,153 @@ def test_padding_changes_nothing(objective):
         batch,
         tokens=widen(batch.tokens, 7),
         mask=widen(batch.mask, False),
+        roles=widen(batch.roles, int(Role.STRATEGY)),
         sampled_logprobs=widen(batch.sampled_logprobs, torch.nan),
         entropies=widen(batch.entropies, torch.nan),
         reference_logprobs=widen(batch.reference_logprobs, torch.nan),
     )
-    loss, grad = take(objective, batch, now)
-    wide_loss, wide_grad = take(objective, wide, widen(now, torch.nan))
-    assert same((loss, grad), (wide_loss, wide_grad[:, : now.shape[1]]))
-    assert not wide_grad[:, now.shape[1] :].any()
+    loss, *grads = take(objective, batch, now)
+    wide_loss, *wide_grads = take(objective, wide, widen(now, torch.nan))
+    assert same((loss, *grads), (wide_loss, *(grad[:, : now.shape[1]] for grad in wide_grads)))
+    assert not any(grad[:, now.shape[1] :].any() for grad in wide_grads)
 
 
-def test_row_order_and_group_names_change_nothing(objective):
-    batch, now = make_batch(shift=0.1)
-    order = torch.tensor(np.random.default_rng(5).permutation(len(now)))
-    names = torch.tensor([40, -2, 7, 7000])
-    moved = replace(batch, group=names[batch.group]).rows(order)
-    loss, grad = take(objective, batch, now)
-    moved_loss, moved_grad = take(objective, moved, now[order])
-    assert same((loss, grad[order]), (moved_loss, moved_grad))
+def test_credit_and_marks_stay_inside_the_mask(objective):
+    batch = judged(objective, batch_for(objective)[0])
+    assert batch.credit.shape == batch.mask.shape
+    assert not batch.credit[~batch.mask].any()
+    if objective.mark is not None:
+        assert batch.marked.dtype == torch.bool
+        assert not batch.marked[~batch.mask].any()
 
 
-def test_a_constant_on_a_prompts_rewards_changes_nothing(objective):
-    if objective.name == "reinforce" and objective.config.baseline != "group":
-        shift = torch.full((4,), 2.0, dtype=torch.float64)  # its baseline is the batch's
+def test_entropies_get_a_gradient_just_where_the_objective_asks_for_it(objective):
+    batch, now = batch_for(objective, shift=0.1)
+    assert bool(take(objective, batch, now)[2].any()) is ("policy_entropies" in objective.needs)
+
+
+def test_terms_that_vanish_with_the_credit_and_no_others_say_so(objective):
+    # What the loop leaves out of the backward must add nothing, and a term that could be left out says so.
+    batch, now = batch_for(objective, shift=0.1)
+    batch = judged(objective, batch)
+    nothing = replace(batch, credit=torch.zeros_like(batch.credit))
+    for term in objective.loss(PolicyTokens(now, batch.entropies), nothing):
+        assert bool(term.sum.abs() > 1e-9) is not term.credited, term.name
+
+
+@pytest.mark.parametrize("need", ["reference_logprobs", "roles", "demonstration"])
+def test_what_is_needed_and_missing_is_said(objective, need):
+    batch, _ = batch_for(objective)
+    without = replace(batch, **{need: None})
+    if need in objective.needs:
+        with pytest.raises(UsageError, match=need):
+            judged(objective, without)
     else:
-        shift = torch.tensor([2.0, -1.0, 0.5, 8.0], dtype=torch.float64)
-    batch, now = make_batch(shift=0.1)
-    moved = replace(batch, rewards=batch.rewards + shift[batch.group])
-    loss, grad = take(objective, batch, now)
-    moved_loss, moved_grad = take(objective, moved, now)
-    assert torch.allclose(loss, moved_loss, atol=1e-11)
-    assert torch.allclose(grad, moved_grad, atol=1e-11)
+        assert torch.equal(judged(objective, without).credit, judged(objective, batch).credit)
 
 
-def test_a_prompts_credit_depends_on_no_other_prompt():
-    for name in ("grpo", "rloo", "dr grpo", "reinforce group"):
-        batch, _ = make_batch()
-        moved = replace(batch, rewards=torch.where(batch.group == 2, 5 * batch.rewards, batch.rewards))
-        others = batch.group != 2
-        before, after = SETTINGS[name].credit(batch), SETTINGS[name].credit(moved)
-        assert torch.equal(before[others], after[others]), name
-    # Twin: a batch-wide baseline leaks, and this comparison sees it.
-    leaky = reinforce(ReinforceConfig(baseline="batch"))
-    assert not torch.equal(leaky.credit(batch)[others], leaky.credit(moved)[others])
+# What most keep: each is checked where it is declared, and must have a counterexample where it is not.
 
 
-def test_silent_groups_have_credit_exactly_zero_and_may_be_left_out():
-    batch, now = make_batch(shift=0.1)
-    for name in ("grpo", "rloo", "dr grpo", "grpo token-mean", "reinforce group"):
-        objective = SETTINGS[name]
-        credit = objective.credit(batch)
-        assert not credit[:3].any(), name
-        terms = objective.loss(PolicyTokens(now, batch.entropies), replace(batch, credit=credit))
-        assert all(t.credited for t in terms), name
-        loss, grad = take(objective, batch, now)
-        kept_loss, kept_grad = take(objective, batch, now, [torch.arange(3, 12)])
-        assert same((loss, grad), (kept_loss, kept_grad)), name
-
-
-def test_terms_that_do_not_vanish_with_the_credit_say_so():
-    batch, now = make_batch(shift=0.1)
-    objective = SETTINGS["grpo kl"]
-    terms = objective.loss(PolicyTokens(now, batch.entropies), replace(batch, credit=torch.zeros_like(now)))
-    assert {t.name: t.credited for t in terms} == {
-        "policy": True,
-        "clipped_high": True,
-        "clipped_low": True,
-        "kl": False,
-    }
-    for term in terms:
-        assert bool(term.sum.abs() > 1e-6) is not term.credited
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-8, 1e6])
-def test_equal_rewards_give_exactly_nothing_in_float32(name, value):
+def _equal_rewards(objective, seed):
     # 0.1 + 0.1 + 0.1 is not 3 * 0.1 in float32: the mean of equal rewards may differ from them.
-    batch, _ = make_batch(draws=7)
-    batch = replace(batch, rewards=torch.full((28,), value, dtype=torch.float32))
-    if name == "rloo":
-        batch = replace(batch, reference_logprobs=None)
-    assert not OBJECTIVES[name]().credit(batch).any()
+    batch, _ = batch_for(objective, seed=seed, draws=7)
+    drawn = draws_of(batch)
+    for value in (0.1, 1 / 3, 1e-8, 1.0, 1e6):
+        rewards = torch.where(drawn, value, 0.0).float()
+        yield not judged(objective, replace(batch, rewards=rewards)).credit[drawn].any()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_groups_of_one_and_rows_without_tokens_are_defined(name):
-    batch, now = make_batch(groups=4, draws=1)
+def _silent_groups(objective, seed):
+    batch, _ = batch_for(objective, seed=seed)
+    for value in (0.1, 1.0, -1.0):
+        rewards = torch.where(batch.group == 0, value, batch.rewards)
+        yield not judged(objective, replace(batch, rewards=rewards)).credit[batch.group == 0].any()
+
+
+def _shift_by(objective, seed, shift):
+    batch, now = batch_for(objective, seed=seed, shift=0.1)
+    moved = replace(batch, rewards=batch.rewards + torch.where(draws_of(batch), shift(batch.group), 0.0))
+    before, after = take(objective, batch, now), take(objective, moved, now)
+    return all(torch.allclose(x, y, rtol=0, atol=1e-11) for x, y in zip(before, after, strict=True))
+
+
+def _shift(objective, seed):
+    yield _shift_by(objective, seed, lambda group: 2.0 * torch.ones(len(group), dtype=torch.float64))
+
+
+def _prompt_shift(objective, seed):
+    by_prompt = torch.tensor([2.0, -1.0, 0.5, 8.0] + 3 * [0.0], dtype=torch.float64)
+    yield _shift_by(objective, seed, lambda group: by_prompt[group])
+
+
+def _own_group(objective, seed):
+    batch, _ = batch_for(objective, seed=seed)
+    for change in (5.0, -5.0):
+        rewards = torch.where(batch.group == 2, change * batch.rewards, batch.rewards)
+        moved = judged(objective, replace(batch, rewards=rewards)).credit
+        others = (batch.group != 2) & draws_of(batch)
+        yield torch.equal(judged(objective, batch).credit[others], moved[others])
+
+
+def _row_order(objective, seed):
+    batch, now = batch_for(objective, seed=seed, shift=0.1)
+    order = torch.tensor(np.random.default_rng(seed + 5).permutation(len(now)))
+    names = torch.tensor([40, -2, 7, 7000, 5, 6, 41])
+    moved = replace(batch, group=names[batch.group]).rows(order)
+    yield same(reordered(take(objective, batch, now), order), take(objective, moved, now[order]))
+
+
+EXAMPLES = {
+    "equal rewards": _equal_rewards,
+    "silent groups": _silent_groups,
+    "shift": _shift,
+    "prompt shift": _prompt_shift,
+    "own group": _own_group,
+    "row order": _row_order,
+}
+"""Key of KEEPS -> ``(objective, seed) -> whether it held``, example by example."""
+
+
+def held(objective, name):
+    return list(itertools.chain.from_iterable(EXAMPLES[name](objective, seed) for seed in range(3)))
+
+
+@pytest.mark.parametrize("name", KEEPS)
+def test_an_objective_keeps_what_it_says_and_no_more(objective, name):
+    found = held(objective, name)
+    assert all(found) if name in objective.keeps else not all(found)
+
+
+def test_a_false_declaration_is_seen():
+    # Twins: a batch-wide baseline declared as a group's, and a group's not declared at all.
+    assert not all(held(reinforce(ReinforceConfig(baseline="batch")), "own group"))
+    assert all(held(reinforce(ReinforceConfig(baseline="group")), "own group"))
+    assert not all(held(reinforce(ReinforceConfig(baseline="none")), "shift"))
+
+
+def test_silent_groups_may_be_left_out():
+    batch, now = make_batch(shift=0.1)
+    for name in ("grpo", "rloo", "grpo mean only", "grpo token-mean", "reinforce group"):
+        objective = SETTINGS[name]
+        whole, kept = take(objective, batch, now), take(objective, batch, now, [torch.arange(3, 12)])
+        assert same(whole, kept), name
+
+
+def test_groups_of_one_and_rows_without_tokens_are_defined(objective):
+    batch, now = batch_for(objective, groups=4, draws=1)
     mask = batch.mask.clone()
     mask[1] = False
     batch = replace(batch, mask=mask)
-    loss, grad = take(OBJECTIVES[name](), batch, now)
-    assert torch.isfinite(loss)
-    assert torch.isfinite(grad).all()
-    if name != "reinforce":
-        assert not grad.any()
+    assert all(torch.isfinite(x).all() for x in take(objective, batch, now))
+    if "silent groups" in objective.keeps:
+        assert not judged(objective, batch).credit[draws_of(batch)].any()
+
+
+def test_a_batch_without_a_token_is_defined(objective):
+    batch, now = batch_for(objective)
+    batch = replace(batch, mask=torch.zeros_like(batch.mask))
+    assert all(torch.isfinite(x).all() for x in take(objective, batch, now))
 
 
 def test_shapes_are_what_the_annotations_say():
@@ -208,16 +331,14 @@ def test_shapes_are_what_the_annotations_say():
         with install_import_hook("keyturn.objectives", "beartype.beartype"):
             checked = importlib.import_module("keyturn.objectives")
             contract = importlib.import_module("keyturn.objectives.contract")
-        batch, now = make_batch(shift=0.1)
-        fields = vars(batch) | {"reference_logprobs": batch.reference_logprobs}
-        fresh = contract.RolloutBatch(**fields)
         for make in checked.OBJECTIVES.values():
             objective = make()
-            graded = replace(fresh, credit=objective.credit(fresh))
-            objective.loss(contract.PolicyTokens(now, fresh.entropies), graded)
+            batch, now = batch_for(objective, shift=0.1)
+            fresh = contract.judged(objective, contract.RolloutBatch(**vars(batch)))
+            objective.loss(contract.PolicyTokens(now, fresh.entropies), fresh)
         # Twin: a reward a token is not a reward a row.
         with pytest.raises(Exception, match="rewards"):
-            contract.RolloutBatch(**(fields | {"rewards": now}))
+            contract.RolloutBatch(**(vars(batch) | {"rewards": now}))
     finally:
         for name in [name for name in sys.modules if name.startswith("keyturn.objectives")]:
             del sys.modules[name]
@@ -257,7 +378,7 @@ def test_clipped_shares_are_counted_by_side():
     batch, _ = make_batch()
     objective = grpo()
     up = torch.where(batch.mask, batch.sampled_logprobs + 1.0, 0.0)
-    batch = replace(batch, credit=objective.credit(batch))
+    batch = judged(objective, batch)
     terms = {t.name: t for t in objective.loss(PolicyTokens(up, batch.entropies), batch)}
     good = (batch.credit > 0).sum()
     assert terms["clipped_high"].sum == good
@@ -277,7 +398,7 @@ def test_length_changes_the_gradient_of_wrong_answers_only_through_the_token_mea
     )
     now = torch.zeros(3, 5, dtype=torch.float64)
     with_mean = take(grpo(), batch, now)[1]
-    without = take(SETTINGS["dr grpo"], batch, now)[1]
+    without = take(SETTINGS["grpo mean only"], batch, now)[1]
     assert with_mean[0, 0] == pytest.approx(5 * with_mean[1, 0])
     assert without[0, 0] == pytest.approx(without[1, 0])
     assert with_mean[0, 0] > 0 > with_mean[2, 0]

@@ -120,6 +120,8 @@ class Objective:
         adapt: ``(state, step, metrics of the step before) -> Adapted``, called before every step with ``{}`` as
             the first state and as the metrics of no step: coefficients that follow a schedule or the run.
         inert: what a single update per rollout switches off, in a sentence; ``""`` for nothing.
+        keeps: keys of :data:`KEEPS`: what this objective keeps of what most keep. The test battery checks each
+            that is named, and finds a counterexample of each that is not.
         config: the frozen config dataclass that made it.
     """
 
@@ -133,7 +135,19 @@ class Objective:
     mark: Callable[[RolloutBatch], Bool[Tensor, "row token"]] | None = None
     adapt: Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None = None
     inert: str = ""
+    keeps: frozenset[str]
     config: object = None
+
+
+KEEPS = {
+    "equal rewards": "draws of equal reward all over the batch have credit exactly 0",
+    "silent groups": "draws of equal reward within a prompt have credit exactly 0, whatever other prompts got",
+    "shift": "a constant on every reward of the batch changes neither loss nor gradient",
+    "prompt shift": "a constant on the rewards of one prompt changes neither loss nor gradient",
+    "own group": "a prompt's credit depends on no other prompt",
+    "row order": "the order of rows and the names of groups change neither loss nor gradient",
+}
+"""What an objective may keep -> what that means."""
 
 
 def judged(objective: Objective, batch: RolloutBatch) -> RolloutBatch:

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from keyturn.objectives.aggregation import Aggregation, aggregate
-from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import group_mean, group_std, silent
 from keyturn.objectives.surrogate import clipped, k3
 
@@ -59,6 +59,7 @@ def grpo(config: GrpoConfig = GrpoConfig()) -> Objective:
         needs=frozenset({"reference_logprobs"}) if config.kl_weight else frozenset(),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
+        keeps=frozenset(KEEPS),
         config=config,
     )
 

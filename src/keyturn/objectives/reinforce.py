@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from keyturn.objectives.aggregation import Aggregation, aggregate
-from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import group_mean, silent
 
 
@@ -42,6 +42,12 @@ _BIAS = {
     "group": "The expected gradient is (1 - 1/G) times the true one: the mean contains the row itself.",
 }
 
+_KEEPS = {
+    "none": frozenset({"own group", "row order"}),
+    "batch": frozenset({"equal rewards", "shift", "row order"}),
+    "group": frozenset(KEEPS),
+}
+
 
 def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
     """REINFORCE with the given settings."""
@@ -52,6 +58,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
         bias=_BIAS[config.baseline],
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
+        keeps=_KEEPS[config.baseline],
         config=config,
     )
 

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import mean_of_others, silent
 from keyturn.objectives.surrogate import clipped
 
@@ -55,6 +55,7 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
         needs=frozenset({"reference_logprobs"}) if config.kl_weight else frozenset(),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
+        keeps=frozenset(KEEPS) - ({"equal rewards", "silent groups"} if config.kl_weight else set()),
         config=config,
     )
 
