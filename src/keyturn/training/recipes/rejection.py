@@ -1,0 +1,123 @@
+"""Rejection-sampling fine-tuning, and expert iteration when repeated: imitate one's own verified answers.
+
+Each round: ``draws`` answers of every training problem, those that succeed (verified where traces are read) are
+kept, at most ``keep`` different ones a problem; the *base* is fitted to all that were kept so far (or the last
+policy, with ``anew`` off), and the next round draws from the result.
+Denominator: that of the fit, tokens of the kept answers.
+Degenerate: a problem without a success teaches nothing and is counted; no success at all is an error.
+Known bias: the positive half of a policy gradient without a baseline: problems that are already solved weigh
+most, unless ``keep`` caps them.
+Source: STaR (Zelikman et al. 2022, 2203.14465); rejection-sampling fine-tuning, Yuan et al. 2023 (2308.01825);
+ReST-EM (Singh et al. 2023, 2312.06585), which begins anew from the base each round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from keyturn.core.measurement import Json
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Grades
+from keyturn.training.contract import Made, Recipe, Task
+from keyturn.training.lab import Lab
+from keyturn.training.recipes.sft import LARGE, TINY
+from keyturn.training.stages import base_of, drawn, imitated, scores, sft, subset
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionConfig:
+    """Settings of rejection-sampling fine-tuning."""
+
+    rounds: int = 1
+    """1 is rejection-sampling fine-tuning; more is expert iteration."""
+    problems: int = 128
+    """Training problems a round, the first so many; 0 takes all."""
+    draws: int = 16
+    """Draws a problem."""
+    keep: int = 4
+    """Different successful answers kept a problem and round (2308.01825 keeps distinct ones)."""
+    anew: bool = True
+    """Fit the base again each round (ReST-EM), or go on from the last policy."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150))
+    """Schedule and sizes of a round's fit."""
+    test_draws: int = 8
+    """Draws a test problem for the table."""
+
+
+def run(lab: Lab, task: Task, config: RejectionConfig) -> Made:
+    """Draw, keep, fit; again."""
+    start = now = base_of(task)
+    asked = subset(task.train, task.train.problems[: config.problems or None], "first")
+    kept: list[Row] = []
+    lines: list[dict[str, Json]] = []
+    for number in range(config.rounds):
+        completions, grades = drawn(
+            lab,
+            task,
+            now,
+            asked,
+            config.draws,
+            name=f"round {number + 1}",
+            first=number * config.draws,
+        )
+        chosen = successes(completions, grades, config.keep)
+        kept += imitated(completions, chosen)
+        solved = len(np.unique(completions.problem[chosen]))
+        lines.append(
+            {
+                "name": f"round {number + 1}: problems with a success",
+                "value": solved,
+                "problems": len(asked.problems),
+                "kept": len(chosen),
+            }
+        )
+        now = sft(lab, task, start if config.anew else now, kept, config.fit, label=f"fit round {number + 1}")
+        if not config.anew:
+            kept = []
+    table = scores(lab, task, {"base": start, "rejection": now}, config.test_draws)
+    return Made(policies={"policy": now.path}, rows=(*lines, *table))
+
+
+def successes(completions: Completions, grades: Grades, keep: int) -> list[int]:
+    """Rows of the first ``keep`` different successful answers of each problem, in draw order.
+
+    Args:
+        completions: what was drawn.
+        grades: of every row; verified where traces are read, the outcome elsewhere.
+        keep: most a problem.
+    """
+    good = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
+    found: dict[int, set[bytes]] = {}
+    rows = []
+    for index in np.flatnonzero(good >= 1.0):
+        own = found.setdefault(int(completions.problem[index]), set())
+        text = completions.row(int(index)).tobytes()
+        if len(own) < keep and text not in own:
+            own.add(text)
+            rows.append(int(index))
+    return rows
+
+
+def brief(config: RejectionConfig) -> RejectionConfig:
+    """Two problems, two steps, all other things as they are."""
+    fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
+    return replace(config, rounds=1, problems=8, draws=8, fit=fit, test_draws=1)
+
+
+RECIPE = Recipe(
+    name="rejection",
+    summary="imitate one's own verified answers, once or in rounds (RFT, expert iteration)",
+    source="Yuan et al. 2023, arXiv 2308.01825; STaR, Zelikman et al. 2022, arXiv 2203.14465",
+    cost="demo: 2,048 draws and 150 steps; study: 5 rounds; real: 4 draws of every problem and 500 steps",
+    profiles={
+        "demo": RejectionConfig(),
+        "study": RejectionConfig(rounds=5, problems=0, draws=32, fit=replace(TINY, steps=600), test_draws=32),
+        "real": RejectionConfig(problems=0, draws=4, fit=LARGE, test_draws=4),
+    },
+    brief=brief,
+    run=run,
+)
