@@ -13,7 +13,7 @@ Source of the convolution: Allen-Zhu, Physics of Language Models 4.1 ("Canon lay
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,8 @@ class TinyConfig(PreTrainedConfig):
 
     model_type = "keyturn_tiny"
     keys_to_ignore_at_inference = ("past_key_values",)
+    auto_map: ClassVar[dict[str, str]] = {}
+    """No remote code; TRL asks every configuration of a class outside transformers."""
 
     vocab_size: int = 160
     hidden_size: int = 96
