@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keyturn.objectives.cispo import cispo
 from keyturn.objectives.contract import Objective
+from keyturn.objectives.dapo import dapo
+from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import grpo
+from keyturn.objectives.gspo import gspo
+from keyturn.objectives.passk_grpo import passk_grpo
 from keyturn.objectives.reinforce import reinforce
+from keyturn.objectives.reinforce_pp import reinforce_pp
 from keyturn.objectives.rloo import rloo
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "grpo": grpo,
     "reinforce": reinforce,
     "rloo": rloo,
+    "cispo": cispo,
+    "dapo": dapo,
+    "dr_grpo": dr_grpo,
+    "gspo": gspo,
+    "passk_grpo": passk_grpo,
+    "reinforce_pp": reinforce_pp,
 }
 """Name -> what builds the objective from its config (with none: the defaults)."""

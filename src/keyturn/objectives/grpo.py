@@ -3,17 +3,19 @@
 Formula, for row ``i`` of group ``g`` with reward ``r_i`` and mask ``m`` (``[row, token]``)::
 
     A_i  = (r_i - mean_g r) / (std_g r + std_epsilon)              [row], std with n - 1
-    loss = - agg_t,i min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A) + kl_weight * agg_t,i k3
+    loss = - agg_t,i min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
+           + kl_weight * agg_t,i k(l - l_ref) - entropy_weight * mean_t,i H
 
-with ``ratio = exp(l - l_behaviour)``, ``k3 = exp(l_ref - l) - (l_ref - l) - 1``.
+with ``ratio = exp(l - l_behaviour)``. With ``kl_in="reward"`` the penalty, summed over the row, leaves
+``r_i`` before anything else instead (``keyturn.objectives.kl``; bonus: ``keyturn.objectives.entropy``).
 Denominator: of ``aggregation`` (default: every row's mean over its tokens, then the mean over all rows, those
 of silent groups included).
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0; it counts in the denominator.
 Known bias: stated in ``Objective.bias`` and proved by enumeration in the tests. With ``scale="none"`` the
 group mean contains the row's own reward, which shortens the gradient by ``1 - 1/G``.
-Source: Shao et al. 2024 (2402.03300), equations 3 and 4; Dr. GRPO (Liu et al. 2025, 2503.20783) is
-``scale="none", aggregation="seq-mean-token-sum-norm"``; clip-higher is DAPO's (Yu et al. 2025, 2503.14476).
-Departures: the reference penalty is off by default (as in DAPO and Dr. GRPO).
+Source: Shao et al. 2024 (2402.03300), equations 3 and 4. Departures: the reference penalty is off by default
+(as in DAPO and Dr. GRPO); the penalty in the reward is verl's; the entropy bonus is Skywork-OR1's
+(2505.22312).
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from keyturn.core.errors import UsageError
 from keyturn.objectives.aggregation import Aggregation, aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.entropy import adaptive, entropy_needed, entropy_terms
 from keyturn.objectives.groups import group_mean, group_std, silent
-from keyturn.objectives.surrogate import clipped, k3
+from keyturn.objectives.kl import KlKind, KlPlace, kl_terms, reference_needed, shaped_rewards
+from keyturn.objectives.surrogate import clipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +51,43 @@ class GrpoConfig:
     aggregation: Aggregation = "seq-mean-token-mean"
     """How tokens are summed and what by they are divided (2402.03300, eq. 3)."""
     kl_weight: float = 0.0
-    """Weight of the k3 penalty towards the reference, per nat; the paper's 0.04 is off as in DAPO."""
+    """Weight of the penalty towards the reference, per nat; the paper's 0.04 is off as in DAPO."""
+    kl_kind: KlKind = "k3"
+    """Which sample of the KL (2402.03300: k3); as a loss k2 pulls as KL(policy || reference) does, as a reward
+    k1 does, and k1 as a loss pulls nowhere."""
+    kl_in: KlPlace = "loss"
+    """A term of the loss (2402.03300), or taken off the reward."""
+    entropy_weight: float = 0.0
+    """Coefficient of the entropy bonus, per nat; with a target, what the coefficient begins with."""
+    entropy_target: float | None = None
+    """Nats a token up to which the coefficient adapts (2505.22312: 0.2); None: it is fixed."""
+    entropy_step: float = 0.005
+    """How far the coefficient moves a step towards the target (2505.22312)."""
 
 
 def grpo(config: GrpoConfig = GrpoConfig()) -> Objective:
     """GRPO with the given settings."""
+    if config.kl_in not in ("loss", "reward"):
+        raise UsageError(f"kl_in is {config.kl_in!r}", fix="take 'loss' or 'reward'")
+    shaped = bool(config.kl_weight) and config.kl_in == "reward"
     return Objective(
         name="grpo",
         summary="clipped policy gradient on rewards standardised within the draws of each prompt",
         source="Shao et al. 2024, arXiv 2402.03300, equations 3 and 4",
-        bias=_BIAS[config.scale],
-        needs=frozenset({"reference_logprobs"}) if config.kl_weight else frozenset(),
+        bias=BIAS[config.scale],
+        needs=reference_needed(config.kl_weight) | entropy_needed(config.entropy_weight, config.entropy_target),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
-        keeps=frozenset(KEEPS),
+        adapt=adaptive(weight=config.entropy_weight, target=config.entropy_target, step=config.entropy_step),
+        inert=INERT,
+        keeps=frozenset(KEEPS) - ({"equal rewards", "silent groups"} if shaped else set()),
         config=config,
     )
 
 
-_BIAS = {
+INERT = "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
+
+BIAS = {
     "std": (
         "With 0/1 rewards and equal lengths the expected gradient is w_G(p) times that of the success "
         "probability p, w_G(p) = E[v / (sqrt(v G / (G - 1)) + std_epsilon)] / (p (1 - p)), v = (c/G)(1 - c/G), "
@@ -76,33 +99,33 @@ _BIAS = {
         "reward; aggregations with a token mean add a factor 1/T that spares long wrong answers."
     ),
 }
+"""The declared bias by ``scale``."""
 
 
 def credit(batch: RolloutBatch, config: GrpoConfig) -> Float[Tensor, "row token"]:
     """Group-standardised rewards on every generated token, ``[row, token]``; exactly 0 in silent groups."""
-    centred = batch.rewards - group_mean(batch.rewards, batch.group)
+    rewards = batch.rewards
+    if config.kl_in == "reward":
+        rewards = shaped_rewards(batch, weight=config.kl_weight, kind=config.kl_kind)
+    centred = rewards - group_mean(rewards, batch.group)
     if config.scale == "std":
-        centred = centred / (group_std(batch.rewards, batch.group) + config.std_epsilon)
+        centred = centred / (group_std(rewards, batch.group) + config.std_epsilon)
     # Equal rewards do not always equal their rounded mean; divided by a tiny deviation that would be noise.
-    centred = torch.where(silent(batch.rewards, batch.group), torch.zeros_like(centred), centred)
+    centred = torch.where(silent(rewards, batch.group), torch.zeros_like(centred), centred)
     return centred[:, None] * batch.mask
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, config: GrpoConfig) -> tuple[Term, ...]:
-    """The clipped surrogate, the penalty where it is on, and the clipped shares (reported, weight 0)."""
+    """The clipped surrogate, penalty and bonus where they are on, and the clipped shares (weight 0)."""
     assert batch.credit is not None, "credit comes before loss"
     # Masked before the exponential: padding may hold anything, and 0 * inf would reach the gradient.
     gap = torch.where(batch.mask, policy.logprobs - batch.behaviour_logprobs, 0.0)
-    ratio = torch.exp(gap)
-    surrogate = clipped(ratio, batch.credit, config.clip_low, config.clip_high)
-    limit = batch.max_new_tokens
-    terms = [Term("policy", *aggregate(config.aggregation, -surrogate.value, batch.mask, limit), credited=True)]
+    surrogate = clipped(torch.exp(gap), batch.credit, config.clip_low, config.clip_high)
+    how, limit = config.aggregation, batch.max_new_tokens
+    terms = [Term("policy", *aggregate(how, -surrogate.value, batch.mask, limit), credited=True)]
     for name, share in (("clipped_high", surrogate.high), ("clipped_low", surrogate.low)):
         terms.append(Term(name, *aggregate("token-mean", share, batch.mask, limit), weight=0.0, credited=True))
-    if config.kl_weight:
-        assert batch.reference_logprobs is not None, "the penalty needs reference log-probabilities"
-        penalty = k3(torch.where(batch.mask, policy.logprobs - batch.reference_logprobs, 0.0))
-        terms.append(
-            Term("kl", *aggregate(config.aggregation, penalty, batch.mask, limit), weight=config.kl_weight)
-        )
+    if config.kl_in == "loss":
+        terms += kl_terms(policy, batch, weight=config.kl_weight, kind=config.kl_kind, aggregation=how)
+    terms += entropy_terms(policy, batch, weight=config.entropy_weight, target=config.entropy_target)
     return tuple(terms)

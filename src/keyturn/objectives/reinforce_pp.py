@@ -1,0 +1,128 @@
+"""REINFORCE++: rewards of single tokens, what follows a token is its return, and the batch sets the scale.
+
+Formula, with ``r_i`` the row's reward (less its group's mean where ``baseline="group"``; ``[row, token]``)::
+
+    x_it = r_i [t is the row's last token] - kl_weight * k(l_sampled - l_ref)_it
+    R_it = sum_{s >= t} gamma^(s - t) x_is
+    A_it = (R_it - mean R) / sqrt(var R + 1e-8)          mean and var (n - 1) over all tokens of the batch
+    loss = - agg_t,i min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
+
+Steps of ``gamma`` are counted in tokens that the policy chose.
+Denominator: of ``aggregation`` (default: tokens of the whole batch).
+Degenerate: returns that are all equal, or a single token, give credit exactly 0. A group of equal rewards
+does not where other groups differ: its tokens are still measured against the batch.
+Known bias: stated in ``Objective.bias`` and proved by enumeration. The mean over tokens lets long rows set
+the baseline, which is the batch's and contains the row itself; credit of one prompt depends on the others.
+Source: Hu 2025 (2501.03262); the ``-baseline`` variant is ``baseline="group"``. Departures:
+the whitening is verl's (n - 1, 1e-8 under the root); in the ``-baseline`` variant of the paper the penalty is
+a loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from keyturn.core.errors import UsageError
+from keyturn.objectives.aggregation import Aggregation
+from keyturn.objectives.contract import Objective, RolloutBatch
+from keyturn.objectives.groups import group_mean, silent
+from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.grpo import loss as clipped_loss
+from keyturn.objectives.kl import KlKind, penalty, reference_needed
+
+_UNDER_ROOT = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforcePpConfig:
+    """Settings of REINFORCE++."""
+
+    baseline: Literal["none", "group"] = "none"
+    """What is subtracted from a reward before whitening: nothing, or the mean of the prompt's draws."""
+    gamma: float = 1.0
+    """Discount a token of what follows (2501.03262)."""
+    clip_low: float = 0.2
+    """Lower clip range of the ratio (2501.03262)."""
+    clip_high: float = 0.2
+    """Upper clip range of the ratio (2501.03262)."""
+    aggregation: Aggregation = "token-mean"
+    """How tokens are summed and what by they are divided (verl's default)."""
+    kl_weight: float = 0.0
+    """Weight of a token's sample of the KL to the reference inside its reward, per nat (2501.03262: 0.01)."""
+    kl_kind: KlKind = "k1"
+    """Which sample; in a reward k1 is the one that pulls as KL(policy || reference) does."""
+
+
+def reinforce_pp(config: ReinforcePpConfig = ReinforcePpConfig()) -> Objective:
+    """REINFORCE++ with the given settings."""
+    if not 0 < config.gamma <= 1:
+        raise UsageError(f"gamma is {config.gamma}", fix="take a number above 0, at most 1")
+    surrogate = GrpoConfig(clip_low=config.clip_low, clip_high=config.clip_high, aggregation=config.aggregation)
+    return Objective(
+        name="reinforce_pp",
+        summary="clipped policy gradient on returns of tokens, whitened over the batch",
+        source="Hu 2025, arXiv 2501.03262",
+        bias=(
+            "With 0/1 rewards, one prompt, n rows of T tokens, gamma 1 and no penalty the expected gradient"
+            " is w(p) / T times the true one, w(p) = E[v / sqrt(v n T / (n T - 1) + 1e-8)] / (p (1 - p)), v"
+            " = (c/n)(1 - c/n), c ~ Binomial(n, p). With unequal lengths the baseline is the mean over "
+            "tokens, so long rows set it and the direction is another's."
+        ),
+        needs=reference_needed(config.kl_weight),
+        credit=lambda batch: credit(batch, config),
+        loss=lambda policy, batch: clipped_loss(policy, batch, surrogate),
+        inert=INERT,
+        keeps=frozenset({"row order"}) | _kept(config),
+        config=config,
+    )
+
+
+def _kept(config: ReinforcePpConfig) -> frozenset[str]:
+    """Which of ``KEEPS`` hold beside the order of rows."""
+    if config.baseline == "group":
+        return frozenset({"shift", "prompt shift"}) | ({"equal rewards"} if not config.kl_weight else set())
+    if config.gamma < 1:
+        return frozenset()  # a constant at the end of a row is another constant at its first token
+    return frozenset({"shift"}) | ({"equal rewards"} if not config.kl_weight else set())
+
+
+def credit(batch: RolloutBatch, config: ReinforcePpConfig) -> Float[Tensor, "row token"]:
+    """Whitened returns on every generated token, ``[row, token]``."""
+    rewards = batch.rewards
+    if config.baseline == "group":
+        centred = rewards - group_mean(rewards, batch.group)
+        rewards = torch.where(silent(rewards, batch.group), torch.zeros_like(centred), centred)
+    at_token = torch.where(_last(batch.mask), rewards[:, None], 0.0)
+    if config.kl_weight:
+        at_token = at_token - config.kl_weight * penalty(config.kl_kind, batch, batch.sampled_logprobs)
+    return whitened(returns(at_token, batch.mask, config.gamma), batch.mask)
+
+
+def returns(
+    rewards: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], gamma: float
+) -> Float[Tensor, "row token"]:
+    """What follows each token, itself included, discounted a generated token; 0 outside the mask."""
+    out = torch.zeros_like(rewards)
+    behind = torch.zeros_like(rewards[:, 0]) if rewards.shape[1] else rewards.sum(1)
+    for t in reversed(range(rewards.shape[1])):
+        behind = torch.where(mask[:, t], rewards[:, t] + gamma * behind, behind)
+        out[:, t] = behind
+    return out * mask
+
+
+def whitened(values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"]) -> Float[Tensor, "row token"]:
+    """Values less their mean over all tokens, by their deviation; exactly 0 where all are equal."""
+    inside = values[mask]
+    if len(inside) < 2 or bool((inside == inside[0]).all()):
+        return torch.zeros_like(values)
+    return (values - inside.mean()) * torch.rsqrt(inside.var() + _UNDER_ROOT) * mask
+
+
+def _last(mask: Bool[Tensor, "row token"]) -> Bool[Tensor, "row token"]:
+    """True on the last generated token of every row that has one."""
+    return mask & (mask.flip(1).cumsum(1).flip(1) == 1)
