@@ -3,7 +3,7 @@
 Formula, for row ``i`` (``[row]``)::
 
     A_i  = r_i - b,   b = 0 | mean of the batch's rewards | mean of the group's
-    loss = - agg_t,i (A_i * l_it)
+    loss = - agg_t,i (A_i * l_it) + kl_weight * agg_t,i k(l - l_ref)
 
 Denominator: of ``aggregation`` (default: rows; the sum over tokens is the log-probability of the sequence).
 Degenerate: with a baseline, equal rewards give credit exactly 0. With none, zero rewards do.
@@ -24,6 +24,7 @@ from torch import Tensor
 from keyturn.objectives.aggregation import Aggregation, aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import group_mean, silent
+from keyturn.objectives.kl import KlKind, kl_terms, reference_needed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class ReinforceConfig:
     """What is subtracted from a reward: nothing, the batch's mean, or the mean of the prompt's draws."""
     aggregation: Aggregation = "seq-mean-token-sum"
     """How tokens are summed and what by they are divided; the default is the sequence's log-probability."""
+    kl_weight: float = 0.0
+    """Weight of the penalty towards the reference in the loss, per nat."""
+    kl_kind: KlKind = "k2"
+    """Which sample of the KL; in a loss k2 is the one that pulls as KL(policy || reference) does."""
 
 
 _BIAS = {
@@ -56,6 +61,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
         summary="plain policy gradient with no, a batch or a group baseline",
         source="Williams 1992, Machine Learning 8, equation 2",
         bias=_BIAS[config.baseline],
+        needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
         keeps=_KEEPS[config.baseline],
@@ -75,8 +81,12 @@ def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[Tensor, "row t
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, config: ReinforceConfig) -> tuple[Term, ...]:
-    """Credit times log-probability."""
+    """Credit times log-probability, and the penalty where it is on."""
     assert batch.credit is not None, "credit comes before loss"
     pushed = -batch.credit * policy.logprobs
-    total, denominator = aggregate(config.aggregation, pushed, batch.mask, batch.max_new_tokens)
-    return (Term("policy", total, denominator, credited=True),)
+    how = config.aggregation
+    total, denominator = aggregate(how, pushed, batch.mask, batch.max_new_tokens)
+    return (
+        Term("policy", total, denominator, credited=True),
+        *kl_terms(policy, batch, weight=config.kl_weight, kind=config.kl_kind, aggregation=how),
+    )

@@ -2,7 +2,7 @@
 
 Formula, for row ``i`` of a group of ``G`` draws (``[row]``)::
 
-    s_i  = r_i - kl_weight * sum_t (l_sampled - l_reference)
+    s_i  = r_i - kl_weight * sum_t k(l_sampled - l_reference)      k of kl_kind, see keyturn.objectives.kl
     A_i  = s_i - mean_{j != i} s_j = G / (G - 1) * (s_i - mean_g s)
     loss = - (1 / rows) sum_i min(R_i A_i, clip(R_i, 1 - clip_low, 1 + clip_high) A_i)
 
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import mean_of_others, silent
+from keyturn.objectives.kl import KlKind, reference_needed, shaped_rewards
 from keyturn.objectives.surrogate import clipped
 
 
@@ -38,7 +39,9 @@ class RlooConfig:
     clip_high: float = 0.2
     """Upper clip range of the sequence ratio (TRL's default)."""
     kl_weight: float = 0.0
-    """Weight of the sequence's log-ratio to the reference inside the reward, per nat."""
+    """Weight of the row's summed sample of the KL to the reference inside the reward, per nat."""
+    kl_kind: KlKind = "k1"
+    """Which sample (2402.14740: k1); in a reward k1 is the one that pulls as KL(policy || reference) does."""
 
 
 def rloo(config: RlooConfig = RlooConfig()) -> Objective:
@@ -49,12 +52,13 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
         source="Ahmadian et al. 2024, arXiv 2402.14740, equation 6",
         bias=(
             "None at the first update of a rollout: the expected gradient is exactly that of the expected "
-            "reward (less kl_weight times the KL to the reference, whose own gradient through the "
+            "reward (with k1 less kl_weight times the KL to the reference, whose own gradient through the "
             "log-ratio vanishes in expectation)."
         ),
-        needs=frozenset({"reference_logprobs"}) if config.kl_weight else frozenset(),
+        needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
+        inert="clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken.",
         keeps=frozenset(KEEPS) - ({"equal rewards", "silent groups"} if config.kl_weight else set()),
         config=config,
     )
@@ -62,11 +66,7 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
 
 def credit(batch: RolloutBatch, config: RlooConfig) -> Float[Tensor, "row token"]:
     """Reward minus the mean of the siblings' on every generated token, ``[row, token]``."""
-    score = batch.rewards
-    if config.kl_weight:
-        assert batch.reference_logprobs is not None, "the penalty needs reference log-probabilities"
-        gap = torch.where(batch.mask, batch.sampled_logprobs - batch.reference_logprobs, 0.0)
-        score = score - config.kl_weight * gap.sum(1)
+    score = shaped_rewards(batch, weight=config.kl_weight, kind=config.kl_kind)
     centred = score - mean_of_others(score, batch.group)
     centred = torch.where(silent(score, batch.group), torch.zeros_like(centred), centred)
     return centred[:, None] * batch.mask

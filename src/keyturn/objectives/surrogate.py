@@ -6,8 +6,8 @@ sequence). ``clipped = min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)``; its
 Degenerate: with one update per rollout the ratio is 1 up to the rounding gap between sampler and trainer, so
 nothing is clipped and the surrogate's gradient is that of ``A * l``.
 Known bias: clipping stops an update early; it is not an estimator of anything beyond ratio 1.
-Source: PPO (Schulman et al. 2017, 1707.06347, eq. 7); k3: Schulman 2020, "Approximating KL divergence"; as a
-loss in DeepSeekMath (2402.03300, eq. 4). The gradient of the k3 sample is not the gradient of the KL.
+Source: PPO (Schulman et al. 2017, 1707.06347, eq. 7); k3: Schulman 2020, "Approximating KL divergence". What
+its gradient is, as a loss and as a reward: ``keyturn.objectives.kl``.
 """
 
 from __future__ import annotations
