@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.problems.contract import ProblemSet
-from keyturn.problems.world.chain import ChainWorld
+from keyturn.problems.world.contract import Reader, World
 from keyturn.problems.world.reading import Reading
-from keyturn.problems.world.verify import Task, read_completion, read_prompt
 from keyturn.problems.world.vocabulary import EOS, encode
-from keyturn.problems.world.worlds import World, problems
+from keyturn.problems.world.worlds import problems
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
@@ -33,13 +32,11 @@ class WorldGrader:
         world: its arithmetic; everything else is in the prompts.
     """
 
-    reads_traces = True
-
     def __init__(self, world: World) -> None:
-        order = "" if isinstance(world, ChainWorld) else f" mod {world.modulus} {world.order}"
-        self.name = f"world {world.domain}{order}, verifier {_VERSION}"
+        self.name = f"world {world.domain}{world.verifier_settings}, verifier {_VERSION}"
+        self.reads_traces = world.reads_traces
         self._world = world
-        self._tasks: dict[str, Task] = {}
+        self._readers: dict[str, Reader] = {}
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row; ``completions.prompts.ids`` are the ids of ``problems``, in that order.
@@ -47,7 +44,7 @@ class WorldGrader:
         Raises:
             InputError: a problem is not of this world.
         """
-        tasks = [self._task(problem.prompt) for problem in problems]
+        readers = [self._reader(problem.prompt) for problem in problems]
         own = _world_ids(problems, completions)
         readings: list[Reading] = []
         offsets, stops = completions.offsets.tolist(), completions.stop.tolist()
@@ -56,14 +53,14 @@ class WorldGrader:
             stop = stops[row]
             ids = tokens[offsets[row] : offsets[row + 1]] if own else encode(completions.texts[row])
             ended = stop == Stop.EOS and ids[-1:] == [EOS] if own else stop in (Stop.EOS, Stop.UNKNOWN)
-            readings.append(read_completion(tasks[problem], ids, ended=ended))
-        return _grades(readings, completions, per_token=own)
+            readings.append(readers[problem](ids, ended=ended))
+        return _grades(self._world, readings, per_token=own)
 
-    def _task(self, prompt: str) -> Task:
-        task = self._tasks.get(prompt)
-        if task is None:
-            task = self._tasks[prompt] = read_prompt(self._world, encode(prompt))
-        return task
+    def _reader(self, prompt: str) -> Reader:
+        reader = self._readers.get(prompt)
+        if reader is None:
+            reader = self._readers[prompt] = self._world.reader(encode(prompt))
+        return reader
 
 
 def problem_set(
@@ -87,7 +84,7 @@ def _world_ids(problems: tuple[Problem, ...], completions: Completions) -> bool:
     )
 
 
-def _grades(readings: list[Reading], completions: Completions, *, per_token: bool) -> Grades:
+def _grades(world: World, readings: list[Reading], *, per_token: bool) -> Grades:
     def column(name: str) -> list:
         place = Reading._fields.index(name)
         return [reading[place] for reading in readings]
@@ -97,6 +94,12 @@ def _grades(readings: list[Reading], completions: Completions, *, per_token: boo
     }
     for name in ("plan_score", "exec_score", "process", "efficiency", "lenient"):
         columns[name] = np.array(column(name), dtype=np.float32)
+    for name, kind in world.columns.items():
+        values = [reading.more[name] for reading in readings]
+        columns[name] = np.array(values, dtype=object if kind == "text" else np.float32)
+    stated = np.array(column("trace_f1"), dtype=np.float32)
+    if np.isfinite(stated).any():
+        columns["trace_f1"] = stated
     first = np.array(column("first_error"), dtype=np.int32)
     columns["first_error"] = first if per_token else np.where(first >= 0, -1, first).astype(np.int32)
     columns["first_error_role"] = np.array(column("first_error_role"), dtype=np.uint8)

@@ -16,11 +16,15 @@ its logarithm where any valid order is written, 0 where the canonical order or a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+import math
 from typing import NamedTuple
 
 from keyturn.problems.world.vocabulary import ANS, EOS, VALUE, WORDS
 
 LAST_VALUE = VALUE + 10
+NOTHING_MORE: Mapping[str, str | float] = MappingProxyType({})
 
 
 class Reading(NamedTuple):
@@ -42,6 +46,10 @@ class Reading(NamedTuple):
     errors: list[bool]
     choices: list[int]
     floors: list[float]
+    trace_f1: float = math.nan
+    """F1 of the states that the trace says against the true ones; NaN where a domain has no such states."""
+    more: Mapping[str, str | float] = NOTHING_MORE
+    """What only this domain says of a completion: an entry for each of its world's ``columns``."""
 
 
 def answer_of(ids: list[int]) -> int:
