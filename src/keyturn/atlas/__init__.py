@@ -1,6 +1,11 @@
 """Claims, evidence and verdicts: every published claim an experiment, its evidence your own runs."""
 
-from keyturn.atlas.claims import atoms_known_composition_absent, rl_deploys, rl_narrows
+from keyturn.atlas.claims import (
+    atoms_known_composition_absent,
+    rl_composes_rft_does_not,
+    rl_deploys,
+    rl_narrows,
+)
 from keyturn.atlas.contract import Claim
 from keyturn.core.errors import unknown
 
@@ -8,7 +13,9 @@ CLAIMS: dict[str, Claim] = {
     rl_narrows.CLAIM.id: rl_narrows.CLAIM,
     rl_deploys.CLAIM.id: rl_deploys.CLAIM,
     atoms_known_composition_absent.CLAIM.id: atoms_known_composition_absent.CLAIM,
+    rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
 }
+"""Id -> claim."""
 
 
 def claim_named(name: str) -> Claim:

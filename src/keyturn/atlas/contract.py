@@ -70,12 +70,14 @@ class Subject:
         tuned: a tuned model; empty: the study trains one by RL on the base's world.
         problems: a problem file, needed where the base has no world.
         seed: root of the run's streams.
+        profile: how long a study that trains is: ``short`` (minutes) or ``long`` (a night, or a GPU).
     """
 
     base: str = ""
     tuned: str = ""
     problems: str = ""
     seed: int = 0
+    profile: Literal["short", "long"] = "short"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,9 @@ class Outcome:
         base_name: for people.
         run: where the run lies (relative or absolute path).
         n: problems behind the estimand.
+        rows: every run behind it, a line each.
+        contrasts: what was compared over seeds, a line each, with the smallest effect that would have shown.
+        setting: the study's setting in a sentence: base, problems, steps, rates.
     """
 
     numbers: Mapping[str, Estimate]
@@ -95,6 +100,9 @@ class Outcome:
     base_name: str
     run: str
     n: int
+    rows: tuple[Mapping[str, Json], ...] = ()
+    contrasts: tuple[Mapping[str, Json], ...] = ()
+    setting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +123,8 @@ class Claim:
         default: the subject when the user names none.
         refuted_if: what would refute it, in words.
         relations: id of another claim -> (relation, why).
+        methods: recipes and objectives (keys of their dictionaries) that it is about.
+        not_shown: what the study cannot show, whatever it finds.
     """
 
     id: str
@@ -130,6 +140,8 @@ class Claim:
     default: Subject = Subject()
     refuted_if: str
     relations: Mapping[str, tuple[Relation, str]] = field(default_factory=dict)
+    methods: tuple[str, ...] = ()
+    not_shown: str = ""
 
     @property
     def hash(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from keyturn.core.errors import BusyError
 from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
 from keyturn.core.rundir import identity, is_done, mark_done, owned, read_json, write_json
@@ -28,6 +29,9 @@ from keyturn.rollouts.store import read_completions, read_grades, write_completi
 
 ROWS_A_PART = 4096
 """Completions per Parquet part of a drawing: what an interruption can cost at most."""
+
+
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,14 @@ class Lab:
         streams: all randomness of the run.
         seconds: stage label -> wall seconds that it took when it ran (kept in the stage, so that a
             resumed run still says where the time went).
+        share: ``(number, of how many)`` where several processes work on one run directory: a plan does its
+            share of the arms, and a stage that another process is at is waited for. None: alone.
     """
 
     root: Path
     streams: Streams
     seconds: dict[str, float] = field(default_factory=dict)
+    share: tuple[int, int] | None = None
 
     def stage(
         self,
@@ -74,13 +81,19 @@ class Lab:
         declared = {"kind": kind, "root": self.streams.root, **fields, "parents": [p.id for p in parents]}
         key = identity(declared)
         folder = self.root / "stages" / f"{kind}-{key}"
-        if not is_done(folder):
-            with owned(folder):
-                write_json(folder / "stage.json", declared)
-                started = time.monotonic()
-                work(folder)
-                write_json(folder / "time.json", {"seconds": time.monotonic() - started})
-                mark_done(folder)
+        while not is_done(folder):
+            try:
+                with owned(folder):
+                    if not is_done(folder):
+                        write_json(folder / "stage.json", declared)
+                        started = time.monotonic()
+                        work(folder)
+                        write_json(folder / "time.json", {"seconds": time.monotonic() - started})
+                        mark_done(folder)
+            except BusyError:
+                if self.share is None:
+                    raise
+                time.sleep(_POLL_S)
         spent = read_json(folder / "time.json")["seconds"]
         self.seconds[label or kind] = self.seconds.get(label or kind, 0.0) + float(spent)  # type: ignore[arg-type]
         return Stage(key, folder)

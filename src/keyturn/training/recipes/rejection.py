@@ -13,6 +13,7 @@ ReST-EM (Singh et al. 2023, 2312.06585), which begins anew from the base each ro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from keyturn.rollouts.grades import Grades
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
 from keyturn.training.recipes.sft import LARGE, TINY
-from keyturn.training.stages import base_of, drawn, imitated, scores, sft, subset
+from keyturn.training.stages import Model, base_of, drawn, imitated, scores, sft, subset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +50,28 @@ class RejectionConfig:
 
 
 def run(lab: Lab, task: Task, config: RejectionConfig) -> Made:
-    """Draw, keep, fit; again."""
-    start = now = base_of(task)
+    """Draw, keep, fit; again; then the table."""
+    tuned, lines = iterate(lab, task, config)
+    table = scores(lab, task, {"base": base_of(task), "rejection": tuned}, config.test_draws)
+    return Made(policies={"policy": tuned.path}, rows=(*lines, *table))
+
+
+def iterate(
+    lab: Lab, task: Task, config: RejectionConfig, *, start: Model | None = None, seed: int = 0
+) -> tuple[Model, tuple[Mapping[str, Json], ...]]:
+    """The rounds themselves: the last policy, and what each round kept.
+
+    Args:
+        lab: the run directory.
+        task: what is asked.
+        config: settings.
+        start: what it begins with; the base by default.
+        seed: replicate: other draws, other order of the rows.
+    """
+    first = now = start or base_of(task)
     asked = subset(task.train, task.train.problems[: config.problems or None], "first")
     kept: list[Row] = []
-    lines: list[dict[str, Json]] = []
+    lines: list[Mapping[str, Json]] = []
     for number in range(config.rounds):
         completions, grades = drawn(
             lab,
@@ -62,24 +80,28 @@ def run(lab: Lab, task: Task, config: RejectionConfig) -> Made:
             asked,
             config.draws,
             name=f"round {number + 1}",
-            first=number * config.draws,
+            first=(seed * config.rounds + number) * config.draws,
         )
         chosen = successes(completions, grades, config.keep)
-        kept += imitated(completions, chosen)
-        solved = len(np.unique(completions.problem[chosen]))
+        kept = [*kept, *imitated(completions, chosen)] if config.anew else imitated(completions, chosen)
         lines.append(
             {
                 "name": f"round {number + 1}: problems with a success",
-                "value": solved,
+                "value": len(np.unique(completions.problem[chosen])),
                 "problems": len(asked.problems),
                 "kept": len(chosen),
             }
         )
-        now = sft(lab, task, start if config.anew else now, kept, config.fit, label=f"fit round {number + 1}")
-        if not config.anew:
-            kept = []
-    table = scores(lab, task, {"base": start, "rejection": now}, config.test_draws)
-    return Made(policies={"policy": now.path}, rows=(*lines, *table))
+        now = sft(
+            lab,
+            task,
+            first if config.anew else now,
+            kept,
+            config.fit,
+            label=f"fit round {number + 1}",
+            seed=seed,
+        )
+    return now, tuple(lines)
 
 
 def successes(completions: Completions, grades: Grades, keep: int) -> list[int]:
