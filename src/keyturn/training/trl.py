@@ -90,7 +90,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
     ) -> None:
         if (problems is None) != (reward is None):
             raise UsageError("problems and a reward go together", fix="give both, or TRL's own reward_funcs")
-        if problems is not None:
+        if problems is not None and reward is not None:
             if "reward_funcs" in kwargs or "train_dataset" in kwargs:
                 raise UsageError("problems bring their rewards and rows", fix="leave TRL's own out")
             kwargs |= {"train_dataset": problem_rows(problems), "reward_funcs": [self._named(reward)]}
