@@ -52,6 +52,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "clipped": ("updates whose gradient was clipped", "updates"),
     "skipped": ("updates skipped as not finite", ""),
     "idle": ("updates without a row that teaches: nothing moved", ""),
+    "validation": ("success on validation problems after the step, where a hook measures it", "problems"),
+    "plateau": ("steps after which a hook found validation to stagnate, from then on", ""),
+    "saturated": ("steps after which a hook found a metric to stay at its level, from then on", ""),
+    "reset": ("1 where a hook reset the reference, the optimiser or both after the step", ""),
 }
 """Column -> (what it is, its denominator). ``<...>`` stands for a name."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,7 @@ from keyturn.core.errors import StorageError, UsageError
 from keyturn.core.measurement import Json, from_json_number, json_number
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
+from keyturn.problems.world.worlds import World
 from keyturn.training.checkpoint import (
     Snapshot,
     load_optimiser,
@@ -107,6 +109,12 @@ class Loop:
         """Why a hook ended the run; empty while it goes on."""
         self.reference_step = -1
         """After which step the reference was last reset; -1: it is still the base."""
+        self.folder: Path | None = None
+        """The run directory, for hooks that write; None outside of a run."""
+        self.world: World | None = None
+        """The world that model folders name."""
+        self.measured: dict[str, float] = {}
+        """Columns that hooks add to the metrics of the step that ends; later hooks see them in its row."""
 
     @property
     def base(self) -> LocalPolicy:

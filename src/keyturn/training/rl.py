@@ -121,6 +121,7 @@ def train_rl(
         if is_done(folder):
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)
+        loop.folder, loop.world = folder, world
         run = Run(loop, problems, reward, objective, config, folder, streams, draw, identity(stated), roles)
         run.resume()
         last = config.steps if stop_after is None else min(stop_after, config.steps)

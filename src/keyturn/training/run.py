@@ -69,8 +69,10 @@ class Run:
         loop.step += 1
         row["tokens"] = loop.tokens
         loop.last = row
+        loop.measured = {}
         for hook in loop.hooks:
             hook.after_step(loop, row)
+            row |= loop.measured
         append_jsonl(self.folder / METRICS, {name: json_number(value) for name, value in row.items()})
         if loop.step % config.checkpoint_every == 0 and loop.step < config.steps:
             with self._timed("save"):

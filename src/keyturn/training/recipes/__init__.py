@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from keyturn.training.contract import Recipe
-from keyturn.training.recipes import rejection, sft, sft_then_rl
+from keyturn.training.recipes import one_shot, rejection, sft, sft_then_rl
 
 RECIPES: dict[str, Recipe] = {
+    "one-shot": one_shot.RECIPE,
     "rejection": rejection.RECIPE,
     "sft": sft.RECIPE,
     "sft-then-rl": sft_then_rl.RECIPE,
