@@ -18,7 +18,7 @@ from keyturn.problems.world import (
     problems,
     valid_completions,
 )
-from keyturn.problems.world.exact import MOST_OPERATIONS
+from keyturn.problems.world.graph_valid import MOST_OPERATIONS
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import EOS, decode, encode
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged

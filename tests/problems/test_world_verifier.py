@@ -14,6 +14,7 @@ from keyturn.core.streams import Streams
 from keyturn.problems.world import WORLDS, block, demonstrate, problems
 from keyturn.problems.world.chain import TABLES
 from keyturn.problems.world.graph import GraphWorld
+from keyturn.problems.world.graph_task import read_graph_prompt
 from keyturn.problems.world.reading import Reading
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import ANS, EOS, FORMATS, STRATEGIES, VALUE, WORDS, encode
@@ -90,7 +91,9 @@ def survivors(world, documents, reader: Read = read_completion):
     for document in documents:
         task = read_prompt(world, list(document.prompt))
         gold = reader(task, list(document.completion))
-        needed = set(getattr(task, "needed", ()))
+        needed = set()
+        if world.domain == "graph":
+            needed = set(read_graph_prompt(list(document.prompt), world.modulus, free=True).needed)
         name = None
         for at, role in enumerate(document.roles):
             name = document.completion[at] if role == Role.PLAN else name

@@ -10,13 +10,12 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from keyturn.core.errors import UsageError
+from keyturn.core.errors import UsageError, unknown
 from keyturn.core.problem import Problem
 from keyturn.core.roles import Role
 from keyturn.core.rundir import SCHEMA
 from keyturn.core.streams import Streams
 from keyturn.problems.world import World, demonstrate, problems, world_named
-from keyturn.problems.world.chain import ChainWorld
 from keyturn.problems.world.document import Document
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import WORDS, words_of
@@ -51,23 +50,26 @@ def run(
     """Print problems of a controlled world.
 
     Args:
-        world: its name: graph, graph-study, chain, chain-linked, chain-never, chain-absent.
+        world: its name: graph, chain... (another word lists the near ones).
         n: how many problems of each difficulty.
-        depth: needed operations (graph) or maps (chain); all that are evaluated by default.
+        depth: needed operations (graph), maps (chain), bits (par)...; all that are evaluated by default.
         split: pretrain, rl, validation or test.
-        strategy: FWD, BWD, SCAN, DIR, CHK, RET, FILL or WRNG (graph); FWD by default.
-        format: F1, F2 or F3 (graph); F1 by default.
+        strategy: where the world has several; FWD, BWD, SCAN, DIR, CHK, RET, FILL or WRNG in graph.
+        format: where the world has several; F1, F2 or F3 in graph.
         seed: other problems.
         json: one JSON document on stdout instead of text.
     """
     chosen = world_named(world)
-    if isinstance(chosen, ChainWorld) and (strategy or format):
-        raise UsageError("CHAIN has one valid trace and no strategies", fix="leave out --strategy and --format")
-    key = "depth" if isinstance(chosen, ChainWorld) else "operations"
-    cells = None if depth is None else [{"domain": chosen.domain, key: depth}]
+    for what, given in (("strategy", strategy), ("format", format)):
+        names = chosen.manners.get(what, ())
+        if given and not names:
+            raise UsageError(f"{chosen.domain} is written with no {what}", fix=f"leave out --{what}")
+        if given and given not in names:
+            raise unknown(what, given, names)
+    cells = None if depth is None else [{"domain": chosen.domain, chosen.level: depth}]
     streams = Streams(seed).child("world show")
     shown: list[tuple[Problem, Document]] = [
-        (problem, demonstrate(chosen, problem, streams, strategy=strategy or "FWD", format=format or "F1"))
+        (problem, demonstrate(chosen, problem, streams, strategy=strategy, format=format))
         for problem in problems(chosen, split, cells, n, streams)
     ]
     if json:

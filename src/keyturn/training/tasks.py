@@ -70,8 +70,8 @@ def world_task(
     )
 
 
-def world_expert(world: World, *, strategy: str = "FWD", format: str = "F1") -> Expert:
-    """Who writes a world's gold traces, in one manner."""
+def world_expert(world: World, *, strategy: str | None = None, format: str | None = None) -> Expert:
+    """Who writes a world's gold traces, in one manner (the world's own by default)."""
 
     def expert(problem: Problem, streams: Streams) -> str:
         return decode(demonstrate(world, problem, streams, strategy=strategy, format=format).completion)

@@ -14,39 +14,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from itertools import islice, product
-from typing import Literal
+from typing import ClassVar, Literal
 
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem, Split
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
+from keyturn.problems.world.contract import NO_COLUMNS, NO_MANNERS, Reader, ValidCompletions
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document, LossWeights
+from keyturn.problems.world.maps import MODULUS, TABLES
 from keyturn.problems.world.split import problem_id, split_of
-from keyturn.problems.world.vocabulary import ANS, BOS, CHAIN, END, EOS, MAP, MAPS, QUERY, VALUE, decode
+from keyturn.problems.world.verify_chain import read_chain_completion, read_chain_prompt
+from keyturn.problems.world.vocabulary import ANS, BOS, CHAIN, END, EOS, MAP, MAPS, QUERY, VALUE, decode, encode
 
-MODULUS = 7
 _ENUMERATED = 40_000
-
-
-def _draw_maps() -> tuple[tuple[int, ...], ...]:
-    # Sorting by hashed keys needs no generator, so the maps cannot change with a version of numpy.
-    streams = Streams(0, ("world", "chain", "maps"))
-    identity = tuple(range(MODULUS))
-    found: list[tuple[int, ...]] = []
-    attempt = 0
-    while len(found) < len(MAPS):
-        drawn = tuple(sorted(identity, key=lambda residue, a=attempt: streams.key(a, residue)))
-        attempt += 1
-        if drawn != identity and drawn not in found:
-            found.append(drawn)
-    return tuple(found)
-
-
-TABLES: tuple[tuple[int, ...], ...] = _draw_maps()
-"""``TABLES[j][x]`` is the j-th map at x; the same in every CHAIN world."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +56,11 @@ class ChainWorld:
     loss: LossWeights = field(default_factory=LossWeights)
     """Weights of the pretraining loss."""
 
-    domain = "chain"
-    reads_traces = True
+    domain: ClassVar[str] = "chain"
+    level: ClassVar[str] = "depth"
+    reads_traces: ClassVar[bool] = True
+    manners: ClassVar[Mapping[str, tuple[str, ...]]] = NO_MANNERS
+    columns: ClassVar[Mapping[str, Literal["text", "number"]]] = NO_COLUMNS
 
     def __post_init__(self) -> None:
         for label, share in (("single", self.single), ("linked", self.linked)):
@@ -88,7 +75,7 @@ class ChainWorld:
         if min(*self.rl_depths, *self.test_depths) < 1:
             raise UsageError("a depth is below 1", fix="depths of at least one map")
 
-    @cached_property
+    @property
     def mixture(self) -> Mapping[str, float]:
         """Shares of single applications, unlinked and linked lists."""
         lists = 1 - self.single
@@ -120,6 +107,39 @@ class ChainWorld:
         depths = {"pretrain": range(1, self.depths[1] + 1), "rl": self.rl_depths}.get(split, self.test_depths)
         parts = [{"atoms": "all"}, {"atoms": "one absent"}] if self.absent_map else [{}]
         return tuple({"domain": "chain", "depth": depth, **part} for depth in depths for part in parts)
+
+    @property
+    def verifier_settings(self) -> str:
+        """Nothing: the maps are the same in every CHAIN world."""
+        return ""
+
+    def draw_problems(
+        self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
+    ) -> list[Problem]:
+        """See :func:`draw_problems`."""
+        return draw_problems(self, split, cell, count, streams)
+
+    def draw_document(self, component: str, dice: Dice) -> Document:
+        """See :func:`draw_document`."""
+        return draw_document(self, component, dice)
+
+    def reader(self, prompt: list[int]) -> Reader:
+        """The verifier of a prompt."""
+        return partial(read_chain_completion, read_chain_prompt(prompt))
+
+    def demonstrate(
+        self, problem: Problem, streams: Streams, *, strategy: str | None = None, format: str | None = None
+    ) -> Document:
+        """The one valid trace."""
+        ids = encode(problem.prompt)
+        task = read_chain_prompt(ids)
+        completion, roles = valid_trace(task.maps, task.start)
+        return Document(prompt=tuple(ids), completion=completion, roles=roles, component="valid")
+
+    def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
+        """The one valid trace: the list is whole."""
+        task = read_chain_prompt(encode(problem.prompt))
+        return ValidCompletions(ids=(valid_trace(task.maps, task.start)[0],), complete=True)
 
 
 def canonical(maps: tuple[int, ...], start: int) -> str:

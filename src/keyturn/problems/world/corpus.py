@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from keyturn.core.streams import Streams
-from keyturn.problems.world import chain, graph
-from keyturn.problems.world.chain import ChainWorld
+from keyturn.problems.world.contract import World
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document
 from keyturn.problems.world.mixture import Mixture
-from keyturn.problems.world.worlds import World
 
 _log = logging.getLogger("keyturn")
 _BLOCK = 1024
@@ -34,7 +32,7 @@ def block(world: World, streams: Streams, number: int, size: int) -> tuple[Docum
     """
     mixture = Mixture(world.mixture)
     dice = Dice(streams.generator("corpus", number))
-    return tuple(_draw(world, mixture.draw(dice), dice) for _ in range(size))
+    return tuple(world.draw_document(mixture.draw(dice), dice) for _ in range(size))
 
 
 def documents(world: World, streams: Streams, *, start: int = 0) -> Iterator[Document]:
@@ -66,9 +64,3 @@ def realised(documents: Iterable[Document]) -> dict[str, dict[str, int]]:
         share = row["documents"] / total
         _log.info("corpus: %s %d documents (%.4f), %d tokens", name, row["documents"], share, row["tokens"])
     return table
-
-
-def _draw(world: World, component: str, dice: Dice) -> Document:
-    if isinstance(world, ChainWorld):
-        return chain.draw_document(world, component, dice)
-    return graph.draw_document(world, component, dice)

@@ -97,9 +97,6 @@ def _grades(world: World, readings: list[Reading], *, per_token: bool) -> Grades
     for name, kind in world.columns.items():
         values = [reading.more[name] for reading in readings]
         columns[name] = np.array(values, dtype=object if kind == "text" else np.float32)
-    stated = np.array(column("trace_f1"), dtype=np.float32)
-    if np.isfinite(stated).any():
-        columns["trace_f1"] = stated
     first = np.array(column("first_error"), dtype=np.int32)
     columns["first_error"] = first if per_token else np.where(first >= 0, -1, first).astype(np.int32)
     columns["first_error_role"] = np.array(column("first_error_role"), dtype=np.uint8)

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from itertools import product
-from typing import Literal
+from typing import ClassVar, Literal
 
-from keyturn.core.errors import UsageError
+from keyturn.core.errors import UsageError, unknown
 from keyturn.core.problem import Problem, Split
 from keyturn.core.streams import Streams
 from keyturn.problems.world import dag as dags
+from keyturn.problems.world.contract import NO_COLUMNS, Reader, ValidCompletions
 from keyturn.problems.world.dag import CONSTANT, Dag, Shape
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document, LossWeights
 from keyturn.problems.world.formats import CONSTANT_TOKENS, OPERATION_TOKENS
+from keyturn.problems.world.graph_task import GraphTask, read_graph_prompt
+from keyturn.problems.world.graph_told import told_of
+from keyturn.problems.world.graph_valid import SHOWN, list_valid
 from keyturn.problems.world.mixture import Mixture
 from keyturn.problems.world.split import problem_id, split_of
 from keyturn.problems.world.traces import Manner, Told, write_trace
+from keyturn.problems.world.verify_graph import read_graph_completion
 from keyturn.problems.world.vocabulary import (
     ASK,
     BOS,
@@ -39,6 +44,7 @@ from keyturn.problems.world.vocabulary import (
     STRATEGIES,
     VALUE,
     decode,
+    encode,
 )
 
 _PRIMES = (2, 3, 5, 7, 11)
@@ -94,8 +100,11 @@ class GraphWorld:
     """Weights of the pretraining loss. Copying binds here (some seven copies a trace), hence more than run F's
     1.5."""
 
-    domain = "graph"
-    reads_traces = True
+    domain: ClassVar[str] = "graph"
+    level: ClassVar[str] = "operations"
+    reads_traces: ClassVar[bool] = True
+    manners: ClassVar[Mapping[str, tuple[str, ...]]] = {"strategy": STRATEGIES, "format": FORMATS}
+    columns: ClassVar[Mapping[str, Literal["text", "number"]]] = NO_COLUMNS
 
     def __post_init__(self) -> None:
         if self.modulus not in _PRIMES:
@@ -131,7 +140,7 @@ class GraphWorld:
     def _most_names(self) -> int:
         return self._deepest + self.leaves + self.distractors
 
-    @cached_property
+    @property
     def mixture(self) -> Mapping[str, float]:
         """Shares of components: strategy, format (unless it has none) and context."""
         shares: dict[str, float] = {}
@@ -177,6 +186,54 @@ class GraphWorld:
         low, high = self.operations
         named = {"pretrain": range(low, high + 1), "rl": self.rl_operations}
         return tuple({"domain": "graph", "operations": n} for n in named.get(split, self.test_operations))
+
+    @property
+    def verifier_settings(self) -> str:
+        """Modulus and order, which the prompt does not say."""
+        return f" mod {self.modulus} {self.order}"
+
+    def draw_problems(
+        self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
+    ) -> list[Problem]:
+        """See :func:`draw_problems`."""
+        return draw_problems(self, split, cell, count, streams)
+
+    def draw_document(self, component: str, dice: Dice) -> Document:
+        """See :func:`draw_document`."""
+        return draw_document(self, component, dice)
+
+    def reader(self, prompt: list[int]) -> Reader:
+        """The verifier of a prompt."""
+        return partial(read_graph_completion, self._task(prompt))
+
+    def demonstrate(
+        self, problem: Problem, streams: Streams, *, strategy: str | None = None, format: str | None = None
+    ) -> Document:
+        """The trace of a strategy in a format; ``DIR`` and ``FILL`` have none."""
+        strategy, format = strategy or "FWD", format or "F1"
+        if strategy not in STRATEGIES:
+            raise unknown("strategy", strategy, STRATEGIES)
+        if format not in FORMATS:
+            raise unknown("format", format, FORMATS)
+        ids = encode(problem.prompt)
+        dice = Dice(streams.generator("demonstrate", problem.id, strategy, format))
+        trace = write_trace(told_of(self._task(ids)), manner(self, strategy, format), dice)
+        return Document(
+            prompt=tuple(ids),
+            completion=tuple(trace.ids),
+            roles=tuple(trace.roles),
+            choices=trace.choices,
+            component=f"{strategy} {format}",
+        )
+
+    def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
+        """See :func:`keyturn.problems.world.graph_valid.list_valid`."""
+        strategies = [name for name in SHOWN if self.strategies.get(name, 0) > 0]
+        formats = [name for name, share in self.formats.items() if share > 0]
+        return list_valid(self._task(encode(problem.prompt)), strategies, formats, cap)
+
+    def _task(self, prompt: list[int]) -> GraphTask:
+        return read_graph_prompt(prompt, self.modulus, free=self.order == "free")
 
 
 def draw_problems(

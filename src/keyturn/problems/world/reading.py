@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-import math
 from typing import NamedTuple
 
 from keyturn.problems.world.vocabulary import ANS, EOS, VALUE, WORDS
@@ -46,8 +45,6 @@ class Reading(NamedTuple):
     errors: list[bool]
     choices: list[int]
     floors: list[float]
-    trace_f1: float = math.nan
-    """F1 of the states that the trace says against the true ones; NaN where a domain has no such states."""
     more: Mapping[str, str | float] = NOTHING_MORE
     """What only this domain says of a completion: an entry for each of its world's ``columns``."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from keyturn.core.errors import InputError
 from keyturn.core.roles import Role
-from keyturn.problems.world.chain import MODULUS, TABLES
+from keyturn.problems.world.maps import MODULUS, TABLES
 from keyturn.problems.world.reading import Reading, answer_of, last_value, word
 from keyturn.problems.world.vocabulary import ANS, BOS, CHAIN, END, EOS, MAP, MAPS, QUERY, VALUE
 
