@@ -17,6 +17,7 @@ from keyturn.problems.world.graph import GraphWorld
 from keyturn.problems.world.graph_task import read_graph_prompt
 from keyturn.problems.world.reading import Reading
 from keyturn.problems.world.verify import read_completion, read_prompt
+from keyturn.problems.world.verify_chain import read_chain_prompt
 from keyturn.problems.world.vocabulary import ANS, EOS, FORMATS, STRATEGIES, VALUE, WORDS, encode
 
 STREAMS = Streams(21)
@@ -304,7 +305,7 @@ def test_guessing_operands_is_right_one_time_in_seven():
         task = read_prompt(CHAIN, encode(problem.prompt))
         gold = list(demonstrate(CHAIN, problem, STREAMS).completion)
         for operand in generator.integers(7, size=20).tolist():
-            result = TABLES[task.maps[1]][operand]
+            result = TABLES[read_chain_prompt(encode(problem.prompt)).maps[1]][operand]
             text = [*gold[:5], VALUE + operand, VALUE + result, gold[7], ANS, VALUE + result, EOS]
             hits.append(read_completion(task, text).verified)
     assert abs(np.mean(hits) - 1 / 7) < 0.035
