@@ -10,6 +10,7 @@ from keyturn.objectives.dapo import dapo
 from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.gspo import gspo
+from keyturn.objectives.hicra import hicra
 from keyturn.objectives.passk_grpo import passk_grpo
 from keyturn.objectives.reinforce import reinforce
 from keyturn.objectives.reinforce_pp import reinforce_pp
@@ -25,5 +26,6 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "gspo": gspo,
     "passk_grpo": passk_grpo,
     "reinforce_pp": reinforce_pp,
+    "hicra": hicra,
 }
 """Name -> what builds the objective from its config (with none: the defaults)."""

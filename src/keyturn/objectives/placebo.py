@@ -1,0 +1,90 @@
+"""A mask of the same shape that means nothing: the spans of a true mask, laid anew at random in each row.
+
+A row of ``T`` generated tokens whose true mask has ``k`` spans (maximal runs) of lengths ``L_1..L_k`` gets
+``k`` spans of the same lengths, in random order, with at least one token between neighbours: drawn evenly from all
+such arrangements, by ``k`` of ``T - sum L + 1`` places for the spans between the tokens outside.
+Denominator: none. Density and span lengths are those of the true mask, row by row; only the places differ.
+Degenerate: a row without spans gets none; a row that the true mask fills is filled.
+Known bias: places are drawn without a look at the true mask, so the two overlap as much as chance has it (much,
+where the mask is dense). A row with many true tokens has many placebo tokens: what is given to all marked
+tokens is still given to rows with many of them.
+Source: ours. Randomness is keyed by what the row's group and the row say, not by the place of the row in the
+batch; rows of one group that say the same are told apart by their order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keyturn.core.errors import UsageError
+from keyturn.objectives.contract import RolloutBatch
+
+
+def scattered(batch: RolloutBatch, true: Bool[Tensor, "row token"], name: str) -> Bool[Tensor, "row token"]:
+    """Spans of the lengths of ``true``, at random places of the same rows.
+
+    Args:
+        batch: with streams.
+        true: inside the mask.
+        name: of the stream.
+    """
+    own, marks = batch.mask.cpu().numpy(), true.cpu().numpy()
+    out = np.zeros_like(own)
+    for row, generator in enumerate(_generators(batch, name)):
+        places = np.flatnonzero(own[row])
+        out[row, places] = scatter(marks[row, places], generator)
+    return torch.from_numpy(out).to(batch.mask.device)
+
+
+def scores(batch: RolloutBatch, name: str) -> Float[Tensor, "row token"]:
+    """An even random number in [0, 1) for every generated token, 1 outside the mask, float64."""
+    own = batch.mask.cpu().numpy()
+    out = np.ones(own.shape)
+    for row, generator in enumerate(_generators(batch, name)):
+        out[row, own[row]] = generator.random(int(own[row].sum()))
+    return torch.from_numpy(out).to(batch.mask.device)
+
+
+def scatter(marks: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
+    """One row: the spans of ``marks``, shuffled and laid anew."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], marks.astype(np.int8), [0]])))
+    lengths = generator.permutation(edges[1::2] - edges[::2])
+    outside = len(marks) - int(lengths.sum())
+    # Each span goes before one of the tokens outside, or behind the last: different places keep spans apart.
+    before = np.sort(generator.permutation(outside + 1)[: len(lengths)])
+    out = np.zeros(len(marks), dtype=bool)
+    used = 0
+    for place, length in zip(before, lengths, strict=True):
+        out[place + used : place + used + length] = True
+        used += int(length)
+    return out
+
+
+def _generators(batch: RolloutBatch, name: str) -> list[np.random.Generator]:
+    """A generator a row, the same wherever the row stands and whatever else is in the batch."""
+    if batch.streams is None:
+        raise UsageError("random tokens need a batch with streams", fix="give RolloutBatch(streams=...)")
+    mask, tokens = batch.mask.cpu().numpy(), batch.tokens.cpu().numpy()
+    group = batch.group.cpu().numpy()
+    said = [_digest(tokens[row, mask[row]].astype(np.int64).tobytes()) for row in range(len(mask))]
+    out: dict[int, np.random.Generator] = {}
+    for number in np.unique(group):
+        rows = np.flatnonzero(group == number)
+        together = _digest(b"".join(sorted(said[row] for row in rows)))
+        seen: Counter[bytes] = Counter()
+        for row in rows:
+            labels = (name, together.hex(), said[row].hex(), seen[said[row]])
+            out[int(row)] = batch.streams.generator(*labels)
+            seen[said[row]] += 1
+    return [out[row] for row in range(len(mask))]
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()

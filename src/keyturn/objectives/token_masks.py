@@ -1,0 +1,61 @@
+"""Which tokens: those of a role, of a position, or of high entropy within the whole batch.
+
+With the generated tokens ``m`` and their entropies ``H`` (``[row, token]``), ``n = sum m``::
+
+    roles         m and role in a set
+    control       m and position 0 (the first generated token)
+    top entropy   m and H >= the ceil(share * n)-th largest H of the batch
+    low entropy   m and not top entropy
+
+Denominator: none; a mask is a choice, what it is divided by is the objective's.
+Degenerate: tokens that tie with the threshold are all kept, so that the order of rows decides nothing: with
+equal entropies everywhere every token is top and none is low. Entropies that are not numbers are low.
+Known bias: the threshold is the batch's, so whether a token is kept depends on what else was drawn.
+Source: top entropy: Wang et al. 2025 (2506.01939), equation 6: a threshold, so ties are kept as here (their
+code takes exactly ``ceil(share * n)`` by index, of a micro-batch). Roles: ``keyturn.core.roles``. Departures: the
+entropies are the sampler's, not recomputed in each update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from keyturn.core.errors import UsageError
+from keyturn.core.roles import PLANNING, Role
+from keyturn.objectives.contract import RolloutBatch
+
+
+def of_roles(batch: RolloutBatch, roles: Iterable[Role]) -> Bool[Tensor, "row token"]:
+    """Generated tokens of some roles."""
+    assert batch.roles is not None, "the objective's needs name roles"
+    wanted = torch.tensor(sorted(int(role) for role in roles), device=batch.mask.device)
+    return torch.isin(batch.roles, wanted) & batch.mask
+
+
+def planning(batch: RolloutBatch) -> Bool[Tensor, "row token"]:
+    """Generated tokens that decide what is done next."""
+    return of_roles(batch, PLANNING)
+
+
+def first(batch: RolloutBatch) -> Bool[Tensor, "row token"]:
+    """The first generated token of every row: where a control token stands."""
+    mask = batch.mask.clone()
+    mask[:, 1:] = False
+    return mask
+
+
+def top_entropy(batch: RolloutBatch, share: float) -> Bool[Tensor, "row token"]:
+    """The share of the batch's tokens that were least certain when they were drawn, ties included."""
+    if not 0 < share <= 1:
+        raise UsageError(f"a share of {share} of the tokens", fix="take a number above 0, at most 1")
+    inside = torch.nan_to_num(batch.entropies[batch.mask], nan=-torch.inf)
+    if not len(inside):
+        return torch.zeros_like(batch.mask)
+    count = max(1, math.ceil(share * len(inside) - 1e-9))
+    threshold = inside.topk(count).values[-1]
+    return batch.mask & (batch.entropies >= threshold)
