@@ -49,7 +49,7 @@ OBJECTIVES_HEAD = """\
 An objective turns rewards into credit on tokens, and credit into a loss. What it divides by decides what it
 favours, so every one states its denominator, and its bias in a sentence that a test proves by enumerating all
 completions of a small policy (`tests/objectives/test_exact_enumeration.py`). Choose one with
-`keyturn train --objective NAME`; add one: [add-an-objective.md](add-an-objective.md).
+`keyturn train NAME MODEL`; add one: [add-an-objective.md](add-an-objective.md).
 """
 
 FOLLOW_HEAD = """\

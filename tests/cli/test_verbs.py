@@ -27,32 +27,59 @@ def ran(capsys, *words):
 
 def test_training_writes_a_model_that_loads_and_says_where(tmp_path, capsys):
     out = tmp_path / "run"
-    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, "--json", *TINY)
+    code, said = ran(capsys, "train", "rloo", "chain", "--out", out, "--json", *TINY)
     assert code == 0, said.err
     document = json.loads(said.out)
     assert document["last"]["step"] == 1
     assert (out / "DONE").exists()
-    assert document["model"].endswith("model")
+    assert document["models"]["policy"].endswith("model")
 
-    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, *TINY)
+    code, said = ran(capsys, "train", "rloo", "chain", "--out", out, *TINY)
     assert code == 2
     assert "--resume" in said.err
-    code, said = ran(capsys, "train", "chain", "--objective", "rloo", "--out", out, "--resume", "--json", *TINY)
+    code, said = ran(capsys, "train", "rloo", "chain", "--out", out, "--resume", "--json", *TINY)
     assert (code, json.loads(said.out)["last"]) == (0, document["last"])
-    code, said = ran(capsys, "train", "chain", "--objective", "grpo", "--out", out, "--resume", *TINY)
+    code, said = ran(capsys, "train", "grpo", "chain", "--out", out, "--resume", *TINY)
     assert code == 2
     assert "objective" in said.err
+
+
+def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, capsys):
+    words = ["train", "sft", "chain", "--dry-run", "--per-cell", 4, "--out", tmp_path / "run"]
+    code, said = ran(capsys, *words, "--json")
+    assert code == 0, said.err
+    document = json.loads(said.out)
+    assert document["rows"]
+    assert ran(capsys, *words)[0] == 2
+    code, again = ran(capsys, *words, "--resume", "--json")
+    assert (code, json.loads(again.out)) == (0, document)
+    code, said = ran(capsys, *words, "--resume", "--settings.draws", 3, "--seed", 1)
+    assert (code, "other settings" in said.err) == (2, True)
+
+
+def test_methods_are_listed_with_what_they_cost(capsys):
+    code, said = ran(capsys, "train", "ls", "--json")
+    rows = json.loads(said.out)["methods"]
+    assert code == 0
+    assert {row["kind"] for row in rows} == {"recipe", "objective", "reward"}
+    assert all(row[key] for row in rows for key in ("name", "kind", "summary", "source", "cost"))
+    trained = [row["name"] for row in rows if row["kind"] != "reward"]
+    assert len(trained) == len(set(trained)), "one name, one method"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train"], "no model"),
-        (["train", "chain", "--objective", "gpro"], "grpo"),
-        (["train", "chain", "--reward", "outcom"], "outcome"),
-        (["train", "nowhere/at-all/x"], "nowhere"),
-        (["train", "chain", "--rl.stepz", "3"], "stepz"),
-        (["train", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems a step"),
+        (["train"], "no method"),
+        (["train", "chain"], "keyturn train grpo chain"),
+        (["train", "grpo"], "no model"),
+        (["train", "gpro", "chain"], "grpo"),
+        (["train", "grpo", "chain", "--reward", "outcom"], "outcome"),
+        (["train", "grpo", "chain", "--profile", "dem"], "demo"),
+        (["train", "grpo", "nowhere/at-all/x"], "nowhere"),
+        (["train", "grpo", "chain", "--rl.stepz", "3"], "stepz"),
+        (["train", "sft", "chain", "--settings.fit.stepz", "3"], "stepz"),
+        (["train", "grpo", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems a step"),
         (["trace", "--world", "chian"], "chain"),
         (["world", "show", "grahp"], "graph"),
     ],

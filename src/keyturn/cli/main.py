@@ -19,7 +19,8 @@ from keyturn.core.text import visible
 
 VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "what did post-training change? two policies, or the embedded worlds"),
-    "train": ("train", "post-train a policy by RL on a world's problems"),
+    "train": ("train", "post-train a policy: train METHOD MODEL, any recipe or objective"),
+    "train ls": ("train_ls", "list the methods: recipes, objectives, rewards"),
     "world show": ("world_show", "print problems of a controlled world with coloured roles"),
     "world pretrain": ("world_pretrain", "pretrain a base model on a controlled world"),
     "claim ls": ("claim_ls", "list the claims and their verdicts"),
@@ -87,7 +88,9 @@ def _dispatch(words: list[str]) -> int:
             module = importlib.import_module(f"keyturn.cli.{VERBS[name][0]}")
             import tyro
 
-            code = tyro.cli(module.run, args=words[length:], prog=f"keyturn {name}", description=module.__doc__)
+            # A verb whose settings depend on its first words makes its function from them.
+            run = module.runner(words[length:]) if hasattr(module, "runner") else module.run
+            code = tyro.cli(run, args=words[length:], prog=f"keyturn {name}", description=module.__doc__)
             return int(code or 0)
     group = [verb for verb in VERBS if verb.split()[0] == words[0]]
     if group and len(words) == 1:

@@ -1,95 +1,285 @@
-"""Post-train a policy by RL on a world's problems, or on a file of problems."""
+"""Post-train a policy: a recipe, or RL with an objective and a reward, on a world's problems or on a file's."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json as jsonlib
+import math
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import UsageError, unknown
-from keyturn.core.rundir import SCHEMA
+from keyturn.core.measurement import from_json_number
+from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
-from keyturn.policies.loading import load_policy, world_of
-from keyturn.problems.contract import ProblemSet
-from keyturn.problems.files import read_problems
-from keyturn.problems.world.grader import WorldGrader
-from keyturn.problems.world.worlds import problems as world_problems
+from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
-from keyturn.studies.embedded import EMBEDDED, MODELS
+from keyturn.studies.embedded import EMBEDDED
 from keyturn.training.config import RLConfig
+from keyturn.training.contract import PROFILES, Task
+from keyturn.training.lab import Lab
+from keyturn.training.recipes import RECIPES
+from keyturn.training.recipes.sft_then_rl import LARGE_RL
 from keyturn.training.record import CONFIG
 from keyturn.training.rl import train_rl
+from keyturn.training.rollout import beside, sampled
+from keyturn.training.stages import demonstrations, shown
+
+RECORD = "train.json"
 
 
-def run(
-    model: Annotated[str, tyro.conf.Positional] = "",
-    problems: Path | None = None,
-    objective: str = "grpo",
-    reward: str = "outcome",
-    grader: str = "auto",
-    out: Path = Path("runs/train"),
-    resume: bool = False,
-    seed: int = 0,
-    per_cell: int = 112,
-    device: str = "auto",
-    rl: RLConfig = RLConfig(),  # noqa: B008
-    json: bool = False,
-) -> None:
-    """Post-train a policy by RL.
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every method takes."""
+
+    problems: Path | None = None
+    """JSONL or Parquet with prompts and answers; a model of a world brings its own."""
+    test: Path | None = None
+    """Test problems of their own; a tenth of --problems by default."""
+    grader: str = "auto"
+    """How answers of a file are judged."""
+    teacher: str = ""
+    """A second policy, where a method needs one: a model folder or a Hub id."""
+    out: Path = Path("runs/train")
+    """The run directory."""
+    resume: bool = False
+    """Go on with the run in --out; its settings must be the same."""
+    seed: int = 0
+    """Root of all randomness."""
+    per_cell: int = 112
+    """Training problems a cell, where a world makes them."""
+    max_new_tokens: int = 0
+    """Tokens an answer may have; 0 takes the world's, or 1024 for a file."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1."""
+    profile: str = "demo"
+    """demo (three minutes of two cores), study (to its stopping rule) or real (some 1e9 parameters)."""
+    dry_run: bool = False
+    """Two steps of everything: proves that it runs and fits, teaches nothing."""
+    json: bool = False
+    """One JSON document on stdout."""
+
+
+def runner(words: Sequence[str]) -> Callable[..., None]:
+    """The function that a command line calls: its method decides which settings there are.
+
+    Raises:
+        UsageError: no method, or none of that name.
+    """
+    method = words[0] if words and not words[0].startswith("-") else ""
+    if not method:
+        return no_method
+    if method in EMBEDDED or ("/" in method and method not in RECIPES):
+        raise UsageError(
+            f"the method comes first, then the model: {method!r} is a model", fix=f"keyturn train grpo {method}"
+        )
+    if method not in RECIPES and method not in OBJECTIVES:
+        raise unknown("method", method, [*RECIPES, *OBJECTIVES])
+    profile = _after(words, "--profile", "demo")
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    if method in RECIPES:
+        return _typed(by_recipe, settings=RECIPES[method].profiles[profile])
+    reward = _after(words, "--reward", "outcome")
+    if reward not in REWARDS:
+        raise unknown("reward", reward, REWARDS)
+    model = next((word for word in words[words.index(method) + 1 :] if not word.startswith("-")), "")
+    rl = LARGE_RL
+    if profile != "real":
+        rl = EMBEDDED[model].rl if model in EMBEDDED else RLConfig()
+        rl = replace(rl, steps=rl.steps * 10) if profile == "study" else rl
+    settings, paid = OBJECTIVES[method]().config, REWARDS[reward]().config
+    return _typed(by_objective, settings=settings, paid=paid, rl=rl)
+
+
+def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> None:
+    """Post-train a policy: keyturn train METHOD MODEL. `keyturn train ls` lists the methods.
 
     Args:
-        model: an embedded world (graph, chain), a model folder or a Hub id.
-        problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
-        objective: how rewards become credit and loss.
-        reward: how verdicts become rewards.
-        grader: how answers of a file are judged.
-        out: the run directory.
-        resume: go on with the run in --out; its settings must be the same.
-        seed: root of all randomness.
-        per_cell: problems a cell, where a world makes them.
-        device: auto, cpu, cuda, cuda:1.
-        rl: sizes and rates.
-        json: one JSON document on stdout.
+        common: what every method takes.
     """
-    if not model:
-        raise UsageError("no model named", fix=f"keyturn train MODEL, e.g. {' or '.join(EMBEDDED)}")
-    for kind, name, known in (("objective", objective, OBJECTIVES), ("reward", reward, REWARDS)):
-        if name not in known:
-            raise unknown(kind, name, known)
-    if (out / CONFIG).exists() and not resume:
-        raise UsageError(f"{out} holds a run already", fix="--resume to go on with it, or another --out")
-    folder = str(MODELS / model) if model in EMBEDDED else model
-    world = world_of(folder) if Path(folder).is_dir() else None
-    if problems is not None:
-        asked = read_problems(problems, grader=grader)
-    elif world is not None:
-        made = world_problems(world, "rl", None, per_cell, Streams(seed).child("problems"))
-        asked = ProblemSet(name=world.name, problems=made, grader=WorldGrader(world))
-    else:
-        raise UsageError(f"{model} is no model of a world, so problems must be named", fix="--problems FILE")
+    raise UsageError("no method named", fix="keyturn train METHOD MODEL, e.g. keyturn train grpo chain")
+
+
+def by_recipe(
+    method: tyro.conf.Positional[str],
+    model: tyro.conf.Positional[str] = "",
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
+    settings: Any = None,
+) -> None:
+    """Post-train a policy by a recipe.
+
+    Args:
+        method: a recipe or an objective, as `keyturn train ls` lists them.
+        model: an embedded world (graph, chain), a model folder or a Hub id.
+        common: what every method takes.
+        settings: of the recipe, for its profile.
+    """
+    recipe = RECIPES[method]
+    task = _task(method, model, common)
+    recipe.check(task)
+    config = recipe.brief(settings) if common.dry_run else settings
+    _agree(common, method, model, config)
+    sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
+    made = recipe.run(Lab(common.out, Streams(common.seed)), task, config)
+    where = {slot: str(folder.resolve()) for slot, folder in made.policies.items()}
+    if common.json:
+        document = {"schema": SCHEMA, "command": "train", "method": method, "models": where, "rows": made.rows}
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return
+    for line in made.rows:
+        sys.stdout.write(_line(line) + "\n")
+    for slot, folder in where.items():
+        sys.stdout.write(f"{slot}: {folder}\n")
+    sys.stderr.write(f"audit it: keyturn audit {task.folder} {where['policy']}\n")
+
+
+def by_objective(
+    method: tyro.conf.Positional[str],
+    model: tyro.conf.Positional[str] = "",
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
+    reward: str = "outcome",
+    demonstrations_a_step: int = 32,
+    settings: Any = None,
+    paid: Any = None,
+    rl: RLConfig = RLConfig(),  # noqa: B008
+) -> None:
+    """Post-train a policy by RL with an objective.
+
+    Args:
+        method: a recipe or an objective, as `keyturn train ls` lists them.
+        model: an embedded world (graph, chain), a model folder or a Hub id.
+        common: what every method takes.
+        reward: how verdicts become rewards.
+        demonstrations_a_step: worked solutions beside the draws, where the objective learns from them.
+        settings: of the objective.
+        paid: of the reward.
+        rl: sizes and rates.
+    """
+    task = _task(method, model, common)
+    objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
+    rewarded = REWARDS[reward](paid) if paid is not None else REWARDS[reward]()
+    if common.max_new_tokens or task.world is not None:
+        rl = replace(rl, max_new_tokens=min(rl.max_new_tokens, task.max_new_tokens))
+    if common.dry_run:
+        rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=2)
+    if (common.out / CONFIG).exists() and not common.resume:
+        raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
+    streams = Streams(common.seed)
+    rollout = None
+    if "demonstration" in objective.needs:
+        pairs = demonstrations(task, task.train.problems, streams.child("expert"))
+        plain = sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
+        rollout = beside(plain, shown(task.base, pairs), demonstrations_a_step)
+    if objective.inert and rl.update.epochs * rl.update.minibatches == 1:
+        sys.stderr.write(f"one update per rollout: {objective.inert}\n")
     done = train_rl(
-        load_policy(folder, device=device),
-        asked,
-        reward=REWARDS[reward](),
-        objective=OBJECTIVES[objective](),
+        task.base,
+        task.train,
+        reward=rewarded,
+        objective=objective,
         config=rl,
-        folder=out,
-        streams=Streams(seed).child("rl"),
-        world=world,
-        label=f"RL {Path(model).name}",
+        folder=common.out,
+        streams=streams.child("rl"),
+        rollout=rollout,
+        world=task.world,
+        label=f"{method} {Path(model).name}",
     )
     if done is None:
         raise UsageError("the run stopped before its end", fix="--resume")
-    last = done.history[-1] if done.history else {}
-    if json:
-        where = str(done.model.resolve())
-        document = {"schema": SCHEMA, "command": "train", "model": where, "last": dict(last)}
+    last = dict(done.history[-1]) if done.history else {}
+    if common.json:
+        models = {"policy": str(done.model.resolve())}
+        document = {"schema": SCHEMA, "command": "train", "method": method, "models": models, "last": last}
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     sys.stdout.write(f"{done.model}\n")
-    sys.stderr.write(f"reward {last.get('reward', float('nan')):.3f} after {len(done.history)} steps\n")
-    sys.stderr.write(f"audit it: keyturn audit {folder} {done.model}\n")
+    sys.stderr.write(f"reward {last.get('reward', math.nan):.3f} after {len(done.history)} steps\n")
+    sys.stderr.write(f"audit it: keyturn audit {task.folder} {done.model}\n")
+
+
+def _task(method: str, model: str, common: Common) -> Task:
+    if not model:
+        raise UsageError("no model named", fix=f"keyturn train {method} MODEL, e.g. {' or '.join(EMBEDDED)}")
+    return task_for(
+        model,
+        Given(
+            problems=common.problems,
+            test=common.test,
+            grader=common.grader,
+            per_cell=common.per_cell,
+            max_new_tokens=common.max_new_tokens,
+            device=common.device,
+            others={"teacher": common.teacher} if common.teacher else {},
+        ),
+        Streams(common.seed),
+    )
+
+
+def _agree(common: Common, method: str, model: str, config: Any) -> None:
+    """Write down what is run, or check that it is the same as before."""
+    path = common.out / RECORD
+    stated = {"method": method, "model": model, "seed": common.seed, "settings": asdict(config)}
+    now = jsonlib.loads(jsonlib.dumps(stated, default=str))
+    if path.exists():
+        before = {key: value for key, value in read_json(path).items() if key != "schema"}
+        if not common.resume:
+            raise UsageError(
+                f"{common.out} holds a run already", fix="--resume to go on with it, or another --out"
+            )
+        if before != now:
+            raise UsageError(
+                f"{common.out} holds a run of other settings", fix="the same settings, or another --out"
+            )
+    common.out.mkdir(parents=True, exist_ok=True)
+    write_json(path, now)
+
+
+def _line(found: Mapping[str, Any]) -> str:
+    """A row of a recipe's table for people."""
+    name, value = found.get("name", ""), found.get("value")
+    text = f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}"
+    if found.get("low") is not None and found.get("high") is not None:
+        text += f" [{from_json_number(found['low']):.3f}, {from_json_number(found['high']):.3f}]"
+    rest = {k: v for k, v in found.items() if k not in ("name", "value", "low", "high") and v is not None}
+    return text + ("  " + ", ".join(f"{k} {v}" for k, v in rest.items()) if rest else "")
+
+
+def _after(words: Sequence[str], option: str, default: str) -> str:
+    """The value of an option before the command line is parsed, since it decides which settings there are."""
+    for index, word in enumerate(words):
+        if word == option and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{option}="):
+            return word.split("=", 1)[1]
+    return default
+
+
+def _typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:
+    """The function with the types and defaults of its nested settings; one without settings loses them."""
+
+    @functools.wraps(function)
+    def typed(*args: Any, **kwargs: Any) -> None:
+        return function(*args, **kwargs)
+
+    hints = dict(inspect.get_annotations(function, eval_str=True))
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in nested and nested[name] is None:
+            hints.pop(name)
+            continue
+        if name in nested:
+            hints[name] = type(nested[name])
+            parameter = parameter.replace(default=nested[name])
+        parameters.append(parameter.replace(annotation=hints[name]))
+    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typed.__annotations__ = hints
+    return typed

@@ -27,7 +27,7 @@ from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rewards.contract import Reward
-from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.completions import Completions, ragged
 from keyturn.rollouts.grades import Answers, Grades
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Task
@@ -294,6 +294,30 @@ def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, wei
     for index, (_, text) in enumerate(pairs):
         rows.append(row_of(prompts.row(index), encoded(policy, text), weight))
     return rows
+
+
+def shown(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completions:
+    """Texts as completions, one draw a problem: demonstrations for objectives that read rows.
+
+    Args:
+        policy: whose tokenizer and prompt layout.
+        pairs: problem and the text of its answer; log-probabilities and entropies are NaN: nobody drew them.
+    """
+    prompts = policy.prompts([problem for problem, _ in pairs])
+    tokens, offsets = ragged([encoded(policy, text) for _, text in pairs])
+    unknown = np.full(len(tokens), np.nan, np.float32)
+    return Completions(
+        policy="shown",
+        prompts=prompts,
+        problem=np.arange(len(pairs), dtype=np.int32),
+        draw=np.zeros(len(pairs), np.int32),
+        tokens=tokens,
+        offsets=offsets,
+        logprobs=unknown,
+        entropies=unknown,
+        stop=np.zeros(len(pairs), np.uint8),
+        texts=tuple(text for _, text in pairs),
+    )
 
 
 def encoded(policy: LocalPolicy, text: str) -> list[int]:
