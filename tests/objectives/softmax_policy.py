@@ -6,12 +6,11 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, total
+from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, judged, total
 
 EOS = 0
 VOCAB = 3
@@ -55,13 +54,23 @@ def padded(rows: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
 
 def logprobs(theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
     """Log-probability of each token, [row, LENGTH], 0 on padding."""
+    tokens, mask = padded(rows)
+    return torch.where(mask, torch.log_softmax(theta, -1)[contexts(rows), tokens], 0.0)
+
+
+def entropies(theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
+    """Entropy of the distribution that each token was drawn from, [row, LENGTH], 0 on padding."""
     table = torch.log_softmax(theta, -1)
-    context = torch.zeros(len(rows), LENGTH, dtype=torch.long)
+    return torch.where(padded(rows)[1], -(table.exp() * table).sum(-1)[contexts(rows)], 0.0)
+
+
+def contexts(rows: list[tuple[int, ...]]) -> Tensor:
+    """Which of CONTEXTS each token was drawn in, [row, LENGTH], 0 on padding."""
+    out = torch.zeros(len(rows), LENGTH, dtype=torch.long)
     for i, row in enumerate(rows):
         for t in range(len(row)):
-            context[i, t] = CONTEXTS.index(row[:t])
-    tokens, mask = padded(rows)
-    return torch.where(mask, table[context, tokens], 0.0)
+            out[i, t] = CONTEXTS.index(row[:t])
+    return out
 
 
 def batch_of(
@@ -76,7 +85,7 @@ def batch_of(
         group=group,
         truncated=torch.tensor([row[-1] != EOS for row in rows]),
         sampled_logprobs=logprobs(theta, rows).detach(),
-        entropies=torch.zeros_like(mask, dtype=torch.float64),
+        entropies=entropies(theta, rows).detach(),
         max_new_tokens=LENGTH,
         reference_logprobs=None if reference is None else logprobs(reference, rows),
     )
@@ -85,10 +94,10 @@ def batch_of(
 def gradient(objective: Objective, batch: RolloutBatch, theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
     """Gradient of the loss of one batch, as the training loop takes it."""
     theta = theta.clone().requires_grad_()
-    batch = replace(batch, credit=objective.credit(batch))
-    terms = objective.loss(PolicyTokens(logprobs(theta, rows), batch.entropies), batch)
-    (grad,) = torch.autograd.grad(total(terms, {t.name: t.denominator for t in terms}), theta)
-    return grad
+    batch = judged(objective, batch)
+    terms = objective.loss(PolicyTokens(logprobs(theta, rows), entropies(theta, rows)), batch)
+    loss = total(terms, {t.name: t.denominator for t in terms})
+    return torch.autograd.grad(loss, theta)[0] if loss.requires_grad else torch.zeros_like(theta)
 
 
 def expected_gradient(

@@ -1,44 +1,42 @@
 """Every objective's expected gradient over all groups of draws, against the gradient of its declared target."""
 
-from dataclasses import replace
+import math
 
 import pytest
 import torch
+from declared_targets import (
+    SUPPORT,
+    THETA,
+    close,
+    dapo_weights,
+    graded,
+    grpo_target_gradient,
+    pass_at_k_gradient,
+    right,
+    target_by_class,
+    token_mean_weights,
+    true_gradient,
+    whitened_weights,
+)
 from softmax_policy import (
+    LENGTH,
+    batch_of,
     expected_gradient,
-    logits,
     logprobs,
     per_sequence_gradients,
-    sequences,
 )
 
 from keyturn.objectives import OBJECTIVES
-from keyturn.objectives.contract import Objective, Term
+from keyturn.objectives.cispo import cispo
+from keyturn.objectives.contract import judged
+from keyturn.objectives.dapo import DapoConfig, dapo
+from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import GrpoConfig, grpo
+from keyturn.objectives.gspo import GspoConfig, gspo
+from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
 from keyturn.objectives.reinforce import ReinforceConfig, reinforce
-from keyturn.objectives.rloo import RlooConfig, rloo
-
-THETA = logits(3)
-SUPPORT = sequences()
-RIGHT = {(1, 0), (1, 2), (2, 0)}
-
-
-def right(sequence):
-    return float(sequence in RIGHT)
-
-
-def graded(sequence):
-    """A reward that is not 0/1, so that nothing depends on two values."""
-    return 0.25 * len(sequence) + 0.5 * sequence[0] - 0.3 * (sequence[-1] == 0)
-
-
-def true_gradient(reward):
-    value = torch.tensor([reward(s) for s in SUPPORT], dtype=torch.float64)
-    return (value[:, None, None] * per_sequence_gradients(THETA)).sum(0)
-
-
-def close(a, b):
-    return torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+from keyturn.objectives.reinforce_pp import reinforce_pp
+from keyturn.objectives.rloo import rloo
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -60,25 +58,6 @@ def test_reinforce_has_the_bias_that_it_declares(size, baseline):
     found = expected_gradient(reinforce(ReinforceConfig(baseline=baseline)), THETA, graded, size)
     factor = 1.0 if baseline == "none" else 1 - 1 / size
     assert close(found, factor * true_gradient(graded))
-
-
-def grpo_target_gradient(size, config, weight_of_length):
-    """The declared target by binomial counts of right draws; no group is enumerated here.
-
-    sum_c Binomial(c; G, p) v_c / (sqrt(v_c G / (G - 1)) + eps) * (g_right / p - g_wrong / (1 - p)), where
-    g_right = sum over right sequences of grad pi(o) / T(o) (the token mean's factor), g_wrong likewise.
-    """
-    gradients = per_sequence_gradients(THETA)
-    chance = logprobs(THETA, SUPPORT).sum(1).exp()
-    is_right = torch.tensor([right(s) for s in SUPPORT], dtype=torch.bool)
-    factor = torch.tensor([weight_of_length(len(s)) for s in SUPPORT], dtype=torch.float64)
-    p = chance[is_right].sum()
-    counts = torch.arange(size + 1, dtype=torch.float64)
-    binomial = torch.distributions.Binomial(size, probs=p).log_prob(counts).exp()
-    v = counts / size * (1 - counts / size)
-    weight = (binomial * v / ((v * size / (size - 1)).sqrt() + config.std_epsilon)).sum()
-    scaled = factor[:, None, None] * gradients
-    return weight * (scaled[is_right].sum(0) / p - scaled[~is_right].sum(0) / (1 - p))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -107,91 +86,90 @@ def test_grpo_weight_tends_to_that_of_arcsine_for_large_groups():
         assert weight == pytest.approx((p * (1 - p)) ** -0.5, rel=4e-3)
 
 
-def test_the_penalty_inside_the_reward_has_the_gradient_of_the_kl():
-    reference = logits(11)
-    found = expected_gradient(rloo(RlooConfig(kl_weight=0.3)), THETA, lambda s: 0.0, 2, reference=reference)
-    theta = THETA.clone().requires_grad_()
-    own = logprobs(theta, SUPPORT).sum(1)
-    kl = (own.exp() * (own - logprobs(reference, SUPPORT).sum(1))).sum()
-    (towards,) = torch.autograd.grad(-kl, theta)
-    assert close(found, 0.3 * towards)
-
-
-def test_k3_as_a_loss_has_its_own_gradient_not_that_of_the_kl():
-    reference = logits(11)
-    config = GrpoConfig(kl_weight=1.0, aggregation="seq-mean-token-sum")
-    found = expected_gradient(grpo(config), THETA, lambda s: 0.0, 1, reference=reference)
-    # E[d k3 / d theta] with the draws held fixed: (1 - pi_ref / pi) * d l.
-    theta = THETA.clone().requires_grad_()
-    own, anchor = logprobs(theta, SUPPORT), logprobs(reference, SUPPORT)
-    chance = own.detach().sum(1).exp()
-    pushed = (chance[:, None] * (1 - (anchor - own).exp()).detach() * own).sum()
-    (gradient,) = torch.autograd.grad(-pushed, theta)
-    assert close(found, gradient)
-
-
-# Twins: each is one deliberate error, and the test that proves the bias must reject it.
-
-
-def _with(objective: Objective, credit=None, loss=None) -> Objective:
-    return replace(objective, credit=credit or objective.credit, loss=loss or objective.loss)
-
-
-def _dropped_mask(objective):
-    def loss(policy, batch):
-        everywhere = replace(
-            batch,
-            mask=torch.ones_like(batch.mask),
-            credit=batch.credit.amax(1, keepdim=True).expand_as(batch.mask),
-        )
-        return objective.loss(policy, everywhere)
-
-    return _with(objective, loss=loss)
-
-
-def _wrong_sign(objective):
-    return _with(objective, credit=lambda batch: -objective.credit(batch))
-
-
-def _population_std(objective):
-    def credit(batch):
-        size = len(batch.rewards)
-        return objective.credit(batch) * (size / (size - 1)) ** 0.5
-
-    return _with(objective, credit=credit)
-
-
-def _missing_detach(objective):
-    def loss(policy, batch):
-        alive = replace(batch, sampled_logprobs=policy.logprobs)
-        return objective.loss(policy, alive)
-
-    return _with(objective, loss=loss)
-
-
-def _own_reward_in_the_baseline(objective):
-    return _with(objective, credit=grpo(GrpoConfig(scale="none")).credit)
-
-
-def _mean_for_sum(objective):
-    def loss(policy, batch):
-        terms = objective.loss(policy, batch)
-        return tuple(Term(t.name, t.sum, t.denominator * len(batch.mask), t.weight, t.credited) for t in terms)
-
-    return _with(objective, loss=loss)
-
-
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("reward", [right, graded])
 @pytest.mark.parametrize(
-    "broken", [_dropped_mask, _wrong_sign, _population_std, _missing_detach, _mean_for_sum]
+    ("make", "weights"),
+    [
+        (dapo, dapo_weights),
+        (lambda: dapo(DapoConfig(overlong_filter=False)), token_mean_weights),
+        (cispo, token_mean_weights),
+        (reinforce_pp, whitened_weights),
+    ],
 )
-def test_broken_grpo_is_rejected(broken):
-    target = grpo_target_gradient(3, GrpoConfig(), lambda length: 1 / length)
-    assert not close(expected_gradient(broken(grpo()), THETA, right, 3), target)
+def test_a_batchs_own_denominator_and_scale_are_as_declared(make, weights, reward, size):
+    found = expected_gradient(make(), THETA, reward, size)
+    assert close(found, target_by_class(reward, size, weights))
+    # And that is another direction than the true one, as the bias says.
+    truth = true_gradient(reward)
+    assert float((found * truth).sum() / found.norm() / truth.norm()) < 1 - 1e-4
 
 
-@pytest.mark.parametrize("broken", [_wrong_sign, _missing_detach, _own_reward_in_the_baseline, _mean_for_sum])
-def test_broken_leave_one_out_is_rejected(broken):
-    assert not close(expected_gradient(broken(rloo()), THETA, graded, 3), true_gradient(graded))
+def equal_lengths(sequence):
+    """Right or wrong by the first token alone, among rows of two tokens."""
+    return float(sequence[0] == 1)
+
+
+SAME_LENGTH = torch.cat([torch.full((len(THETA), 1), -60.0, dtype=THETA.dtype), THETA[:, 1:]], 1)
+"""A policy that never ends early: every draw has LENGTH tokens and is cut."""
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    ("make", "epsilon", "under_root", "tokens"),
+    [
+        (cispo, 1e-4, 0.0, 1),
+        (lambda: dapo(DapoConfig(overlong_filter=False)), 1e-4, 0.0, 1),
+        (gspo, 1e-4, 0.0, 1),
+        (lambda: gspo(GspoConfig(form="token")), 1e-4, 0.0, 1),
+        (reinforce_pp, 0.0, 1e-8, LENGTH),
+    ],
+)
+def test_with_equal_lengths_each_is_the_declared_multiple_of_the_true_gradient(
+    make, epsilon, under_root, tokens, size
+):
+    truth = sum(equal_lengths(s) * g for s, g in zip(SUPPORT, per_sequence_gradients(SAME_LENGTH), strict=True))
+    p = sum(
+        equal_lengths(s) * c for s, c in zip(SUPPORT, logprobs(SAME_LENGTH, SUPPORT).sum(1).exp(), strict=True)
+    )
+    weight = 0.0
+    for c in range(size + 1):
+        v = c / size * (1 - c / size)
+        chance = math.comb(size, c) * p**c * (1 - p) ** (size - c)
+        units = size * tokens
+        weight += chance * v / ((v * units / (units - 1) + under_root) ** 0.5 + epsilon)
+    found = expected_gradient(make(), SAME_LENGTH, equal_lengths, size)
+    assert close(found, weight / (p * (1 - p)) / LENGTH * truth)
+
+
+def test_whitening_over_prompts_leaks_from_one_to_the_other():
+    # The credit of one and the same draw has another sign beside an easier prompt.
+    rows = [(1, 0), (0,), (2, 1), (2, 1)]
+    group = torch.tensor([0, 0, 1, 1])
+    for objective, leaks in ((reinforce_pp(), True), (grpo(), False)):
+        credits = []
+        for others in (0.0, 1.0):
+            rewards = torch.tensor([0.6, 0.0, others, others], dtype=torch.float64)
+            credits.append(float(judged(objective, batch_of(rows, rewards, group, THETA)).credit[0, 0]))
+        assert (credits[0] * credits[1] < 0) is leaks
+
+
+@pytest.mark.parametrize(("size", "factor"), [(2, 1 / 2), (3, 2 / 3)])
+def test_dr_grpo_is_a_constant_times_the_true_gradient(size, factor):
+    found = expected_gradient(dr_grpo(), THETA, graded, size)
+    assert close(found, factor / LENGTH * true_gradient(graded))
+
+
+@pytest.mark.parametrize("reward", [right, graded])
+@pytest.mark.parametrize(("k", "size"), [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)])
+def test_the_best_of_k_is_followed(k, size, reward):
+    found = expected_gradient(passk_grpo(PasskGrpoConfig(k=k)), THETA, reward, size)
+    assert close(found, pass_at_k_gradient(reward, k) / (k * LENGTH))
+
+
+def test_groups_too_small_follow_the_best_of_as_many_as_there_are_others():
+    found = expected_gradient(passk_grpo(PasskGrpoConfig(k=4)), THETA, graded, 3)
+    assert close(found, pass_at_k_gradient(graded, 2) / (2 * LENGTH))
 
 
 def test_every_objective_states_its_bias_and_source():

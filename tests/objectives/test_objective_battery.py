@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from made_batch import batch_for, draws_of, make_batch, reordered, same, take
 
 from keyturn.core.errors import UsageError
 from keyturn.core.roles import Role
-from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
-from keyturn.objectives.contract import KEEPS, PolicyTokens, RolloutBatch, judged, total
+from keyturn.objectives.cispo import CispoConfig, cispo
+from keyturn.objectives.contract import KEEPS, PolicyTokens, judged, total
+from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.grpo import GrpoConfig, grpo
+from keyturn.objectives.gspo import GspoConfig, gspo
+from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
 from keyturn.objectives.reinforce import ReinforceConfig, reinforce
+from keyturn.objectives.reinforce_pp import ReinforcePpConfig, reinforce_pp
 from keyturn.objectives.rloo import RlooConfig, rloo
 
 SETTINGS = {
@@ -28,6 +33,22 @@ SETTINGS = {
     "grpo token-mean": grpo(GrpoConfig(aggregation="token-mean")),
     "grpo mean only": grpo(GrpoConfig(scale="none", aggregation="seq-mean-token-sum-norm")),
     "rloo kl": rloo(RlooConfig(kl_weight=0.1)),
+    "grpo kl in reward": grpo(GrpoConfig(kl_weight=0.1, kl_in="reward", kl_kind="k1")),
+    "grpo entropy": grpo(GrpoConfig(entropy_weight=0.01, kl_weight=0.1, kl_kind="k2")),
+    "grpo adaptive entropy": grpo(GrpoConfig(entropy_target=0.3)),
+    "dapo kl": dapo(DapoConfig(kl_weight=0.1, kl_kind="k2")),
+    "dapo unfiltered": dapo(DapoConfig(overlong_filter=False)),
+    "gspo token": gspo(GspoConfig(form="token", clip_low=0.1, clip_high=0.1)),
+    "cispo relative": cispo(CispoConfig(cap_low=0.8, cap_high=1.2)),
+    "passk 1": passk_grpo(PasskGrpoConfig(k=1)),
+    "passk 2": passk_grpo(PasskGrpoConfig(k=2)),
+    "reinforce_pp baseline": reinforce_pp(ReinforcePpConfig(baseline="group")),
+    "reinforce_pp kl": reinforce_pp(ReinforcePpConfig(kl_weight=0.1)),
+    "reinforce_pp discount": reinforce_pp(ReinforcePpConfig(gamma=0.9)),
+    "reinforce_pp baseline discount kl": reinforce_pp(
+        ReinforcePpConfig(baseline="group", gamma=0.9, kl_weight=0.1)
+    ),
+    "reinforce kl": reinforce(ReinforceConfig(kl_weight=0.1)),
     "reinforce none": reinforce(ReinforceConfig(baseline="none")),
     "reinforce group": reinforce(ReinforceConfig(baseline="group")),
 }
@@ -36,103 +57,6 @@ SETTINGS = {
 @pytest.fixture(params=SETTINGS, ids=str)
 def objective(request):
     return SETTINGS[request.param]
-
-
-def make_batch(seed=0, groups=4, draws=3, width=5, shift=0.0, demonstrations=0):
-    """A batch with everything that an objective may need, and log-probabilities ``shift`` away from it.
-
-    Demonstrations come last, each a group of its own, as the loop lays them: reward, log-probabilities and
-    entropies 0, roles unknown.
-    """
-    rng = np.random.default_rng(seed)
-    rows = groups * draws
-    lengths = rng.integers(1, width + 1, rows)
-    mask = torch.tensor(np.arange(width) < lengths[:, None])
-    sampled = torch.tensor(-rng.exponential(1.0, (rows, width))) * mask
-    rewards = torch.tensor(rng.normal(size=rows))
-    rewards[:draws] = 0.1  # one silent group
-    batch = RolloutBatch(
-        tokens=torch.tensor(rng.integers(0, 9, (rows, width))),
-        mask=mask,
-        rewards=rewards,
-        group=torch.arange(groups).repeat_interleave(draws),
-        truncated=torch.zeros(rows, dtype=torch.bool),
-        sampled_logprobs=sampled,
-        entropies=torch.tensor(rng.uniform(0, 1, (rows, width))) * mask,
-        max_new_tokens=width,
-        reference_logprobs=(sampled + torch.tensor(rng.normal(0, 0.2, (rows, width)))) * mask,
-    )
-    now = (sampled + shift * torch.tensor(rng.normal(size=(rows, width)))) * mask
-    batch = replace(
-        batch,
-        truncated=torch.tensor(rng.random(rows) < 0.25),
-        roles=torch.tensor(rng.integers(0, len(Role), (rows, width))) * mask,
-        streams=Streams(seed),
-    )
-    return _with_demonstrations(batch, now, rng, demonstrations) if demonstrations else (batch, now)
-
-
-def _with_demonstrations(batch, now, rng, count):
-    rows, width = batch.mask.shape
-    mask = torch.tensor(np.arange(width) < rng.integers(1, width + 1, count)[:, None])
-    blank = torch.zeros(count, width, dtype=torch.float64)
-    shown = RolloutBatch(
-        tokens=torch.tensor(rng.integers(0, 9, (count, width))),
-        mask=mask,
-        rewards=torch.zeros(count, dtype=torch.float64),
-        group=batch.group.max() + 1 + torch.arange(count),
-        truncated=torch.zeros(count, dtype=torch.bool),
-        sampled_logprobs=blank,
-        entropies=blank,
-        max_new_tokens=width,
-        reference_logprobs=torch.tensor(-rng.exponential(1.0, (count, width))) * mask,
-        roles=torch.zeros(count, width, dtype=torch.long),
-    )
-    both = {
-        name: torch.cat([value, getattr(shown, name)])
-        for name, value in vars(batch).items()
-        if isinstance(value, torch.Tensor)
-    }
-    batch = replace(batch, **both, demonstration=torch.arange(rows + count) >= rows)
-    return batch, torch.cat([now, torch.tensor(-rng.exponential(1.0, (count, width))) * mask])
-
-
-def batch_for(objective, **settings):
-    """The made batch, with demonstrations where the objective needs them."""
-    return make_batch(demonstrations=3 if "demonstration" in objective.needs else 0, **settings)
-
-
-def draws_of(batch):
-    """Rows that were drawn, bool ``[row]``."""
-    return torch.ones_like(batch.truncated) if batch.demonstration is None else ~batch.demonstration
-
-
-def take(objective, batch, logprobs, parts=None, denominators=None):
-    """Loss and its gradients by log-probability and by entropy, over micro-batches given as row indices."""
-    leaf, other = logprobs.clone().requires_grad_(), batch.entropies.clone().requires_grad_()
-    batch = judged(objective, batch)
-    if denominators is None:
-        with torch.no_grad():
-            terms = objective.loss(PolicyTokens(batch.behaviour_logprobs, batch.entropies), batch)
-        denominators = {t.name: t.denominator for t in terms}
-    losses = []
-    for part in parts or [torch.arange(len(batch.mask))]:
-        tokens = PolicyTokens(leaf[part], other[part])
-        losses.append(total(objective.loss(tokens, batch.rows(part)), denominators))
-    loss = torch.stack(losses).sum()
-    if not loss.requires_grad:
-        return loss, torch.zeros_like(leaf), torch.zeros_like(other)
-    grads = torch.autograd.grad(loss, [leaf, other], allow_unused=True, materialize_grads=True)
-    return loss.detach(), *grads
-
-
-def same(a, b):
-    return all(torch.allclose(x, y, rtol=1e-10, atol=1e-13) for x, y in zip(a, b, strict=True))
-
-
-def reordered(taken, order):
-    loss, *grads = taken
-    return loss, *(grad[order] for grad in grads)
 
 
 def test_what_is_kept_is_known():
@@ -343,62 +267,3 @@ def test_shapes_are_what_the_annotations_say():
         for name in [name for name in sys.modules if name.startswith("keyturn.objectives")]:
             del sys.modules[name]
         sys.modules.update(before)
-
-
-def test_one_update_makes_all_surrogates_equal():
-    # At ratio 1 clipping, the importance ratio and plain log-probability have one gradient.
-    batch, now = make_batch(shift=0.0)
-    for one, other in (
-        (
-            grpo(GrpoConfig(scale="none", aggregation="seq-mean-token-sum")),
-            reinforce(ReinforceConfig(baseline="group")),
-        ),
-        (
-            grpo(GrpoConfig(clip_low=0.01, clip_high=0.01)),
-            grpo(GrpoConfig(clip_low=0.9, clip_high=9.0)),
-        ),
-    ):
-        assert torch.allclose(take(one, batch, now)[1], take(other, batch, now)[1], atol=1e-12)
-    # RLOO is the group mean's credit times G / (G - 1).
-    grouped = take(reinforce(ReinforceConfig(baseline="group")), batch, now)[1]
-    assert torch.allclose(take(rloo(), batch, now)[1], 1.5 * grouped, atol=1e-12)
-
-
-def test_off_policy_they_differ():
-    # Twin of the equality above: it must not hold once the ratio has left 1.
-    batch, now = make_batch(shift=1.0)
-    narrow, wide = (
-        grpo(GrpoConfig(clip_low=0.01, clip_high=0.01)),
-        grpo(GrpoConfig(clip_low=0.9, clip_high=9.0)),
-    )
-    assert not torch.allclose(take(narrow, batch, now)[1], take(wide, batch, now)[1], atol=1e-3)
-
-
-def test_clipped_shares_are_counted_by_side():
-    batch, _ = make_batch()
-    objective = grpo()
-    up = torch.where(batch.mask, batch.sampled_logprobs + 1.0, 0.0)
-    batch = judged(objective, batch)
-    terms = {t.name: t for t in objective.loss(PolicyTokens(up, batch.entropies), batch)}
-    good = (batch.credit > 0).sum()
-    assert terms["clipped_high"].sum == good
-    assert terms["clipped_low"].sum == 0
-    assert terms["clipped_high"].denominator == batch.mask.sum()
-
-
-def test_length_changes_the_gradient_of_wrong_answers_only_through_the_token_mean():
-    # Two wrong answers of 1 and 5 tokens: the token mean punishes the long one five times less a token.
-    batch, _ = make_batch(groups=1, draws=3, width=5)
-    mask = torch.arange(5) < torch.tensor([1, 5, 3])[:, None]
-    batch = replace(
-        batch,
-        mask=mask,
-        rewards=torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64),
-        sampled_logprobs=torch.zeros(3, 5, dtype=torch.float64),
-    )
-    now = torch.zeros(3, 5, dtype=torch.float64)
-    with_mean = take(grpo(), batch, now)[1]
-    without = take(SETTINGS["grpo mean only"], batch, now)[1]
-    assert with_mean[0, 0] == pytest.approx(5 * with_mean[1, 0])
-    assert without[0, 0] == pytest.approx(without[1, 0])
-    assert with_mean[0, 0] > 0 > with_mean[2, 0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_objective_battery import make_batch
+from made_batch import make_batch
 
 from keyturn.objectives.contract import PolicyTokens, total
 from keyturn.objectives.grpo import GrpoConfig, grpo
