@@ -8,13 +8,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) torch,torch==2.13.0)
 CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
 
-.PHONY: audit test install check clean
+.PHONY: audit test install check studies clean
 
 audit: install ## train on the two embedded worlds, audit them, write the report
 	$(BIN)/keyturn audit
 
 test: install ## the quick tests
 	$(BIN)/pytest -m "not slow and not browser"
+
+studies: install ## the committed short study of every method; stages are cached in runs/studies
+	$(BIN)/python benchmarks/method_studies.py
+	$(BIN)/python docs/generate.py
 
 check: install ## everything that CI checks
 	bash .ci/run

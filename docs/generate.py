@@ -1,6 +1,6 @@
 """Write the pages of docs/ that are made from the code, and check that every internal link leads somewhere.
 
-    python docs/generate.py             writes measures.md, objectives.md and follow-a-token.md
+    python docs/generate.py             writes measures.md, objectives.md, follow-a-token.md, methods/
     python docs/generate.py --check     writes nothing; exit code 1 where a page is stale or a link is broken
 
 Text comes from the docstrings of the files that do the work, so that a page cannot say what its code does not.
@@ -16,6 +16,8 @@ import pathlib
 import re
 import sys
 from dataclasses import fields
+
+import method_pages
 
 from keyturn.cli.trace import markdown, trace
 from keyturn.measures import MEASURES
@@ -255,20 +257,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where something is stale")
     check = parser.parse_args().check
-    faults = []
-    for name, make in PAGES.items():
-        path, new = DOCS / name, make()
+    texts, faults = method_pages.pages()
+    texts |= {name: make() for name, make in PAGES.items()}
+    for name, new in texts.items():
+        path = DOCS / name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if same(old, new, numbers=name == "follow-a-token.md"):
             continue
         if check:
             faults.append(f"docs/{name} is not what the code says; run: python docs/generate.py")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(new, encoding="utf-8")
             print(f"wrote docs/{name}")
     for page in written_pages():
         faults += broken_links(page, page.read_text(encoding="utf-8"))
-    print("\n".join(faults) or f"{len(PAGES)} generated pages, all internal links lead somewhere")
+    print("\n".join(faults) or f"{len(texts)} generated pages, all internal links lead somewhere")
     return 1 if faults else 0
 
 

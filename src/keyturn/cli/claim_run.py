@@ -5,17 +5,16 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Subject
 from keyturn.atlas.evidence import append, home, load, record
+from keyturn.atlas.planned import run_study
 from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
-from keyturn.core.streams import Streams
-from keyturn.training.lab import Lab
 
 
 def run(
@@ -24,6 +23,8 @@ def run(
     tuned: str = "",
     problems: str = "",
     seed: int = 0,
+    profile: Literal["short", "long"] = "short",
+    workers: int = 0,
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -35,14 +36,18 @@ def run(
         tuned: a tuned model; empty: the study trains one.
         problems: a problem file, needed where the base has no world.
         seed: root of all randomness; another seed is another record.
+        profile: of studies that train: short (minutes) or long (a night, or a GPU).
+        workers: processes of one thread that share a study's arms; 0 takes the free cores.
         out: run directory; under $KEYTURN_HOME or ./runs when empty.
         json: one JSON document on stdout.
     """
     found = claim_named(claim)
-    subject = Subject(base=base or found.default.base, tuned=tuned, problems=problems, seed=seed)
-    root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}"
+    subject = Subject(
+        base=base or found.default.base, tuned=tuned, problems=problems, seed=seed, profile=profile
+    )
+    root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
-    outcome = found.study(Lab(root, Streams(seed)), subject)
+    outcome = run_study(found, subject, root, workers=workers)
     made = record(found, subject, outcome)
     path = append(made, home())
     said = verdict(found, load(found.id, home()))
@@ -57,6 +62,8 @@ def run(
         return
     for name, number in made.numbers.items():
         sys.stdout.write(f"{name}: {number.value:.3f} [{number.low:.3f}, {number.high:.3f}]\n")
+    for line in outcome.contrasts:
+        sys.stdout.write(f"{line['name']}: {line['reading']}, {line['seeds']} seeds\n")
     preliminary = ", preliminary" if said.preliminary else ""
     sys.stdout.write(f"verdict on {said.records} record(s): {said.state}{preliminary}. {said.why}\n")
     sys.stderr.write(f"evidence {made.id} appended to {path}\n")
