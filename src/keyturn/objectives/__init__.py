@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keyturn.objectives.chord import chord
 from keyturn.objectives.cispo import cispo
+from keyturn.objectives.clip_cov import clip_cov
 from keyturn.objectives.contract import Objective
 from keyturn.objectives.dapo import dapo
+from keyturn.objectives.degrpo import degrpo
 from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.gspo import gspo
 from keyturn.objectives.hicra import hicra
+from keyturn.objectives.kl_cov import kl_cov
 from keyturn.objectives.passk_grpo import passk_grpo
 from keyturn.objectives.reinforce import reinforce
 from keyturn.objectives.reinforce_pp import reinforce_pp
 from keyturn.objectives.rloo import rloo
+from keyturn.objectives.signed import signed
+from keyturn.objectives.where import where
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "grpo": grpo,
@@ -27,5 +33,11 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "passk_grpo": passk_grpo,
     "reinforce_pp": reinforce_pp,
     "hicra": hicra,
+    "chord": chord,
+    "degrpo": degrpo,
+    "signed": signed,
+    "kl_cov": kl_cov,
+    "clip_cov": clip_cov,
+    "where": where,
 }
 """Name -> what builds the objective from its config (with none: the defaults)."""

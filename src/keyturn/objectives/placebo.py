@@ -1,8 +1,8 @@
 """A mask of the same shape that means nothing: the spans of a true mask, laid anew at random in each row.
 
 A row of ``T`` generated tokens whose true mask has ``k`` spans (maximal runs) of lengths ``L_1..L_k`` gets
-``k`` spans of the same lengths, in random order, with at least one token between neighbours: drawn evenly from all
-such arrangements, by ``k`` of ``T - sum L + 1`` places for the spans between the tokens outside.
+``k`` spans of the same lengths, in random order, with at least one token between neighbours: drawn evenly
+from all such arrangements, by ``k`` of ``T - sum L + 1`` places for the spans between the tokens outside.
 Denominator: none. Density and span lengths are those of the true mask, row by row; only the places differ.
 Degenerate: a row without spans gets none; a row that the true mask fills is filled.
 Known bias: places are drawn without a look at the true mask, so the two overlap as much as chance has it (much,

@@ -12,8 +12,8 @@ Degenerate: tokens that tie with the threshold are all kept, so that the order o
 equal entropies everywhere every token is top and none is low. Entropies that are not numbers are low.
 Known bias: the threshold is the batch's, so whether a token is kept depends on what else was drawn.
 Source: top entropy: Wang et al. 2025 (2506.01939), equation 6: a threshold, so ties are kept as here (their
-code takes exactly ``ceil(share * n)`` by index, of a micro-batch). Roles: ``keyturn.core.roles``. Departures: the
-entropies are the sampler's, not recomputed in each update.
+code takes exactly ``ceil(share * n)`` by index, of a micro-batch). Roles: ``keyturn.core.roles``. Departures:
+the entropies are the sampler's, not recomputed in each update.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ import math
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from keyturn.core.errors import UsageError
 from keyturn.core.roles import PLANNING, Role
 from keyturn.objectives.contract import RolloutBatch
 
@@ -51,11 +50,16 @@ def first(batch: RolloutBatch) -> Bool[Tensor, "row token"]:
 
 def top_entropy(batch: RolloutBatch, share: float) -> Bool[Tensor, "row token"]:
     """The share of the batch's tokens that were least certain when they were drawn, ties included."""
-    if not 0 < share <= 1:
-        raise UsageError(f"a share of {share} of the tokens", fix="take a number above 0, at most 1")
-    inside = torch.nan_to_num(batch.entropies[batch.mask], nan=-torch.inf)
+    return largest(torch.nan_to_num(batch.entropies, nan=-torch.inf), batch.mask, share)
+
+
+def largest(
+    values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], share: float
+) -> Bool[Tensor, "row token"]:
+    """The ``ceil(share * n)`` largest of the ``n`` values inside the mask, and what ties with the last."""
+    inside = values[mask]
     if not len(inside):
-        return torch.zeros_like(batch.mask)
+        return torch.zeros_like(mask)
+    # 0.2 * 5 may be a hair more than 1.
     count = max(1, math.ceil(share * len(inside) - 1e-9))
-    threshold = inside.topk(count).values[-1]
-    return batch.mask & (batch.entropies >= threshold)
+    return mask & (values >= inside.topk(count).values[-1])
