@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
 LARGEST_REWARD = 1e6
@@ -37,6 +37,37 @@ class Graded:
     def __len__(self) -> int:
         return len(self.completions)
 
+    @property
+    def silent(self) -> NDArray[np.bool_]:
+        """Rows where the policy gave nothing, so that there is nothing to reward, bool ``[row]``."""
+        return self.completions.stop == Stop.ERROR
+
+    def asked(self) -> Iterator[Problem]:
+        """The problem of every row."""
+        return (self.problems[index] for index in self.completions.problem.tolist())
+
+    def groups(self) -> Iterator[tuple[Problem, NDArray[np.int64]]]:
+        """Every problem that was answered and its rows in the order of their draws, wherever they stand."""
+        drawn = self.completions
+        order = np.lexsort((drawn.draw, drawn.problem))
+        for rows in np.split(order, np.flatnonzero(np.diff(drawn.problem[order])) + 1):
+            if len(rows):
+                yield self.problems[int(drawn.problem[rows[0]])], rows
+
+    def column(self, name: str, why: str) -> NDArray:
+        """A column of the grades.
+
+        Raises:
+            InputError: this grader does not give it; ``why`` says who wants it.
+        """
+        if name not in self.grades.columns:
+            raise InputError(
+                f"{why} needs a grader that gives the column {name!r}; this one gives "
+                f"{', '.join(sorted(self.grades.columns)) or 'none'}",
+                fix="take another reward, or problems of a source whose grader gives it",
+            )
+        return self.grades.columns[name]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
@@ -48,7 +79,9 @@ class Reward:
         source: where it comes from.
         reward: ``(graded) -> float32 [row]``; NaN marks a row as ungraded, which the loop leaves out of its
             group and counts.
-        config: the frozen config dataclass that made it.
+        config: the frozen config dataclass that made it; :func:`composed` where it is made of others.
+        blind: it does not look at the verifier's verdict (outcome, verified, scores of the trace), so rows
+            that the verifier left ungraded have a reward; rows where the policy gave nothing never have one.
     """
 
     name: str
@@ -56,10 +89,29 @@ class Reward:
     source: str
     reward: Callable[[Graded], NDArray[np.float32]]
     config: object = None
+    blind: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """The config of a reward that is made of others, so that a run's identity tells them apart.
+
+    Args:
+        settings: its own config.
+        inner: name and config of every reward that it is made of.
+    """
+
+    settings: object
+    inner: tuple[tuple[str, object], ...]
+
+
+def composed(settings: object, *inner: Reward) -> Composed:
+    """Settings together with what they are applied to."""
+    return Composed(settings=settings, inner=tuple((one.name, one.config) for one in inner))
 
 
 def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:
-    """Call a reward and check what it gives, float32 ``[row]``.
+    """Call a reward and check what it gives, float32 ``[row]``; NaN wherever the policy gave nothing.
 
     Raises:
         InputError: not one real number a completion (None, text, booleans, another length, infinity or
@@ -75,7 +127,7 @@ def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:
             raise _wrong(reward, f"gave {value!r} ({type(value).__name__}) for row {row}")
         if not np.isnan(value) and abs(value) > LARGEST_REWARD:
             raise _wrong(reward, f"gave {value!r} for row {row}, beyond {LARGEST_REWARD:g}")
-    return np.asarray(given, dtype=np.float32)
+    return np.where(graded.silent, np.nan, np.asarray(given, dtype=np.float32)).astype(np.float32)
 
 
 def _wrong(reward: Reward, what: str) -> InputError:

@@ -1,0 +1,92 @@
+"""Abstain: right is best, wrong is worst, and saying that one does not know lies between.
+
+Formula, per completion (``[row]``)::
+
+    r_i = right      where the answer is right (for an unanswerable problem: where it abstains)
+          abstained  where it abstains and that is not right
+          wrong      elsewhere
+
+A completion abstains where the marker occurs in the answer that the grader extracted, or, where none was
+extracted, in the text. A marker on the way to an answer is no abstention, and neither is one in a text that was
+cut before it answered. A problem is unanswerable where its fact ``answerable`` is false; a grader that knows so
+itself (a world's) may as well give the outcome 1 for abstaining.
+Denominator: none; one number a completion.
+Degenerate: an ungraded completion has reward NaN, except on a problem that is known to be unanswerable.
+Known bias: with 1, 0 and -1 answering pays where the chance to be right is above one half; in general above
+``(abstained - wrong) / (right - wrong)``. Where nothing is paid for abstaining it is strictly dominated.
+Source: Wei et al. 2025, TruthRL (2509.25760), the ternary reward. Departure: abstention is told by a marker and
+not by a judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import UsageError
+from keyturn.rewards.contract import Graded, Reward
+from keyturn.rewards.wording import compiled
+from keyturn.rollouts.completions import Stop
+
+MARKER = r"(?i)\bCTL0\b|\bi (?:do not|don['’]t) know\b|\bcannot be (?:determined|answered)\b"
+"""The world's first control word, and three ways of saying it in English."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstainConfig:
+    """Settings of the ternary reward."""
+
+    marker: str = MARKER
+    """Regular expression by which an abstention is told."""
+    right: float = 1.0
+    """Reward of a right answer, or of abstaining where there is none (2509.25760)."""
+    abstained: float = 0.0
+    """Reward of abstaining where there is an answer (2509.25760)."""
+    wrong: float = -1.0
+    """Reward of a wrong answer (2509.25760)."""
+
+
+def abstain(config: AbstainConfig = AbstainConfig()) -> Reward:
+    """The ternary reward with the given settings."""
+    compiled(config.marker, "marker")
+    if not config.right >= config.abstained >= config.wrong:
+        raise UsageError(
+            f"right {config.right}, abstained {config.abstained}, wrong {config.wrong} are out of order",
+            fix="right >= abstained >= wrong",
+        )
+    return Reward(
+        name="abstain",
+        summary="1 right, 0 abstained, -1 wrong",
+        source="Wei et al. 2025, TruthRL, arXiv 2509.25760",
+        reward=lambda graded: abstain_reward(graded, config),
+        config=config,
+    )
+
+
+def abstentions(graded: Graded, marker: str) -> NDArray[np.bool_]:
+    """Whether each completion abstains, bool ``[row]``."""
+    sought = compiled(marker, "marker")
+    drawn = graded.completions
+    return np.array(
+        [
+            sought.search(answer) is not None if answer else not cut and sought.search(text) is not None
+            for answer, text, cut in zip(
+                graded.grades.answer, drawn.texts, (drawn.stop == Stop.LENGTH).tolist(), strict=True
+            )
+        ],
+        dtype=bool,
+    )
+
+
+def abstain_reward(graded: Graded, config: AbstainConfig) -> NDArray[np.float32]:
+    """One of three rewards a completion, float32 ``[row]``; NaN where ungraded."""
+    abstaining = abstentions(graded, config.marker)
+    unanswerable = np.array(
+        [problem.facts.get("answerable", True) is False for problem in graded.asked()], dtype=bool
+    )
+    given = graded.grades.outcome
+    right = np.where(unanswerable, abstaining, given == 1)
+    value = np.where(right, config.right, np.where(abstaining, config.abstained, config.wrong))
+    return np.where(np.isnan(given) & ~unanswerable, np.nan, value).astype(np.float32)

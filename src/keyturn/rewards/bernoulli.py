@@ -1,0 +1,54 @@
+"""Random: a coin decides, whatever was answered; what training does with it comes from the objective alone.
+
+Formula: ``r_i ~ Bernoulli(gamma)``, ``[row]``, independent over rows. A row's coin is the stream ``(step's
+streams, "random", problem id, draw)``: it does not depend on the row's place or on its batch mates, and a
+resumed step throws it again.
+Denominator: none; one number a completion.
+Degenerate: at ``gamma`` 0 or 1 all groups are silent. A problem that is asked twice in one step under the same
+draw numbers gets the same coins.
+Known bias: none in itself: independent of the completion, so every centred credit has mean 0. With clipping and
+several updates a rollout the *update* is not unbiased (that is what the reward is for).
+Source: Shao et al. 2025 (2506.10947), section 2, gamma 0.5 (also 0.001, 0.3, 0.7). Departure: seeded a
+completion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import UsageError
+from keyturn.rewards.contract import Graded, Reward
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig:
+    """Settings of the random reward."""
+
+    gamma: float = 0.5
+    """Probability of a reward of 1 (2506.10947)."""
+
+
+def bernoulli(config: RandomConfig = RandomConfig()) -> Reward:
+    """The random reward with the given settings."""
+    if not 0.0 <= config.gamma <= 1.0:
+        raise UsageError(f"gamma is {config.gamma}, no probability", fix="set it between 0 and 1")
+    return Reward(
+        name="random",
+        summary="1 with probability gamma, else 0, whatever was answered",
+        source="Shao et al. 2025, arXiv 2506.10947, section 2",
+        reward=lambda graded: random_reward(graded, config),
+        config=config,
+        blind=True,
+    )
+
+
+def random_reward(graded: Graded, config: RandomConfig) -> NDArray[np.float32]:
+    """One coin a completion, float32 ``[row]``."""
+    coins = (
+        graded.streams.generator("random", problem.id, draw).random() < config.gamma
+        for problem, draw in zip(graded.asked(), graded.completions.draw.tolist(), strict=True)
+    )
+    return np.fromiter(coins, dtype=np.float32, count=len(graded))

@@ -1,0 +1,56 @@
+"""Strategy string: paid for a way of writing, whatever comes of it.
+
+Formula: ``r_i = [the strategy shows in completion i]``, ``[row]``: a regular expression occurs in the text, or,
+where ``named`` is set, the column ``strategy`` (a world's FWD, BWD, CHK...) says that very name.
+Denominator: none; one number a completion.
+Degenerate: the verdict is not looked at, so a row that the verifier left ungraded has a reward.
+Known bias: the string is paid, not the deed: a text that only mentions it is as good as one that does it.
+Source: the Python reward of Shao et al. 2025 (2506.10947): 1 where the string "python" occurs. By column: Ours,
+the same for a world's strategies, which are known and not guessed from a string.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.rewards.contract import Graded, Reward
+from keyturn.rewards.wording import compiled
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyConfig:
+    """Settings of the strategy reward."""
+
+    pattern: str = "python"
+    """Regular expression to find in the text, case counts (2506.10947); not used where ``named`` is set."""
+    named: str = ""
+    """A name of the column ``strategy`` instead, such as a world's BWD."""
+
+
+def strategy(config: StrategyConfig = StrategyConfig()) -> Reward:
+    """The strategy reward with the given settings."""
+    if not config.named:
+        compiled(config.pattern, "pattern")
+    return Reward(
+        name="strategy",
+        summary="1 where a string, or a world's strategy, shows in the completion",
+        source="Shao et al. 2025, arXiv 2506.10947",
+        reward=lambda graded: shows(graded, config.pattern, config.named).astype(np.float32),
+        config=config,
+        blind=True,
+    )
+
+
+def shows(graded: Graded, pattern: str, named: str) -> NDArray[np.bool_]:
+    """Whether the strategy shows in each completion, bool ``[row]``.
+
+    Raises:
+        InputError: a strategy is named and the grader names none.
+    """
+    if named:
+        return np.asarray(graded.column("strategy", "the reward of a named strategy") == named, dtype=bool)
+    sought = compiled(pattern, "pattern")
+    return np.array([sought.search(text) is not None for text in graded.completions.texts], dtype=bool)

@@ -1,0 +1,52 @@
+"""What rewards read of a completion's text: patterns, what follows a marker, and when two answers are the same.
+
+Ours. Two answers are the same where both are one quantity (``keyturn.problems.graders.numbers``) of equal
+value, or where they are equal texts once runs of white space are one space. That relation is an equivalence, as
+a vote needs it; equality of formulas as math-verify has it is not, so ``2x`` and ``x+x`` are two answers here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from keyturn.core.errors import UsageError
+from keyturn.problems.graders.numbers import quantity
+
+
+def compiled(pattern: str, field: str) -> re.Pattern[str]:
+    """A pattern of a config.
+
+    Raises:
+        UsageError: it is empty or no regular expression; the message names the field.
+    """
+    if not pattern:
+        raise UsageError(f"{field} is empty, which would match every text", fix="name what to look for")
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"{field} {pattern!r} is no regular expression: {error}", fix="re.escape a literal text"
+        ) from error
+
+
+def after(text: str, marker: str) -> str | None:
+    """What follows the last marker, None where there is none; the whole text where the marker is empty."""
+    if not marker:
+        return text
+    _, found, rest = text.rpartition(marker)
+    return rest if found else None
+
+
+def form(answer: str) -> str:
+    """The text by which two answers are the same; "" for no answer."""
+    value = quantity(answer)
+    return " ".join(answer.split()) if value is None else str(value)
+
+
+def modes(forms: Iterable[str]) -> list[str]:
+    """The most frequent answers, sorted; an empty answer does not count, so there may be none."""
+    counts = Counter(one for one in forms if one)
+    most = max(counts.values(), default=0)
+    return sorted(one for one, count in counts.items() if count == most)
