@@ -91,30 +91,29 @@ def batch_of(
     )
 
 
-def gradient(objective: Objective, batch: RolloutBatch, theta: Tensor, rows: list[tuple[int, ...]]) -> Tensor:
-    """Gradient of the loss of one batch, as the training loop takes it."""
-    theta = theta.clone().requires_grad_()
-    batch = judged(objective, batch)
-    terms = objective.loss(PolicyTokens(logprobs(theta, rows), entropies(theta, rows)), batch)
-    loss = total(terms, {t.name: t.denominator for t in terms})
-    return torch.autograd.grad(loss, theta)[0] if loss.requires_grad else torch.zeros_like(theta)
-
-
 def expected_gradient(
     objective: Objective, theta: Tensor, reward: Callable[[tuple[int, ...]], float], size: int, **fields: Tensor
 ) -> Tensor:
-    """Minus the expected gradient of the loss over every group of ``size`` draws, exactly."""
+    """Minus the expected gradient of the loss over every group of ``size`` draws, exactly.
+
+    A group's loss is taken as the training loop takes it; gradients are linear, so one backward serves all.
+    """
     support = sequences()
     chance = logprobs(theta, support).sum(1).exp()
     value = torch.tensor([reward(s) for s in support], dtype=torch.float64)
-    out = torch.zeros_like(theta)
+    every = batch_of(support, value, torch.zeros(len(support), dtype=torch.long), theta, **fields)
+    leaf = theta.clone().requires_grad_()
+    policy = PolicyTokens(logprobs(leaf, support), entropies(leaf, support))
+    expected = (0 * leaf).sum()
     # Groups that differ only in their order are one multiset (order is a test of its own).
     for index in itertools.combinations_with_replacement(range(len(support)), size):
         orders = math.factorial(size) // math.prod(math.factorial(n) for n in Counter(index).values())
-        rows = [support[i] for i in index]
-        batch = batch_of(rows, value[list(index)], torch.zeros(size, dtype=torch.long), theta, **fields)
-        out -= orders * chance[list(index)].prod() * gradient(objective, batch, theta, rows)
-    return out
+        rows = torch.tensor(index)
+        batch = judged(objective, every.rows(rows))
+        terms = objective.loss(PolicyTokens(policy.logprobs[rows], policy.entropies[rows]), batch)
+        loss = total(terms, {t.name: t.denominator for t in terms})
+        expected = expected + orders * chance[rows].prod() * loss
+    return -torch.autograd.grad(expected, leaf)[0]
 
 
 def per_sequence_gradients(theta: Tensor) -> Tensor:
