@@ -1,14 +1,14 @@
 """Which problem is worth being the only one: ranking by the variance of its accuracy over training.
 
-With ``s_i,e`` the accuracy of problem ``i`` the ``e``-th time that it was asked (``[problem, epoch]``, NaN where it
-was asked less often), ``v_i = mean_e (s_i,e - mean_e s_i,e)^2`` over what is known; problems are ranked by ``v``
-descending, equal ones in their own order.
+With ``s_i,e`` the accuracy of problem ``i`` the ``e``-th time that it was asked (``[problem, epoch]``, NaN
+where it was asked less often), ``v_i = mean_e (s_i,e - mean_e s_i,e)^2`` over what is known; problems are
+ranked by ``v`` descending, equal ones in their own order.
 Denominator: epochs that the problem has. Degenerate: a problem that was never asked has no variance and comes
 last; one that was asked once has variance 0.
 Known bias: the variance of ``s_i,e`` holds the sampling noise ``p (1 - p) / draws`` of each epoch beside the
 movement of ``p``: with few draws it prefers problems near one half, whether they moved or not.
-Source: historical variance score, Wang et al. 2025 (2504.20571, section 2); their code ranks by ``np.std`` of each
-problem's own list, which orders equally.
+Source: historical variance score, Wang et al. 2025 (2504.20571, section 2); their code ranks by ``np.std`` of
+each problem's own list, which orders equally.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from keyturn.rollouts.store import completion_parts, read_completions, read_grad
 
 Selection: TypeAlias = Literal["top", "median", "bottom", "unsolvable", "random", "full", "format"]
 """``top``, ``median``, ``bottom`` of the ranking (``bottom`` among the problems that were ever solved),
-``unsolvable``: never solved, ``random``: any; ``full``: the whole pool; ``format``: the whole pool, paid for form."""
+``unsolvable``: never solved, ``random``: any; ``full``: the whole pool; ``format``: the whole pool, paid for
+form."""
 
 RANKED: frozenset[str] = frozenset({"top", "median", "bottom", "unsolvable"})
 """Selections that need a history."""

@@ -6,8 +6,8 @@ two draws of luck.
 Denominator: validation problems. Degenerate: a measurement that is undefined counts for nothing.
 Known bias: the best of a noisy curve is too high, so small real progress may be called stagnation; the margin
 only makes that likelier, the number of draws less so.
-Source: reference reset when validation stagnates or degrades: ProRL (Liu et al. 2025, 2505.24864, section 2.3.2),
-which decides by eye; the rule is ours.
+Source: reference reset when validation stagnates or degrades: ProRL (Liu et al. 2025, 2505.24864, section
+2.3.2), which decides by eye; the rule is ours.
 """
 
 from __future__ import annotations
