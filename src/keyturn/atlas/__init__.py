@@ -2,6 +2,7 @@
 
 from keyturn.atlas.claims import (
     atoms_known_composition_absent,
+    hicra_beats_grpo,
     rl_composes_rft_does_not,
     rl_deploys,
     rl_narrows,
@@ -13,6 +14,7 @@ CLAIMS: dict[str, Claim] = {
     rl_narrows.CLAIM.id: rl_narrows.CLAIM,
     rl_deploys.CLAIM.id: rl_deploys.CLAIM,
     atoms_known_composition_absent.CLAIM.id: atoms_known_composition_absent.CLAIM,
+    hicra_beats_grpo.CLAIM.id: hicra_beats_grpo.CLAIM,
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
 }
 """Id -> claim."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.objectives.contract import Objective
 from keyturn.policies.loading import load_policy
 from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.worlds import world_named, world_to_json
 from keyturn.rewards.contract import Reward
 from keyturn.rollouts.grades import Answers
 from keyturn.studies.embedded import MODELS, world_in
@@ -22,6 +23,9 @@ from keyturn.training.curves import cell_keys
 from keyturn.training.lab import Lab
 from keyturn.training.lesson import RoleSource
 from keyturn.training.loop import Hook
+from keyturn.training.pretrain import pretrain, with_dials
+from keyturn.training.pretrain_recipes import PRETRAIN
+from keyturn.training.record import MODEL
 from keyturn.training.rollout import RolloutFunction
 from keyturn.training.stages import Model, answered, base_of, rl
 from keyturn.training.tasks import world_task
@@ -108,8 +112,9 @@ def rl_arm(
     rollout: RolloutFunction | None = None,
     hooks: Callable[[], Sequence[Hook]] = tuple,
     roles: RoleSource | None = None,
+    on: Task | None = None,
 ) -> Arm:
-    """An arm that trains by RL from the base, or from what ``start`` makes."""
+    """An arm that trains by RL: from the base (of the plan's task, or of ``on``), or what ``start`` makes."""
 
     def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
         return rl(
@@ -127,16 +132,16 @@ def rl_arm(
             seed=seed,
         )
 
-    return Arm(name=name, train=train, says=says)
+    return Arm(name=name, train=train, says=says, task=on)
 
 
-def base_arm() -> Arm:
+def base_arm(name: str = "base", on: Task | None = None) -> Arm:
     """The base, untrained: what every other arm is seen against."""
 
     def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
         return base_of(task)
 
-    return Arm(name="base", train=train, says="nothing is trained", tuned=False)
+    return Arm(name=name, train=train, says="nothing is trained", tuned=False, task=on)
 
 
 def usual(draws: int = 16, *, problems: ProblemSet | None = None) -> Look:
@@ -182,3 +187,31 @@ def curve(model: Model, column: str = "verified") -> dict[str, float]:
     """Area under a column of the training curve, mean over steps; empty for what was not trained by RL."""
     found = [row[column] for row in model.history if column in row]
     return {f"auc {column}": _mean(np.array(found))} if found else {}
+
+
+def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **dials: object) -> Path:
+    """A base of a world made by a pretraining recipe, with dials of the world set; a stage like any other.
+
+    Args:
+        lab: the run directory.
+        name: of a world in ``WORLDS``.
+        recipe: key of ``PRETRAIN``.
+        seed: of the pretraining: another base.
+        dials: fields of the world, JSON-able.
+
+    Returns:
+        The model's folder.
+    """
+    chosen = PRETRAIN[recipe]
+    world = with_dials(world_named(name), dials)
+    fields = {
+        "world": world_to_json(world),
+        "recipe": recipe,
+        "fit": asdict(chosen.fit[world.domain]),
+        "seed": seed,
+    }
+
+    def work(folder: Path) -> None:
+        pretrain(world, chosen, seed=seed, out=folder / MODEL, overwrite=True)
+
+    return lab.stage("pretrain", fields, work, label=f"pretrain {name}").folder / MODEL

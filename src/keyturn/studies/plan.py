@@ -49,12 +49,14 @@ class Arm:
         train: what it does.
         says: in words, where the name does not.
         tuned: False for an arm without a learning rate (the base itself): it runs once a seed.
+        task: another base or other problems than the plan's; None: the plan's.
     """
 
     name: str
     train: Train
     says: str = ""
     tuned: bool = True
+    task: Task | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ def run_plan(
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
         for index, arm in enumerate(arms):
             if lab.share is None or index % lab.share[1] == lab.share[0]:
-                for one in _arm(lab, task, arm, sizes, look):
+                for one in _arm(lab, arm.task or task, arm, sizes, look):
                     ran.append(one)
                     advance(1)
     if lab.share is not None:

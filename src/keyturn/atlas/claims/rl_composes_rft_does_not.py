@@ -95,7 +95,7 @@ CLAIM = Claim(
     refuted_if="the interval over seeds lies below +0.1",
     methods=("rejection", "grpo"),
     not_shown=(
-        "One base of 0.35M parameters stands for all; traces here show every step, where the paper's model must "
-        "compose in text of its own."
+        "One base of 0.35M parameters stands for all; traces here show every step, where the paper's model "
+        "must compose in text of its own."
     ),
 )
