@@ -81,11 +81,20 @@ class PretrainRecipe:
 
 _CHAIN = FitConfig(steps=500, batch_rows=64, bucket_batches=10, lr=3e-3, warmup=60)
 _GRAPH = FitConfig(steps=2600, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+_BELIEF = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+_NIM = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+_UNANSWERABLE = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
 
 _DEMO = PretrainRecipe(
     name="demo",
     summary="what ships: 0.35M parameters, about one minute (CHAIN) or six (GRAPH) of one core",
-    fit={"chain": _CHAIN, "graph": _GRAPH},
+    fit={
+        "chain": _CHAIN,
+        "graph": _GRAPH,
+        "belief": _BELIEF,
+        "nim": _NIM,
+        "unanswerable": _UNANSWERABLE,
+    },
 )
 
 _EVEN = {"arithmetic": 1.0, "plan": 1.0, "copy": 1.0, "lookup": 1.0, "rest": 1.0, "prompt": 0.0}

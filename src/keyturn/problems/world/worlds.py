@@ -9,15 +9,27 @@ from typing import Any
 from keyturn.core.errors import InputError, UsageError, unknown
 from keyturn.core.problem import Problem, Split
 from keyturn.core.streams import Streams
+from keyturn.problems.world.belief import BeliefWorld
 from keyturn.problems.world.chain import ChainWorld
 from keyturn.problems.world.contract import World
+from keyturn.problems.world.create import CreateWorld
 from keyturn.problems.world.document import LossWeights
 from keyturn.problems.world.graph import GraphWorld
+from keyturn.problems.world.inv import InvWorld
+from keyturn.problems.world.nim import NimWorld
+from keyturn.problems.world.par import ParWorld
 from keyturn.problems.world.split import SHARES
+from keyturn.problems.world.unanswerable import UnanswerableWorld
 
 DOMAINS: dict[str, type[World]] = {
     "chain": ChainWorld,
     "graph": GraphWorld,
+    "par": ParWorld,
+    "inv": InvWorld,
+    "create": CreateWorld,
+    "belief": BeliefWorld,
+    "nim": NimWorld,
+    "unanswerable": UnanswerableWorld,
 }
 """Domain -> its class. A new domain is one file and one line here; its arms are lines of :data:`WORLDS`."""
 
@@ -37,6 +49,25 @@ WORLDS: dict[str, World] = {
     "chain-linked": ChainWorld(name="chain-linked", linked=0.5),
     "chain-never": ChainWorld(name="chain-never", fresh="never_equal"),
     "chain-absent": ChainWorld(name="chain-absent", absent_map="m"),
+    "par": ParWorld(),
+    "par-absent": ParWorld(name="par-absent", long=0.0),
+    "inv": InvWorld(),
+    "inv-search": InvWorld(name="inv-search", strategies={"SCAN": 1.0}),
+    "inv-absent": InvWorld(name="inv-absent", inverse=0.0),
+    "create": CreateWorld(),
+    "create-absent": CreateWorld(name="create-absent", operations=(1, 1), composed=0.0),
+    "belief": BeliefWorld(),
+    "belief-first": BeliefWorld(name="belief-first", orders=(0, 1)),
+    "belief-natural": BeliefWorld(
+        name="belief-natural", surface="natural", test_surfaces=("natural", "balanced")
+    ),
+    "nim": NimWorld(),
+    "nim-rule": NimWorld(name="nim-rule", strategies={"FWD": 0.9, "DIR": 0.1}),
+    "nim-search": NimWorld(name="nim-search", strategies={"SCAN": 0.9, "DIR": 0.1}),
+    "nim-answer": NimWorld(name="nim-answer", strategies={"DIR": 1.0}),
+    "unanswerable": UnanswerableWorld(),
+    "unanswerable-rare": UnanswerableWorld(name="unanswerable-rare", unanswerable=0.05),
+    "unanswerable-absent": UnanswerableWorld(name="unanswerable-absent", unanswerable=0.0),
 }
 
 
