@@ -1,0 +1,171 @@
+"""Where each token's characters stand in the text that it is decoded to, for any tokenizer.
+
+Idea: the text of a token is what decoding gains by it. Most tokens are decoded alone; where that does not add
+up to the whole (a decoder that strips, joins or needs neighbours), each is decoded behind the last one that
+showed text, and where even that does not, behind everything before it. A character whose bytes are spread over
+several tokens belongs to all of them. Special tokens are not decoded and have an empty span at their place.
+Degenerate: no token, no span; a row that was cut inside a character ends in a replacement character, which its
+last tokens share.
+Ours; the windowed form is what streaming servers do to show text as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError
+from keyturn.core.roles import Role
+from keyturn.roles.grams import StrategicGrams
+from keyturn.roles.matching import Finder, assign
+from keyturn.rollouts.completions import Completions
+
+_BROKEN = "\ufffd"
+
+
+class Decodes(Protocol):
+    """What is asked of a tokenizer: any of transformers' does it."""
+
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = ...) -> str:
+        """The text of ids."""
+        ...
+
+
+class Spelling:
+    """Decodes rows and says where each token stands; remembers what it decoded, so make one per tokenizer.
+
+    Args:
+        tokenizer: with ``decode``.
+    """
+
+    def __init__(self, tokenizer: Decodes) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[tuple[int, ...], str] = {}
+
+    def row(self, tokens: Sequence[int] | NDArray[np.integer]) -> tuple[str, NDArray[np.int32]]:
+        """The text of a row without special tokens, and its tokens' places, int32 ``[token, 2]``."""
+        ids = [int(token) for token in tokens]
+        text = self._decode(ids)
+        pieces = [self._short((token,)) for token in ids]
+        if _BROKEN not in text and "".join(pieces) == text:
+            ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
+            starts = np.concatenate([np.zeros(1, dtype=np.int32), ends])[:-1]
+            return text, np.stack([starts, ends], axis=1) if ids else np.zeros((0, 2), dtype=np.int32)
+        where = _windowed(ids, text, self._short)
+        return text, where if where is not None else _from_the_start(ids, text, self._decode)
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _short(self, ids: tuple[int, ...]) -> str:
+        found = self._known.get(ids)
+        if found is None:
+            if len(self._known) > 1_000_000:
+                self._known.clear()
+            found = self._known[ids] = self._decode(list(ids))
+        return found
+
+
+def _windowed(ids: list[int], text: str, decode: Callable[[tuple[int, ...]], str]) -> NDArray[np.int32] | None:
+    """Places by decoding each token behind the last group of tokens that showed text; None: does not add up."""
+    where = np.zeros((len(ids), 2), dtype=np.int32)
+    head = group = done = 0
+    partial: list[str] = []
+    for index in range(len(ids)):
+        before, now = decode(tuple(ids[head:group])), decode(tuple(ids[head : index + 1]))
+        partial.append(now)
+        whole = now.startswith(before) and not now.endswith(_BROKEN)
+        if not whole and index + 1 < len(ids):
+            continue
+        if not now.startswith(before):
+            return None
+        piece = now[len(before) :]
+        if text[done : done + len(piece)] != piece:
+            return None
+        where[group : index + 1] = done + _shared([p[len(before) :] for p in partial], piece)
+        done += len(piece)
+        if piece:
+            head = group
+        group, partial = index + 1, []
+    return where if done == len(text) else None
+
+
+def _from_the_start(ids: list[int], text: str, decode: Callable[[list[int]], str]) -> NDArray[np.int32]:
+    """Places by decoding every prefix; quadratic, for decoders that windows do not fit."""
+    return _shared([decode(ids[: index + 1]) for index in range(len(ids))], text)
+
+
+def _shared(partial: Sequence[str], whole: str) -> NDArray[np.int32]:
+    """Places of tokens in the text that they give together.
+
+    Args:
+        partial: the text with one token more each time.
+        whole: the text of all of them.
+    """
+    agreed = [0, *(_common(text, whole) for text in partial)]
+    agreed[-1] = len(whole)
+    places = []
+    for before, upto, text in zip(agreed[:-1], agreed[1:], partial, strict=True):
+        # What goes beyond the agreed part is the beginning of a character whose rest is still to come.
+        unfinished = len(text) > upto and upto < len(whole)
+        start = min(before, upto)
+        places.append((start, upto + unfinished))
+    return np.array(places, dtype=np.int32).reshape(-1, 2)
+
+
+def _common(first: str, second: str) -> int:
+    """Length of the beginning that two texts share."""
+    if second.startswith(first):
+        return len(first)
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(second))
+
+
+def token_offsets(tokenizer: Decodes, completions: Completions) -> list[NDArray[np.int32]]:
+    """Where the tokens of completions stand in their texts.
+
+    Args:
+        tokenizer: the one that the policy decodes with.
+        completions: with ``texts`` decoded without special tokens.
+
+    Returns:
+        One int32 ``[token, 2]`` a row: first character, and one behind the last; empty for special tokens.
+
+    Raises:
+        InputError: a text is not what its tokens decode to.
+    """
+    spelling, found = Spelling(tokenizer), []
+    for row, given in enumerate(completions.texts):
+        text, where = spelling.row(completions.row(row))
+        if text != given:
+            raise InputError(
+                f"the text of row {row} is not what this tokenizer decodes its tokens to",
+                fix="the tokenizer of the policy that answered, or texts decoded without special tokens",
+            )
+        found.append(where)
+    return found
+
+
+def roles_from(
+    grams: StrategicGrams, tokenizer: Decodes, *, rest: Role = Role.UNKNOWN
+) -> Callable[[Completions], NDArray[np.uint8]]:
+    """A source of roles for the RL loop (its ``RoleSource``): phrases, found in what the tokens decode to.
+
+    Args:
+        grams: the phrases.
+        tokenizer: of the policy that answers.
+        rest: role of tokens outside all phrases (``keyturn.roles.matching``).
+
+    Returns:
+        ``(completions) -> a Role per token``, uint8 ``[token]``. The completions' own texts are not read:
+        engines may leave them empty.
+    """
+    spelling, finder = Spelling(tokenizer), Finder(grams)
+
+    def source(completions: Completions) -> NDArray[np.uint8]:
+        rows = [spelling.row(completions.row(row)) for row in range(len(completions))]
+        return assign([text for text, _ in rows], [where for _, where in rows], finder, rest=rest).roles
+
+    return source

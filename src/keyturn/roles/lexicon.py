@@ -1,0 +1,62 @@
+"""Our own list of phrases that announce what reasoning does next, in five kinds.
+
+The paper behind strategic grams prints a list that its own pipeline cannot have made (it holds words alone), so
+there are two ways to planning tokens: mining, and a list. This one is in our own words, in
+``assets/lexicon.json``; it needs no text to be mined from and is the same for every model.
+
+Roles: all five kinds decide what is done next, so by default all are in the PLANNING set, as in the paper:
+deduction and verification are a next step (PLAN), branching chooses a way (STRATEGY), framing says what is
+needed (GOAL), backtracking retracts (BACKTRACK). The grammar's VERIFY is the check itself and not a planning
+role; ``VERIFICATION_APART`` gives announced checks that role, so that they stand outside the PLANNING set.
+Known bias: English, and the register of models that think aloud; phrases are read anywhere in a clause.
+Source: the five kinds describe what the list of Wang et al. 2025 (2509.03646) mixes. The entries are ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+
+from keyturn.core.errors import unknown
+from keyturn.core.roles import Role
+from keyturn.roles.grams import Gram, StrategicGrams, checked
+from keyturn.roles.words import phrase
+
+ROLE_OF: dict[str, Role] = {
+    "deduction": Role.PLAN,
+    "branching": Role.STRATEGY,
+    "backtracking": Role.BACKTRACK,
+    "verification": Role.PLAN,
+    "framing": Role.GOAL,
+}
+"""Category -> the role of its tokens; all of them are planning roles."""
+
+VERIFICATION_APART: dict[str, Role] = {**ROLE_OF, "verification": Role.VERIFY}
+"""The same with announced checks outside the PLANNING set."""
+
+
+def lexicon(roles: Mapping[str, Role] = ROLE_OF) -> StrategicGrams:
+    """The lexicon as a set of grams; each entry's ``kind`` is its category.
+
+    Args:
+        roles: category -> role; a category that is left out is left out of the set.
+    """
+    for name in roles:
+        if name not in ROLE_OF:
+            raise unknown("category of the lexicon", name, ROLE_OF)
+    entries = tuple(
+        Gram(text=" ".join(phrase(text)), role=roles[category], kind=category)
+        for category, texts in _categories().items()
+        if category in roles
+        for text in texts
+    )
+    settings = {category: role.name.lower() for category, role in roles.items()}
+    return checked(StrategicGrams(entries=entries, source="keyturn's lexicon", settings=settings))
+
+
+@functools.cache
+def _categories() -> dict[str, tuple[str, ...]]:
+    document = json.loads((files("keyturn.assets") / "lexicon.json").read_text(encoding="utf-8"))
+    return {name: tuple(texts) for name, texts in document["categories"].items()}

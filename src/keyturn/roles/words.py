@@ -1,0 +1,97 @@
+"""The words of a text and the places where a phrase may stand: one reading for mining and for matching.
+
+A phrase never reaches over the end of a clause. A *run* is a sequence of words between which only blanks and
+light punctuation stand (commas, quotes, dashes, brackets, emphasis marks); a full stop, a colon, an
+operator or a new line ends it. Words are compared in NFKC, case-folded, with one kind of apostrophe, each
+word by itself, so that places stay those of the original text whatever folding does to a letter's length.
+Everything is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, TypeAlias
+
+from keyturn.core.errors import UsageError
+
+WordKind: TypeAlias = Literal["letters", "spaces"]
+"""What a word is: letters, digits and marks (prose), or whatever stands between blanks (the world's text)."""
+
+WORD_KINDS: tuple[WordKind, ...] = ("letters", "spaces")
+
+_LIGHT = re.compile(r"""[ \t\u00a0]*[,"'“”‘’()\[\]*–—\-]{0,4}[ \t\u00a0]*""")
+_BLANKS = re.compile(r"\s*")
+
+
+class Word(NamedTuple):
+    """A word: where it stands (characters, end exclusive) and what it is compared as."""
+
+    start: int
+    end: int
+    form: str
+
+
+@functools.cache
+def _letters() -> re.Pattern[str]:
+    # Python's \w leaves out combining marks: without them "cafe" would be found inside a decomposed "café",
+    # and most words of Devanagari would fall apart.
+    marks = "".join(
+        re.escape(chr(code))
+        for code in range(0x300, min(0x20000, sys.maxunicode))
+        if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me")
+    )
+    letter = rf"(?:[^\W_]|[{marks}\u200c\u200d])"
+    return re.compile(rf"{letter}+(?:['’_]+{letter}+)*")
+
+
+@functools.cache
+def _pattern(kind: WordKind) -> re.Pattern[str]:
+    if kind == "letters":
+        return _letters()
+    if kind == "spaces":
+        return re.compile(r"[^\s\ud800-\udfff]+")
+    raise UsageError(f"words are told apart by {kind!r}", fix=" or ".join(WORD_KINDS))
+
+
+def folded(word: str) -> str:
+    """What a word is compared as; never holds a blank."""
+    if word.isascii():
+        return word.lower()
+    plain = unicodedata.normalize("NFKC", word.replace("’", "'")).casefold()
+    return "".join(unicodedata.normalize("NFKC", plain).split())
+
+
+def runs(text: str, kind: WordKind = "letters") -> Iterator[list[Word]]:
+    """The runs of a text, in order: what a phrase may stand in.
+
+    Args:
+        text: any text.
+        kind: what a word is.
+    """
+    between = _LIGHT if kind == "letters" else _BLANKS
+    run: list[Word] = []
+    for found in _pattern(kind).finditer(text):
+        form = folded(found[0])
+        start, end = found.span()
+        if run and not between.fullmatch(text, run[-1].end, start):
+            yield run
+            run = []
+        if form:
+            run.append(Word(start, end, form))
+    if run:
+        yield run
+
+
+def phrase(text: str, kind: WordKind = "letters") -> tuple[str, ...]:
+    """The words of a phrase as they are compared; empty where it is not one run, so that it could never fire.
+
+    Args:
+        text: the phrase.
+        kind: what a word is.
+    """
+    found = list(runs(text, kind))
+    return tuple(word.form for word in found[0]) if len(found) == 1 else ()
