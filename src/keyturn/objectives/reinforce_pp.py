@@ -53,7 +53,7 @@ class ReinforcePpConfig:
     aggregation: Aggregation = "token-mean"
     """How tokens are summed and what by they are divided (verl's default)."""
     kl_weight: float = 0.0
-    """Weight of a token's sample of the KL to the reference inside its reward, per nat (2501.03262: 0.01)."""
+    """Weight of a token's sample of the KL to the reference inside its reward, per nat."""
     kl_kind: KlKind = "k1"
     """Which sample; in a reward k1 is the one that pulls as KL(policy || reference) does."""
 
