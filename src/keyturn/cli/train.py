@@ -196,6 +196,11 @@ def by_objective(
     if done is None:
         raise UsageError("the run stopped before its end", fix="--resume")
     last = dict(done.history[-1]) if done.history else {}
+    if done.history and not any(row.get("groups/mixed") for row in done.history):
+        sys.stderr.write(
+            f"nothing was learnt from rewards: in {len(done.history)} steps no group of draws had two different "
+            "rewards. Ask easier problems, take more draws, or another reward.\n"
+        )
     if common.json:
         models = {"policy": str(done.model.resolve())}
         document = {"schema": SCHEMA, "command": "train", "method": method, "models": models, "last": last}
