@@ -24,3 +24,18 @@ def _draw_maps() -> tuple[tuple[int, ...], ...]:
 
 TABLES: tuple[tuple[int, ...], ...] = _draw_maps()
 """``TABLES[j][x]`` is the j-th map at x; the same in every CHAIN world."""
+
+
+def _draw_square() -> tuple[tuple[int, ...], ...]:
+    # (column[a[j] + b[x]]) with a, b, column shuffled: rows and columns of a Latin square in no visible order.
+    streams = Streams(0, ("world", "inv", "maps"))
+    identity = range(MODULUS)
+    a, b, column = (
+        sorted(identity, key=lambda residue, w=word: streams.key(w, residue)) for word in ("a", "b", "column")
+    )
+    return tuple(tuple(column[(a[j] + b[x]) % MODULUS] for x in identity) for j in identity)
+
+
+SQUARE: tuple[tuple[int, ...], ...] = _draw_square()
+"""The seven maps of INV: ``SQUARE[j][x]``. For every pair (x, y) exactly one map sends x to y, so that the
+result of a map, or of any list of maps, says nothing of where it started unless the maps are inverted."""

@@ -1,0 +1,111 @@
+"""What can be built: arithmetic modulo a prime over numbers that are given, each used at most once.
+
+A *construction* is an expression tree with a given number of operations; its canonical form forgets the order
+in which things were computed and the order of the operands of + and *, e.g. ``((2*5)-3)``. All forms over some
+numbers are listed by recursion over how the numbers can be parted: diversity has an exact denominator.
+A form is *shown* where its hash lies in the share of forms that pretraining may hold: whether an answer is new
+is a property of the form, and no list is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+OPERATIONS = "+-*"
+
+
+def calculate(operation: str, a: int, b: int, modulus: int) -> int:
+    """The value of ``a operation b``."""
+    return (a + b if operation == "+" else a - b if operation == "-" else a * b) % modulus
+
+
+def joined(operation: str, a: str, b: str) -> str:
+    """The canonical form of ``a operation b``."""
+    if operation != "-" and b < a:
+        a, b = b, a
+    return f"({a}{operation}{b})"
+
+
+def is_shown(form: str, modulus: int, share: float) -> bool:
+    """Whether pretraining may hold a form."""
+    text = f"{modulus} {form}".encode()
+    digest = hashlib.blake2b(text, digest_size=8, person=b"keyturn-create").digest()
+    return int.from_bytes(digest, "little") < share * 2.0**64
+
+
+@lru_cache(maxsize=512)
+def forms(numbers: tuple[int, ...], operations: int, modulus: int) -> dict[int, frozenset[str]]:
+    """Value -> all canonical forms of exactly so many operations over some of the (sorted) numbers."""
+    found: dict[int, set[str]] = {}
+    for chosen in sorted(set(combinations(numbers, operations + 1))):
+        for form, value in _trees(chosen, modulus):
+            found.setdefault(value, set()).add(form)
+    return {value: frozenset(group) for value, group in found.items()}
+
+
+@lru_cache(maxsize=4096)
+def _trees(numbers: tuple[int, ...], modulus: int) -> tuple[tuple[str, int], ...]:
+    """All forms that use every number, with their values."""
+    if len(numbers) == 1:
+        return ((str(numbers[0]), numbers[0]),)
+    found: dict[str, int] = {}
+    for left, right in _parted(numbers):
+        for a, x in _trees(left, modulus):
+            for b, y in _trees(right, modulus):
+                for operation in OPERATIONS:
+                    found[joined(operation, a, b)] = calculate(operation, x, y, modulus)
+    return tuple(found.items())
+
+
+def _parted(numbers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Every way to part the numbers in two, both ways round."""
+    places = range(len(numbers))
+    parted = {
+        (tuple(numbers[i] for i in left), tuple(numbers[i] for i in places if i not in left))
+        for size in range(1, len(numbers))
+        for left in combinations(places, size)
+    }
+    yield from sorted(parted)
+
+
+class State(NamedTuple):
+    """Where a construction stands.
+
+    Args:
+        open: values computed and not yet used, sorted.
+        left: given numbers not yet used, sorted.
+        operations: still to be made.
+    """
+
+    open: tuple[int, ...]
+    left: tuple[int, ...]
+    operations: int
+
+
+@lru_cache(maxsize=1 << 18)
+def reachable(state: State, target: int, modulus: int) -> bool:
+    """Whether the construction can still end in the target, everything computed being used exactly once."""
+    if state.operations == 0:
+        return state.open == (target,)
+    if len(state.open) - 1 > state.operations:
+        return False
+    pool = [(value, True) for value in state.open] + [(value, False) for value in state.left]
+    for (a, a_open), (b, b_open) in combinations(pool, 2):
+        for operation in OPERATIONS:
+            for x, y in ((a, b), (b, a)) if operation == "-" else ((a, b),):
+                value = calculate(operation, x, y, modulus)
+                if reachable(after(state, (a, a_open), (b, b_open), value), target, modulus):
+                    return True
+    return False
+
+
+def after(state: State, a: tuple[int, bool], b: tuple[int, bool], value: int) -> State:
+    """The state once two operands, each (value, computed), were joined to ``value``."""
+    computed, given = list(state.open), list(state.left)
+    for number, is_open in (a, b):
+        (computed if is_open else given).remove(number)
+    return State(tuple(sorted([*computed, value])), tuple(given), state.operations - 1)

@@ -1,0 +1,197 @@
+"""The verifier of CREATE: reads prompt and completion tokens; any construction that reaches the target will do.
+
+*outcome*: the statements build the target, by true arithmetic, out of given numbers each used at most once, in
+exactly the number of operations asked, every result but the last used exactly once; and the answer repeats the
+target. *verified*: outcome, and every value fetched or computed in the text is right. A planning token (operand
+or operation) is right where the target can still be reached after it, by the completion's own values; once it
+cannot, the error was made, and later choices count only if they use what is not there. *choices* is how many
+tokens would have been right, *floor* its logarithm: the entropy of texts that choose evenly among them. The
+corpus does, but draws again where the form is held out: the floor is exact where all forms are shown.
+
+Further columns: ``construction``, the canonical form ("" unless outcome), and ``novel``, 1 where pretraining
+cannot have held that form, 0 where it may have (NaN unless outcome).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from keyturn.core.errors import InputError
+from keyturn.core.roles import Role
+from keyturn.problems.world.create_build import Build
+from keyturn.problems.world.create_forms import OPERATIONS, calculate, is_shown
+from keyturn.problems.world.graph_task import LAST_NOUN
+from keyturn.problems.world.reading import Reading, last_value
+from keyturn.problems.world.vocabulary import (
+    ANS,
+    ASK,
+    BOS,
+    CONTEXTS,
+    DO,
+    END,
+    EQUALS,
+    EX,
+    ID,
+    NOUN,
+    NOUNS_EACH,
+    PLUS,
+    VALUE,
+)
+from keyturn.problems.world.walk import Lost, Walk, answered, verdict
+
+MARK = ID["CTL4"]
+_SIGNS = range(PLUS, PLUS + len(OPERATIONS))
+_CONTEXTS = range(ID[CONTEXTS[0]], ID[CONTEXTS[0]] + len(CONTEXTS))
+
+
+class CreateTask(NamedTuple):
+    """What a CREATE prompt asks.
+
+    Args:
+        numbers: given, sorted.
+        operations: to be made, exactly.
+        target: to be reached.
+        names: tokens that statements are called by, in order.
+        modulus: of the arithmetic.
+        shown: share of forms that pretraining may hold.
+    """
+
+    numbers: tuple[int, ...]
+    operations: int
+    target: int
+    names: range
+    modulus: int
+    shown: float
+
+
+class _Built:
+    """What the statements read so far have made."""
+
+    def __init__(self, task: CreateTask) -> None:
+        self.build = Build(task.numbers, task.operations, task.target, task.modulus)
+        self.true: dict[int, int] = {}
+        """Name -> value by true arithmetic."""
+        self.sound = True
+        """Every operand was there to be used."""
+        self.steps: list[bool] = []
+        self.last = -1
+
+
+def read_create_prompt(ids: list[int], modulus: int, shown: float) -> CreateTask:
+    """The task that a prompt states.
+
+    Raises:
+        InputError: the ids are no CREATE prompt.
+    """
+    values = [token - VALUE for token in ids[3:]]
+    framed = len(ids) > 8 and ids[:2] == [BOS, MARK] and ids[2] in _CONTEXTS
+    if not framed or ids[-4] != END or ids[-2] != ASK:
+        raise InputError(
+            "this is no CREATE prompt", fix="BOS, CTL4, a context, numbers, ;, operations, ASK, target"
+        )
+    *numbers, _, operations, _, target = values
+    if not all(0 <= number < modulus for number in (*numbers, target)) or not 1 <= operations < len(numbers):
+        raise InputError("a CREATE prompt asks for the impossible", fix="more numbers than operations")
+    first = NOUN + NOUNS_EACH * (ids[2] - _CONTEXTS[0])
+    names = range(first, first + NOUNS_EACH)
+    return CreateTask(tuple(sorted(numbers)), operations, target, names, modulus, shown)
+
+
+def read_create_completion(task: CreateTask, ids: Sequence[int], *, ended: bool) -> Reading:
+    """Judge one completion.
+
+    Args:
+        task: from :func:`read_create_prompt`.
+        ids: token ids of the completion, with or without the final ``EOS``.
+        ended: the text ended by itself and was not cut.
+    """
+    walk = Walk(ids)
+    built = _Built(task)
+    finished = False
+    try:
+        while walk.next == DO:
+            _statement(task, walk, built)
+        walk.take(Role.SYNTAX, (ANS,))
+        if len(built.steps) != task.operations:
+            walk.flag()
+        walk.take(Role.ANSWER, range(VALUE, VALUE + task.modulus), (VALUE + built.last,))
+        finished = walk.end()
+    except Lost:
+        pass
+    answer = answered(ids)
+    whole = finished and built.sound and len(built.steps) == task.operations and len(built.build.forms) == 1
+    outcome = whole and list(built.true.values())[-1:] == [task.target] and answer == (VALUE + task.target,)
+    form = next(iter(built.build.forms.values())) if outcome else ""
+    known = is_shown(form, task.modulus, task.shown)
+    reading = verdict(
+        walk,
+        answer=answer if len(answer) == 1 and VALUE <= answer[0] < VALUE + task.modulus else (),
+        outcome=outcome,
+        lenient=last_value(list(ids)) == VALUE + task.target,
+        finished=finished,
+        ended=ended,
+        process=sum(built.steps[: task.operations]) / task.operations,
+        efficiency=min(1.0, task.operations / len(built.steps)) if built.steps else math.nan,
+    )
+    return reading._replace(
+        floors=[math.log(n) if n else 0.0 for n in walk.choices],
+        more={"construction": form, "novel": float(not known) if outcome else math.nan},
+    )
+
+
+def _statement(task: CreateTask, walk: Walk, built: _Built) -> None:
+    """``DO name = a + b ; [a va] [b vb] EX name r ;``."""
+    before = len(walk.errors)
+    values = range(VALUE, VALUE + task.modulus)
+    walk.take(Role.SYNTAX, (DO,))
+    if len(built.steps) >= task.operations:
+        walk.flag()
+    due = task.names[len(built.steps) : len(built.steps) + 1]
+    name = walk.take(Role.REPEAT, task.names, due)
+    walk.take(Role.SYNTAX, (EQUALS,))
+    a, sign, b = _choices(walk, built)
+    walk.take(Role.SYNTAX, (END,))
+    fetched: list[int] = []
+    for operand in (a, b):
+        if operand < NOUN:
+            fetched.append(operand - VALUE)
+            continue
+        walk.take(Role.REPEAT, (operand,))
+        own = built.build.values.get(operand)
+        fetched.append(walk.take(Role.LOOKUP, values, values if own is None else (VALUE + own,)) - VALUE)
+    walk.take(Role.SYNTAX, (EX,))
+    walk.take(Role.REPEAT, (name,))
+    due_value = calculate(OPERATIONS[sign - PLUS], fetched[0], fetched[1], task.modulus)
+    result = walk.take(Role.ARITHMETIC, values, (VALUE + due_value,)) - VALUE
+    walk.take(Role.SYNTAX, (END,))
+    truly = [built.true.get(token, token - VALUE) for token in (a, b)]
+    built.true.pop(name, None)
+    built.true[name] = calculate(OPERATIONS[sign - PLUS], truly[0], truly[1], task.modulus)
+    if built.build.can_join(a, b) and name not in built.build.values:
+        built.build.join(name, a, sign, b, result)
+    else:
+        built.sound = False
+        built.build.values[name] = result
+        built.build.operations -= 1
+    built.last = result
+    right = built.true[name] == result and built.build.on_the_way
+    built.steps.append(right and not any(walk.errors[before:]))
+
+
+def _choices(walk: Walk, built: _Built) -> tuple[int, int, int]:
+    """Operand, operation, operand; right are those that keep the target within reach, while there are any."""
+    build = built.build
+    operands = range(VALUE, VALUE + 11)
+    named = range(NOUN, LAST_NOUN + 1)
+
+    def take(allowed: Collection[int], right: list[int], there: Collection[int]) -> int:
+        return walk.take(Role.PLAN, allowed, right or there, choice=bool(right))
+
+    every = (*operands, *named)
+    a = take(every, build.right_first(), build.operands())
+    sign = take(_SIGNS, build.right_operations(a), _SIGNS)
+    there = [b for b in build.operands() if build.can_join(a, b)] or build.operands()
+    b = take(every, build.right_second(a, sign), there)
+    return a, sign, b
