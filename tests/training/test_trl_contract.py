@@ -27,7 +27,8 @@ from keyturn.rewards import REWARDS
 from keyturn.rollouts.store import read_completions, read_grades
 from keyturn.training.batches import rollout_batch
 from keyturn.training.curves import COLUMNS
-from keyturn.training.engine import missing, rows_of
+from keyturn.training.engine import missing
+from keyturn.training.engine_rows import rows_of
 from keyturn.training.record import history
 from keyturn.training.trl import ObjectiveTrainer
 from keyturn.training.trl_settings import TRL

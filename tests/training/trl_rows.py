@@ -1,6 +1,6 @@
 """A TRL run on rows that are given, so that its gradient can be compared; also run as a script by `accelerate`.
 
-    accelerate launch --multi_gpu --num_processes 2 tests/training/trl_rows.py MODEL FOLDER
+accelerate launch --multi_gpu --num_processes 2 tests/training/trl_rows.py MODEL FOLDER
 """
 
 import os
@@ -47,7 +47,13 @@ def saved(folder):
 def config(folder, **changes):
     """8 rows an update, 2 prompts of 4 draws."""
     plain = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_generations": 4}
-    quiet = {"use_cpu": True, "report_to": [], "logging_steps": 100, "save_strategy": "no", "disable_tqdm": True}
+    quiet = {
+        "use_cpu": True,
+        "report_to": [],
+        "logging_steps": 100,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
     sizes = {"max_completion_length": LIMIT, "learning_rate": 1e-2, "max_steps": 1, "max_grad_norm": 1e9}
     quiet |= {"bf16": False, "activation_checkpointing": False}
     return trl.GRPOConfig(output_dir=str(folder / "trl"), **(plain | quiet | sizes | changes))
@@ -84,7 +90,9 @@ class Gradient(TrainerCallback):
 def run(model, folder, objective, *, trainer=ObjectiveTrainer, changes=None, **kwargs):
     """A finished run: its trainer and the gradient of its first update."""
     kept = Gradient()
-    sources = {} if "reward_funcs" in kwargs else {"problems": judged_problems(), "reward": REWARDS["outcome"]()}
+    sources = (
+        {} if "reward_funcs" in kwargs else {"problems": judged_problems(), "reward": REWARDS["outcome"]()}
+    )
     made = trainer(
         model,
         objective=objective,

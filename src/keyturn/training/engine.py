@@ -1,34 +1,44 @@
 """What another engine must do for an objective to be the same there, found out by trying the objective.
 
 Other engines hold rows (prompt, completion, reward) in layouts of their own, show a credit function some of
-them at a time, and divide a loss by something of their own. Whether an objective survives that is not a list to
-be kept: :func:`missing` runs credit and loss on a small batch whose numbers of rows, of tokens and of tokens
-allowed all differ, and says in sentences what the engine lacks.
+them at a time, leave things out on the way to the loss, and divide a loss by something of their own. Whether an
+objective survives that is not a list to be kept: :func:`missing` runs credit and loss on a small batch whose
+numbers of rows, of tokens and of tokens allowed all differ, changes what the engine would not hold, and says in
+sentences what would be lost.
+Degenerate: an objective that needs demonstrations is refused without being tried; no engine's batch holds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from keyturn.core.errors import UsageError
 from keyturn.core.roles import EXECUTION, PLANNING
 from keyturn.core.streams import Streams
-from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, judged
-from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
+from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, judged
 
 Divisor: TypeAlias = Literal["rows", "tokens", "limit"]
 """What a term is divided by: rows, generated tokens, or rows times the length limit."""
 
-Decode: TypeAlias = Callable[[Sequence[int]], str]
-"""Token ids to text without special tokens, for role sources that read text."""
+FIELDS: dict[str, str] = {
+    "tokens": "token ids",
+    "rewards": "rewards",
+    "group": "groups",
+    "truncated": "which rows were cut",
+    "sampled_logprobs": "the sampler's log-probabilities",
+    "entropies": "entropies at sampling time",
+    "reference_logprobs": "log-probabilities under a reference",
+    "roles": "roles",
+}
+"""What an engine may or may not hold beside mask, credit and old log-probabilities, in words."""
+
+EVERYTHING = frozenset(FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +47,20 @@ class Engine:
 
     Args:
         name: of the engine, for messages.
-        needs: fields of ``Objective.needs`` that its data can hold.
+        credit: names of :data:`FIELDS` that credit is given.
+        loss: names of :data:`FIELDS` that the loss is given, and ``policy_entropies`` where it has entropies
+            that carry gradient.
         divides: what a loss may be divided by there; None where keyturn divides itself.
         whole: credit sees every group of an update; else one group at a time.
-        stepwise: keyturn is called at every step, so that schedules and marks can reach the loss.
+        stepwise: keyturn is called at every step, so that schedules and marks reach the loss.
     """
 
     name: str
-    needs: frozenset[str]
-    divides: frozenset[Divisor] | None
-    whole: bool
-    stepwise: bool
-
-
-_LACKS = {
-    "demonstration": "its batch holds draws alone, no demonstrations",
-    "reference_logprobs": "its credit and loss are given no log-probabilities of a reference",
-    "roles": "its credit is given no token ids, so that nothing can tell roles",
-    "policy_entropies": "its loss is given no entropies that carry gradient",
-}
+    credit: frozenset[str] = EVERYTHING
+    loss: frozenset[str] = EVERYTHING | {"policy_entropies"}
+    divides: frozenset[Divisor] | None = None
+    whole: bool = True
+    stepwise: bool = True
 
 
 def missing(objective: Objective, engine: Engine) -> tuple[str, ...]:
@@ -65,14 +70,22 @@ def missing(objective: Objective, engine: Engine) -> tuple[str, ...]:
         objective: built with its config, since what it needs depends on that.
         engine: what is there.
     """
-    reasons = [_LACKS.get(need, f"its data holds no {need}") for need in sorted(objective.needs - engine.needs)]
-    if not engine.stepwise and objective.adapt is not None:
-        reasons.append("its loss is not told of the schedule of the weights")
-    if not engine.stepwise and objective.mark is not None:
-        reasons.append("the tokens that the objective marks do not reach its loss")
+    reasons = []
     if "demonstration" in objective.needs:
-        return tuple(reasons)
+        return ("its batch holds draws alone, no demonstrations",)
+    if "policy_entropies" in objective.needs - engine.loss:
+        reasons.append("its loss is given no entropies that carry gradient")
+    if not engine.stepwise and objective.adapt is not None:
+        reasons.append("its loss is not told of a schedule of weights")
+    if not engine.stepwise and objective.mark is not None:
+        reasons.append("tokens that the objective marks do not reach its loss")
     whole = judged(objective, _probe())
+    for field in FIELDS:
+        needed = field in objective.needs or _credit_reads(objective, whole, field)
+        if field not in engine.credit and needed:
+            reasons.append(f"its credit is given no {FIELDS[field]}")
+        if field not in engine.loss and _loss_reads(objective, whole, field):
+            reasons.append(f"its loss is given no {FIELDS[field]}")
     if not engine.whole and not _credit_is_by_group(objective, whole):
         reasons.append("credit depends on the whole batch, and it shows one group at a time")
     if engine.divides is not None:
@@ -97,12 +110,16 @@ def refuse(objective: Objective, engine: Engine) -> None:
 
 
 def divisors(objective: Objective) -> dict[str, Divisor | None]:
-    """What each term that moves weights is divided by; None for anything that no engine counts."""
+    """What each term that moves weights is divided by; None for anything that no engine counts.
+
+    Nothing is said of an objective that needs demonstrations, since it cannot be tried without.
+    """
+    if "demonstration" in objective.needs:
+        return {}
     batch = judged(objective, _probe())
     rows, tokens = float(len(batch.mask)), float(batch.mask.sum())
     known: dict[float, Divisor] = {rows: "rows", tokens: "tokens", rows * batch.max_new_tokens: "limit"}
-    terms = objective.loss(PolicyTokens(batch.behaviour_logprobs, batch.entropies), batch)
-    return {term.name: known.get(float(term.denominator)) for term in terms if term.weight}
+    return {t.name: known.get(float(t.denominator)) for t in _terms(objective, batch) if t.weight}
 
 
 _WORDS: dict[Divisor | None, str] = {
@@ -111,6 +128,37 @@ _WORDS: dict[Divisor | None, str] = {
     "limit": "rows times the length limit",
     None: "a count of its own",
 }
+
+
+def _terms(objective: Objective, batch: RolloutBatch) -> tuple[Term, ...]:
+    """Away from ratio 1, so that everything that the loss reads shows."""
+    old = batch.behaviour_logprobs
+    moved = old + 0.3 * torch.sin(7 * old)
+    # Entropies are the policy's own where they are differentiated, the sampler's elsewhere.
+    entropies = moved.square() if "policy_entropies" in objective.needs else batch.entropies
+    return objective.loss(PolicyTokens(moved, entropies), batch)
+
+
+def _credit_reads(objective: Objective, whole: RolloutBatch, field: str) -> bool:
+    if field in ("rewards", "group"):
+        return True
+    other = judged(objective, replace(_CHANGES[field](whole), credit=None, marked=None))
+    assert whole.credit is not None
+    assert other.credit is not None
+    same = whole.marked is None or (other.marked is not None and torch.equal(whole.marked, other.marked))
+    return not (same and torch.allclose(whole.credit, other.credit, atol=1e-6))
+
+
+def _loss_reads(objective: Objective, whole: RolloutBatch, field: str) -> bool:
+    held = replace(whole, old_logprobs=whole.behaviour_logprobs)
+    before, after = (
+        [(t.sum, t.denominator) for t in _terms(objective, batch) if t.weight]
+        for batch in (held, replace(_CHANGES[field](held), credit=held.credit))
+    )
+    return any(
+        not torch.allclose(mine[0], its[0], atol=1e-6) or mine[1] != its[1]
+        for mine, its in zip(before, after, strict=True)
+    )
 
 
 def _credit_is_by_group(objective: Objective, whole: RolloutBatch) -> bool:
@@ -122,6 +170,23 @@ def _credit_is_by_group(objective: Objective, whole: RolloutBatch) -> bool:
         if not torch.allclose(alone.credit, whole.credit[rows], atol=1e-6):
             return False
     return True
+
+
+def _moved(values: Tensor | None, mask: Tensor) -> Tensor | None:
+    return None if values is None else (values - 0.1 - 0.2 * torch.cos(11 * values)) * mask
+
+
+_CHANGES: dict[str, Callable[[RolloutBatch], RolloutBatch]] = {
+    "tokens": lambda b: replace(b, tokens=(b.tokens + 1) * b.mask),
+    "rewards": lambda b: replace(b, rewards=b.rewards.flip(0) + 0.5),
+    "group": lambda b: replace(b, group=torch.arange(len(b.group)) // 2),
+    "truncated": lambda b: replace(b, truncated=~b.truncated),
+    "sampled_logprobs": lambda b: replace(b, sampled_logprobs=_moved(b.sampled_logprobs, b.mask)),  # type: ignore[arg-type]
+    "entropies": lambda b: replace(b, entropies=b.entropies.flip(1).abs() + b.mask),
+    "reference_logprobs": lambda b: replace(b, reference_logprobs=_moved(b.reference_logprobs, b.mask)),
+    "roles": lambda b: replace(b, roles=None if b.roles is None else b.roles.flip(1) * b.mask),
+}
+"""Field -> the batch with other values in it."""
 
 
 def _probe() -> RolloutBatch:
@@ -138,7 +203,7 @@ def _probe() -> RolloutBatch:
     return RolloutBatch(
         tokens=torch.ones(mask.shape, dtype=torch.long) * mask,
         mask=mask,
-        rewards=torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0]),
+        rewards=torch.tensor([1.0, 0.0, 0.0, 1.0, 0.5]),
         group=torch.tensor([0, 0, 0, 1, 1]),
         truncated=torch.tensor([False, False, True, False, False]),
         sampled_logprobs=noise(-2, -0.1),
@@ -148,102 +213,3 @@ def _probe() -> RolloutBatch:
         roles=roles,
         streams=Streams(0),
     )
-
-
-def rows_of(
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    *,
-    group: Sequence[object],
-    truncated: Sequence[bool],
-    logprobs: Sequence[Sequence[float]] | None = None,
-    entropies: Sequence[Sequence[float]] | None = None,
-    decode: Decode | None = None,
-    policy: str = "",
-) -> Completions:
-    """Rows of any engine as completions: groups become problems, numbered in the order of their appearance.
-
-    Args:
-        prompts: token ids of each row's prompt.
-        completions: token ids of each row's completion.
-        group: what rows of one prompt share.
-        truncated: cut at the length limit.
-        logprobs: of the drawn tokens, one list a row; None: unknown (NaN).
-        entropies: likewise.
-        decode: for the texts, which are empty without it.
-        policy: name of what answered.
-    """
-    first: dict[object, int] = {}
-    for row, name in enumerate(group):
-        first.setdefault(name, row)
-    names = {name: number for number, name in enumerate(first)}
-    tokens, offsets = ragged(completions)
-    problem = np.array([names[name] for name in group], dtype=np.int32)
-    asked = [prompts[row] for row in first.values()]
-    text = decode or (lambda _: "")
-    return Completions(
-        policy=policy,
-        prompts=Prompts.build([str(name) for name in names], [text(row) for row in asked], asked),
-        problem=problem,
-        draw=draws(problem),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=_flat(logprobs, len(tokens)),
-        entropies=_flat(entropies, len(tokens)),
-        stop=np.where(truncated, Stop.LENGTH, Stop.EOS).astype(np.uint8),
-        texts=tuple(text(row) for row in completions),
-    )
-
-
-def draws(problem: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The number of each row within its problem, from 0."""
-    order = np.argsort(problem, kind="stable")
-    counts = np.bincount(problem)
-    out = np.empty(len(problem), dtype=np.int32)
-    out[order] = np.arange(len(problem)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return out
-
-
-def judged_rows(objective: Objective, batch: RolloutBatch) -> tuple[RolloutBatch, Bool[Tensor, " row"]]:
-    """The batch with credit on its graded rows, where an engine cannot drop the others.
-
-    Args:
-        objective: whose credit.
-        batch: rewards may be NaN: such rows leave their group, as in our loop.
-
-    Returns:
-        The same rows (ungraded ones without mask and credit), and which are graded: only those may enter
-        a loss or a denominator.
-    """
-    graded = torch.isfinite(batch.rewards)
-    index = graded.nonzero()[:, 0]
-    part = judged(objective, batch.rows(index))
-
-    def spread(values: Tensor | None) -> Tensor | None:
-        if values is None:
-            return None
-        out = torch.zeros(batch.mask.shape, dtype=values.dtype, device=values.device)
-        return out.index_copy(0, index, values)
-
-    whole = replace(
-        batch,
-        mask=batch.mask & graded[:, None],
-        rewards=torch.where(graded, batch.rewards, 0.0),
-        credit=spread(part.credit),
-        marked=spread(part.marked),
-    )
-    return whole, graded
-
-
-def token_lists(values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"]) -> list[list[float]]:
-    """Padded numbers as one list a row, padding left out."""
-    return [row[keep].tolist() for row, keep in zip(values.cpu(), mask.cpu().bool(), strict=True)]
-
-
-def _flat(values: Sequence[Sequence[float]] | None, count: int) -> NDArray[np.float32]:
-    if values is None:
-        return np.full(count, np.nan, dtype=np.float32)
-    flat = np.array([value for row in values for value in row], dtype=np.float32)
-    if len(flat) != count:
-        raise ValueError(f"{len(flat)} numbers for {count} tokens")
-    return flat

@@ -32,7 +32,7 @@ from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, t
 from keyturn.problems.contract import ProblemSet
 from keyturn.rewards.contract import Reward
 from keyturn.training.batches import narrowed, rollout_batch
-from keyturn.training.engine import judged_rows
+from keyturn.training.engine_rows import judged_rows
 from keyturn.training.lesson import RoleSource
 from keyturn.training.trl_record import Record, Taken, gathered, local_rows, problem_rows
 from keyturn.training.trl_settings import settings

@@ -27,7 +27,7 @@ from keyturn.rollouts.grades import Grades
 from keyturn.rollouts.store import write_completions, write_grades
 from keyturn.training.batches import padded
 from keyturn.training.curves import cell_keys, rollout_columns
-from keyturn.training.engine import draws, rows_of
+from keyturn.training.engine_rows import draws, rows_of
 from keyturn.training.lesson import RoleSource
 from keyturn.training.record import CONFIG, ENVIRONMENT, METRICS, ROLLOUTS, drop_later, environment
 

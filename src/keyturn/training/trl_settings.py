@@ -14,14 +14,8 @@ from keyturn.core.errors import UsageError
 from keyturn.objectives.contract import Objective
 from keyturn.training.engine import Engine, refuse
 
-TRL = Engine(
-    name="TRL",
-    needs=frozenset({"reference_logprobs", "roles", "policy_entropies"}),
-    divides=None,
-    whole=True,
-    stepwise=True,
-)
-"""What its data can carry: everything but demonstrations."""
+TRL = Engine(name="TRL")
+"""Its data can carry everything but demonstrations, and keyturn divides there itself."""
 
 _OBJECTIVES = (
     *("beta", "epsilon", "epsilon_high", "delta", "loss_type", "importance_sampling_level", "scale_rewards"),
