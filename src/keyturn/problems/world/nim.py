@@ -141,8 +141,9 @@ class NimWorld:
     def demonstrate(
         self, problem: Problem, streams: Streams, *, strategy: str | None = None, format: str | None = None
     ) -> Document:
-        """The rule, the search (``SCAN``) or the answer alone (``DIR``); by default the first that is shown."""
-        own = next(name for name in self.manners["strategy"] if self.strategies.get(name, 0) > 0)
+        """The rule, the search (``SCAN``) or the answer alone; by default the search where only it is shown."""
+        shown = {name for name, share in self.strategies.items() if share > 0}
+        own = "SCAN" if "SCAN" in shown and "FWD" not in shown else "FWD"
         return document_of(read_nim_prompt(encode(problem.prompt)), strategy or own)
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
