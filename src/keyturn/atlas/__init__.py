@@ -2,10 +2,16 @@
 
 from keyturn.atlas.claims import (
     atoms_known_composition_absent,
+    dapo_keeps_entropy,
+    dr_grpo_shortens_wrong_answers,
+    few_tokens_carry_the_gradient,
     hicra_beats_grpo,
+    negative_evidence_is_enough,
+    passk_objective_keeps_coverage,
     rl_composes_rft_does_not,
     rl_deploys,
     rl_narrows,
+    sequence_ratios_are_steadier,
 )
 from keyturn.atlas.contract import Claim
 from keyturn.core.errors import unknown
@@ -14,8 +20,14 @@ CLAIMS: dict[str, Claim] = {
     rl_narrows.CLAIM.id: rl_narrows.CLAIM,
     rl_deploys.CLAIM.id: rl_deploys.CLAIM,
     atoms_known_composition_absent.CLAIM.id: atoms_known_composition_absent.CLAIM,
+    dapo_keeps_entropy.CLAIM.id: dapo_keeps_entropy.CLAIM,
+    dr_grpo_shortens_wrong_answers.CLAIM.id: dr_grpo_shortens_wrong_answers.CLAIM,
+    few_tokens_carry_the_gradient.CLAIM.id: few_tokens_carry_the_gradient.CLAIM,
     hicra_beats_grpo.CLAIM.id: hicra_beats_grpo.CLAIM,
+    negative_evidence_is_enough.CLAIM.id: negative_evidence_is_enough.CLAIM,
+    passk_objective_keeps_coverage.CLAIM.id: passk_objective_keeps_coverage.CLAIM,
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
+    sequence_ratios_are_steadier.CLAIM.id: sequence_ratios_are_steadier.CLAIM,
 }
 """Id -> claim."""
 

@@ -163,6 +163,7 @@ def numbers_of(given: Answers) -> dict[str, float]:
         "success": _mean(rate),
         "right": _mean(given.outcome),
         "length": _mean(given.length),
+        "length wrong": _mean(given.length[given.outcome == 0]),
     }
     k = int(n.min()) if len(n) else 0
     if k > 1:
@@ -183,10 +184,21 @@ def _mean(found: np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def curve(model: Model, column: str = "verified") -> dict[str, float]:
-    """Area under a column of the training curve, mean over steps; empty for what was not trained by RL."""
-    found = [row[column] for row in model.history if column in row]
-    return {f"auc {column}": _mean(np.array(found))} if found else {}
+LAST = 5
+"""Steps at the end of a run that its last entropy is the mean of."""
+
+
+def curve(model: Model) -> dict[str, float]:
+    """Of the training curve: the area under verified (or right) answers, mean over steps, and the entropy of
+    the last steps in nats; empty for what was not trained by RL."""
+    out = {}
+    for name in ("verified", "outcome"):
+        found = [row[name] for row in model.history if name in row]
+        if found:
+            out["auc"] = _mean(np.array(found))
+            break
+    ends = [row["entropy/all"] for row in model.history[-LAST:] if "entropy/all" in row]
+    return out | ({"entropy": _mean(np.array(ends))} if ends else {})
 
 
 def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **dials: object) -> Path:

@@ -1,0 +1,61 @@
+"""GRPO's token mean spares long wrong answers; a constant denominator (Dr. GRPO) does not."""
+
+from __future__ import annotations
+
+from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.objectives.dr_grpo import dr_grpo
+from keyturn.objectives.grpo import GrpoConfig, grpo
+from keyturn.training.lab import Lab
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """GRPO, Dr. GRPO, and GRPO with only one of the two changes."""
+    return objectives_on_graph(
+        lab,
+        subject,
+        {
+            "GRPO": grpo(),
+            "Dr. GRPO": dr_grpo(),
+            "no std": grpo(GrpoConfig(scale="none")),
+            "constant length": grpo(GrpoConfig(aggregation="seq-mean-token-sum-norm")),
+        },
+        {
+            "effect": ("Dr. GRPO", "GRPO", "length wrong"),
+            "length alone": ("constant length", "GRPO", "length wrong"),
+            "std alone": ("no std", "GRPO", "length wrong"),
+            "success": ("Dr. GRPO", "GRPO", "success"),
+        },
+    )
+
+
+CLAIM = Claim(
+    id="dr-grpo-shortens-wrong-answers",
+    version=1,
+    question="Is growing length a sign of reasoning, or of the loss?",
+    statement=(
+        "Dividing a row by its own length makes wrong answers grow; with a constant denominator they stay "
+        "short at equal success."
+    ),
+    source="Liu et al. 2025 (Dr. GRPO), arXiv 2503.20783, section 3",
+    threshold=Threshold(
+        estimand="effect",
+        says="tokens of a wrong answer after training, Dr. GRPO minus GRPO",
+        direction=-1,
+        smallest=-1.0,
+        why="one token of some twenty",
+    ),
+    gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
+    controls=(
+        Gate(name="std alone", says="without the length change wrong answers keep their length", minimum=-3.0),
+    ),
+    study=study,
+    study_says="four objectives and the base; short: some 20 runs of 5 to 15 s",
+    default=Subject(base="graph"),
+    refuted_if="the interval over seeds lies above -1 token",
+    methods=("dr_grpo", "grpo"),
+    not_shown=(
+        "The grammar of this world bounds how long a wrong answer can be, and thirty steps may be too few for "
+        "the drift that the paper sees over hundreds."
+    ),
+)

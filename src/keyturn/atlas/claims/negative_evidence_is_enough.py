@@ -1,0 +1,61 @@
+"""Learning from wrong answers alone keeps coverage; learning from right ones alone spends it."""
+
+from __future__ import annotations
+
+from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.objectives.grpo import grpo
+from keyturn.objectives.signed import SignedConfig, signed
+from keyturn.training.lab import Lab
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Positive only, negative only, weighted REINFORCE and GRPO."""
+    return objectives_on_graph(
+        lab,
+        subject,
+        {
+            "GRPO": grpo(),
+            "positive only": signed(SignedConfig(evidence="positive")),
+            "negative only": signed(SignedConfig(evidence="negative")),
+            "weighted": signed(SignedConfig(evidence="weighted")),
+            "negative only, over all": signed(SignedConfig(evidence="negative", denominator="all")),
+        },
+        {
+            "effect": ("negative only", "positive only", "pass@16"),
+            "at one draw": ("negative only", "positive only", "success"),
+            "negative, against the base": ("negative only", "base", "success"),
+            "weighted, coverage": ("weighted", "GRPO", "pass@16"),
+            "weighted, one draw": ("weighted", "GRPO", "success"),
+            "entropy": ("negative only", "positive only", "entropy"),
+            "over all rows": ("negative only, over all", "negative only", "success"),
+        },
+    )
+
+
+CLAIM = Claim(
+    id="negative-evidence-is-enough",
+    version=1,
+    question="Does RL work by raising what is right or by lowering what is wrong?",
+    statement=(
+        "Lowering wrong answers alone gains at one draw and keeps coverage, where raising right ones loses it."
+    ),
+    source="Zhu et al. 2025, The surprising effectiveness of negative reinforcement, arXiv 2506.01347",
+    threshold=Threshold(
+        estimand="effect",
+        says="verified pass@16 after training, negative only minus positive only",
+        direction=1,
+        smallest=0.02,
+        why="a fiftieth of the problems",
+    ),
+    gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
+    study=study,
+    study_says="five objectives and the base; short: some 25 runs of 5 to 15 s",
+    default=Subject(base="graph"),
+    refuted_if="the interval over seeds lies below +.02",
+    methods=("signed",),
+    not_shown=(
+        "Arms are compared at equal steps and at the rate that validation chose, not at equal pass@1; negative "
+        "evidence alone is reported to degrade after hundreds of steps, which a short run does not reach."
+    ),
+)

@@ -1,0 +1,54 @@
+"""Training for pass@k keeps what training for pass@1 gives away."""
+
+from __future__ import annotations
+
+from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.objectives.grpo import grpo
+from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
+from keyturn.training.lab import Lab
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """GRPO against the gradient of pass@4 and pass@8 on the same draws."""
+    return objectives_on_graph(
+        lab,
+        subject,
+        {
+            "GRPO": grpo(),
+            "pass@4": passk_grpo(PasskGrpoConfig(k=4)),
+            "pass@8": passk_grpo(PasskGrpoConfig(k=8)),
+        },
+        {
+            "effect": ("pass@4", "GRPO", "pass@16"),
+            "pass@8 objective": ("pass@8", "GRPO", "pass@16"),
+            "cost at one draw": ("pass@4", "GRPO", "success"),
+            "against the base": ("pass@4", "base", "pass@16"),
+        },
+    )
+
+
+CLAIM = Claim(
+    id="passk-objective-keeps-coverage",
+    version=1,
+    question="Is lost coverage a property of RL, or of the objective?",
+    statement=(
+        "Rewarding a group for its best draw keeps more problems solvable at many draws than rewarding every "
+        "draw."
+    ),
+    source="Chen et al. 2025 (Pass@k training), arXiv 2508.10751; Walder and Karkhanis 2025, arXiv 2505.15201",
+    threshold=Threshold(
+        estimand="effect",
+        says="verified pass@16 after training, objective pass@4 minus GRPO",
+        direction=1,
+        smallest=0.02,
+        why="a fiftieth of the problems",
+    ),
+    gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
+    study=study,
+    study_says="three objectives and the base; short: some 15 runs of 5 to 15 s",
+    default=Subject(base="graph"),
+    refuted_if="the interval over seeds lies below +.02",
+    methods=("passk_grpo",),
+    not_shown="Whether one can follow the other, as the papers propose; budgets far beyond 16 draws.",
+)

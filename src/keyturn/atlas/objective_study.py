@@ -1,0 +1,53 @@
+"""The study that claims about objectives share: each on the same GRAPH base, problems, draws and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keyturn.atlas.contract import Outcome, Subject
+from keyturn.atlas.planned import planned
+from keyturn.objectives.contract import Objective
+from keyturn.rewards import REWARDS
+from keyturn.studies.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
+from keyturn.studies.plan import contrast, run_plan
+from keyturn.training.config import UpdateConfig
+from keyturn.training.lab import Lab
+
+Compared = Mapping[str, tuple[str, str, str]]
+"""Name of a number -> (arm, control, which number of a run)."""
+
+LEARNS = "the control learns"
+
+
+def objectives_on_graph(
+    lab: Lab, subject: Subject, objectives: Mapping[str, Objective], compared: Compared, *, updates: int = 1
+) -> Outcome:
+    """Train the base with every objective and compare arms seed by seed.
+
+    Args:
+        lab: the run directory.
+        subject: base and profile.
+        objectives: by the name of their arm; the first is the control of the gate.
+        compared: what the claim's numbers are.
+        updates: mini-batches a rollout; above 1 ratios leave 1 and clipping acts.
+    """
+    task = embedded_task(lab, subject.base)
+    config = steps_for(replace(GRAPH_RL, update=UpdateConfig(minibatches=updates)), subject.profile)
+    reward = REWARDS["outcome"]()
+    arms = [rl_arm(name, objective=one, reward=reward, config=config) for name, one in objectives.items()]
+    ran = run_plan(lab, task, [base_arm(), *arms], sizes_for(subject.profile), usual(16), name="objectives")
+    control = next(iter(objectives))
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            **{name: contrast(ran, *three) for name, three in compared.items()},
+            LEARNS: contrast(ran, control, "base", "success"),
+        },
+        setting=(
+            f"base {subject.base!r}, GRAPH at one operation (tested at one and two); {config.steps} steps of "
+            f"{config.prompts} x {config.draws} draws, {updates} update{'s' if updates > 1 else ''} a rollout"
+        ),
+    )
