@@ -35,8 +35,8 @@ Start = Callable[[Lab, Task, int], Model]
 
 CHAIN_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows=128, kl_every=0)
 """A short run in CHAIN: some four seconds of one core."""
-GRAPH_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=48, batch_rows=128, kl_every=0)
-"""A short run in GRAPH at one operation: some twelve seconds of one core."""
+GRAPH_RL = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=48, batch_rows=64, kl_every=0)
+"""A short run in GRAPH at one operation: some ten seconds of one core."""
 
 SHORT = Sizes(seeds=3, lrs=(3e-4, 1e-3))
 """The committed profile: a lead, not a finding."""
@@ -73,7 +73,7 @@ class Cells:
 
 
 CHAIN_CELLS = Cells(train=(2, 3), test=(2, 3, 4, 5))
-GRAPH_CELLS = Cells(train=(1,), test=(1, 2), per_cell=200, held_out=48)
+GRAPH_CELLS = Cells(train=(1,), test=(1, 2), per_cell=200, held_out=32)
 
 
 def embedded_task(lab: Lab, base: str, cells: Cells | None = None) -> Task:

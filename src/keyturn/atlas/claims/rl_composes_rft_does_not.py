@@ -103,9 +103,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         ran,
         numbers,
         setting=(
-            f"CHAIN, learnt from depths 2 and 3, judged at depth 5; {config.steps} RL steps of {config.prompts} x "
-            f"{config.draws} draws, as many draws for rejection fine-tuning, at most 4 different answers kept a "
-            "problem and round"
+            f"CHAIN, learnt from depths 2 and 3, judged at depth 5; {config.steps} RL steps of "
+            f"{config.prompts} x {config.draws} draws, as many draws for rejection fine-tuning, at most 4 "
+            "different answers kept a problem and round"
         ),
     )
 
