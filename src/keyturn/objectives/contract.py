@@ -184,4 +184,6 @@ def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> Tensor:
         denominators: of the whole batch, by term name; a zero denominator or weight contributes nothing.
     """
     parts = [t.weight * t.sum / denominators[t.name] for t in terms if t.weight and denominators[t.name] > 0]
-    return torch.stack(parts).sum() if parts else torch.zeros(())
+    if parts:
+        return torch.stack(parts).sum()
+    return terms[0].sum.new_zeros(()) if terms else torch.zeros(())

@@ -27,7 +27,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -93,9 +92,8 @@ WEIGHTS = {
 def credit(batch: RolloutBatch, config: SignedConfig) -> Float[Tensor, "row token"]:
     """What a row says by its sign, on every generated token, ``[row, token]``."""
     of_right, of_wrong = WEIGHTS[config.evidence](config.weight)
-    right = batch.rewards > config.threshold
-    value = torch.where(right, of_right, of_wrong).to(batch.rewards.dtype)
-    return value[:, None] * batch.mask
+    right = (batch.rewards > config.threshold).to(batch.rewards.dtype)
+    return (of_right * right + of_wrong * (1 - right))[:, None] * batch.mask
 
 
 def loss(
