@@ -266,14 +266,14 @@ def test_the_place_of_order_0_is_not_the_last_place_that_is_named():
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_a_classifier_of_prompts_stays_at_the_majority_rate(order):
     cell = [{"domain": "belief", "order": order, "moves": 2, "surface": "balanced"}]
-    learn, test = (problems(WORLD, split, cell, 1500, STREAMS) for split in ("rl", "test"))
+    learn, test = (problems(WORLD, split, cell, 700, STREAMS) for split in ("rl", "test"))
     if order:
         rank = audit(learn, test, label=lambda p: str(p.facts["rank"]))
         assert rank.accuracy < rank.majority + 4 * rank.standard_error
     place = audit(learn, test)
     assert place.accuracy < 1 / 3 + 0.05, "a random place of the asked object"
     natural = [{**cell[0], "surface": "natural"}]
-    learn, test = (problems(WORLD, split, natural, 1500, STREAMS) for split in ("rl", "test"))
+    learn, test = (problems(WORLD, split, natural, 300, STREAMS) for split in ("rl", "test"))
     if order == 1:
         short = audit(learn, test, label=lambda p: str(p.facts["false_belief"]))
         assert short.majority > 0.7, "on natural stories the majority is a short cut of its own"

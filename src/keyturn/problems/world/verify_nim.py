@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from keyturn.core.errors import InputError
@@ -85,7 +86,7 @@ def read_nim_completion(position: Position, ids: Sequence[int], *, ended: bool) 
         ids: token ids of the completion, with or without the final ``EOS``.
         ended: the text ended by itself and was not cut.
     """
-    wins = [node for node in every_move(position) if _after(position, position.worths, node)[-1] == 0]
+    wins = _wins(position)
     walk, trace = Walk(ids), _Trace()
     finished, strategy = False, -1
     try:
@@ -120,6 +121,12 @@ def read_nim_completion(position: Position, ids: Sequence[int], *, ended: bool) 
     )
 
 
+@lru_cache(maxsize=4096)
+def _wins(position: Position) -> tuple[Node, ...]:
+    """The moves after which whoever must move has lost."""
+    return tuple(node for node in every_move(position) if _after(position, position.worths, node)[-1] == 0)
+
+
 def _after(position: Position, worths: Sequence[int], node: Node) -> list[int]:
     """Running exclusive or of the worths after a move."""
     changed = list(worths)
@@ -149,7 +156,7 @@ def _heaps(position: Position, walk: Walk, trace: _Trace, *, running: bool) -> N
     trace.total = said
 
 
-def _move(position: Position, walk: Walk, trace: _Trace, wins: list[Node]) -> None:
+def _move(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node]) -> None:
     """The rule's move: the heap, its worth, what it must come to, how many that takes; or none."""
     walk.take(Role.SYNTAX, (ARROW,))
     start = len(walk.errors)
@@ -168,7 +175,7 @@ def _move(position: Position, walk: Walk, trace: _Trace, wins: list[Node]) -> No
     trace.right += not any(walk.errors[start:]) and (trace.chosen in wins if wins else trace.chosen is None)
 
 
-def _node(position: Position, walk: Walk, trace: _Trace, wins: list[Node]) -> None:
+def _node(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node]) -> None:
     """A move that is tried: heap, amount, the heap's new worth, the running exclusive or, dead end or not."""
     walk.take(Role.SYNTAX, (EX,))
     if trace.settled:
@@ -201,7 +208,7 @@ def _node(position: Position, walk: Walk, trace: _Trace, wins: list[Node]) -> No
         trace.settled = True
 
 
-def _close(position: Position, walk: Walk, trace: _Trace, wins: list[Node], *, direct: bool) -> None:
+def _close(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node], *, direct: bool) -> None:
     walk.take(Role.SYNTAX, (ANS,))
     if not direct and not trace.settled:
         walk.flag()
