@@ -44,18 +44,33 @@ class Spelling:
     def __init__(self, tokenizer: Decodes) -> None:
         self._tokenizer = tokenizer
         self._known: dict[tuple[int, ...], str] = {}
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        marked = {int(token) for token, word in added.items() if getattr(word, "special", False)}
+        self._special = marked | {int(token) for token in getattr(tokenizer, "all_special_ids", ())}
 
     def row(self, tokens: Sequence[int] | NDArray[np.integer]) -> tuple[str, NDArray[np.int32]]:
         """The text of a row without special tokens, and its tokens' places, int32 ``[token, 2]``."""
         ids = [int(token) for token in tokens]
+        shown = [token for token in ids if token not in self._special]
         text = self._decode(ids)
+        if len(shown) < len(ids) and self._decode(shown) == text:
+            # A special token shows nothing, and stands where what was shown before it ends.
+            where = np.zeros((len(ids), 2), dtype=np.int32)
+            here = np.array([token not in self._special for token in ids], dtype=bool)
+            where[here] = self._places(shown, text)
+            reached = np.maximum.accumulate(where[:, 1])
+            where[~here] = reached[~here, None]
+            return text, where
+        return text, self._places(ids, text)
+
+    def _places(self, ids: list[int], text: str) -> NDArray[np.int32]:
         pieces = [self._short((token,)) for token in ids]
         if _BROKEN not in text and "".join(pieces) == text:
             ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
             starts = np.concatenate([np.zeros(1, dtype=np.int32), ends])[:-1]
-            return text, np.stack([starts, ends], axis=1) if ids else np.zeros((0, 2), dtype=np.int32)
+            return np.stack([starts, ends], axis=1)
         where = _windowed(ids, text, self._short)
-        return text, where if where is not None else _from_the_start(ids, text, self._decode)
+        return where if where is not None else _from_the_start(ids, text, self._decode)
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True)
@@ -106,6 +121,13 @@ def _shared(partial: Sequence[str], whole: str) -> NDArray[np.int32]:
         whole: the text of all of them.
     """
     agreed = [0, *(_common(text, whole) for text in partial)]
+    shortest = len(whole)
+    for index in range(len(partial) - 2, -1, -1):
+        shortest = min(shortest, len(partial[index + 1]))
+        if partial[index].endswith(_BROKEN):
+            # Unfinished characters and the replacement character itself look alike; a finished one makes
+            # every later text longer.
+            agreed[index + 1] = min(agreed[index + 1], max(shortest - 1, 0))
     agreed[-1] = len(whole)
     places = []
     for before, upto, text in zip(agreed[:-1], agreed[1:], partial, strict=True):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from keyturn.core.errors import InputError
 from keyturn.core.extras import need
@@ -44,7 +45,8 @@ def lsa_encoder(dimensions: int, seed: int) -> Encoder:
         most = min(dimensions, len(phrases) - 1, features - 1)
         if most < 1:
             return np.asarray(table.todense(), dtype=np.float64)
-        reduced = TruncatedSVD(n_components=most, random_state=seed % 2**32).fit_transform(table)
+        with threadpool_limits(1):
+            reduced = TruncatedSVD(n_components=most, random_state=seed % 2**32).fit_transform(table)
         return np.asarray(reduced, dtype=np.float64)
 
     return encode

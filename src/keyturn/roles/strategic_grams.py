@@ -34,6 +34,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.streams import Streams
@@ -195,7 +196,9 @@ def _clustered(vectors: NDArray[np.float64], clusters: int, seed: int) -> NDArra
         batch_size=4096,
         reassignment_ratio=0.0,
     )
-    raw = means.fit_predict(vectors)
+    # One thread: sums in another order may put a gram elsewhere.
+    with threadpool_limits(1):
+        raw = means.fit_predict(vectors)
     return np.array(_numbers([str(label) for label in raw]), dtype=np.int64)
 
 

@@ -57,12 +57,26 @@ def _pattern(kind: WordKind) -> re.Pattern[str]:
     raise UsageError(f"words are told apart by {kind!r}", fix=" or ".join(WORD_KINDS))
 
 
-def folded(word: str) -> str:
-    """What a word is compared as; never holds a blank."""
+@functools.lru_cache(maxsize=1 << 16)
+def folded(word: str, kind: WordKind = "letters") -> str:
+    """What a word is compared as: one word again, which folds to itself; empty where there is no such form.
+
+    Args:
+        word: as it is written.
+        kind: what a word is.
+    """
     if word.isascii():
         return word.lower()
-    plain = unicodedata.normalize("NFKC", word.replace("’", "'")).casefold()
-    return "".join(unicodedata.normalize("NFKC", plain).split())
+    # Some signs are several words in the compatible form ("¼" is 1⁄4): those keep their own.
+    for form in (_folded("NFKC", word), _folded("NFC", word)):
+        if _pattern(kind).fullmatch(form) and form in (_folded("NFKC", form), _folded("NFC", form)):
+            return form
+    return ""
+
+
+def _folded(normal: Literal["NFC", "NFKC"], word: str) -> str:
+    plain = unicodedata.normalize(normal, word.replace("’", "'")).casefold()
+    return unicodedata.normalize(normal, plain)
 
 
 def runs(text: str, kind: WordKind = "letters") -> Iterator[list[Word]]:
@@ -75,9 +89,9 @@ def runs(text: str, kind: WordKind = "letters") -> Iterator[list[Word]]:
     between = _LIGHT if kind == "letters" else _BLANKS
     run: list[Word] = []
     for found in _pattern(kind).finditer(text):
-        form = folded(found[0])
+        form = folded(found[0], kind)
         start, end = found.span()
-        if run and not between.fullmatch(text, run[-1].end, start):
+        if run and not (form and between.fullmatch(text, run[-1].end, start)):
             yield run
             run = []
         if form:
