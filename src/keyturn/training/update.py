@@ -136,7 +136,10 @@ def _one_update(
         for term in terms:
             values[term.name] += float(term.sum.detach())
         if sums.updates == 1:
-            sums.gaps.append((tokens.logprobs.detach() - cut.sampled_logprobs).abs()[cut.mask])
+            # Of demonstrations nothing was sampled.
+            drawn = cut.mask if cut.demonstration is None else cut.mask & ~cut.demonstration[:, None]
+            if drawn.any():
+                sums.gaps.append((tokens.logprobs.detach() - cut.sampled_logprobs).abs()[drawn])
     norm = float(torch.nn.utils.clip_grad_norm_(loop.parameters.values(), config.clip))
     loss = math.fsum(losses)
     if math.isfinite(loss) and math.isfinite(norm):
