@@ -17,6 +17,7 @@ import re
 import sys
 from dataclasses import fields
 
+import engine_page
 import method_pages
 
 from keyturn.cli.trace import markdown, trace
@@ -202,7 +203,12 @@ def follow_page():
     return FOLLOW_HEAD + "\n" + NUMBER.sub(lambda match: f"{float(match[0]):.4g}", text)
 
 
-PAGES = {"measures.md": measures_page, "objectives.md": objectives_page, "follow-a-token.md": follow_page}
+PAGES = {
+    "measures.md": measures_page,
+    "objectives.md": objectives_page,
+    "follow-a-token.md": follow_page,
+    "engines.md": engine_page.engines_page,
+}
 
 
 def same(old, new, *, numbers):

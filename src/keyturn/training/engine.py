@@ -30,7 +30,7 @@ FIELDS: dict[str, str] = {
     "tokens": "token ids",
     "rewards": "rewards",
     "group": "groups",
-    "truncated": "which rows were cut",
+    "truncated": "word of which rows were cut",
     "sampled_logprobs": "the sampler's log-probabilities",
     "entropies": "entropies at sampling time",
     "reference_logprobs": "log-probabilities under a reference",

@@ -42,8 +42,8 @@ def settings(args: Any, objective: Objective) -> Any:
     refuse(objective, TRL)
     if args.use_liger_kernel:
         raise UsageError(
-            "use_liger_kernel together with per-token credit: Liger's GRPO loss takes one advantage a row, and "
-            "broadcasts a table of them wrongly without a word",
+            "use_liger_kernel together with per-token credit: Liger's GRPO loss takes one advantage a row and "
+            "spreads a table of them wrongly without a word; whether the flag brings it depends on the release",
             fix="leave use_liger_kernel off; Hub kernels (model_init_kwargs use_kernels) speed layers up",
         )
     usual = {item.name: item.default for item in dataclasses.fields(args)}
