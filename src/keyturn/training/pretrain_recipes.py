@@ -81,20 +81,24 @@ class PretrainRecipe:
 
 _CHAIN = FitConfig(steps=500, batch_rows=64, bucket_batches=10, lr=3e-3, warmup=60)
 _GRAPH = FitConfig(steps=2600, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
-_BELIEF = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
-_NIM = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
-_UNANSWERABLE = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+_BRANCHING = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+
+_FITS: dict[str, FitConfig] = {
+    "chain": _CHAIN,
+    "graph": _GRAPH,
+    "par": _CHAIN,
+    "inv": _CHAIN,
+    "create": _CHAIN,
+    "belief": _BRANCHING,
+    "nim": _BRANCHING,
+    "unanswerable": _BRANCHING,
+}
+"""Domain -> schedule of the demo. A new domain begins with CHAIN's."""
 
 _DEMO = PretrainRecipe(
     name="demo",
     summary="what ships: 0.35M parameters, about one minute (CHAIN) or six (GRAPH) of one core",
-    fit={
-        "chain": _CHAIN,
-        "graph": _GRAPH,
-        "belief": _BELIEF,
-        "nim": _NIM,
-        "unanswerable": _UNANSWERABLE,
-    },
+    fit=_FITS,
 )
 
 _EVEN = {"arithmetic": 1.0, "plan": 1.0, "copy": 1.0, "lookup": 1.0, "rest": 1.0, "prompt": 0.0}
@@ -112,7 +116,7 @@ PRETRAIN: dict[str, PretrainRecipe] = {
         summary="0.8M parameters and three times the text; a quarter of an hour",
         size=Size(hidden=128, inner=344, layers=4, context=320),
         fit={
-            "chain": _longer(_CHAIN, 3),
+            **{domain: _longer(fit, 3) for domain, fit in _FITS.items()},
             "graph": replace(_longer(_GRAPH, 3), lr=2e-3, warmup=100),
         },
         probe=Probe(documents=512, problems=64, draws=256),
@@ -127,7 +131,7 @@ PRETRAIN: dict[str, PretrainRecipe] = {
         _DEMO,
         name="brief",
         summary="the demo stopped at two fifths: execution is still the bottleneck",
-        fit={"chain": _longer(_CHAIN, 0.4), "graph": _longer(_GRAPH, 0.4)},
+        fit={domain: _longer(fit, 0.4) for domain, fit in _FITS.items()},
     ),
     "small": replace(_DEMO, name="small", summary="the demo with two layers", size=Size(layers=2)),
 }

@@ -82,7 +82,7 @@ class CreateWorld:
     level: ClassVar[str] = "operations"
     reads_traces: ClassVar[bool] = True
     manners: ClassVar[Mapping[str, tuple[str, ...]]] = NO_MANNERS
-    columns: ClassVar[Mapping[str, Literal["text", "number"]]] = {"construction": "text", "novel": "number"}
+    columns: ClassVar[Mapping[str, Literal["text", "number"]]] = {"canonical": "text", "novel": "number"}
 
     def __post_init__(self) -> None:
         if self.modulus not in _PRIMES:

@@ -37,7 +37,7 @@ def creativity(problem: Problem, constructions: Sequence[str], novel: Sequence[f
 
     Args:
         problem: of a CREATE world; its facts hold the number of right answers.
-        constructions: column ``construction`` of its rows.
+        constructions: column ``canonical`` of its rows.
         novel: column ``novel`` of the same rows.
     """
     draws = len(constructions)

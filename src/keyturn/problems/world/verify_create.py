@@ -8,7 +8,7 @@ cannot, the error was made, and later choices count only if they use what is not
 tokens would have been right, *floor* its logarithm: the entropy of texts that choose evenly among them. The
 corpus does, but draws again where the form is held out: the floor is exact where all forms are shown.
 
-Further columns: ``construction``, the canonical form ("" unless outcome), and ``novel``, 1 where pretraining
+Further columns: ``canonical``, the form ("" unless outcome), and ``novel``, 1 where pretraining
 cannot have held that form, 0 where it may have (NaN unless outcome).
 """
 
@@ -137,7 +137,7 @@ def read_create_completion(task: CreateTask, ids: Sequence[int], *, ended: bool)
     )
     return reading._replace(
         floors=[math.log(n) if n else 0.0 for n in walk.choices],
-        more={"construction": form, "novel": float(not known) if outcome else math.nan},
+        more={"canonical": form, "novel": float(not known) if outcome else math.nan},
     )
 
 
