@@ -1,7 +1,7 @@
 """Step similarity: paid for how much the written step is like the expert's; the thinking before it is free.
 
 Formula, with ``S1`` the step of the completion, ``S2`` the expert's, and ``M`` the summed sizes of the blocks
-that ``difflib`` matches between them::
+that match between them (``keyturn.rewards.matching``, the number of ``difflib``)::
 
     r_i = 2 M / (|S1| + |S2|)    in [0, 1]      [row]
           malformed              without exactly one marker, or without a step after it, or too long a step
@@ -16,13 +16,12 @@ Known bias: paraphrases and other valid steps are punished; copying the context 
 not symmetric, so the order of arguments is part of the reward: ``SequenceMatcher(a=completion, b=expert)``.
 Source: SRL (OpenReview Uro84w2xz5, ICLR 2026), the sequence similarity reward, -1 if malformed. Departures:
 ``autojunk`` is off (it drops frequent characters from 200 on); words are ours; so is the longest step, since
-matching is quadratic and a text may be made to be slow.
+matching is quadratic (about a second at 2,000 characters).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Literal
 
 import numpy as np
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.rewards.contract import Graded, Reward
+from keyturn.rewards.matching import matched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,5 @@ def step_of(text: str, config: StepSimilarityConfig) -> str | None:
 
 def similarity(step: str, target: str, level: Literal["character", "word"] = "character") -> float:
     """``2 M / (|S1| + |S2|)`` with the completion's step first, 0 to 1."""
-    if level == "word":
-        return SequenceMatcher(a=step.split(), b=target.split(), autojunk=False).ratio()
-    return SequenceMatcher(a=step, b=target, autojunk=False).ratio()
+    a, b = (step.split(), target.split()) if level == "word" else (step, target)
+    return 2 * matched(a, b) / (len(a) + len(b)) if a or b else 1.0
