@@ -307,3 +307,20 @@ def test_an_objective_that_trl_cannot_carry_is_refused_with_the_reason(model, tm
         trl_rows.run(model, tmp_path, shown)
     with pytest.raises(UsageError, match="go together"):
         trl_rows.run(model, tmp_path, TRL_OWN, reward=None)
+
+
+def test_an_evaluation_between_updates_disturbs_nothing(model, tmp_path):
+    def short(completion_ids, **_):
+        return [-float(len(row)) for row in completion_ids]
+
+    rows = Dataset.from_dict({"prompt": list(trl_rows.ASKED)})
+    own = {"reward_funcs": [short], "train_dataset": rows}
+    looked = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4, "num_iterations": 2}
+    sizes = {"max_steps": 2}
+    done, _ = trl_rows.run(model, tmp_path / "one", TRL_OWN, changes=looked | sizes, eval_dataset=rows, **own)
+    trl_rows.run(model, tmp_path / "two", TRL_OWN, changes=sizes | {"num_iterations": 2}, **own)
+    evaluations = [row for row in done.state.log_history if "eval_loss" in row]
+    assert len(evaluations) == 2
+    assert all(np.isfinite(row["eval_loss"]) for row in evaluations)
+    (watched,), (plain,) = history(tmp_path / "one" / "run"), history(tmp_path / "two" / "run")
+    assert watched == pytest.approx(plain)
