@@ -18,8 +18,8 @@ its objective, is ``pi_y`` times that. The factor comes from averaging over draw
 token is not pushed down weakly. What a wrong token loses goes to the logits of the others in proportion to
 their probabilities, so of two others the likelier gains on the less likely.
 Known bias: stated in ``Objective.bias`` and proved by enumeration.
-Source: Zhu et al. 2025 (2506.01347), equations 3 to 6, and the released code for credit, subsets and the token
-mean. Departures: rewards that are not 0/1 are split at ``threshold``.
+Source: Zhu et al. 2025 (2506.01347), PSR, NSR and W-REINFORCE, and the released code for credit, subsets and
+the token mean. Departures: rewards that are not 0/1 are split at ``threshold``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def signed(config: SignedConfig = SignedConfig()) -> Objective:
     return Objective(
         name="signed",
         summary="REINFORCE without a baseline on right answers, on wrong answers, or on both unequally",
-        source="Zhu et al. 2025, arXiv 2506.01347, equations 3 to 6",
+        source="Zhu et al. 2025, arXiv 2506.01347, PSR, NSR and W-REINFORCE",
         bias=(
             "With equal lengths T, n draws and success probability p the expected gradient is grad p / T times:"
             " 1 for 'positive' and for 'negative' alike with denominator 'all', 1 + weight for 'weighted'; "
