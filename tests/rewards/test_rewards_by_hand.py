@@ -181,18 +181,19 @@ def test_overlong_is_the_soft_punishment_of_dapo():
 
 
 def test_abstaining_is_between_right_and_wrong():
-    texts = ["3", "2", "I don't know", "I do not know, so 2", "I DON’T KNOW", "ANS CTL0"]
+    texts = ["3", "2", "I don't know", "I do not know, so 2", "I DON’T KNOW", "ANS CTL9"]
     of = graded([1, 0, 0, 0, NAN, 0], texts=texts, answers=["3", "2", "", "2", "", ""])
     np.testing.assert_array_equal(given(abstain(), of), [1, -1, 0, -1, NAN, 0])
-    priced = AbstainConfig(right=2.0, abstained=0.5, wrong=-3.0, marker="CTL0")
+    priced = AbstainConfig(right=2.0, abstained=0.5, wrong=-3.0, marker="CTL9")
     np.testing.assert_array_equal(given(abstain(priced), of), [2, -3, -3, -3, NAN, 0.5])
 
 
 def test_abstaining_is_right_where_there_is_no_answer():
-    of = graded([NAN, NAN, 0], texts=["unknown", "3", "3"], answers=["", "3", "3"], facts={"answerable": False})
-    assert given(abstain(AbstainConfig(marker="unknown")), of).tolist() == [1, -1, -1]
+    texts = ["unknown", "3", "3", "unknown"]
+    of = graded([NAN, NAN, 0, 0], texts=texts, answers=["", "3", "3", ""], facts={"answerable": False})
+    assert given(abstain(AbstainConfig(marker="unknown")), of).tolist() == [1, -1, -1, 0]
     # A world's verifier says so itself: abstaining has the outcome 1.
-    assert given(abstain(), graded([1, 0], texts=["CTL0", "3"], answers=["CTL0", "3"])).tolist() == [1, -1]
+    assert given(abstain(), graded([1, 0], texts=["CTL9", "3"], answers=["CTL9", "3"])).tolist() == [1, -1]
 
 
 def test_a_text_that_was_cut_does_not_abstain():

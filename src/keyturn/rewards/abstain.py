@@ -2,16 +2,17 @@
 
 Formula, per completion (``[row]``)::
 
-    r_i = right      where the answer is right (for an unanswerable problem: where it abstains)
+    r_i = right      where the outcome is 1, or it abstains on an unanswerable problem that has no outcome
           abstained  where it abstains and that is not right
           wrong      elsewhere
 
 A completion abstains where the marker occurs in the answer that the grader extracted, or, where none was
 extracted, in the text. A marker on the way to an answer is no abstention, and neither is one in a text that was
-cut before it answered. A problem is unanswerable where its fact ``answerable`` is false; a grader that knows so
-itself (a world's) may as well give the outcome 1 for abstaining.
+cut before it answered. A problem is unanswerable where its fact ``answerable`` is false. A world's verifier
+knows so itself and gives abstaining there the outcome 1; a data set of texts leaves the gold answer of such a
+problem empty, so that it has no outcome.
 Denominator: none; one number a completion.
-Degenerate: an ungraded completion has reward NaN, except on a problem that is known to be unanswerable.
+Degenerate: an ungraded completion has reward NaN, except on a problem that is unanswerable.
 Known bias: with 1, 0 and -1 answering pays where the chance to be right is above one half; in general above
 ``(abstained - wrong) / (right - wrong)``. Where nothing is paid for abstaining it is strictly dominated.
 Source: Wei et al. 2025, TruthRL (2509.25760), the ternary reward. Departure: abstention is told by a marker and
@@ -30,8 +31,8 @@ from keyturn.rewards.contract import Graded, Reward
 from keyturn.rewards.wording import compiled
 from keyturn.rollouts.completions import Stop
 
-MARKER = r"(?i)\bCTL0\b|\bi (?:do not|don['’]t) know\b|\bcannot be (?:determined|answered)\b"
-"""The world's first control word, and three ways of saying it in English."""
+MARKER = r"(?i)\bCTL9\b|\bi (?:do not|don['’]t) know\b|\bcannot be (?:determined|answered)\b"
+"""The word by which a world abstains (UNANSWERABLE), and ways of saying so in English."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,6 @@ def abstain_reward(graded: Graded, config: AbstainConfig) -> NDArray[np.float32]
         [problem.facts.get("answerable", True) is False for problem in graded.asked()], dtype=bool
     )
     given = graded.grades.outcome
-    right = np.where(unanswerable, abstaining, given == 1)
+    right = (given == 1) | (unanswerable & abstaining & np.isnan(given))
     value = np.where(right, config.right, np.where(abstaining, config.abstained, config.wrong))
     return np.where(np.isnan(given) & ~unanswerable, np.nan, value).astype(np.float32)
