@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,19 @@ from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.objectives.contract import Objective
 from keyturn.policies.loading import load_policy
 from keyturn.problems.contract import ProblemSet
-from keyturn.problems.world.worlds import world_named, world_to_json
+from keyturn.problems.world.worlds import world_named
 from keyturn.rewards.contract import Reward
 from keyturn.rollouts.grades import Answers
 from keyturn.studies.embedded import MODELS, world_in
 from keyturn.studies.plan import Arm, Look, Sizes
+from keyturn.training import pretrain_stage
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Task
 from keyturn.training.curves import cell_keys
 from keyturn.training.lab import Lab
 from keyturn.training.lesson import RoleSource
 from keyturn.training.loop import Hook
-from keyturn.training.pretrain import pretrain, with_dials
 from keyturn.training.pretrain_recipes import PRETRAIN
-from keyturn.training.record import MODEL
 from keyturn.training.rollout import RolloutFunction
 from keyturn.training.stages import Model, answered, base_of, rl
 from keyturn.training.tasks import world_task
@@ -214,16 +213,4 @@ def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **di
     Returns:
         The model's folder.
     """
-    chosen = PRETRAIN[recipe]
-    world = with_dials(world_named(name), dials)
-    fields = {
-        "world": world_to_json(world),
-        "recipe": recipe,
-        "fit": asdict(chosen.fit[world.domain]),
-        "seed": seed,
-    }
-
-    def work(folder: Path) -> None:
-        pretrain(world, chosen, seed=seed, out=folder / MODEL, overwrite=True)
-
-    return lab.stage("pretrain", fields, work, label=f"pretrain {name}").folder / MODEL
+    return pretrain_stage.pretrained(lab, world_named(name), PRETRAIN[recipe], seed=seed, dials=dials)
