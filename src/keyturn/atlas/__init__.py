@@ -5,6 +5,7 @@ from keyturn.atlas.claims import (
     dapo_keeps_entropy,
     dr_grpo_shortens_wrong_answers,
     few_tokens_carry_the_gradient,
+    form_carries_distillation,
     hicra_beats_grpo,
     negative_evidence_is_enough,
     passk_objective_keeps_coverage,
@@ -28,6 +29,7 @@ CLAIMS: dict[str, Claim] = {
     passk_objective_keeps_coverage.CLAIM.id: passk_objective_keeps_coverage.CLAIM,
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
     sequence_ratios_are_steadier.CLAIM.id: sequence_ratios_are_steadier.CLAIM,
+    form_carries_distillation.CLAIM.id: form_carries_distillation.CLAIM,
 }
 """Id -> claim."""
 
