@@ -25,7 +25,7 @@ from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.problems.world.contract import NO_MANNERS, Reader, ValidCompletions
 from keyturn.problems.world.create_build import Build
-from keyturn.problems.world.create_forms import OPERATIONS, calculate, forms, is_shown
+from keyturn.problems.world.create_forms import OPERATIONS, calculate, forms, is_shown, tally
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document, LossWeights
 from keyturn.problems.world.mixture import Mixture
@@ -172,9 +172,8 @@ class CreateWorld:
         """Whether this is a problem of the split: target not given, answers of both kinds."""
         if target in numbers or split_of(self._canonical(numbers, target, operations)) != split:
             return False
-        valid = forms(numbers, operations, self.modulus).get(target, frozenset())
-        kinds = {is_shown(form, self.modulus, self.shown) for form in valid}
-        return True in kinds and (False in kinds or self.shown == 1)
+        every, shown = tally(numbers, operations, self.modulus, self.shown).get(target, (0, 0))
+        return shown > 0 and (shown < every or self.shown == 1)
 
     def _canonical(self, numbers: tuple[int, ...], target: int, operations: int) -> str:
         return f"create {self.modulus} {' '.join(map(str, numbers))} ; {operations} = {target}"
@@ -184,10 +183,10 @@ class CreateWorld:
     ) -> Problem:
         prompt = decode(prompt_tokens)
         task = self._task(list(prompt_tokens))
-        every = forms(task.numbers, task.operations, self.modulus)
-        valid = every[task.target]
+        every = tally(task.numbers, task.operations, self.modulus, self.shown)
+        valid, shown = every[task.target]
         skills = frozenset({f"build {task.operations}", f"context {context}"})
-        guess = len(valid) / sum(map(len, every.values()))
+        guess = valid / sum(n for n, _ in every.values())
         return Problem(
             id=problem_id("create", prompt),
             prompt=prompt,
@@ -201,8 +200,8 @@ class CreateWorld:
                 "floor": guess * float(self.modulus) ** -task.operations,
                 "guess_rate": guess,
                 "context": context,
-                "constructions": len(valid),
-                "novel_constructions": sum(not is_shown(form, self.modulus, self.shown) for form in valid),
+                "constructions": valid,
+                "novel_constructions": valid - shown,
             },
         )
 

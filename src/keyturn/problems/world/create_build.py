@@ -7,6 +7,7 @@ written is among them, stand on this. A test counts the same sets by listing who
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 from keyturn.problems.world.create_forms import OPERATIONS, State, after, calculate, joined, reachable
 from keyturn.problems.world.vocabulary import PLUS, VALUE
@@ -30,6 +31,7 @@ class Build:
         self.operations = operations
         self._target = target
         self._modulus = modulus
+        self._right: dict[int, dict[int, list[int]]] | None = None
 
     def operands(self) -> list[int]:
         """Tokens that can be an operand at all: numbers left, then names of results not yet used."""
@@ -41,15 +43,15 @@ class Build:
 
     def right_first(self) -> list[int]:
         """First operands after which the target can still be reached."""
-        return [a for a in self.operands() if self.right_operations(a)]
+        return list(self._steps())
 
     def right_operations(self, a: int) -> list[int]:
         """The same for operations, after the operand ``a``."""
-        return [PLUS + i for i in range(len(OPERATIONS)) if self.right_second(a, PLUS + i)]
+        return list(self._steps().get(a, {}))
 
     def right_second(self, a: int, operation: int) -> list[int]:
         """The same for second operands."""
-        return [b for b in self.operands() if self._leads(a, operation, b)]
+        return self._steps().get(a, {}).get(operation, [])
 
     def join(self, name: int, a: int, operation: int, b: int, value: int) -> None:
         """Use two operands up; ``name`` stands for ``value`` from here on."""
@@ -60,9 +62,14 @@ class Build:
                 del self.values[token]
             else:
                 self.left[token - VALUE] -= 1
-        self.values[name] = value
         self.forms[name] = form
+        self.put(name, value)
+
+    def put(self, name: int, value: int) -> None:
+        """Let ``name`` stand for a value, as one more operation, using nothing up."""
+        self.values[name] = value
         self.operations -= 1
+        self._right = None
 
     def can_join(self, a: int, b: int) -> bool:
         """Whether both are there, twice where they are the same."""
@@ -79,10 +86,19 @@ class Build:
         left = tuple(sorted(self.left.elements()))
         return State(tuple(sorted(self.values.values())), left, self.operations)
 
-    def _leads(self, a: int, operation: int, b: int) -> bool:
-        if self.operations < 1 or not self.can_join(a, b):
-            return False
-        x, y = self.value_of(a), self.value_of(b)
-        value = calculate(OPERATIONS[operation - PLUS], x, y, self._modulus)
-        following = after(self._state(), (x, a in self.values), (y, b in self.values), value)
-        return reachable(following, self._target, self._modulus)
+    def _steps(self) -> dict[int, dict[int, list[int]]]:
+        """First operand -> operation -> second operands that keep the target within reach."""
+        if self._right is not None:
+            return self._right
+        self._right = {}
+        state, operands = self._state(), self.operands() if self.operations > 0 else []
+        for a, b in product(operands, operands):
+            if not self.can_join(a, b):
+                continue
+            x, y = (self.value_of(a), a in self.values), (self.value_of(b), b in self.values)
+            for i, sign in enumerate(OPERATIONS):
+                value = calculate(sign, x[0], y[0], self._modulus)
+                if reachable(after(state, x, y, value), self._target, self._modulus):
+                    self._right.setdefault(a, {}).setdefault(PLUS + i, []).append(b)
+        self._right = {a: {sign: found[sign] for sign in sorted(found)} for a, found in self._right.items()}
+        return self._right

@@ -47,6 +47,15 @@ def forms(numbers: tuple[int, ...], operations: int, modulus: int) -> dict[int, 
     return {value: frozenset(group) for value, group in found.items()}
 
 
+@lru_cache(maxsize=1 << 14)
+def tally(numbers: tuple[int, ...], operations: int, modulus: int, share: float) -> dict[int, tuple[int, int]]:
+    """Value -> how many forms there are, and how many of them pretraining may hold."""
+    every = forms(numbers, operations, modulus)
+    return {
+        v: (len(group), sum(is_shown(form, modulus, share) for form in group)) for v, group in every.items()
+    }
+
+
 @lru_cache(maxsize=4096)
 def _trees(numbers: tuple[int, ...], modulus: int) -> tuple[tuple[str, int], ...]:
     """All forms that use every number, with their values."""

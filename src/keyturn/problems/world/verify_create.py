@@ -173,8 +173,7 @@ def _statement(task: CreateTask, walk: Walk, built: _Built) -> None:
         built.build.join(name, a, sign, b, result)
     else:
         built.sound = False
-        built.build.values[name] = result
-        built.build.operations -= 1
+        built.build.put(name, result)
     built.last = result
     right = built.true[name] == result and built.build.on_the_way
     built.steps.append(right and not any(walk.errors[before:]))
