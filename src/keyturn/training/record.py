@@ -57,7 +57,9 @@ def statement(
         "policy": policy.fingerprint,
         "policies": {slot: other.fingerprint for slot, other in (policies or {}).items()},
         "problems": problems.name,
-        "problem_ids": identity({"ids": [(p.id, p.prompt, p.answer) for p in problems.problems]}),
+        "problem_ids": identity(
+            {"ids": [(p.id, p.prompt, p.answer, sorted(p.facts.items())) for p in problems.problems]}
+        ),
         "grader": problems.grader.name,
         "reward": _named(reward),
         "objective": _named(objective),
