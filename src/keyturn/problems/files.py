@@ -52,6 +52,9 @@ _KNOWN: Mapping[str, tuple[str, ...]] = {
     "id": ("id", "problem_id", "unique_id", "task_id"),
 }  # fmt: skip
 
+TOLD = ("candidate", "critique")
+"""Columns that are kept as facts beside ``solution``: an answer of somebody's, and what is said of it."""
+
 
 def read_problems(
     source: str | Path,
@@ -183,6 +186,7 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
     facts: dict[str, str | int | float | bool] = {"layout": layout} if layout else {}
     if worked or isinstance(solution, str):
         facts["solution"] = worked or str(solution)
+    facts |= {name: text for name in TOLD if isinstance(text := row.get(name), str)}
     if not layout and isinstance(solution, str) and last_box(solution) is not None:
         facts["layout"] = "boxed"
     given = lookup(row, names["id"]) if names["id"] else None
