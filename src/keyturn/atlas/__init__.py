@@ -16,6 +16,7 @@ from keyturn.atlas.claims import (
     rl_narrows,
     rl_needs_the_edge,
     sequence_ratios_are_steadier,
+    steps_unlock_hard_problems,
 )
 from keyturn.atlas.contract import Claim
 from keyturn.core.errors import unknown
@@ -36,6 +37,7 @@ CLAIMS: dict[str, Claim] = {
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
     sequence_ratios_are_steadier.CLAIM.id: sequence_ratios_are_steadier.CLAIM,
     form_carries_distillation.CLAIM.id: form_carries_distillation.CLAIM,
+    steps_unlock_hard_problems.CLAIM.id: steps_unlock_hard_problems.CLAIM,
 }
 """Id -> claim."""
 

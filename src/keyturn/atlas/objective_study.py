@@ -1,4 +1,4 @@
-"""The study that claims about objectives share: each on the same GRAPH base, problems, draws and rates."""
+"""The study that claims about objectives share: the same base, problems, draws and rates for all arms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from keyturn.atlas.contract import Outcome, Subject
 from keyturn.atlas.planned import planned
 from keyturn.objectives.contract import Objective
 from keyturn.rewards import REWARDS
-from keyturn.studies.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
+from keyturn.studies.arms import (
+    CHAIN_RL,
+    GRAPH_RL,
+    base_arm,
+    embedded_task,
+    rl_arm,
+    sizes_for,
+    steps_for,
+    usual,
+)
 from keyturn.studies.plan import contrast, run_plan
 from keyturn.training.config import UpdateConfig
 from keyturn.training.lab import Lab
@@ -18,9 +27,14 @@ Compared = Mapping[str, tuple[str, str, str]]
 """Name of a number -> (arm, control, which number of a run)."""
 
 LEARNS = "the control learns"
+CHAIN_STEPS, GRAPH_STEPS = 40, 20
+WHERE = {
+    "chain": "CHAIN learnt from depths 2 and 3, tested at 2 to 5",
+    "graph": "GRAPH learnt at one operation, tested at one and two",
+}
 
 
-def objectives_on_graph(
+def objectives_on(
     lab: Lab, subject: Subject, objectives: Mapping[str, Objective], compared: Compared, *, updates: int = 1
 ) -> Outcome:
     """Train the base with every objective and compare arms seed by seed.
@@ -33,7 +47,9 @@ def objectives_on_graph(
         updates: mini-batches a rollout; above 1 ratios leave 1 and clipping acts.
     """
     task = embedded_task(lab, subject.base)
-    config = steps_for(replace(GRAPH_RL, update=UpdateConfig(minibatches=updates)), subject.profile)
+    chain = task.world is not None and task.world.domain == "chain"
+    usual_run = replace(CHAIN_RL, steps=CHAIN_STEPS) if chain else replace(GRAPH_RL, steps=GRAPH_STEPS)
+    config = steps_for(replace(usual_run, update=UpdateConfig(minibatches=updates)), subject.profile)
     reward = REWARDS["outcome"]()
     arms = [rl_arm(name, objective=one, reward=reward, config=config) for name, one in objectives.items()]
     ran = run_plan(lab, task, [base_arm(), *arms], sizes_for(subject.profile), usual(16), name="objectives")
@@ -47,7 +63,7 @@ def objectives_on_graph(
             LEARNS: contrast(ran, control, "base", "success"),
         },
         setting=(
-            f"base {subject.base!r}, GRAPH at one operation (tested at one and two); {config.steps} steps of "
+            f"base {subject.base!r}, {WHERE['chain' if chain else 'graph']}; {config.steps} steps of "
             f"{config.prompts} x {config.draws} draws, {updates} update{'s' if updates > 1 else ''} a rollout"
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.lab import Lab
@@ -11,7 +11,7 @@ from keyturn.training.lab import Lab
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """DAPO's loss with and without clip-higher, and GRPO with an entropy bonus, at four updates a rollout."""
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {
@@ -54,7 +54,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="four objectives and the base at four updates a rollout; short: some 20 runs of 5 to 20 s",
-    default=Subject(base="graph"),
+    default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.01 nats",
     methods=("dapo", "grpo"),
     not_shown=(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.lab import Lab
@@ -11,7 +11,7 @@ from keyturn.training.lab import Lab
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """GRPO, Dr. GRPO, and GRPO with only one of the two changes."""
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {
@@ -55,7 +55,7 @@ CLAIM = Claim(
     refuted_if="the interval over seeds lies above -1 token",
     methods=("dr_grpo", "grpo"),
     not_shown=(
-        "The grammar of this world bounds how long a wrong answer can be, and thirty steps may be too few for "
+        "The grammar of this world bounds how long a wrong answer can be, and twenty steps may be too few for "
         "the drift that the paper sees over hundreds."
     ),
 )

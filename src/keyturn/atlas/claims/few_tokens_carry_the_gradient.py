@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.clip_cov import ClipCovConfig, clip_cov
 from keyturn.objectives.dapo import dapo
 from keyturn.objectives.kl_cov import KlCovConfig, kl_cov
@@ -13,7 +13,7 @@ from keyturn.training.lab import Lab
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """All tokens; a fifth by entropy or at random; plan, execution; covariance clipped or penalised."""
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.signed import SignedConfig, signed
 from keyturn.training.lab import Lab
@@ -11,7 +11,7 @@ from keyturn.training.lab import Lab
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """Positive only, negative only, weighted REINFORCE and GRPO."""
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {
@@ -51,7 +51,7 @@ CLAIM = Claim(
     gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
     study=study,
     study_says="five objectives and the base; short: some 25 runs of 5 to 15 s",
-    default=Subject(base="graph"),
+    default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("signed",),
     not_shown=(

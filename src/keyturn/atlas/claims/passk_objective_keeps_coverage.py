@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
 from keyturn.training.lab import Lab
@@ -11,7 +11,7 @@ from keyturn.training.lab import Lab
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """GRPO against the gradient of pass@4 and pass@8 on the same draws."""
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {
@@ -47,7 +47,7 @@ CLAIM = Claim(
     gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
     study=study,
     study_says="three objectives and the base; short: some 15 runs of 5 to 15 s",
-    default=Subject(base="graph"),
+    default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("passk_grpo",),
     not_shown="Whether one can follow the other, as the papers propose; budgets far beyond 16 draws.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on_graph
+from keyturn.atlas.objective_study import LEARNS, objectives_on
 from keyturn.objectives.cispo import cispo
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.gspo import GspoConfig, gspo
@@ -23,7 +23,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "REINFORCE": reinforce(),
         "REINFORCE++": reinforce_pp(),
     }
-    return objectives_on_graph(
+    return objectives_on(
         lab,
         subject,
         {"GRPO": grpo(), **others},
@@ -51,7 +51,7 @@ CLAIM = Claim(
     gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
     study=study,
     study_says="seven objectives and the base at four updates a rollout; short: some 30 runs of 5 to 20 s",
-    default=Subject(base="graph"),
+    default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.01",
     methods=("gspo", "cispo", "rloo", "reinforce", "reinforce_pp", "grpo"),
     not_shown=(
