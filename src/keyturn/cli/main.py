@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train ls": ("train_ls", "list the methods: recipes, objectives, rewards"),
     "world show": ("world_show", "print problems of a controlled world with coloured roles"),
     "world pretrain": ("world_pretrain", "pretrain a base model on a controlled world"),
+    "grams": ("grams", "mine strategic grams (planning phrases) from successful samples"),
     "claim ls": ("claim_ls", "list the claims and their verdicts"),
     "claim show": ("claim_show", "one claim, whole"),
     "claim run": ("claim_run", "run a claim's study and record the evidence"),

@@ -47,14 +47,13 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     from keyturn.policies.loading import load_policy
     from keyturn.problems.world.grader import WorldGrader
     from keyturn.problems.world.worlds import problems
-    from keyturn.rewards import REWARDS
+    from keyturn.rewards.named import named
     from keyturn.studies.embedded import EMBEDDED, MODELS, world_in
     from keyturn.studies.follow import follow
 
     for kind, name, known in (
         ("embedded world", world, EMBEDDED),
         ("objective", objective, OBJECTIVES),
-        ("reward", reward, REWARDS),
     ):
         if name not in known:
             raise unknown(kind, name, known)
@@ -64,7 +63,7 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
         load_policy(MODELS / world),
         asked,
         WorldGrader(made),
-        REWARDS[reward](),
+        named(reward),
         OBJECTIVES[objective](),
         Streams(seed),
         group=group,

@@ -20,8 +20,10 @@ from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
+from keyturn.policies.offsets import roles_from
 from keyturn.policies.protocol import Limits
-from keyturn.rewards import REWARDS
+from keyturn.rewards.named import default_config, named
+from keyturn.roles.grams import read_grams
 from keyturn.studies.embedded import EMBEDDED
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import PROFILES, Task
@@ -46,6 +48,8 @@ class Common:
     """Test problems of their own; a tenth of --problems by default."""
     grader: str = "auto"
     """How answers of a file are judged."""
+    roles: Path | None = None
+    """Strategic grams (`keyturn grams`) that say which tokens plan; a world's grammar by default."""
     teacher: str = ""
     """A second policy, where a method needs one: a model folder or a Hub id."""
     out: Path = Path("runs/train")
@@ -89,14 +93,12 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
     if method in RECIPES:
         return _typed(by_recipe, settings=RECIPES[method].profiles[profile])
     reward = _after(words, "--reward", "outcome")
-    if reward not in REWARDS:
-        raise unknown("reward", reward, REWARDS)
     model = next((word for word in words[words.index(method) + 1 :] if not word.startswith("-")), "")
     rl = LARGE_RL
     if profile != "real":
         rl = EMBEDDED[model].rl if model in EMBEDDED else RLConfig()
         rl = replace(rl, steps=rl.steps * 10) if profile == "study" else rl
-    settings, paid = OBJECTIVES[method]().config, REWARDS[reward]().config
+    settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
     return _typed(by_objective, settings=settings, paid=paid, rl=rl)
 
 
@@ -158,7 +160,7 @@ def by_objective(
         method: a recipe or an objective, as `keyturn train ls` lists them.
         model: an embedded world (graph, chain), a model folder or a Hub id.
         common: what every method takes.
-        reward: how verdicts become rewards.
+        reward: how verdicts become rewards; of one made of others: shuffled:process, sum:outcome+format.
         demonstrations_a_step: worked solutions beside the draws, where the objective learns from them.
         settings: of the objective.
         paid: of the reward.
@@ -166,7 +168,7 @@ def by_objective(
     """
     task = _task(method, model, common)
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
-    rewarded = REWARDS[reward](paid) if paid is not None else REWARDS[reward]()
+    rewarded = named(reward, paid)
     if common.max_new_tokens or task.world is not None:
         rl = replace(rl, max_new_tokens=min(rl.max_new_tokens, task.max_new_tokens))
     if common.dry_run:
@@ -190,6 +192,7 @@ def by_objective(
         folder=common.out,
         streams=streams.child("rl"),
         rollout=rollout,
+        roles=roles_from(read_grams(common.roles), task.base.tokenizer) if common.roles else None,
         world=task.world,
         label=f"{method} {Path(model).name}",
     )
@@ -198,8 +201,8 @@ def by_objective(
     last = dict(done.history[-1]) if done.history else {}
     if done.history and not any(row.get("groups/mixed") for row in done.history):
         sys.stderr.write(
-            f"nothing was learnt from rewards: in {len(done.history)} steps no group of draws had two different "
-            "rewards. Ask easier problems, take more draws, or another reward.\n"
+            f"nothing was learnt from rewards: in {len(done.history)} steps no group of draws had two "
+            "different rewards. Ask easier problems, take more draws, or another reward.\n"
         )
     if common.json:
         models = {"policy": str(done.model.resolve())}

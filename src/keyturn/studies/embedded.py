@@ -20,7 +20,7 @@ from keyturn.policies.local import LocalPolicy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
-from keyturn.rewards import REWARDS
+from keyturn.rewards.named import named
 from keyturn.studies.audit import AuditConfig, Pair, audit
 from keyturn.studies.result import AuditResult
 from keyturn.studies.world_facts import WorldFacts
@@ -129,7 +129,7 @@ def rl_stage(lab: Lab, one: Embedded, base: LocalPolicy, world: World) -> Stage:
         train_rl(
             base,
             asked,
-            reward=REWARDS[one.reward](),
+            reward=named(one.reward),
             objective=OBJECTIVES[one.objective](),
             config=one.rl,
             folder=folder / "run",

@@ -22,7 +22,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.problems.world.graph import GraphWorld
-from keyturn.rewards import REWARDS
+from keyturn.rewards.named import named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
@@ -90,7 +90,7 @@ def trained(lab: Lab, task: Task, config: FormatsConfig, *, seed: int = 0) -> Mo
         task,
         base_of(task),
         objective=grpo(GrpoConfig(kl_weight=config.kl_weight)),
-        reward=REWARDS[config.reward](),
+        reward=named(config.reward),
         config=config.rl,
         label=f"RL {config.reward}",
         seed=seed,

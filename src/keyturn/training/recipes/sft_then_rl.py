@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.optimise import FitConfig
-from keyturn.rewards import REWARDS
+from keyturn.rewards.named import named
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
@@ -67,7 +67,7 @@ def run(lab: Lab, task: Task, config: SftThenRlConfig) -> Made:
             task,
             now,
             objective=OBJECTIVES[config.objective](),
-            reward=REWARDS[config.reward](),
+            reward=named(config.reward),
             config=replace(config.rl, max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens)),
             label=f"RL after {share:.0%}",
         )
