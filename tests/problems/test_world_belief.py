@@ -13,12 +13,13 @@ from scipy.stats import chi2_contingency, chisquare
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
-from keyturn.problems.world import WORLDS, block, problems, world_from_json, world_to_json
+from keyturn.problems.world import WORLDS, WorldGrader, block, problems, world_from_json, world_to_json
 from keyturn.problems.world.belief import BeliefWorld, canonical
 from keyturn.problems.world.belief_story import BELIEF, HIDDEN, LISTS, PEOPLE, PLACES, draw_story, ranks, sees
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.shortcuts import audit
 from keyturn.problems.world.vocabulary import ASK, END, EOS, WORDS, decode, encode
+from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
 WORLD = WORLDS["belief"]
 STREAMS = Streams(41)
@@ -158,6 +159,29 @@ def test_an_error_counts_once_and_the_f1_counts_what_is_said():
     assert answer_only.outcome
     assert not answer_only.verified
     assert answer_only.more["trace_f1"] == 0
+
+
+def test_grades_have_the_f1_as_a_column():
+    asked = problems(WORLD, "test", [{"order": 2, "moves": 2}], 3, STREAMS)
+    rows = [list(WORLD.demonstrate(p, STREAMS, strategy=s).completion) for p in asked for s in ("FWD", "DIR")]
+    tokens, offsets = ragged(rows)
+    drawn = Completions(
+        policy="hand",
+        prompts=Prompts.build(
+            [p.id for p in asked], [p.prompt for p in asked], [encode(p.prompt) for p in asked]
+        ),
+        problem=np.repeat(np.arange(3, dtype=np.int32), 2),
+        draw=np.tile(np.arange(2, dtype=np.int32), 3),
+        tokens=tokens,
+        offsets=offsets,
+        logprobs=np.zeros(len(tokens), dtype=np.float32),
+        entropies=np.zeros(len(tokens), dtype=np.float32),
+        stop=np.full(6, Stop.EOS, dtype=np.uint8),
+        texts=tuple(decode(row, skip_special=True) for row in rows),
+    )
+    grades = WorldGrader(WORLD).grade(asked, drawn)
+    assert grades.columns["trace_f1"].tolist() == grades.verified.tolist() == [1, 0] * 3
+    assert grades.outcome.tolist() == [1] * 6
 
 
 def test_skipped_and_foreign_lines_are_planning_errors():
@@ -306,13 +330,9 @@ def test_an_absent_order_is_in_no_text_and_its_problems_say_so():
     assert {p.cell["order"] for p in asked if p.facts["seen"]} == {0, 1}
 
 
-def test_worlds_survive_json_and_nonsense_is_refused():
+def test_worlds_survive_json_and_impossible_cells_are_refused():
     for name in ("belief", "belief-natural", "belief-first"):
         assert world_from_json(world_to_json(WORLDS[name])) == WORLDS[name]
-    nonsense = ({"orders": (4,)}, {"moves": (6,)}, {"direct": 2}, {"surface": "odd"}, {"test_surfaces": ()})
-    for wrong in nonsense:
-        with pytest.raises(UsageError):
-            BeliefWorld(**wrong)
     with pytest.raises(UsageError):
         problems(WORLD, "test", [{"order": 7, "moves": 2}], 1, STREAMS)
     with pytest.raises(UsageError, match="strategy"):
@@ -321,3 +341,11 @@ def test_worlds_survive_json_and_nonsense_is_refused():
 
 def test_the_marker_is_a_reserved_word():
     assert WORDS[BELIEF] == "CTL7"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"orders": (4,)}, {"moves": (6,)}, {"direct": 2}, {"surface": "odd"}, {"test_surfaces": ()}]
+)
+def test_a_world_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(UsageError):
+        BeliefWorld(**wrong)

@@ -241,13 +241,17 @@ def test_a_classifier_of_prompts_stays_at_the_majority_rate(takes):
         assert found.accuracy < found.majority + 4 * found.standard_error, found
 
 
-def test_worlds_survive_json_and_nonsense_is_refused():
+def test_worlds_survive_json_and_impossible_cells_are_refused():
     for name in ("nim", "nim-rule", "nim-search", "nim-answer"):
         assert world_from_json(world_to_json(WORLDS[name])) == WORLDS[name]
-    nonsense = ({"heaps": (1,)}, {"takes": (4,)}, {"strategies": {"FWD": 0.5}}, {"strategies": {"BWD": 1.0}})
-    for wrong in nonsense:
-        with pytest.raises(UsageError):
-            NimWorld(**wrong)
     with pytest.raises(UsageError):
         problems(WORLD, "test", [{"heaps": 9, "takes": 2}], 1, STREAMS)
     assert WORDS[NIM] == "CTL8"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"heaps": (1,)}, {"takes": (4,)}, {"strategies": {"FWD": 0.5}}, {"strategies": {"BWD": 1.0}}]
+)
+def test_a_world_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(UsageError):
+        NimWorld(**wrong)
