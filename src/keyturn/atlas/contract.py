@@ -123,7 +123,7 @@ class Claim:
         default: the subject when the user names none.
         refuted_if: what would refute it, in words.
         relations: id of another claim -> (relation, why).
-        methods: recipes and objectives (keys of their dictionaries) that it is about.
+        methods: recipes, objectives and rewards (keys of their dictionaries) that it is about.
         not_shown: what the study cannot show, whatever it finds.
     """
 

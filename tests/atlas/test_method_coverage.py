@@ -1,0 +1,27 @@
+"""Every method that trains has a study, and a study names methods that there are."""
+
+from keyturn.atlas import CLAIMS
+from keyturn.objectives import OBJECTIVES
+from keyturn.rewards import REWARDS
+from keyturn.training.recipes import RECIPES
+
+METHODS = {*OBJECTIVES, *RECIPES}
+STUDIED = {claim.id: claim for claim in CLAIMS.values() if claim.methods}
+
+
+def test_every_method_has_a_study():
+    named = {name for claim in STUDIED.values() for name in claim.methods}
+    assert named - METHODS - set(REWARDS) == set(), "a claim names what does not exist"
+    assert METHODS - named == set(), "a method without a study"
+
+
+def test_recipes_and_objectives_have_names_of_their_own():
+    assert not set(OBJECTIVES) & set(RECIPES)
+
+
+def test_a_study_says_what_decides_and_what_it_does_not_show():
+    for name, claim in STUDIED.items():
+        assert claim.not_shown, name
+        assert claim.gates or claim.controls, name
+        assert claim.refuted_if, name
+        assert claim.default.base or claim.study.__module__, name
