@@ -48,6 +48,8 @@ class TinyConfig(PreTrainedConfig):
     max_position_embeddings: int = 256
     canon: bool = True
     """Short convolution before attention."""
+    mlp_bias: bool = False
+    """A bias on what each feed-forward block writes to the residual stream (Llama has the field too)."""
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-6
     initializer_range: float = 0.02
@@ -156,7 +158,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., dim]`` to ``[..., dim]``."""
@@ -345,6 +347,8 @@ def initialise(model: TinyForCausalLM, generator: torch.Generator) -> TinyForCau
         for name, weight in sorted(model.named_parameters()):
             if name.endswith("norm.weight"):
                 weight.fill_(1.0)
+            elif name.endswith("bias"):
+                weight.zero_()
             elif "embed_tokens" in name or "lm_head" in name:
                 weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
             else:
@@ -367,12 +371,15 @@ def to_llama(model: TinyForCausalLM) -> LlamaForCausalLM:
     names = (
         *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
         *("max_position_embeddings", "rms_norm_eps", "initializer_range", "tie_word_embeddings"),
-        *("pad_token_id", "bos_token_id", "eos_token_id"),
+        *("pad_token_id", "bos_token_id", "eos_token_id", "mlp_bias"),
     )
     values = {name: getattr(config, name) for name in names}
     stock = LlamaForCausalLM(
         LlamaConfig(rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta}, **values)
     )
-    stock.load_state_dict(model.state_dict())
+    state = model.state_dict()
+    # A Llama with this bias has it on all three matrices of the block.
+    other = {name for name in stock.state_dict() if name.endswith(("gate_proj.bias", "up_proj.bias"))}
+    stock.load_state_dict(state | {name: torch.zeros(config.intermediate_size) for name in other})
     stock.to(device=model.device, dtype=model.dtype)  # type: ignore[call-arg]
     return stock.train(model.training)

@@ -9,11 +9,17 @@ from keyturn.training.recipes import (
     edge,
     formats,
     new_domain,
+    omni,
     one_shot,
+    precision,
     prorl,
     rejection,
     sft,
     sft_then_rl,
+    small_sets,
+    spurious,
+    srl,
+    thinkless,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -22,10 +28,16 @@ RECIPES: dict[str, Recipe] = {
     "edge": edge.RECIPE,
     "formats": formats.RECIPE,
     "new-domain": new_domain.RECIPE,
+    "omni": omni.RECIPE,
     "one-shot": one_shot.RECIPE,
+    "precision": precision.RECIPE,
     "prorl": prorl.RECIPE,
     "rejection": rejection.RECIPE,
     "sft": sft.RECIPE,
     "sft-then-rl": sft_then_rl.RECIPE,
+    "small-sets": small_sets.RECIPE,
+    "spurious": spurious.RECIPE,
+    "srl": srl.RECIPE,
+    "thinkless": thinkless.RECIPE,
 }
 """Name -> the recipe."""
