@@ -19,6 +19,7 @@ from keyturn.atlas.claims import (
     rl_narrows,
     rl_needs_the_edge,
     rl_updates_are_sparse,
+    search_traces_teach_search,
     sequence_ratios_are_steadier,
     steps_unlock_hard_problems,
 )
@@ -46,6 +47,7 @@ CLAIMS: dict[str, Claim] = {
     form_carries_distillation.CLAIM.id: form_carries_distillation.CLAIM,
     steps_unlock_hard_problems.CLAIM.id: steps_unlock_hard_problems.CLAIM,
     rl_updates_are_sparse.CLAIM.id: rl_updates_are_sparse.CLAIM,
+    search_traces_teach_search.CLAIM.id: search_traces_teach_search.CLAIM,
 }
 """Id -> claim."""
 
