@@ -6,6 +6,7 @@ from keyturn.atlas.claims import (
     degrpo_learns_when_to_think,
     dr_grpo_shortens_wrong_answers,
     emergent_traces_were_there,
+    few_demos_need_competence,
     few_parameters_suffice_for_rl,
     few_tokens_carry_the_gradient,
     form_carries_distillation,
@@ -48,6 +49,7 @@ CLAIMS: dict[str, Claim] = {
     steps_unlock_hard_problems.CLAIM.id: steps_unlock_hard_problems.CLAIM,
     rl_updates_are_sparse.CLAIM.id: rl_updates_are_sparse.CLAIM,
     search_traces_teach_search.CLAIM.id: search_traces_teach_search.CLAIM,
+    few_demos_need_competence.CLAIM.id: few_demos_need_competence.CLAIM,
 }
 """Id -> claim."""
 
