@@ -89,7 +89,13 @@ def gates(claim, found):
 def page(claim, found):
     """One study's page."""
     contrasts = [
-        [line["name"], interval(line), line["seeds"], number(line["smallest"]), line["reading"]]
+        [
+            line["name"],
+            interval(line),
+            line["seeds"],
+            number(line["smallest"]),
+            line["reading"] if " - " in line["name"] else "",
+        ]
         for line in found["contrasts"]
     ]
     parts = [

@@ -130,6 +130,7 @@ def test_one_seed_has_no_interval_and_none_has_no_value():
 def test_rates_that_were_not_chosen_are_not_read():
     found = [*ran("a", [0.1, 0.2]), *ran("a", [0.9], chosen=False)]
     assert level(found, "a", "x").value == pytest.approx(0.15)
+    assert level(found, "a", "x").reading == "", "a level is no difference"
     with pytest.raises(UsageError, match="no run"):
         values(found, "b", "x")
 

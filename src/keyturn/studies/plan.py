@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -186,6 +186,7 @@ class Contrast:
         high: upper end.
         seeds: replicates.
         smallest: the effect that so many seeds would have shown with power .8.
+        level: it is no difference but the level of one arm, which excludes 0 without saying anything.
     """
 
     name: str
@@ -194,6 +195,7 @@ class Contrast:
     high: float
     seeds: int
     smallest: float
+    level: bool = False
 
     @property
     def estimate(self) -> Estimate:
@@ -202,7 +204,9 @@ class Contrast:
 
     @property
     def reading(self) -> str:
-        """What may be said: ``finding``, ``lead``, or ``no difference seen``."""
+        """What may be said of a difference: ``finding``, ``lead``, or ``no difference seen``; of a level ``""``."""
+        if self.level:
+            return ""
         if not (self.low > 0 or self.high < 0):
             return "no difference seen"
         return "finding" if self.seeds >= FINDING_SEEDS else "lead"
@@ -220,7 +224,7 @@ def contrast(ran: Sequence[Ran], arm: str, control: str, number: str) -> Contras
 
 def level(ran: Sequence[Ran], arm: str, number: str) -> Contrast:
     """A number of one arm over its seeds."""
-    return over_seeds(f"{number}: {arm}", values(ran, arm, number))
+    return replace(over_seeds(f"{number}: {arm}", values(ran, arm, number)), level=True)
 
 
 def over_seeds(name: str, found: np.ndarray) -> Contrast:
