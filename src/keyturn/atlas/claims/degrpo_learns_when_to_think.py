@@ -1,0 +1,137 @@
+"""A control word with a loss of its own learns when to think; one mean over all tokens does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.planned import planned
+from keyturn.studies.arms import Cells, embedded_task, sizes_for, steps_for
+from keyturn.studies.plan import Arm, Look, contrast, level, run_plan
+from keyturn.training.contract import Task
+from keyturn.training.lab import Lab
+from keyturn.training.recipes.thinkless import RUN, ThinklessConfig, prepared, routing, trained, warmed
+from keyturn.training.stages import Model, subset
+
+CELLS = Cells(train=(1, 2, 3), test=(2, 3), per_cell=40, held_out=12)
+EASY = 24
+"""Applications of one function among the problems of validation and test. There are 56 in all, a table to be
+known by heart: these are problems of the warm-up, which is what makes them easy; the deeper ones are new."""
+SETTINGS = ThinklessConfig(demonstrations=0)
+ARMS: dict[str, ThinklessConfig] = {
+    "GRPO": replace(SETTINGS, arm="vanilla"),
+    "DeGRPO": SETTINGS,
+    "DeGRPO, alpha 1": replace(SETTINGS, alpha=1.0),
+    "control word only": replace(SETTINGS, arm="control"),
+}
+"""Arm -> its settings."""
+
+
+def with_easy(task: Task) -> Task:
+    """The task with known applications of one function among the problems of validation and test."""
+    easy = [problem for problem in task.train.problems if problem.cell["depth"] == 1][:EASY]
+    parts = {
+        name: subset(part, [*easy, *part.problems], "with easy ones")
+        for name, part in (("validation", task.validation), ("test", task.test))
+    }
+    return replace(task, **parts)
+
+
+def arm(name: str, config: ThinklessConfig, modes: tuple[int, int]) -> Arm:
+    """RL on the one warm-up that all arms share."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        own = replace(config, rl=replace(config.rl, lr=lr))
+        return trained(lab, task, warmed(lab, task, own, seed=0), own, modes, seed=seed)
+
+    return Arm(name=name, train=train)
+
+
+def warm_arm(modes: tuple[int, int]) -> Arm:
+    """The warm-up alone: what every arm begins with."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return warmed(lab, task, SETTINGS, seed=0)
+
+    return Arm(name="warm-up", train=train, says="no RL", tuned=False)
+
+
+def look_at(modes: tuple[int, int]) -> Look:
+    """How a policy chooses its mode."""
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        return routing(lab, task, model, SETTINGS, modes)._asdict()
+
+    return look
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
+    task, modes = prepared(with_easy(embedded_task(lab, subject.base, CELLS)), SETTINGS)
+    run = steps_for(RUN, subject.profile, 4)
+    arms = [warm_arm(modes)]
+    arms += [arm(name, replace(config, rl=run), modes) for name, config in ARMS.items()]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look_at(modes), name="when to think")
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": contrast(ran, "GRPO", "DeGRPO", "regret"),
+            "against the control word only": contrast(ran, "control word only", "DeGRPO", "regret"),
+            "against alpha 1": contrast(ran, "DeGRPO, alpha 1", "DeGRPO", "regret"),
+            "when, not how": contrast(ran, "warm-up", "control word only", "regret"),
+            "AUC of DeGRPO": level(ran, "DeGRPO", "auc"),
+            "AUC of GRPO": level(ran, "GRPO", "auc"),
+            "AUC of the control word only": level(ran, "control word only", "auc"),
+            "short mode after the warm-up": level(ran, "warm-up", "short_right"),
+            "thinking after the warm-up": level(ran, "warm-up", "think_right"),
+            "regret of the warm-up": level(ran, "warm-up", "regret"),
+        },
+        setting=(
+            f"CHAIN at depth 1 (known by heart), 2 and 3; {SETTINGS.fit.steps} steps of warm-up on "
+            f"both modes, {run.steps} of {run.prompts} x {run.draws} draws; "
+            f"thinking costs {SETTINGS.gamma}, a wrong answer pays -1"
+        ),
+    )
+
+
+CLAIM = Claim(
+    id="degrpo-learns-when-to-think",
+    version=1,
+    question="Does RL learn when to think, and does the control word need a loss of its own for it?",
+    statement=(
+        "With a loss of its own for the control word a policy chooses its mode by difficulty; with one mean "
+        "over all tokens it collapses into one mode."
+    ),
+    source="Fang et al. 2025 (Thinkless), arXiv 2505.13379",
+    threshold=Threshold(
+        estimand="effect",
+        says="regret against the best routing, vanilla GRPO minus DeGRPO (alpha 1/1000), in units of reward",
+        direction=1,
+        smallest=0.05,
+        why="a tenth of the price of thinking",
+    ),
+    gates=(
+        Gate(name="regret of the warm-up", says="there is something to route", minimum=0.05),
+        Gate(name="short mode after the warm-up", says="some problems are short", minimum=0.15, maximum=0.85),
+        Gate(name="thinking after the warm-up", says="thinking gets most right", minimum=0.5),
+    ),
+    controls=(
+        Gate(
+            name="when, not how",
+            says="training the control word alone does not raise regret: the signal reaches it",
+            minimum=-0.05,
+        ),
+    ),
+    study=study,
+    study_says="five arms on CHAIN after a two-mode warm-up; short: one warm-up, some 17 runs of 10 s",
+    default=Subject(base="chain"),
+    refuted_if="the interval over seeds lies below +.05",
+    methods=("thinkless", "degrpo", "where", "mode_priced"),
+    not_shown=(
+        "Answers have a dozen tokens, so the control word is drowned twelvefold and not ten-thousandfold; Adam "
+        "undoes a common factor of the loss. Long thoughts of large models are not tried."
+    ),
+)
