@@ -22,6 +22,7 @@ from keyturn.atlas.claims import (
     rl_updates_are_sparse,
     search_traces_teach_search,
     sequence_ratios_are_steadier,
+    small_models_lose_their_traces,
     steps_unlock_hard_problems,
 )
 from keyturn.atlas.contract import Claim
@@ -46,6 +47,7 @@ CLAIMS: dict[str, Claim] = {
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
     sequence_ratios_are_steadier.CLAIM.id: sequence_ratios_are_steadier.CLAIM,
     form_carries_distillation.CLAIM.id: form_carries_distillation.CLAIM,
+    small_models_lose_their_traces.CLAIM.id: small_models_lose_their_traces.CLAIM,
     steps_unlock_hard_problems.CLAIM.id: steps_unlock_hard_problems.CLAIM,
     rl_updates_are_sparse.CLAIM.id: rl_updates_are_sparse.CLAIM,
     search_traces_teach_search.CLAIM.id: search_traces_teach_search.CLAIM,

@@ -22,6 +22,7 @@ from keyturn.training.recipes import (
     spurious,
     srl,
     thinkless,
+    tom,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -43,5 +44,6 @@ RECIPES: dict[str, Recipe] = {
     "spurious": spurious.RECIPE,
     "srl": srl.RECIPE,
     "thinkless": thinkless.RECIPE,
+    "tom": tom.RECIPE,
 }
 """Name -> the recipe."""
