@@ -27,7 +27,7 @@ Compared = Mapping[str, tuple[str, str, str]]
 """Name of a number -> (arm, control, which number of a run)."""
 
 LEARNS = "the control learns"
-CHAIN_STEPS, GRAPH_STEPS = 40, 20
+CHAIN_STEPS, GRAPH_STEPS = 60, 20
 WHERE = {
     "chain": "CHAIN learnt from depths 2 and 3, tested at 2 to 5",
     "graph": "GRAPH learnt at one operation, tested at one and two",
