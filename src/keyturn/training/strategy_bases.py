@@ -1,0 +1,99 @@
+"""Bases whose habit is known: a small GRAPH world in which the strategy that dominates is good, bad, or none.
+
+``FWD`` computes what is needed and is right; ``WRNG`` looks the same and declares wrong results. A base that
+has read mostly the one or the other has a habit before any training, at a share that a dial sets:
+
+    good  FWD .7, WRNG .3        bad  FWD .3, WRNG .7        none  one half each
+
+Everything else is small (one operation, one context, one format, no distractors), so that a base takes
+about a minute of one core and its execution is reliable.
+Source: ours; the bases of Shao et al. 2025 (2506.10947, section 4) differ in how often they reason in code and
+in whether that helps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from keyturn.core.errors import unknown
+from keyturn.policies.loading import load_policy
+from keyturn.policies.optimise import FitConfig
+from keyturn.problems.world.graph import GraphWorld
+from keyturn.problems.world.worlds import world_to_json
+from keyturn.training.contract import Task
+from keyturn.training.lab import Lab
+from keyturn.training.pretrain import pretrain
+from keyturn.training.pretrain_recipes import PRETRAIN, PretrainRecipe, Probe
+from keyturn.training.record import MODEL
+from keyturn.training.tasks import world_task
+
+Habit: TypeAlias = Literal["good", "bad", "none"]
+GOOD, BAD = "FWD", "WRNG"
+HABITS: dict[Habit, dict[str, float]] = {
+    "good": {GOOD: 0.7, BAD: 0.3},
+    "bad": {GOOD: 0.3, BAD: 0.7},
+    "none": {GOOD: 0.5, BAD: 0.5},
+}
+"""Which strategy dominates -> shares of the strategies in pretraining."""
+
+_FIT = FitConfig(steps=450, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+
+
+def habit_world(habit: Habit) -> GraphWorld:
+    """The world of a base.
+
+    Raises:
+        UsageError: there is no such habit.
+    """
+    if habit not in HABITS:
+        raise unknown("habit", habit, HABITS)
+    return GraphWorld(
+        name=f"graph, {habit} habit",
+        operations=(1, 1),
+        rl_operations=(1,),
+        test_operations=(1,),
+        leaves=2,
+        distractors=0,
+        contexts={"C1": 1.0},
+        formats={"F2": 1.0},
+        strategies=HABITS[habit],
+        wrong=1.0,
+    )
+
+
+def habit_base(lab: Lab, habit: Habit, *, seed: int = 0, steps: int = _FIT.steps) -> Path:
+    """The folder of a base of that habit; a stage, made once.
+
+    Args:
+        lab: the run directory.
+        habit: which strategy dominates.
+        seed: of the pretraining: another base.
+        steps: of pretraining.
+    """
+    world, recipe = habit_world(habit), _recipe(steps)
+    fields = {"world": world_to_json(world), "fit": asdict(recipe.fit["graph"]), "seed": seed}
+
+    def work(folder: Path) -> None:
+        pretrain(world, recipe, seed=seed, out=folder / MODEL, overwrite=True)
+
+    return lab.stage("pretrain", fields, work, label=f"pretrain {habit} habit").folder / MODEL
+
+
+def habit_task(lab: Lab, habit: Habit, *, seed: int = 0, steps: int = _FIT.steps, held_out: int = 64) -> Task:
+    """A base of that habit with problems of its world."""
+    folder = habit_base(lab, habit, seed=seed, steps=steps)
+    return world_task(
+        load_policy(folder), str(folder), habit_world(habit), lab.streams, per_cell=192, held_out=held_out
+    )
+
+
+def _recipe(steps: int) -> PretrainRecipe:
+    return PretrainRecipe(
+        name="habit",
+        summary="a small GRAPH base of known habit",
+        size=PRETRAIN["demo"].size,
+        fit={"graph": replace(_FIT, steps=steps)},
+        probe=Probe(documents=64, every=200, problems=8, draws=16),
+    )
