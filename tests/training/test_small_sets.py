@@ -27,8 +27,7 @@ from keyturn.training.recipes.small_sets import (
 )
 from keyturn.training.small_sets import KINDS, attached, biases_of, merged, trained_numbers, weights_by_name
 
-BRIEF = RECIPE.brief(SmallSetsConfig())
-SHORT = replace(BRIEF, reward="random", rl=replace(BRIEF.rl, draws=4))
+SHORT = RECIPE.brief(SmallSetsConfig())
 
 
 @pytest.fixture(scope="module")

@@ -237,10 +237,11 @@ def run(lab: Lab, task: Task, config: SmallSetsConfig) -> Made:
 
 
 def brief(config: SmallSetsConfig) -> SmallSetsConfig:
-    """Two steps of each."""
+    """Two steps of each, with a reward that surely differs within a group."""
     return replace(
         config,
-        rl=replace(config.rl, steps=2, prompts=2, draws=2, max_new_tokens=16),
+        rl=replace(config.rl, steps=2, prompts=2, draws=4, max_new_tokens=16),
+        reward="random",
         fit=replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0),
         demonstrations=2,
         draws=1,
