@@ -24,13 +24,13 @@ from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 WORLD = WORLDS["belief"]
 STREAMS = Streams(41)
 PROMPT = (
-    "BOS CTL7 apple saw ; pear file ; apple plane cod eel ~ ray ; pear drill eel cod ~ seal ; "
-    "apple clamp eel ray ~ cod ; apple rasp cod seal ~ eel ; ASK cod eel apple ?"
+    "BOS CTL7 apple saw ; pear file ; apple saw plane cod eel ~ ray ; pear file drill eel cod ~ seal ; "
+    "apple plane clamp eel ray ~ cod ; apple clamp rasp cod seal ~ eel ; ASK cod eel apple ?"
 )
 GOLD = (
-    "FWD DO saw -> saw cod saw eel saw ; DO plane cod eel ~ ray -> plane cod plane eel plane ; "
-    "DO clamp eel ray ~ cod -> clamp cod clamp eel clamp ; DO rasp cod seal ~ eel -> rasp cod rasp eel clamp ; "
-    "ANS clamp EOS"
+    "FWD DO apple saw -> saw cod saw eel saw ; DO saw plane cod eel ~ ray -> plane cod plane eel plane ; "
+    "DO plane clamp eel ray ~ cod -> clamp cod clamp eel clamp ; "
+    "DO clamp rasp cod seal ~ eel -> rasp cod rasp eel clamp ; ANS clamp EOS"
 )
 
 
@@ -43,7 +43,7 @@ def told(prompt):
     ids = encode(prompt)
     body, asked = ids[2 : ids.index(ASK)], ids[ids.index(ASK) + 1 : -1]
     parts = decode(body).split(WORDS[END])[:-1]
-    moves = [(p[0], p[1], set(p[2:4]), p[5]) for p in (encode(part) for part in parts[2:])]
+    moves = [(p[0], p[2], set(p[3:5]), p[6]) for p in (encode(part) for part in parts[2:])]
     return [tuple(encode(part)) for part in parts[:2]], moves, asked[:-1], asked[-1]
 
 
@@ -64,7 +64,7 @@ def believed(chain, prompt):
 
 
 def test_answers_are_those_of_a_simulation_that_goes_from_mind_to_mind():
-    asked = problems(WORLD, "test", None, 40, STREAMS)
+    asked = problems(WORLD, "test", None, 25, STREAMS)
     for problem in asked:
         *_, chain, _ = told(problem.prompt)
         assert WORDS[believed(chain, problem.prompt)] == problem.answer
@@ -74,7 +74,7 @@ def test_answers_are_those_of_a_simulation_that_goes_from_mind_to_mind():
         for p in asked
         if len(chain := told(p.prompt)[2]) == 2
     )
-    assert turned > 20, "who thinks about whom must matter"
+    assert turned > 12, "who thinks about whom must matter"
 
 
 def test_twelve_lists_of_watchers_of_one_shape_and_secret_ones_do_not_count_inside():
@@ -153,7 +153,7 @@ def test_an_error_counts_once_and_the_f1_counts_what_is_said():
     assert reading.first_error_role == Role.ARITHMETIC
     assert reading.process == 3 / 4
     assert reading.more["trace_f1"] == pytest.approx(11 / 12)
-    half = "FWD DO saw -> saw cod saw eel saw ; DO plane cod eel ~ ray -> plane cod plane eel plane ;"
+    half = "FWD DO apple saw -> saw cod saw eel saw ; DO saw plane cod eel ~ ray -> plane cod plane eel plane ;"
     assert read(half, ended=False).more["trace_f1"] == pytest.approx(2 * 6 / (6 + 12))
     answer_only = read("DIR ANS clamp EOS")
     assert answer_only.outcome
@@ -185,11 +185,13 @@ def test_grades_have_the_f1_as_a_column():
 
 
 def test_skipped_and_foreign_lines_are_planning_errors():
-    skipped = GOLD.replace("DO clamp eel ray ~ cod -> clamp cod clamp eel clamp ; ", "").replace(
-        "rasp eel clamp", "rasp eel plane"
+    skipped = GOLD.replace("DO plane clamp eel ray ~ cod -> clamp cod clamp eel clamp ; ", "").replace(
+        "DO clamp rasp", "DO plane rasp"
     )
     assert read(skipped).first_error_role == Role.PLAN
-    other = read(GOLD.replace("DO clamp eel ray ~ cod -> clamp", "DO drill eel cod ~ seal -> drill", 1))
+    other = read(
+        GOLD.replace("DO plane clamp eel ray ~ cod -> clamp", "DO plane drill eel cod ~ seal -> drill", 1)
+    )
     assert other.first_error_role == Role.PLAN
     assert other.outcome
     assert not other.verified
@@ -211,8 +213,9 @@ def test_hostile_ids_have_a_verdict(ids):
         "",
         "BOS CH f 3 ?",
         PROMPT.replace("ASK cod eel", "ASK cod cod"),
-        PROMPT.replace("apple rasp", "plum rasp"),
+        PROMPT.replace("apple clamp", "plum clamp"),
         PROMPT.replace("rasp", "plane"),
+        PROMPT.replace("clamp rasp", "saw rasp"),
         PROMPT.replace("cod seal ~ eel", "cod seal ~ cod"),
         PROMPT.replace("eel ray ~ cod", "eel ray cod ~"),
     ],
@@ -295,7 +298,8 @@ def test_a_classifier_of_prompts_stays_at_the_majority_rate(order):
         rank = audit(learn, test, label=lambda p: str(p.facts["rank"]))
         assert rank.accuracy < rank.majority + 4 * rank.standard_error
     place = audit(learn, test)
-    assert place.accuracy < 1 / 3 + 0.05, "a random place of the asked object"
+    # A random place of the asked object; in order 0 one of the two that nothing was moved away from.
+    assert place.accuracy < (1 / 3 if order else 1 / 2) + 0.05
     natural = [{**cell[0], "surface": "natural"}]
     learn, test = (problems(WORLD, split, natural, 300, STREAMS) for split in ("rl", "test"))
     if order == 1:
@@ -307,7 +311,7 @@ def test_splits_are_disjoint_whatever_the_names():
     forms = {}
     for split in ("pretrain", "rl", "validation", "test"):
         cells = [{"order": order, "moves": 2} for order in (0, 1, 2)]
-        forms[split] = {p.prompt for p in problems(WORLD, split, cells, 60, STREAMS)}
+        forms[split] = {p.prompt for p in problems(WORLD, split, cells, 25, STREAMS)}
     assert not any(a & b for a, b in combinations(forms.values(), 2))
     story = drawn(1, 2, "balanced", 1)[0]
     swapped = tuple(

@@ -1,12 +1,13 @@
 """BELIEF: theory of mind. Objects are moved, some agents see it, and the question is who thinks what.
 
-``BOS CTL7 apple saw ; pear file ; apple plane cod eel ~ ray ; ... ASK cod eel apple ?`` asks where the cod
-thinks that the eel thinks the apple is (order 2; order 0 asks for the place itself). A move is seen openly by
-the two agents before ``~`` and in secret by the one after it; the start by all. No place is used twice. The
-trace goes through the moves of the asked object and writes, after each, the belief of every chain up to the
-asked one, ``FWD DO saw -> saw cod saw eel saw ; DO plane cod eel ~ ray -> plane cod plane eel plane ; ... ;
-ANS plane EOS``; ``DIR ANS plane EOS`` answers without one. Stories are balanced, so that nothing but reading
-who saw what answers better than a random place of the asked object, or natural; see
+``BOS CTL7 apple saw ; pear file ; apple saw plane cod eel ~ ray ; ... ASK cod eel apple ?`` asks where the cod
+thinks that the eel thinks the apple is (order 2; order 0 asks for the place itself). A move, here from saw to
+plane, is seen openly by the two agents before ``~`` and in secret by the one after it; the start by all. No
+place is used twice. The trace goes through the moves of the asked object and writes, after each, the belief of
+every chain up to the asked one, ``FWD DO apple saw -> saw cod saw eel saw ; DO saw plane cod eel ~ ray ->
+plane cod plane eel plane ; ... ; ANS plane EOS``; ``DIR ANS plane EOS`` answers without one. Stories are
+balanced, so that nothing but reading who saw what answers better than a random place of the asked object (in
+order 0: than the two places that nothing was moved away from), or natural; see
 :mod:`keyturn.problems.world.belief_story`.
 """
 
@@ -84,8 +85,9 @@ class BeliefWorld:
     """Moves of each object in evaluation."""
     test_surfaces: tuple[Surface, ...] = ("balanced",)
     """Surfaces of evaluation; the difference between the two is the gap that a short cut leaves."""
-    loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    loss: LossWeights = field(default_factory=lambda: LossWeights(copy=4.0, plan=4.0))
+    """Weights of the pretraining loss. Copying binds here as in GRAPH: with run F's 1.5 the watchers are copied
+    right in 31 % after a minute, with 4 in 88 %."""
 
     domain: ClassVar[str] = "belief"
     level: ClassVar[str] = "moves"
@@ -117,14 +119,14 @@ class BeliefWorld:
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Longest prompt: seven tokens a move."""
-        return 11 + 14 * self._most("moves") + self._most("orders")
+        """Longest prompt: eight tokens a move."""
+        return 11 + 16 * self._most("moves") + self._most("orders")
 
     @property
     def max_new_tokens(self) -> int:
         """Longest valid completion, ``EOS`` included."""
         moves, order = self._most("moves"), self._most("orders")
-        return 4 + (moves + 1) * (5 + 2 * order) + 4 * moves
+        return 4 + (moves + 1) * (6 + 2 * order) + 4 * moves
 
     def _most(self, what: str) -> int:
         return max(*getattr(self, what), *getattr(self, f"rl_{what}"), *getattr(self, f"test_{what}"))
@@ -224,7 +226,8 @@ class Told:
     chain: tuple[int, ...]
     """Whose belief is asked for, token ids."""
     lines: tuple[tuple[int, ...], ...]
-    """Place, and from the first move on the watchers, of every state of the asked object, token ids."""
+    """Of every state of the asked object, token ids: the object and its start, then the place before, the place
+    and the watchers of each move."""
     beliefs: tuple[tuple[int, ...], ...]
     """Place that every chain up to the asked one believes in, after each line, token ids."""
 
@@ -235,8 +238,8 @@ def write_trace(told: Told) -> tuple[tuple[int, ...], tuple[int, ...]]:
     roles: list[int] = [Role.STRATEGY]
     for line, believed in zip(told.lines, told.beliefs, strict=True):
         ids += (DO, *line, ARROW, believed[0])
-        roles += (Role.SYNTAX, Role.PLAN)
-        roles += [Role.SYNTAX if word == HIDDEN else Role.COPY for word in line[1:]]
+        roles += (Role.SYNTAX, Role.LOOKUP if len(line) > 2 else Role.COPY, Role.PLAN)
+        roles += [Role.SYNTAX if word == HIDDEN else Role.COPY for word in line[2:]]
         roles += (Role.SYNTAX, Role.LOOKUP)
         for agent, place in zip(told.chain, believed[1:], strict=True):
             ids += (agent, place)
@@ -268,9 +271,11 @@ def _document(told: Told, strategy: str, *, component: str) -> Document:
 def _told_of(prompt: Sequence[int], task: BeliefTask) -> Told:
     """The story as its prompt tells it."""
     lines: list[tuple[int, ...]] = []
+    before = prompt[-2]
     for place, *_ in task.states:
         watchers = task.watchers[place]
-        lines.append((place, *watchers[:2], HIDDEN, watchers[2]) if watchers else (place,))
+        lines.append((before, place, *((*watchers[:2], HIDDEN, watchers[2]) if watchers else ())))
+        before = place
     beliefs = tuple(state[1:] for state in task.states)
     return Told(prompt=tuple(prompt), chain=task.chain, lines=tuple(lines), beliefs=beliefs)
 
@@ -286,14 +291,17 @@ def _tell(order: int, story: tuple[Move, ...], dice: Dice) -> Told:
     for name, place in starts if dice.below(2) else starts[::-1]:
         prompt += (name, place, END)
     believed = [starts[0][1]] * (order + 1)
-    lines: list[tuple[int, ...]] = [(starts[0][1],)]
+    lines: list[tuple[int, ...]] = [starts[0]]
+    at = dict(starts)
     beliefs = [tuple(believed)]
     for move in story:
         (one, two), hidden = move.watchers
-        line = (places.pop(), people[one], people[two], HIDDEN, people[hidden])
-        prompt += (asked if move.asked else other, *line, END)
+        name = asked if move.asked else other
+        line = (at[name], places.pop(), people[one], people[two], HIDDEN, people[hidden])
+        prompt += (name, *line, END)
+        at[name] = line[1]
         if move.asked:
-            believed = [line[0] if sees(n, move.watchers) else old for n, old in enumerate(believed)]
+            believed = [line[1] if sees(n, move.watchers) else old for n, old in enumerate(believed)]
             lines.append(line)
             beliefs.append(tuple(believed))
     chain = tuple(people[:order])
@@ -309,7 +317,8 @@ def _problem(
     moves = len(told.lines) - 1
     believed = ranks(order, story)
     skills = frozenset(f"order {n}" for n in range(order + 1))
-    guess = SEEN if surface == "natural" and order else 1 / (moves + 1)
+    # Order 0: the words show which two places nothing was moved away from.
+    guess = (SEEN if surface == "natural" else 1 / (moves + 1)) if order else 0.5
     return Problem(
         id=problem_id("belief", prompt),
         prompt=prompt,

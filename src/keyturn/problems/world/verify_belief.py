@@ -21,12 +21,14 @@ from keyturn.problems.world.vocabulary import ANS, ARROW, ASK, BOS, DO, END, ID,
 from keyturn.problems.world.walk import Lost, Walk, answered, verdict
 
 _FORWARD, _DIRECT = ID["FWD"], ID["DIR"]
-_LINE = 7
+_MOVE = 8
 
 
 class BeliefTask(NamedTuple):
     """What a BELIEF prompt asks."""
 
+    asked: int
+    """The object, a token id."""
     chain: tuple[int, ...]
     """Whose belief, token ids; () asks for the place itself."""
     watchers: dict[int, tuple[int, ...]]
@@ -55,10 +57,11 @@ def read_belief_prompt(ids: Sequence[int]) -> BeliefTask:
         raise wrong
     at = list(ids).index(ASK)
     body, chain, asked = tuple(ids[2:at]), tuple(ids[at + 1 : -2]), ids[-2]
-    moves = [body[i : i + _LINE] for i in range(6, len(body), _LINE)]
+    moves = [body[i : i + _MOVE] for i in range(6, len(body), _MOVE)]
     starts = {body[0]: body[1], body[3]: body[4]} if len(body) >= 6 else {}
-    whole = len(body) >= 6 and body[2] == body[5] == END and all(_is_move(move, starts) for move in moves)
-    places = [*starts.values(), *(move[1] for move in moves)]
+    at_last = dict(starts)
+    whole = len(body) >= 6 and body[2] == body[5] == END and all(_is_move(move, at_last) for move in moves)
+    places = [*starts.values(), *(move[2] for move in moves)] if whole else []
     if (
         not whole
         or asked not in starts
@@ -72,13 +75,13 @@ def read_belief_prompt(ids: Sequence[int]) -> BeliefTask:
     watchers: dict[int, tuple[int, ...]] = dict.fromkeys(starts.values(), ())
     believed = [starts[asked]] * (len(chain) + 1)
     states = [(starts[asked], *believed)]
-    for name, place, one, two, _, hidden, _ in moves:
+    for name, _, place, one, two, _, hidden, _ in moves:
         watchers[place] = (one, two, hidden)
         if name == asked:
             seen = (_sees(chain[:n], watchers[place]) for n in range(len(chain) + 1))
             believed = [place if saw else old for saw, old in zip(seen, believed, strict=True)]
             states.append((place, *believed))
-    return BeliefTask(chain, watchers, tuple(states))
+    return BeliefTask(asked, chain, watchers, tuple(states))
 
 
 def read_belief_completion(task: BeliefTask, ids: Sequence[int], *, ended: bool) -> Reading:
@@ -122,10 +125,12 @@ def read_belief_completion(task: BeliefTask, ids: Sequence[int], *, ended: bool)
     )._replace(more={"trace_f1": _f1(task, lines)})
 
 
-def _is_move(move: tuple[int, ...], starts: dict[int, int]) -> bool:
-    if len(move) != _LINE or move[0] not in starts or move[4] != HIDDEN or move[6] != END:
+def _is_move(move: tuple[int, ...], at: dict[int, int]) -> bool:
+    """Whether this is a move of an object from where it is (``at``, which is brought up to date)."""
+    if len(move) != _MOVE or at.get(move[0]) != move[1] or move[5] != HIDDEN or move[7] != END:
         return False
-    people = {move[2], move[3], move[5]}
+    at[move[0]] = move[2]
+    people = {move[3], move[4], move[6]}
     return len(people) == 3 and people <= set(PEOPLE)
 
 
@@ -137,6 +142,10 @@ def _sees(chain: tuple[int, ...], watchers: tuple[int, ...]) -> bool:
 def _line(task: BeliefTask, walk: Walk, lines: list[Line]) -> Line:
     walk.take(Role.SYNTAX, (DO,))
     at = len(lines)
+    if lines:
+        walk.take(Role.LOOKUP, PLACES, (lines[-1].beliefs[0],))
+    else:
+        walk.take(Role.COPY, OBJECTS, (task.asked,))
     expected = (task.states[at][0],) if at < len(task.states) else ()
     place = walk.take(Role.PLAN, PLACES, expected, choice=True)
     told = task.watchers.get(place) or task.watchers.get(expected[0] if expected else -1) or (-1, -1, -1)
