@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
 from keyturn.atlas.planned import planned
-from keyturn.studies.arms import base_arm, sizes_for, steps_for, usual
+from keyturn.studies.arms import base_arm, embedded_task, sizes_for, steps_for, usual
 from keyturn.studies.plan import Arm, contrast, level, run_plan
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
@@ -29,9 +29,11 @@ def arm(name: str, config: EdgeConfig, on: Task | None = None) -> Arm:
 def study(lab: Lab, subject: Subject) -> Outcome:
     """RL by zone, with a third of the compute for mid-training, and with no exposure of the second context."""
     run = steps_for(RUN, subject.profile)
-    usual_base = EdgeConfig(rl=run)
-    unseen_base = replace(usual_base, exposure=0.0)
-    task, unseen = task_of(lab, usual_base), task_of(lab, unseen_base)
+    usual_base = EdgeConfig(rl=run, steps=0)
+    unseen_base = EdgeConfig(rl=run, exposure=0.0)
+    shipped = embedded_task(lab, subject.base)
+    task = task_of(lab, usual_base, shipped)
+    unseen = task_of(lab, unseen_base, shipped)
     arms = [
         base_arm(),
         *(arm(zone, replace(usual_base, zone=zone)) for zone in ("in", "edge", "hard")),
@@ -49,7 +51,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "edge against hard": contrast(ran, "edge", "hard", BEYOND),
             "edge against the base": contrast(ran, "edge", "base", BEYOND),
             "mid-training": contrast(ran, "edge after mid-training", "edge", BEYOND),
-            "context of 1 %": contrast(ran, "edge", "base", "success context C2"),
+            "context of 5 %": contrast(ran, "edge", "base", "success context C2"),
             "context unseen": contrast(
                 ran, "edge, context unseen", "base, context unseen", "success context C2"
             ),
@@ -57,9 +59,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "base at the edge": level(ran, "base", "success operations 2"),
         },
         setting=(
-            "GRAPH pretrained on one and two operations, context C2 in 1 % of the text; RL asks one (in), two "
-            f"(edge) or three (hard) operations; judged at three; {run.steps} steps of {run.prompts} x "
-            f"{run.draws} draws"
+            "the shipped GRAPH base (one to three operations, context C2 in 5 % of its text); RL asks one (in), "
+            f"two (edge) or three (hard) operations in C1; judged at three; {run.steps} steps of {run.prompts} "
+            f"x {run.draws} draws; the context is unseen in a base of 1,200 steps on one and two operations"
         ),
     )
 
@@ -86,11 +88,12 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="seven arms on two bases of 0.1M parameters; short: two pretrainings, some 25 runs of 5 to 10 s",
+    study_says="seven arms on two bases; short: one pretraining, some 25 runs of 10 to 20 s",
+    default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.03",
     methods=("edge",),
     not_shown=(
-        "One exposure (1 %) and one share of mid-training; the paper's bases have 100M parameters and saturate "
+        "One exposure (5 %) and one share of mid-training; the paper's bases have 100M parameters and saturate "
         "the easy zone, which these do not."
     ),
 )

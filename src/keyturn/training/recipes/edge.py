@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from keyturn.core.errors import UsageError
@@ -51,7 +52,7 @@ class EdgeConfig:
     size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
     """Shape of the base."""
     steps: int = 1200
-    """Steps of pretraining."""
+    """Steps of pretraining; 0 takes the task's own base, with the exposure that it had."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=5e-4))
     """Mid-training; its steps follow from the compute."""
     rl: RLConfig = RUN
@@ -60,8 +61,15 @@ class EdgeConfig:
     """Draws a test problem."""
 
 
-def task_of(lab: Lab, config: EdgeConfig, *, seed: int = 0) -> Task:
-    """The base that the config describes, with test problems of one to four operations in two contexts."""
+def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task:
+    """The base that the config describes, with test problems of one to four operations in two contexts.
+
+    Args:
+        lab: the run directory.
+        config: settings.
+        given: whose base is taken where nothing is pretrained.
+        seed: of the pretraining.
+    """
     if not 0 <= config.exposure <= 1 or not 0 <= config.mid <= 1:
         raise UsageError(
             f"exposure {config.exposure} and mid {config.mid} are shares", fix="numbers between 0 and 1"
@@ -74,7 +82,11 @@ def task_of(lab: Lab, config: EdgeConfig, *, seed: int = 0) -> Task:
         formats={"F1": 1.0},
         strategies={"FWD": 1.0},
     )
-    folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
+    if config.steps:
+        folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
+    else:
+        assert isinstance(given.world, GraphWorld), "the recipe's domain is GRAPH"
+        folder, world = Path(given.folder), given.world
     train = [{"domain": "graph", "operations": n, "context": "C1"} for n in (1, 2, 3)]
     test = [{"domain": "graph", "operations": n, "context": c} for n in (1, 2, 3, 4) for c in ("C1", "C2")]
     return task_in(lab, folder, world, train=train, test=test, per_cell=200, held_out=16)
@@ -115,7 +127,7 @@ def trained(lab: Lab, task: Task, config: EdgeConfig, *, seed: int = 0) -> Model
 
 def run(lab: Lab, task: Task, config: EdgeConfig) -> Made:
     """Pretrain, mid-train, reinforce; then every cell of the test."""
-    own = task_of(lab, config)
+    own = task_of(lab, config, task)
     models = {"base": base_of(own), config.zone: trained(lab, own, config)}
     lines: list[Mapping[str, Json]] = list(scores(lab, own, models, config.draws))
     for operations in (1, 2, 3, 4):

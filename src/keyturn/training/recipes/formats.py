@@ -43,10 +43,10 @@ class FormatsConfig:
     """Share of F2 in pretraining; F1 has the rest."""
     noise: tuple[float, float] = (0.0, 0.0)
     """Rates of wrong results in pretraining, in F1 and F2."""
-    size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
+    size: Size = field(default_factory=Size)
     """Shape of the base."""
-    steps: int = 800
-    """Steps of pretraining."""
+    steps: int = 1200
+    """Steps of pretraining; at 800, a third as large, a base had 6 % of problems right and RL moved nothing."""
     kl_weight: float = 0.0
     """Penalty towards the base, k3, per nat."""
     reward: str = "outcome"
@@ -143,7 +143,7 @@ RECIPE = Recipe(
     name="formats",
     summary="pretrain two formats at a frequency and an accuracy each, then see which one RL leaves",
     source="Zhao et al. 2025 (Echo chamber), arXiv 2504.07912",
-    cost="demo: a base of 800 steps and 30 RL steps; study: 2,600 and 300; real: needs a world, as study",
+    cost="demo: a base of 1,200 steps and 30 RL steps; study: 2,600 and 300; real: needs a world, as study",
     needs=frozenset({"world"}),
     profiles={
         "demo": FormatsConfig(),
