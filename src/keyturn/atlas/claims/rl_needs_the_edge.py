@@ -59,8 +59,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "base at the edge": level(ran, "base", "success operations 2"),
         },
         setting=(
-            "the shipped GRAPH base (one to three operations, context C2 in 5 % of its text); RL asks one (in), "
-            f"two (edge) or three (hard) operations in C1; judged at three; {run.steps} steps of {run.prompts} "
+            "the shipped GRAPH base (one to three operations, context C2 in 5 % of its text); RL asks one "
+            f"(in), two (edge) or three (hard) operations in C1; judged at three; {run.steps} steps of {run.prompts} "
             f"x {run.draws} draws; the context is unseen in a base of 1,200 steps on one and two operations"
         ),
     )

@@ -85,7 +85,8 @@ def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task
     if config.steps:
         folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
     else:
-        assert isinstance(given.world, GraphWorld), "the recipe's domain is GRAPH"
+        if not isinstance(given.world, GraphWorld):
+            raise UsageError("zones are operations of GRAPH", fix="a base of GRAPH, or --settings.steps 1200")
         folder, world = Path(given.folder), given.world
     train = [{"domain": "graph", "operations": n, "context": "C1"} for n in (1, 2, 3)]
     test = [{"domain": "graph", "operations": n, "context": c} for n in (1, 2, 3, 4) for c in ("C1", "C2")]
