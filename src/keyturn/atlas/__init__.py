@@ -14,6 +14,8 @@ from keyturn.atlas.claims import (
     negative_evidence_is_enough,
     order_by_transfer_beats_joint,
     passk_objective_keeps_coverage,
+    rationales_improve_themselves,
+    reasoning_beats_next_token,
     rl_amplifies_one_format,
     rl_composes_rft_does_not,
     rl_deploys,
@@ -52,6 +54,8 @@ CLAIMS: dict[str, Claim] = {
     rl_updates_are_sparse.CLAIM.id: rl_updates_are_sparse.CLAIM,
     search_traces_teach_search.CLAIM.id: search_traces_teach_search.CLAIM,
     few_demos_need_competence.CLAIM.id: few_demos_need_competence.CLAIM,
+    rationales_improve_themselves.CLAIM.id: rationales_improve_themselves.CLAIM,
+    reasoning_beats_next_token.CLAIM.id: reasoning_beats_next_token.CLAIM,
 }
 """Id -> claim."""
 
