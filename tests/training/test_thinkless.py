@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_task import shipped_task, stock_task
+import torch
+from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.policies.protocol import Limits
-from keyturn.training.control_words import Force, control_ids, first_tokens, without_control
+from keyturn.training.control_words import Force, control_ids, first_tokens, having_words, without_control
+from keyturn.training.lab import Lab
 from keyturn.training.recipes.thinkless import (
     ThinklessConfig,
     auc_of,
@@ -19,6 +21,11 @@ from keyturn.training.recipes.thinkless import (
     regret_of,
 )
 from keyturn.training.stages import shown
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("lab"), Streams(0))
 
 
 def test_auc_counts_pairs_and_halves_ties():
@@ -61,8 +68,8 @@ def test_choosing_on_noise_does_not_raise_regret():
     assert in_sample(share, short, think, 0.5, -1.0) > 0.2
 
 
-def test_a_control_word_is_cut_before_the_verdict_and_only_there():
-    task, modes = prepared(shipped_task("chain"), ThinklessConfig())
+def test_a_control_word_is_cut_before_the_verdict_and_only_there(lab):
+    task, modes = prepared(lab, shipped_task("chain"), ThinklessConfig())
     problem = task.test.problems[0]
     right = f"ANS {problem.answer}"
     texts = [
@@ -87,8 +94,8 @@ def test_a_control_word_is_cut_before_the_verdict_and_only_there():
     assert np.isnan(grades.verified).all()
 
 
-def test_the_mode_is_forced_and_nothing_else():
-    task, modes = prepared(shipped_task("chain"), ThinklessConfig())
+def test_the_mode_is_forced_and_nothing_else(lab):
+    task, modes = prepared(lab, shipped_task("chain"), ThinklessConfig())
     asked = task.test.problems[:3]
     limits = Limits(max_new_tokens=6)
     for token in modes:
@@ -99,13 +106,25 @@ def test_the_mode_is_forced_and_nothing_else():
     assert not set(first_tokens(free).tolist()) & set(modes)
 
 
-@pytest.mark.slow
-def test_words_that_are_no_token_are_refused(tmp_path):
-    stock = stock_task(tmp_path)
-    assert len(control_ids(stock.base, ("so", "wait"))) == 2
-    for words in (("CTL0", "CTL1"), ("so", "so"), ("so what", "wait")):
+def test_words_that_a_base_lacks_are_added_and_nothing_else_changes(lab):
+    task = shipped_task("chain")
+    assert having_words(lab, task, ("CTL0", "CTL1")) is task
+    more = having_words(lab, task, ("CTL0", "<think>"))
+    old, new = control_ids(more.base, ("CTL0", "<think>"))
+    assert old == control_ids(task.base, ("CTL0",))[0]
+    before, after = (one.base.model.get_input_embeddings().weight for one in (task, more))
+    torch.testing.assert_close(after[: len(before)], before)
+    assert new >= len(before)
+    torch.testing.assert_close(after[new], before.mean(0))
+    prompts = task.test.problems[:2]
+    assert more.base.prompts(prompts).tokens.tolist() == task.base.prompts(prompts).tokens.tolist()
+
+
+def test_words_that_are_no_token_or_the_same_are_refused():
+    base = shipped_task("chain").base
+    for words in (("<short>", "CTL1"), ("CTL0", "CTL0")):
         with pytest.raises(UsageError) as refused:
-            control_ids(stock.base, words)
+            control_ids(base, words)
         assert refused.value.fix
 
 

@@ -7,21 +7,30 @@ the choice of a mode is one choice.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import AddedToken
 
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.policies.hooks import SoFar
+from keyturn.policies.loading import load_policy, save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
+from keyturn.training.contract import Task
+from keyturn.training.lab import Lab
+from keyturn.training.loop import duplicate
+from keyturn.training.record import MODEL
 
 
 def spelled(policy: LocalPolicy, word: str) -> tuple[str, int]:
@@ -51,6 +60,49 @@ def control_ids(policy: LocalPolicy, words: Sequence[str]) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise UsageError(f"two of the control words {', '.join(words)} are one token", fix="take two words")
     return found
+
+
+def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
+    """The task with a base that has every word as one token; words that it lacks are added, a stage.
+
+    A new word begins with the mean of all embeddings, so that it is nobody's synonym.
+    """
+    lacking = [word for word in words if not _has(task.base, word)]
+    if not lacking:
+        return task
+
+    def work(folder: Path) -> None:
+        policy = duplicate(task.base)
+        model, tokenizer = policy.model, copy.deepcopy(policy.tokenizer)
+        tokenizer.add_tokens([AddedToken(word, normalized=False) for word in lacking])
+        before = model.get_input_embeddings().weight.shape[0]
+        most = max(tokenizer.convert_tokens_to_ids(list(lacking))) + 1
+        if most > before:
+            with torch.random.fork_rng():
+                model.resize_token_embeddings(most, mean_resizing=False)
+            with torch.no_grad():
+                tables = {id(t.weight): t.weight for t in (model.get_input_embeddings(), _head(model))}
+                for weight in tables.values():
+                    weight[before:] = weight[:before].mean(0)
+        save_policy(folder / MODEL, model, tokenizer, task.world, None, overwrite=True)
+
+    stage = lab.stage("words", {"policy": task.base.fingerprint, "words": lacking}, work, label="control words")
+    folder = stage.folder / MODEL
+    loaded = load_policy(folder, device=task.device)
+    base = LocalPolicy(loaded.model, loaded.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
+    return replace(task, base=base, folder=str(folder))
+
+
+def _head(model: Any) -> Any:
+    return model.get_output_embeddings() or model.get_input_embeddings()
+
+
+def _has(policy: LocalPolicy, word: str) -> bool:
+    try:
+        spelled(policy, word)
+    except UsageError:
+        return False
+    return True
 
 
 def first_tokens(completions: Completions) -> NDArray[np.int64]:

@@ -68,7 +68,7 @@ def look_at(modes: tuple[int, int]) -> Look:
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
-    task, modes = prepared(with_easy(embedded_task(lab, subject.base, CELLS)), SETTINGS)
+    task, modes = prepared(lab, with_easy(embedded_task(lab, subject.base, CELLS)), SETTINGS)
     run = steps_for(RUN, subject.profile, 4)
     arms = [warm_arm(modes)]
     arms += [arm(name, replace(config, rl=run), modes) for name, config in ARMS.items()]

@@ -41,7 +41,7 @@ from keyturn.policies.protocol import Limits
 from keyturn.rewards.mode_priced import ModePricedConfig, mode_priced
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
-from keyturn.training.control_words import Force, control_ids, controlled, first_tokens, spelled
+from keyturn.training.control_words import Force, control_ids, controlled, first_tokens, having_words, spelled
 from keyturn.training.lab import Lab
 from keyturn.training.recipes.sft import LARGE, TINY
 from keyturn.training.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, supervised
@@ -64,9 +64,9 @@ class ThinklessConfig:
     wrong: float = -1.0
     """Reward of a wrong answer (2505.13379)."""
     short: str = "CTL0"
-    """Control word of the short mode; one token of the tokenizer."""
+    """Control word of the short mode; added where it is no token of the tokenizer."""
     think: str = "CTL1"
-    """Control word of the thinking mode; one token of the tokenizer."""
+    """Control word of the thinking mode; added where it is no token of the tokenizer."""
     demonstrations: int = 200
     """Problems of the warm-up, two answers each; 0 takes all."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300))
@@ -135,11 +135,13 @@ def regret_of(
     return float((best - own).mean())
 
 
-def prepared(task: Task, config: ThinklessConfig) -> tuple[Task, tuple[int, int]]:
-    """The task with answers judged after a control word, and the two control tokens."""
+def prepared(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[Task, tuple[int, int]]:
+    """The task with answers judged after a control word, and the two control tokens; a base that lacks them
+    gets them."""
     if config.draws < 2:
         raise UsageError(f"{config.draws} draws have no two halves", fix="at least 2 draws")
     words = (config.short, config.think)
+    task = having_words(lab, task, words)
     short, think = control_ids(task.base, words)
     own = replace(
         task,
@@ -246,7 +248,7 @@ def _forced(lab: Lab, task: Task, model: Model, draws: int, token: int) -> NDArr
 
 def run(lab: Lab, task: Task, config: ThinklessConfig) -> Made:
     """Warm up, reinforce, and say who thinks when."""
-    own, modes = prepared(task, config)
+    own, modes = prepared(lab, task, config)
     start = warmed(lab, own, config)
     tuned = trained(lab, own, start, config, modes)
     models = {"warm-up": start, config.arm: tuned}
@@ -276,14 +278,14 @@ def brief(config: ThinklessConfig) -> ThinklessConfig:
 
 
 _REAL = ThinklessConfig(
-    short="so",
-    think="wait",
+    short="<short>",
+    think="<think>",
     demonstrations=0,
     fit=LARGE,
     rl=replace(RUN, steps=600, prompts=128, draws=8, lr=1e-6, betas=(0.9, 0.95)),
     draws=4,
 )
-"""Ordinary words that common tokenizers have as one token, so that no embedding begins untaught; 2505.13379."""
+"""Control words, prompts and draws of 2505.13379; the words are added where the tokenizer lacks them."""
 
 RECIPE = Recipe(
     name="thinkless",
