@@ -1,7 +1,9 @@
 """Claims, evidence and verdicts: every published claim an experiment, its evidence your own runs."""
 
 from keyturn.atlas.claims import (
+    abstractions_beat_more_draws,
     atoms_known_composition_absent,
+    clipping_moves_to_the_habit,
     dapo_keeps_entropy,
     degrpo_learns_when_to_think,
     dr_grpo_shortens_wrong_answers,
@@ -31,6 +33,7 @@ from keyturn.atlas.contract import Claim
 from keyturn.core.errors import unknown
 
 CLAIMS: dict[str, Claim] = {
+    abstractions_beat_more_draws.CLAIM.id: abstractions_beat_more_draws.CLAIM,
     rl_narrows.CLAIM.id: rl_narrows.CLAIM,
     rl_deploys.CLAIM.id: rl_deploys.CLAIM,
     atoms_known_composition_absent.CLAIM.id: atoms_known_composition_absent.CLAIM,
@@ -46,6 +49,7 @@ CLAIMS: dict[str, Claim] = {
     emergent_traces_were_there.CLAIM.id: emergent_traces_were_there.CLAIM,
     rl_amplifies_one_format.CLAIM.id: rl_amplifies_one_format.CLAIM,
     rl_needs_the_edge.CLAIM.id: rl_needs_the_edge.CLAIM,
+    clipping_moves_to_the_habit.CLAIM.id: clipping_moves_to_the_habit.CLAIM,
     rl_composes_rft_does_not.CLAIM.id: rl_composes_rft_does_not.CLAIM,
     sequence_ratios_are_steadier.CLAIM.id: sequence_ratios_are_steadier.CLAIM,
     form_carries_distillation.CLAIM.id: form_carries_distillation.CLAIM,
