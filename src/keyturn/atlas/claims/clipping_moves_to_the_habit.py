@@ -79,9 +79,10 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         ran,
         numbers,
         setting=(
-            "GRAPH at one operation, two strategies that look alike, one right (FWD) and one wrong; FWD is 70 % "
-            f"of the good base's text and 30 % of the bad one's; coin reward, {run.steps} steps of {run.prompts} "
-            f"x {run.draws} draws, 8 updates a rollout (or 1), rate {RATE:g} in all arms"
+            "GRAPH at one operation, two strategies that look alike, one right (FWD) and one wrong; FWD is "
+            "70 % of the good base's text and 30 % of the bad one's; coin reward, "
+            f"{run.steps} steps of {run.prompts} x {run.draws} draws, 8 updates a rollout (or 1), rate "
+            f"{RATE:g} in all arms"
         ),
     )
 
