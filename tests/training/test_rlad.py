@@ -58,6 +58,7 @@ def test_useful_abstractions_by_hand():
     assert useful([], 0.0, 0.0) == []
 
 
+@pytest.mark.slow
 def test_an_abstraction_that_gives_the_answer_away_is_dropped(task, tmp_path):
     lab = Lab(tmp_path, Streams(0))
     problem = next(p for p in task.train.problems if p.answer == "1")
