@@ -65,6 +65,11 @@ def plain(
     return tried[int(np.argmax(right))]
 
 
+def mean_of(found: np.ndarray) -> float:
+    """Mean, NaN of nothing."""
+    return float(np.nanmean(found)) if len(found) else float("nan")
+
+
 def look(lab: Lab, task: Task, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
     """Right predictions with thought and at once, over all positions and those of answers; the task itself."""
     last = np.array([bool(problem.cell["last"]) for problem in task.test.problems])
@@ -73,9 +78,9 @@ def look(lab: Lab, task: Task, model: Model, *, asked: ProblemSet, draws: int = 
     solved = answered(lab, task, model, asked, draws, name="problems")
     return {
         "thought": float(np.nanmean(given.outcome)),
-        "thought, answers": float(np.nanmean(given.outcome[last[given.problem]])),
+        "thought, answers": mean_of(given.outcome[last[given.problem]]),
         "direct": float(at_once.mean()),
-        "direct, answers": float(at_once[last].mean()),
+        "direct, answers": mean_of(at_once[last]),
         "length": float(given.length.mean()),
         "problems": float(np.nanmean(solved.success)),
     }

@@ -35,6 +35,7 @@ from keyturn.core.problem import Problem, Split
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.optimise import FitConfig
 from keyturn.problems.contract import ProblemSet
+from keyturn.rewards import REWARDS
 from keyturn.rewards.prefix import PrefixConfig, prefix
 from keyturn.rollouts.completions import Completions
 from keyturn.training.config import RLConfig
@@ -70,6 +71,8 @@ class RptConfig:
     """What follows a context in a prompt, for models that must be told what to do."""
     reward: PrefixConfig = field(default_factory=lambda: PrefixConfig(marker="ANS", boxed=False))
     """Where the prediction stands in a completion."""
+    control: bool = False
+    """Pay at random instead: what RL on positions does without the prediction being right."""
     proxy: FitConfig = field(default_factory=lambda: replace(TINY, steps=100))
     """Next-token training of the proxy."""
     plain: FitConfig = field(default_factory=lambda: replace(TINY, warmup=0, decay_from=1.0))
@@ -156,7 +159,7 @@ def by_reasoning(
         given.task,
         base_of(given.task),
         objective=grpo(),
-        reward=prefix(config.reward),
+        reward=REWARDS["random"]() if config.control else prefix(config.reward),
         config=settings,
         problems=asked,
         label="RPT" if only_hard else "RPT without filter",
@@ -233,7 +236,7 @@ def run(lab: Lab, task: Task, config: RptConfig) -> Made:
 
 
 def brief(config: RptConfig) -> RptConfig:
-    """Two steps of each, on few positions of any entropy."""
+    """Two steps of each, on few positions of any entropy, with a reward that surely differs."""
 
     def short(fit: FitConfig) -> FitConfig:
         return replace(fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
@@ -242,10 +245,12 @@ def brief(config: RptConfig) -> RptConfig:
         config,
         documents=4,
         test_positions=4,
+        first=1,
         threshold=0.0,
+        control=True,
         proxy=short(config.proxy),
         plain=short(config.plain),
-        rl=replace(config.rl, steps=2, prompts=2, draws=2, max_new_tokens=8),
+        rl=replace(config.rl, steps=2, prompts=2, draws=4, max_new_tokens=8),
         draws=1,
     )
 
