@@ -79,6 +79,10 @@ class PretrainRecipe:
     probe: Probe = field(default_factory=Probe)
 
 
+def _longer(config: FitConfig, times: float) -> FitConfig:
+    return replace(config, steps=round(config.steps * times))
+
+
 _CHAIN = FitConfig(steps=500, batch_rows=64, bucket_batches=10, lr=3e-3, warmup=60)
 _GRAPH = FitConfig(steps=2600, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
 _BRANCHING = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
@@ -86,7 +90,7 @@ _BRANCHING = FitConfig(steps=700, batch_rows=32, bucket_batches=10, lr=3e-3, war
 _FITS: dict[str, FitConfig] = {
     "chain": _CHAIN,
     "graph": _GRAPH,
-    "par": _CHAIN,
+    "par": _longer(_CHAIN, 2),
     "inv": _CHAIN,
     "create": _CHAIN,
     "belief": _BRANCHING,
@@ -102,10 +106,6 @@ _DEMO = PretrainRecipe(
 )
 
 _EVEN = {"arithmetic": 1.0, "plan": 1.0, "copy": 1.0, "lookup": 1.0, "rest": 1.0, "prompt": 0.0}
-
-
-def _longer(config: FitConfig, times: float) -> FitConfig:
-    return replace(config, steps=round(config.steps * times))
 
 
 PRETRAIN: dict[str, PretrainRecipe] = {

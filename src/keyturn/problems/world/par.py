@@ -39,16 +39,16 @@ class ParWorld:
 
     name: str = "par"
     """How it is called in reports."""
-    long: float = 0.2
-    """Share of running traces in pretraining (p_cot; arXiv:2510.11495); the rest answers at once."""
+    long: float = 0.3
+    """Share of running traces in pretraining (p_cot; arXiv:2510.11495); below 1/3 greedy answers hide them."""
     bits: tuple[int, int] = (4, 8)
     """Fewest and most bits in pretraining. Ours: what a base of 0.35M parameters carries out."""
     rl_bits: tuple[int, ...] = (6, 7, 8)
     """Bits of the problems that RL asks."""
     test_bits: tuple[int, ...] = (4, 6, 8, 10, 12)
     """Bits of evaluation; up to four beyond pretraining."""
-    loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    loss: LossWeights = field(default_factory=lambda: LossWeights(lookup=4.0))
+    """Weights of the pretraining loss. Fetching the bit is what is learnt last here."""
 
     domain: ClassVar[str] = "par"
     level: ClassVar[str] = "bits"
