@@ -1,7 +1,7 @@
 """Bases whose habit is known: a small GRAPH world in which the strategy that dominates is good, bad, or none.
 
 ``FWD`` computes what is needed and is right; ``WRNG`` looks the same and declares wrong results. A base that
-has read mostly the one or the other has a habit before any training, at a share that a dial sets:
+has read mostly the one or the other has a habit before any training, at a share that a dial sets::
 
     good  FWD .7, WRNG .3        bad  FWD .3, WRNG .7        none  one half each
 
@@ -31,24 +31,29 @@ from keyturn.training.tasks import world_task
 
 Habit: TypeAlias = Literal["good", "bad", "none"]
 GOOD, BAD = "FWD", "WRNG"
-HABITS: dict[Habit, dict[str, float]] = {
-    "good": {GOOD: 0.7, BAD: 0.3},
-    "bad": {GOOD: 0.3, BAD: 0.7},
-    "none": {GOOD: 0.5, BAD: 0.5},
-}
-"""Which strategy dominates -> shares of the strategies in pretraining."""
-
-_FIT = FitConfig(steps=450, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+HABITS: tuple[Habit, ...] = ("good", "bad", "none")
+SHARE = 0.7
+"""Share of the strategy that dominates (2506.10947: .65 of Qwen2.5-Math-7B's answers reason in code). Above
+1 / 1.2 clipping at 0.2 can only pull it up."""
 
 
-def habit_world(habit: Habit) -> GraphWorld:
-    """The world of a base.
+def shares(habit: Habit, share: float = SHARE) -> dict[str, float]:
+    """Strategy -> share of the texts in pretraining.
 
     Raises:
         UsageError: there is no such habit.
     """
     if habit not in HABITS:
         raise unknown("habit", habit, HABITS)
+    good = {"good": share, "bad": 1 - share, "none": 0.5}[habit]
+    return {GOOD: good, BAD: 1 - good}
+
+
+_FIT = FitConfig(steps=450, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)
+
+
+def habit_world(habit: Habit, share: float = SHARE) -> GraphWorld:
+    """The world of a base."""
     return GraphWorld(
         name=f"graph, {habit} habit",
         operations=(1, 1),
@@ -58,21 +63,22 @@ def habit_world(habit: Habit) -> GraphWorld:
         distractors=0,
         contexts={"C1": 1.0},
         formats={"F2": 1.0},
-        strategies=HABITS[habit],
+        strategies=shares(habit, share),
         wrong=1.0,
     )
 
 
-def habit_base(lab: Lab, habit: Habit, *, seed: int = 0, steps: int = _FIT.steps) -> Path:
+def habit_base(lab: Lab, habit: Habit, *, share: float = SHARE, seed: int = 0, steps: int = _FIT.steps) -> Path:
     """The folder of a base of that habit; a stage, made once.
 
     Args:
         lab: the run directory.
         habit: which strategy dominates.
+        share: how much it does.
         seed: of the pretraining: another base.
         steps: of pretraining.
     """
-    world, recipe = habit_world(habit), _recipe(steps)
+    world, recipe = habit_world(habit, share), _recipe(steps)
     fields = {"world": world_to_json(world), "fit": asdict(recipe.fit["graph"]), "seed": seed}
 
     def work(folder: Path) -> None:
@@ -81,12 +87,19 @@ def habit_base(lab: Lab, habit: Habit, *, seed: int = 0, steps: int = _FIT.steps
     return lab.stage("pretrain", fields, work, label=f"pretrain {habit} habit").folder / MODEL
 
 
-def habit_task(lab: Lab, habit: Habit, *, seed: int = 0, steps: int = _FIT.steps, held_out: int = 64) -> Task:
+def habit_task(
+    lab: Lab,
+    habit: Habit,
+    *,
+    share: float = SHARE,
+    seed: int = 0,
+    steps: int = _FIT.steps,
+    held_out: int = 64,
+) -> Task:
     """A base of that habit with problems of its world."""
-    folder = habit_base(lab, habit, seed=seed, steps=steps)
-    return world_task(
-        load_policy(folder), str(folder), habit_world(habit), lab.streams, per_cell=192, held_out=held_out
-    )
+    folder = habit_base(lab, habit, share=share, seed=seed, steps=steps)
+    world = habit_world(habit, share)
+    return world_task(load_policy(folder), str(folder), world, lab.streams, per_cell=192, held_out=held_out)
 
 
 def _recipe(steps: int) -> PretrainRecipe:

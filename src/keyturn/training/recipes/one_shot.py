@@ -143,13 +143,16 @@ def train(lab: Lab, task: Task, config: OneShotConfig, *, seed: int = 0) -> Trai
         label=f"RL on {config.select}",
         seed=seed,
     )
-    policies = kept(task, model)
+    return ended(task, model, config, found)
+
+
+def ended(task: Task, model: Model, config: OneShotConfig, problems: tuple[Problem, ...] = ()) -> Trained:
+    """What the run behind a model left: policies of the way, and whether its accuracy saturated."""
     curve = [one.get("outcome", np.nan) for one in model.history]
-    policies[len(curve)] = model
     return Trained(
         model=model,
-        problems=found,
-        kept=policies,
+        problems=problems,
+        kept={**kept(task, model), len(curve): model},
         saturated=saturation_step(curve, level=config.level, window=config.window),
     )
 

@@ -1,0 +1,125 @@
+"""RL that is kept near a reference that moves along goes on widening what is solved, long after its plateau."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.planned import planned
+from keyturn.studies.arms import CHAIN_RL, base_arm, embedded_task, numbers_of, sizes_for, steps_for
+from keyturn.studies.plan import Arm, contrast, level, run_plan
+from keyturn.training.contract import Task
+from keyturn.training.lab import Lab
+from keyturn.training.recipes.prorl import ARMS, ProrlConfig, middle_of, train
+from keyturn.training.recipes.prorl import Arm as Held
+from keyturn.training.stages import Model, answered, base_of
+from keyturn.training.sustained import classify
+
+K = 16
+SECOND, FIRST = f"pass@{K}, second half", f"pass@{K}, first half"
+PAPER = "reference+optimiser"
+
+
+def held(name: Held, config: ProrlConfig) -> Arm:
+    """An arm of ProRL."""
+
+    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return train(lab, task, replace(config, arm=name, rl=replace(config.rl, lr=lr)), seed=seed)
+
+    return Arm(name=name, train=fit)
+
+
+def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
+    models = (base_of(task), middle_of(task, model), model)
+    base, middle, final = (answered(lab, task, one, task.test, K, name="test") for one in models)
+    cells = classify(base, middle, final, lab.streams.child("classes"), k=K)
+    labels = [one.label for one in cells]
+    rows = model.history
+    return {
+        **numbers_of(final),
+        FIRST: float(np.mean([one.first.value for one in cells])),
+        SECOND: float(np.mean([one.second.value for one in cells])),
+        **{f"cells {name}": float(labels.count(name)) for name in ("sustained", "plateau", "diminish")},
+        "steps": float(len(rows)),
+        "plateau at": next((row["plateau"] for row in rows if "plateau" in row), float("nan")),
+        "resets": float(sum(row.get("reset", 0.0) for row in rows)),
+    }
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Five ways to hold a long run, each to ten times its plateau."""
+    task = embedded_task(lab, subject.base)
+    config = ProrlConfig(
+        rl=replace(steps_for(replace(CHAIN_RL, steps=150), subject.profile), rounds=2),
+        validate_every=5,
+        validation_draws=2,
+        patience=2,
+        keep_every=15 if subject.profile == "short" else 50,
+        times=10.0,
+    )
+    arms = [base_arm(), *(held(name, config) for name in ARMS)]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look, name="long runs")
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": level(ran, PAPER, SECOND),
+            "first half": level(ran, PAPER, FIRST),
+            "reset - fixed": contrast(ran, PAPER, "fixed", "success"),
+            "reset - none": contrast(ran, PAPER, "none", "success"),
+            "reference alone - fixed": contrast(ran, "reference", "fixed", "success"),
+            "optimiser alone - fixed": contrast(ran, "optimiser", "fixed", "success"),
+            "reset - optimiser alone": contrast(ran, PAPER, "optimiser", "success"),
+            "second half, none": level(ran, "none", SECOND),
+            "second half, fixed": level(ran, "fixed", SECOND),
+            f"pass@{K}: reset - none": contrast(ran, PAPER, "none", f"pass@{K}"),
+            "nothing moves by itself": level(ran, "base", SECOND),
+        },
+        setting=(
+            f"base {subject.base}; learnt from depths 2 and 3, judged at 2 to 5; to ten times the plateau of "
+            f"validation, {config.rl.steps} steps of {config.rl.prompts} x {config.rl.draws} draws at most; "
+            f"clip .2 and .4, dynamic sampling, penalty {config.kl_weight:g}"
+        ),
+    )
+
+
+CLAIM = Claim(
+    id="moving-reference-sustains-rl",
+    version=1,
+    question="Does RL widen what a model can solve if only it goes on for long enough?",
+    statement=(
+        "RL with a penalty towards a reference that is reset with the optimiser whenever validation stagnates "
+        "still raises pass@k in the second half of a run ten times as long as its first plateau."
+    ),
+    source="Liu et al. 2025 (ProRL), arXiv 2505.24864",
+    threshold=Threshold(
+        estimand="effect",
+        says=f"pass@{K} of the final policy minus that of the middle one, mean over depths and seeds",
+        direction=1,
+        smallest=0.02,
+        why="one problem in fifty that the middle of the run did not reach",
+    ),
+    gates=(Gate(name="first half", says="RL widens anything at all", minimum=0.0),),
+    controls=(
+        Gate(
+            name="nothing moves by itself",
+            says="the base against itself shows no change",
+            minimum=-0.01,
+            maximum=0.01,
+        ),
+    ),
+    study=study,
+    study_says="five ways to hold a run; short: some 20 runs of 20 s",
+    default=Subject(base="chain"),
+    refuted_if="the interval over seeds lies below +.02; the arms without resets say what they are worth",
+    methods=("prorl",),
+    not_shown=(
+        "The paper starts from a distilled reasoner and 136,000 problems of five kinds; this is one kind at "
+        "two depths. The weight of its penalty is not published."
+    ),
+)
