@@ -4,6 +4,7 @@ from keyturn.atlas.claims import (
     abstractions_beat_more_draws,
     atoms_known_composition_absent,
     clipping_moves_to_the_habit,
+    critiques_beat_solutions,
     dapo_keeps_entropy,
     degrpo_learns_when_to_think,
     dr_grpo_shortens_wrong_answers,
@@ -13,7 +14,10 @@ from keyturn.atlas.claims import (
     few_tokens_carry_the_gradient,
     form_carries_distillation,
     hicra_beats_grpo,
+    imitate_beside_rl,
+    moving_reference_sustains_rl,
     negative_evidence_is_enough,
+    one_example_nearly_suffices,
     order_by_transfer_beats_joint,
     passk_objective_keeps_coverage,
     rationales_improve_themselves,
@@ -60,6 +64,10 @@ CLAIMS: dict[str, Claim] = {
     few_demos_need_competence.CLAIM.id: few_demos_need_competence.CLAIM,
     rationales_improve_themselves.CLAIM.id: rationales_improve_themselves.CLAIM,
     reasoning_beats_next_token.CLAIM.id: reasoning_beats_next_token.CLAIM,
+    imitate_beside_rl.CLAIM.id: imitate_beside_rl.CLAIM,
+    critiques_beat_solutions.CLAIM.id: critiques_beat_solutions.CLAIM,
+    moving_reference_sustains_rl.CLAIM.id: moving_reference_sustains_rl.CLAIM,
+    one_example_nearly_suffices.CLAIM.id: one_example_nearly_suffices.CLAIM,
 }
 """Id -> claim."""
 
