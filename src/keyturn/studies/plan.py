@@ -204,7 +204,7 @@ class Contrast:
 
     @property
     def reading(self) -> str:
-        """What may be said of a difference: ``finding``, ``lead``, ``no difference seen``; of a level ``""``."""
+        """What a difference is called: ``finding``, ``lead``, ``no difference seen``; a level has no name."""
         if self.level:
             return ""
         if not (self.low > 0 or self.high < 0):

@@ -19,8 +19,8 @@ from keyturn.training.stages import Model
 from keyturn.training.strategy_bases import habit_task
 
 RUN = RLConfig(steps=15, prompts=8, draws=8, max_new_tokens=40, batch_rows=64, kl_every=0)
-RATE = 1e-3
-"""One rate for all arms: choosing among rates by accuracy would choose the drift that is asked about."""
+RATE = 1e-4
+"""One rate for all arms: choosing by accuracy would choose the drift. At 1e-3 every arm was wrecked."""
 SEEDS = 8
 SHARE = "share of FWD"
 ARMS: dict[str, SpuriousConfig] = {
@@ -89,7 +89,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 CLAIM = Claim(
     id="clipping-moves-to-the-habit",
-    version=1,
+    version=2,
     question="Why does a random reward raise accuracy in some models?",
     statement=(
         "With several updates a rollout, clipping alone moves a policy to its dominant strategy under a reward "
