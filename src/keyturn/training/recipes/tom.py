@@ -33,13 +33,15 @@ from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.control_words import controlled
 from keyturn.training.lab import Lab
-from keyturn.training.pretrain_recipes import Size
+from keyturn.training.pretrain_recipes import Probe, Size
 from keyturn.training.pretrain_stage import pretrained, quick, task_in
 from keyturn.training.stages import Model, answered, base_of, rl
 
 RUN = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, lr=1e-3, kl_every=0)
 TRACE = "trace_f1"
 HEADS = 4
+GLANCE = Probe(documents=32, every=0, problems=1, draws=2)
+"""What pretraining looks at: BELIEF has many cells and long traces, and the recipe looks for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def task_of(lab: Lab, config: TomConfig, width: int, *, seed: int = 0) -> Task:
             f"{config.world} has no beliefs to track", fix="a BELIEF world: belief, belief-natural"
         )
     recipe = quick(world, steps=config.steps, size=size_of(width, config.layers), batch_rows=16)
+    recipe = replace(recipe, probe=GLANCE)
     folder = pretrained(lab, world, recipe, seed=seed)
     task = task_in(lab, folder, world, per_cell=config.per_cell, held_out=config.held_out)
     return replace(task, validation=controlled(task.validation, (), ()))
