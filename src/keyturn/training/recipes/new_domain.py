@@ -42,8 +42,8 @@ class NewDomainConfig:
 
     world: str = "par"
     """Name of a world; its arms say what pretraining holds (``par``, ``par-absent``, ``create-absent``...)."""
-    steps: int = 400
-    """Steps of pretraining."""
+    steps: int = 1000
+    """Steps of pretraining; after 400 a base of PAR has no verified answer at all."""
     budget: int = 64
     """Draws within which a trace counts as already there."""
     rl: RLConfig = RUN
@@ -144,7 +144,7 @@ RECIPE = Recipe(
     name="new-domain",
     summary="outcome rewards in a domain that pretraining hardly holds: what emerges, and was it there already",
     source="Zeng et al. 2025 (SimpleRL-Zoo), arXiv 2503.18892",
-    cost="demo: a base of 400 steps and 40 RL steps; study: 2,000 and 400; real: needs a world, as study",
+    cost="demo: a base of 1,000 steps and 40 RL steps; study: 2,000 and 400; real: needs a world, as study",
     needs=frozenset({"world"}),
     profiles={
         "demo": NewDomainConfig(),
