@@ -27,7 +27,7 @@ STREAMS = Streams(43)
 _LISTED: dict[str, tuple[tuple[int, ...], set[tuple[int, ...]]]] = {}
 CREATE = WORLDS["create"]
 PROMPT = "BOS CTL4 C1 2 5 3 3 ; 2 ASK 6"
-GOLD = "DO apple = 2 + 5 ; EX apple 0 ; DO pear = apple - 3 ; apple 0 EX pear 4 ; ANS 4 EOS"
+GOLD = "DO 2 + 5 = 0 apple ; DO apple 0 - 3 = 4 pear ; ANS 4 EOS"
 
 
 def read(prompt, completion, *, ended=True, world=CREATE):
@@ -44,7 +44,10 @@ def evaluated(words):
     known: dict[str, tuple[str, int]] = {}
     count = 0
     for statement in words[1].split("DO ")[1:]:
-        name, _, a, sign, b, *_ = statement.split()
+        left, right = statement.split(" = ")
+        sign = next(word for word in left.split() if word in "+-*")
+        a, b = (side.split()[0] for side in left.split(f" {sign} "))
+        name = right.split()[1]
         pair = []
         for operand in (a, b):
             if operand in known:
@@ -168,7 +171,7 @@ def test_texts_are_read_as_they_were_written_and_only_shown_forms_are_told(name)
 def test_outcome_is_what_was_built_and_verified_is_that_it_was_worked_out():
     gold = read(PROMPT.replace("6", "4"), GOLD)
     assert (gold.outcome, gold.verified, gold.more["canonical"]) == (True, True, "((2+5)-3)")
-    slip = read(PROMPT.replace("6", "4"), GOLD.replace("apple 0 EX pear 4", "apple 1 EX pear 4"))
+    slip = read(PROMPT.replace("6", "4"), GOLD.replace("apple 0 - 3", "apple 1 - 3"))
     assert (slip.outcome, slip.verified, slip.first_error_role) == (True, False, Role.LOOKUP)
     assert slip.exec_score < 1
     elsewhere = read(PROMPT, GOLD.replace("ANS 4", "ANS 6"))
@@ -179,12 +182,12 @@ def test_outcome_is_what_was_built_and_verified_is_that_it_was_worked_out():
 @pytest.mark.parametrize(
     ("asked", "text", "role"),
     [
-        ("2 ASK 3", "DO apple = 5 - 2 ; EX apple 3 ; ANS 3 EOS", Role.PLAN),
-        ("1 ASK 4", "DO apple = 2 * 2 ; EX apple 4 ; ANS 4 EOS", Role.PLAN),
-        ("1 ASK 5", "DO apple = 1 + 4 ; EX apple 5 ; ANS 5 EOS", Role.PLAN),
-        ("1 ASK 0", "DO pear = 2 + 5 ; EX pear 0 ; ANS 0 EOS", Role.REPEAT),
-        ("1 ASK 0", "DO apple = 2 + 5 ; EX apple 0 ; ANS 1 EOS", Role.ANSWER),
-        ("1 ASK 0", "DO apple = 2 + 5 ; EX apple 0 ; DO pear = 3 - 3 ; EX pear 0 ; ANS 0 EOS", Role.SYNTAX),
+        ("2 ASK 3", "DO 5 - 2 = 3 apple ; ANS 3 EOS", Role.PLAN),
+        ("1 ASK 4", "DO 2 * 2 = 4 apple ; ANS 4 EOS", Role.PLAN),
+        ("1 ASK 5", "DO 1 + 4 = 5 apple ; ANS 5 EOS", Role.PLAN),
+        ("1 ASK 0", "DO 2 + 5 = 0 pear ; ANS 0 EOS", Role.REPEAT),
+        ("1 ASK 0", "DO 2 + 5 = 0 apple ; ANS 1 EOS", Role.ANSWER),
+        ("1 ASK 0", "DO 2 + 5 = 0 apple ; DO 3 - 3 = 0 pear ; ANS 0 EOS", Role.SYNTAX),
     ],
     ids=["too few", "used twice", "not given", "name", "answer", "too many"],
 )
@@ -196,7 +199,7 @@ def test_what_breaks_the_rules_is_found_where_it_does(asked, text, role):
 
 
 def test_once_out_of_reach_the_error_is_not_counted_again():
-    reading = read("BOS CTL4 C1 1 1 1 1 ; 2 ASK 5", "DO apple = 1 + 1 ; EX apple 2 ; DO pear = apple + 1 ; ")
+    reading = read("BOS CTL4 C1 1 1 1 1 ; 2 ASK 5", "DO 1 + 1 = 2 apple ; DO apple 2 + 1 = ")
     planned = [e for role, e in zip(reading.roles, reading.errors, strict=True) if role == Role.PLAN]
     assert sum(planned) == 0, "5 cannot be built from ones at all: no choice was wrong"
     assert not any(reading.choices)
@@ -218,12 +221,12 @@ def test_choices_lead_to_the_target_and_no_other_token_does():
 def test_a_choice_among_n_has_the_floor_log_n_and_even_texts_have_that_entropy():
     world = CreateWorld(shown=1.0)
     problem = problems(world, "test", [{"operations": 1}], 1, STREAMS)[0]
-    first = Counter(demonstrate(world, problem, STREAMS.child(str(i))).completion[3] for i in range(250))
+    first = Counter(demonstrate(world, problem, STREAMS.child(str(i))).completion[1] for i in range(250))
     document = demonstrate(world, problem, STREAMS)
     reading = read_completion(read_prompt(world, list(document.prompt)), list(document.completion))
-    assert reading.floors[3] == pytest.approx(math.log(len(document.choices[3])))
+    assert reading.floors[1] == pytest.approx(math.log(len(document.choices[1])))
     shares = np.array(list(first.values())) / 250
-    assert -np.sum(shares * np.log(shares)) == pytest.approx(reading.floors[3], abs=0.05)
+    assert -np.sum(shares * np.log(shares)) == pytest.approx(reading.floors[1], abs=0.05)
 
 
 def test_splits_are_disjoint_as_sets_and_each_problem_has_shown_and_new_answers():

@@ -1,7 +1,8 @@
 """CREATE: build the target out of the given numbers, by any way that leads there; all answers are known.
 
 ``BOS CTL4 C1 2 5 3 3 ; 2 ASK 4`` gives four numbers and asks for 4, modulo 7, by exactly two operations, each
-number used at most once: ``DO apple = 2 * 5 ; EX apple 3 ; DO pear = apple - 3 ; apple 3 EX pear 0 ; ...``.
+number used at most once: ``DO 2 + 5 = 0 apple ; DO apple 0 - 3 = 4 pear ; ANS 4 EOS``. A result is named when
+it is there and fetched where it is used, so that whoever adds has both operands before the eyes.
 Numbers, order and operations are free; names are not (the context's nouns in order), so that every free choice
 is one of substance: it is a planning token with its set of right choices. What is new is decided by the form
 (see :mod:`keyturn.problems.world.create_forms`): pretraining shows a share of the forms and no other, and each
@@ -40,7 +41,6 @@ from keyturn.problems.world.vocabulary import (
     END,
     EOS,
     EQUALS,
-    EX,
     ID,
     PLUS,
     VALUE,
@@ -132,9 +132,9 @@ class CreateWorld:
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion, ``EOS`` included: eleven tokens a statement, two a result that is used."""
+        """Longest valid completion, ``EOS`` included: eight tokens a statement, one a result that is used."""
         most = max(self.operations[1], *self.rl_operations, *self.test_operations)
-        return 11 * most + 2 * (most - 1) + 3
+        return 8 * most + (most - 1) + 3
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
         """The cells that a split is drawn from when none are named."""
@@ -270,20 +270,25 @@ class _Text:
         self._choices: dict[int, tuple[int, ...]] = {}
 
     def write(self, a: int, sign: int, b: int) -> None:
-        """One statement: the definition, what has to be fetched for it, its result."""
-        build, at = self.build, len(self._ids)
+        """One statement: operands, each fetched where it is a name, the result and its name."""
+        build = self.build
         name = self._task.names[self._task.operations - build.operations]
-        rights = (build.right_first(), build.right_operations(a), build.right_second(a, sign))
-        self._choices.update({at + 3 + i: tuple(right) for i, right in enumerate(rights)})
-        self._put((DO, Role.SYNTAX), (name, Role.REPEAT), (EQUALS, Role.SYNTAX))
-        self._put((a, Role.PLAN), (sign, Role.PLAN), (b, Role.PLAN), (END, Role.SYNTAX))
-        for operand in (a, b):
-            if operand in build.values:
-                self._put((operand, Role.REPEAT), (VALUE + build.values[operand], Role.LOOKUP))
+        self._put((DO, Role.SYNTAX))
+        self._choose(a, build.right_first())
+        self._choose(sign, build.right_operations(a))
+        self._choose(b, build.right_second(a, sign))
         x, y = build.value_of(a), build.value_of(b)
         value = calculate(OPERATIONS[sign - PLUS], x, y, self._task.modulus)
-        self._put((EX, Role.SYNTAX), (name, Role.REPEAT), (VALUE + value, Role.ARITHMETIC), (END, Role.SYNTAX))
+        self._put(
+            (EQUALS, Role.SYNTAX), (VALUE + value, Role.ARITHMETIC), (name, Role.REPEAT), (END, Role.SYNTAX)
+        )
         build.join(name, a, sign, b, value)
+
+    def _choose(self, token: int, right: list[int]) -> None:
+        self._choices[len(self._ids)] = tuple(right)
+        self._put((token, Role.PLAN))
+        if token in self.build.values:
+            self._put((VALUE + self.build.values[token], Role.LOOKUP))
 
     def document(self, prompt: tuple[int, ...], component: str) -> Document:
         """The whole text, with its answer."""

@@ -23,7 +23,7 @@ from keyturn.core.roles import Role
 from keyturn.problems.world.create_build import Build
 from keyturn.problems.world.create_forms import OPERATIONS, calculate, is_shown
 from keyturn.problems.world.graph_task import LAST_NOUN
-from keyturn.problems.world.reading import Reading, last_value
+from keyturn.problems.world.reading import LAST_VALUE, Reading, last_value
 from keyturn.problems.world.vocabulary import (
     ANS,
     ASK,
@@ -32,7 +32,6 @@ from keyturn.problems.world.vocabulary import (
     DO,
     END,
     EQUALS,
-    EX,
     ID,
     NOUN,
     NOUNS_EACH,
@@ -43,6 +42,7 @@ from keyturn.problems.world.walk import Lost, Walk, answered, verdict
 
 MARK = ID["CTL4"]
 _SIGNS = range(PLUS, PLUS + len(OPERATIONS))
+_OPERANDS = (*range(VALUE, LAST_VALUE + 1), *range(NOUN, LAST_NOUN + 1))
 _CONTEXTS = range(ID[CONTEXTS[0]], ID[CONTEXTS[0]] + len(CONTEXTS))
 
 
@@ -142,55 +142,44 @@ def read_create_completion(task: CreateTask, ids: Sequence[int], *, ended: bool)
 
 
 def _statement(task: CreateTask, walk: Walk, built: _Built) -> None:
-    """``DO name = a + b ; [a va] [b vb] EX name r ;``."""
+    """``DO [name] a + [name] b = r name ;``: a name stands before each value that is fetched."""
     before = len(walk.errors)
-    values = range(VALUE, VALUE + task.modulus)
+    build, values = built.build, range(VALUE, VALUE + task.modulus)
     walk.take(Role.SYNTAX, (DO,))
     if len(built.steps) >= task.operations:
         walk.flag()
-    due = task.names[len(built.steps) : len(built.steps) + 1]
-    name = walk.take(Role.REPEAT, task.names, due)
+    a = _choose(walk, _OPERANDS, build.right_first(), build.operands())
+    x = _fetch(walk, a, build, values)
+    sign = _choose(walk, _SIGNS, build.right_operations(a), _SIGNS)
+    there = [b for b in build.operands() if build.can_join(a, b)] or build.operands()
+    b = _choose(walk, _OPERANDS, build.right_second(a, sign), there)
+    y = _fetch(walk, b, build, values)
     walk.take(Role.SYNTAX, (EQUALS,))
-    a, sign, b = _choices(walk, built)
-    walk.take(Role.SYNTAX, (END,))
-    fetched: list[int] = []
-    for operand in (a, b):
-        if operand < NOUN:
-            fetched.append(operand - VALUE)
-            continue
-        walk.take(Role.REPEAT, (operand,))
-        own = built.build.values.get(operand)
-        fetched.append(walk.take(Role.LOOKUP, values, values if own is None else (VALUE + own,)) - VALUE)
-    walk.take(Role.SYNTAX, (EX,))
-    walk.take(Role.REPEAT, (name,))
-    due_value = calculate(OPERATIONS[sign - PLUS], fetched[0], fetched[1], task.modulus)
-    result = walk.take(Role.ARITHMETIC, values, (VALUE + due_value,)) - VALUE
+    due = calculate(OPERATIONS[sign - PLUS], x, y, task.modulus)
+    result = walk.take(Role.ARITHMETIC, values, (VALUE + due,)) - VALUE
+    name = walk.take(Role.REPEAT, task.names, task.names[len(built.steps) : len(built.steps) + 1])
     walk.take(Role.SYNTAX, (END,))
     truly = [built.true.get(token, token - VALUE) for token in (a, b)]
     built.true.pop(name, None)
     built.true[name] = calculate(OPERATIONS[sign - PLUS], truly[0], truly[1], task.modulus)
-    if built.build.can_join(a, b) and name not in built.build.values:
-        built.build.join(name, a, sign, b, result)
+    if build.can_join(a, b) and name not in build.values:
+        build.join(name, a, sign, b, result)
     else:
         built.sound = False
-        built.build.put(name, result)
+        build.put(name, result)
     built.last = result
-    right = built.true[name] == result and built.build.on_the_way
+    right = built.true[name] == result and build.on_the_way
     built.steps.append(right and not any(walk.errors[before:]))
 
 
-def _choices(walk: Walk, built: _Built) -> tuple[int, int, int]:
-    """Operand, operation, operand; right are those that keep the target within reach, while there are any."""
-    build = built.build
-    operands = range(VALUE, VALUE + 11)
-    named = range(NOUN, LAST_NOUN + 1)
+def _choose(walk: Walk, allowed: Collection[int], right: list[int], there: Collection[int]) -> int:
+    """A choice; right are the tokens that keep the target within reach, while there are any."""
+    return walk.take(Role.PLAN, allowed, right or there, choice=bool(right))
 
-    def take(allowed: Collection[int], right: list[int], there: Collection[int]) -> int:
-        return walk.take(Role.PLAN, allowed, right or there, choice=bool(right))
 
-    every = (*operands, *named)
-    a = take(every, build.right_first(), build.operands())
-    sign = take(_SIGNS, build.right_operations(a), _SIGNS)
-    there = [b for b in build.operands() if build.can_join(a, b)] or build.operands()
-    b = take(every, build.right_second(a, sign), there)
-    return a, sign, b
+def _fetch(walk: Walk, operand: int, build: Build, values: Collection[int]) -> int:
+    """The value of an operand: a number its own, a name the one that the completion gave it."""
+    if operand < NOUN:
+        return operand - VALUE
+    own = build.values.get(operand)
+    return walk.take(Role.LOOKUP, values, values if own is None else (VALUE + own,)) - VALUE
