@@ -26,7 +26,9 @@ def run(json: bool = False) -> None:
         sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "claim ls", "claims": rows}) + "\n")
         return
     table = Table(show_lines=True)
-    for column in ("claim", "statement", "your evidence", "records"):
+    # An id is there to be copied: it is never broken over lines.
+    table.add_column("claim", no_wrap=True)
+    for column in ("statement", "your evidence", "records"):
         table.add_column(column, overflow="fold")
     for claim in CLAIMS.values():
         said = found[claim.id]
