@@ -27,9 +27,9 @@ STYLE = "CHK"
 """The expert checks every sum, which no text of the base's pretraining does."""
 SHOWN = 48
 A_STEP = 8
-CURVE = (8, 24, 72, 160)
+CURVE = (6, 18, 54, 120)
 """Steps of SFT at which it is looked at."""
-SWITCHES = (8, 24, 160)
+SWITCHES = (6, 18, 120)
 """Steps of SFT after which RL takes over."""
 FIT = replace(TINY, steps=CURVE[-1], batch_rows=16, lr=1e-3, warmup=0, decay_from=1.0)
 

@@ -29,7 +29,7 @@ def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds:
     """An arm of self-improvement."""
 
     def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        schedule = replace(TINY, steps=steps, warmup=steps // 10, lr=lr, batch_rows=24)
+        schedule = replace(TINY, steps=steps, warmup=steps // 10, lr=lr, batch_rows=16)
         settings = replace(config, fit=schedule, problems=problems, rounds=rounds, catalyst=48)
         return train(lab, task, settings, seed=seed)[0]
 
@@ -41,7 +41,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     "alone."""
     task = embedded_task(lab, subject.base)
     long = subject.profile == "long"
-    steps, problems, rounds = (600, 0, 3) if long else (50, 128, 1)
+    steps, problems, rounds = (600, 0, 3) if long else (40, 96, 1)
     arms = [base_arm(), *(way(name, config, steps, problems, rounds) for name, config in WAYS.items())]
     ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="self-improvement")
     return planned(
@@ -62,7 +62,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             f"base {subject.base!r}, GRAPH at one operation (tested at one and two); catalyst of 48 solutions "
             f"that check every sum, {problems or len(task.train.problems)} own rationales, {rounds} round(s), "
-            f"fits of {steps} steps of 24 rows"
+            f"fits of {steps} steps of 16 rows"
         ),
     )
 
@@ -92,7 +92,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="five ways and the base on GRAPH; short: some 25 runs of 6 to 12 s",
+    study_says="five ways and the base on GRAPH; short: some 25 runs of 8 to 16 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.025",
     methods=("self-improve",),
