@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 import keyturn
 from keyturn.core.problem import Problem
@@ -46,25 +46,27 @@ def shipped_task(name: str = "chain") -> Task:
 
 
 def made_model(folder: Path, seed: int = 0) -> Path:
-    """A stock Qwen2 of some 5,000 weights that answers any question with any digit: a user's model folder."""
+    """A stock Qwen3 of some 5,000 weights that answers any question with any digit: a user's model folder."""
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     inner.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
     )
-    config = Qwen2Config(
+    # Of a Qwen2 folder transformers builds the tokenizer anew by its own rules: this one would read nothing.
+    config = Qwen3Config(
         vocab_size=len(WORDS),
         hidden_size=16,
         intermediate_size=24,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
+        head_dim=8,
         max_position_embeddings=128,
         eos_token_id=1,
         pad_token_id=0,
     )
-    model = Qwen2ForCausalLM(config)
+    model = Qwen3ForCausalLM(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
