@@ -45,8 +45,8 @@ def shares(habit: Habit, share: float = SHARE) -> dict[str, float]:
     """
     if habit not in HABITS:
         raise unknown("habit", habit, HABITS)
-    good = {"good": share, "bad": 1 - share, "none": 0.5}[habit]
-    return {GOOD: good, BAD: 1 - good}
+    good = {"good": share, "bad": round(1 - share, 9), "none": 0.5}[habit]
+    return {GOOD: good, BAD: round(1 - good, 9)}
 
 
 _FIT = FitConfig(steps=450, batch_rows=32, bucket_batches=10, lr=3e-3, warmup=60)

@@ -6,7 +6,8 @@ the base (right or wrong) and ``c`` its critique; ``w`` is 1 on the tokens of th
 Arms: ``critique``; ``corrected``: the expert's solution of the same problems, alone; ``no_correction``:
 critiques without the solution; ``self_critique``: by the base itself, the verdict from the grader;
 ``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right or
-wrong. With ``gradient_tokens`` all arms learn from equally many tokens.
+wrong. With ``gradient_tokens`` all arms learn from equally many tokens. ``replay`` puts rows of the base's own
+answers beside any arm.
 Denominator: weighted tokens of the batch.
 Degenerate: no critique, no well-formed answer, or no expert's solution where the arm needs it, is an error.
 Known bias: a critique that holds the whole solution is distillation from its writer: only the arms
@@ -78,6 +79,9 @@ class CftConfig:
     """Share of a world's critiques that are right (2501.17703: some .8 of the teacher's)."""
     critique_tokens: int = 512
     """Length limit of a critique that a policy writes."""
+    replay: float = 0.0
+    """Rows of the base's own answers, right or wrong, beside each row of the arm: without any, a small model
+    forgets to answer (2501.17703: none). Ours."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     gradient_tokens: int = 0
@@ -123,6 +127,9 @@ def material(lab: Lab, task: Task, config: CftConfig) -> Taught:
         critique_tokens=config.critique_tokens,
     )
     pairs = _pairs(task, config.arm, found, asked.problems, lab.streams.child("expert"))
+    own = [(case.problem, case.candidate) for case in found]
+    again = round(config.replay * len(pairs))
+    pairs += [own[i % len(own)] for i in range(again)]
     return Taught(rows=supervised(task.base, pairs), cases=found, writer=writer)
 
 
