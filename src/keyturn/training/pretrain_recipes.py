@@ -92,7 +92,7 @@ _FITS: dict[str, FitConfig] = {
     "graph": _GRAPH,
     "par": _longer(_CHAIN, 2),
     "inv": _CHAIN,
-    "create": _CHAIN,
+    "create": _longer(_CHAIN, 1.6),
     "belief": _BRANCHING,
     "nim": _BRANCHING,
     "unanswerable": _BRANCHING,
