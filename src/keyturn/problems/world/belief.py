@@ -87,7 +87,7 @@ class BeliefWorld:
     """Surfaces of evaluation; the difference between the two is the gap that a short cut leaves."""
     loss: LossWeights = field(default_factory=lambda: LossWeights(copy=4.0, plan=4.0))
     """Weights of the pretraining loss. Copying binds here as in GRAPH: run F's weights in batches of 32 copied
-    31 % right after 9600 texts, these in batches of 16 88 % (two changes at once, one seed)."""
+    31 % right after 9,600 texts, these in batches of 16 88 % after 10,400 (two changes at once, one seed)."""
 
     domain: ClassVar[str] = "belief"
     level: ClassVar[str] = "moves"
