@@ -4,7 +4,9 @@ A logistic regression on how often each word occurs and on which word stands whe
 fitted on problems that may be learnt from and tested on others of the same cell. An ``accuracy`` above the
 ``majority`` by more than chance is a short cut: a policy can be right, and RL can pay it, without reasoning.
 Denominator: the test problems. Degenerate: one label only in training: it is then the guess everywhere.
-Known bias: only linear short cuts are found; none found is not none there.
+Known bias: only linear short cuts are found; none found is not none there. Where all problems of a cell together
+are exactly balanced and few, what is held out leans against what was learnt, and the accuracy falls below chance
+(INV at depths 1 and 2: to 0): that is the split, and no policy that learns from one side of it can use it.
 Source: Ours; the audit that the world's specification asks for (world.md 12.11, threat 3).
 """
 
@@ -64,12 +66,12 @@ def audit(
     truth = np.array([label(problem) for problem in test])
     majority = float(np.unique(truth, return_counts=True)[1].max() / len(truth))
     if len(np.unique(wanted)) < 2:
-        return Shortcut(float((truth == wanted[0]).mean()), majority, len(test))
+        return Shortcut(float(np.mean(truth == wanted[0])), majority, len(test))
     words = DictVectorizer()
     model = LogisticRegression(C=strength, max_iter=500)
     model.fit(words.fit_transform([_features(problem.prompt) for problem in learn]), wanted)
     guessed = model.predict(words.transform([_features(problem.prompt) for problem in test]))
-    return Shortcut(float((guessed == truth).mean()), majority, len(test))
+    return Shortcut(float(np.mean(guessed == truth)), majority, len(test))
 
 
 def _features(prompt: str) -> dict[str, float]:
