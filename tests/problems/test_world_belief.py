@@ -353,3 +353,11 @@ def test_the_marker_is_a_reserved_word():
 def test_a_world_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(UsageError):
         BeliefWorld(**wrong)
+
+
+def test_a_cell_without_forms_ends_instead_of_searching_for_ever():
+    world = WORLDS["belief"]
+    cells = [{"domain": "belief", "order": order, "moves": 1} for order in (0, 1, 2, 3)]
+    for cell in cells:
+        found = world.draw_problems("validation", cell, 3, Streams(0))
+        assert len({problem.id for problem in found}) == len(found) <= 3

@@ -61,7 +61,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             "the shipped GRAPH base (one to three operations, context C2 in 5 % of its text); RL asks one "
             f"(in), two (edge) or three (hard) operations in C1; judged at three; {run.steps} steps of "
-            f"{run.prompts} x {run.draws} draws; the context is unseen in a base of 1,200 steps on one and two operations"
+            f"{run.prompts} x {run.draws} draws; the context is unseen in a base of 1,200 steps on one and "
+            "two operations"
         ),
     )
 

@@ -190,21 +190,28 @@ def canonical(order: int, story: tuple[Move, ...]) -> str:
     return f"belief {order} {min(forms)}"
 
 
+_MISSES = 2000
+"""Stories in a row without a new problem after which a cell has no more: some splits hold no form of one move."""
+
+
 def draw_problems(
     world: BeliefWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split."""
+    """Different problems of a cell and split, fewer where no more are found (few moves have few forms)."""
     order, moves = int(cell["order"]), int(cell["moves"])
     surface: Surface = "natural" if cell.get("surface", world.surface) == "natural" else "balanced"
     if order not in range(AGENTS) or moves not in range(1, MOST_MOVES + 1):
         raise UsageError(f"there is no order {order} with {moves} moves", fix=f"0 to 3, 1 to {MOST_MOVES}")
     dice = Dice(streams.generator("belief", split, order, moves, surface))
     found: dict[str, Problem] = {}
-    while len(found) < count:
+    misses = 0
+    while len(found) < count and misses < _MISSES:
         story = draw_story(order, moves, surface, dice)
         if split_of(canonical(order, story)) == split:
             problem = _problem(world, order, story, surface, split, dice)
+            misses = -1 if problem.id not in found else misses
             found[problem.id] = problem
+        misses += 1
     return list(found.values())
 
 
