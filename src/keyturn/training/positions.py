@@ -129,7 +129,7 @@ def pieces(policy: LocalPolicy, tokens: Sequence[int]) -> list[bytes]:
     out: list[bytes] = []
     before = b""
     for end in range(1, len(tokens) + 1):
-        text = str(policy.tokenizer.decode(tokens[:end], skip_special_tokens=False))
+        text = str(policy.tokenizer.decode(list(tokens[:end]), skip_special_tokens=False))
         now = text.encode(errors="replace")
         if "\ufffd" not in text and now.startswith(before):
             out.append(now[len(before) :])
