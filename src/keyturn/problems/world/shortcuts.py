@@ -4,9 +4,9 @@ A logistic regression on how often each word occurs and on which word stands whe
 fitted on problems that may be learnt from and tested on others of the same cell. An ``accuracy`` above the
 ``majority`` by more than chance is a short cut: a policy can be right, and RL can pay it, without reasoning.
 Denominator: the test problems. Degenerate: one label only in training: it is then the guess everywhere.
-Known bias: only linear short cuts are found; none found is not none there. Where all problems of a cell together
-are exactly balanced and few, what is held out leans against what was learnt, and the accuracy falls below chance
-(INV at depths 1 and 2: to 0): that is the split, and no policy that learns from one side of it can use it.
+Known bias: only linear short cuts are found; none found is not none there. Where the problems of a cell are few
+and exactly balanced as a whole, what is held out leans against what was learnt, and the accuracy falls below
+chance (INV at depths 1 and 2: to 0): that is the split, of no use to a policy that sees one side of it.
 Source: Ours; the audit that the world's specification asks for (world.md 12.11, threat 3).
 """
 
