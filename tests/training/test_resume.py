@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from keyturn.core.errors import BusyError, StorageError, UsageError
 from keyturn.core.rundir import file_hash, is_done, owned
 from keyturn.core.streams import Streams
+from keyturn.objectives.contract import Adapted
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.config import UpdateConfig
 from keyturn.training.hooks import FadeTerm, ResetEvery
@@ -59,11 +60,17 @@ class Cooling:
         loop.weights["policy"] = 0.9 * loop.weights.get("policy", 1.0)
 
 
+def following(state, step, metrics):
+    """A schedule with a memory, which follows the metrics of the step before."""
+    total = state.get("total", 0.0) + metrics.get("length", 0.0)
+    return Adapted({"total": total}, {"policy": 1 + metrics.get("entropy/all", 0.0) + 0.1 * total})
+
+
 def go(folder, stop_after=None, **changes):
     """A run in which everything that can be saved matters."""
     usual = {
         "policy": tiny_policy(),
-        "objective": grpo(GrpoConfig(kl_weight=0.1)),
+        "objective": replace(grpo(GrpoConfig(kl_weight=0.1)), adapt=following),
         # The reference moves at step 2 and the optimiser begins anew there; the penalty's weight fades.
         "hooks": (Cooling(), ResetEvery(steps=2), FadeTerm(term="kl", steps=4, first=1.0, last=0.2)),
         "stop_after": stop_after,

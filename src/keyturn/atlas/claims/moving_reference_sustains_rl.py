@@ -54,8 +54,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """Five ways to hold a long run, each to ten times its plateau."""
     task = embedded_task(lab, subject.base)
     config = ProrlConfig(
-        rl=replace(steps_for(replace(CHAIN_RL, steps=150), subject.profile), rounds=2),
-        validate_every=5,
+        rl=replace(steps_for(replace(CHAIN_RL, steps=120), subject.profile), rounds=2),
+        validate_every=3,
         validation_draws=2,
         patience=2,
         keep_every=15 if subject.profile == "short" else 50,
@@ -114,7 +114,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="five ways to hold a run; short: some 20 runs of 20 s",
+    study_says="five ways to hold a run; short: some 20 runs of 15 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02; the arms without resets say what they are worth",
     methods=("prorl",),

@@ -15,7 +15,7 @@ from keyturn.training.recipes.one_shot import OneShotConfig, ended, post_saturat
 from keyturn.training.selection import Selection
 from keyturn.training.stages import Model
 
-SELECTIONS: tuple[Selection, ...] = ("top", "median", "bottom", "random", "full", "format")
+SELECTIONS: tuple[Selection, ...] = ("top", "bottom", "random", "full", "format")
 LATER = "gain after saturation"
 
 
@@ -66,7 +66,6 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "pool - base": contrast(ran, "full", "base", "success"),
             "beyond form": contrast(ran, "top", "format", "success"),
             "top - base": contrast(ran, "top", "base", "success"),
-            "top - median": contrast(ran, "top", "median", "success"),
             "top - bottom": contrast(ran, "top", "bottom", "success"),
             "top - random": contrast(ran, "top", "random", "success"),
             "form - base": contrast(ran, "format", "base", "success"),
@@ -105,7 +104,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="six selections and the base; short: some 25 runs of 8 to 16 s",
+    study_says="five selections and the base; short: some 20 runs of 8 to 16 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds of one example minus the pool lies below -.05",
     methods=("one-shot",),

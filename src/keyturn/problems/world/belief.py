@@ -191,7 +191,7 @@ def canonical(order: int, story: tuple[Move, ...]) -> str:
 
 
 _MISSES = 2000
-"""Stories in a row without a new problem after which a cell has no more: some splits hold no form of one move."""
+"""Stories in a row without a new problem after which a cell has no more: some hold no form of one move."""
 
 
 def draw_problems(

@@ -88,8 +88,8 @@ def brief(config: SftThenRlConfig) -> SftThenRlConfig:
 
 
 def shortened(config: RLConfig) -> RLConfig:
-    """Two steps of two problems."""
-    return replace(config, steps=2, prompts=2, draws=2, max_new_tokens=min(config.max_new_tokens, 16))
+    """Two steps of four problems, with draws enough that some group is likely to differ."""
+    return replace(config, steps=2, prompts=4, draws=8, max_new_tokens=min(config.max_new_tokens, 16))
 
 
 RECIPE = Recipe(
