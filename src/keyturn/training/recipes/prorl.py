@@ -213,8 +213,8 @@ def _classes(given: Mapping[str, Answers], k: int, streams: Streams) -> list[dic
 
 
 def brief(config: ProrlConfig) -> ProrlConfig:
-    """Two steps of four problems, every one of them validated."""
-    small = replace(shortened(config.rl), prompts=4, draws=8, rounds=1, update=UpdateConfig())
+    """Two steps of sixteen problems, every one of them validated."""
+    small = replace(shortened(config.rl), prompts=16, draws=8, rounds=1, update=UpdateConfig())
     return replace(
         config,
         rl=small,
