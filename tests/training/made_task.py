@@ -73,9 +73,13 @@ def made_model(folder: Path, seed: int = 0) -> Path:
             if parameter.dim() > 1:
                 parameter.normal_(std=0.2, generator=generator)
     policy = LocalPolicy(model, tokenizer)
-    asked = [Problem(id=f"{i}", prompt=f"what is one more than {i % 4}") for i in range(64)]
-    rows = supervised(policy, [(problem, f"= {i // 4 % 4}") for i, problem in enumerate(asked)])
-    config = FitConfig(steps=400, batch_rows=16, bucket_batches=1, lr=2e-2, warmup=0)
+    # As the file's problems are worded, so that no prompt is strange to it; the digit is any.
+    asked = [
+        Problem(id=f"{i}", prompt=f"what is {' '.join(['one more than'] * (1 + i % 20))} {i % 3}")
+        for i in range(120)
+    ]
+    rows = supervised(policy, [(problem, f"= {i // 20 % 4}") for i, problem in enumerate(asked)])
+    config = FitConfig(steps=150, batch_rows=16, bucket_batches=1, lr=2e-2, warmup=0)
     fit(model, epochs(rows, config, Streams(seed)), config, Streams(seed))
     save_policy(folder, model, tokenizer)
     return folder
