@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tyro
 
@@ -20,7 +20,7 @@ from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
-from keyturn.policies.offsets import roles_from
+from keyturn.policies.offsets import Decodes, roles_from
 from keyturn.policies.protocol import Limits
 from keyturn.rewards.named import default_config, named
 from keyturn.roles.grams import read_grams
@@ -28,6 +28,7 @@ from keyturn.studies.embedded import EMBEDDED
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import PROFILES, Task
 from keyturn.training.lab import Lab
+from keyturn.training.lesson import RoleSource
 from keyturn.training.recipes import RECIPES
 from keyturn.training.recipes.sft_then_rl import LARGE_RL
 from keyturn.training.record import CONFIG
@@ -192,7 +193,7 @@ def by_objective(
         folder=common.out,
         streams=streams.child("rl"),
         rollout=rollout,
-        roles=roles_from(read_grams(common.roles), task.base.tokenizer) if common.roles else None,
+        roles=_roles(common, task),
         world=task.world,
         label=f"{method} {Path(model).name}",
     )
@@ -230,6 +231,14 @@ def _task(method: str, model: str, common: Common) -> Task:
         ),
         Streams(common.seed),
     )
+
+
+def _roles(common: Common, task: Task) -> RoleSource | None:
+    """What says which tokens plan, where the user names grams."""
+    if common.roles is None:
+        return None
+    # A tokenizer of transformers decodes one row or many, so its signature is wider than what is asked of it.
+    return roles_from(read_grams(common.roles), cast(Decodes, task.base.tokenizer))
 
 
 def _agree(common: Common, method: str, model: str, config: Any) -> None:

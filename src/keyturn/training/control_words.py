@@ -75,13 +75,16 @@ def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
         policy = duplicate(task.base)
         model, tokenizer = policy.model, copy.deepcopy(policy.tokenizer)
         tokenizer.add_tokens([AddedToken(word, normalized=False) for word in lacking])
-        before = model.get_input_embeddings().weight.shape[0]
-        most = max(tokenizer.convert_tokens_to_ids(list(lacking))) + 1
+        embedding: Any = model.get_input_embeddings()
+        before = int(embedding.weight.shape[0])
+        most = 1 + max(int(tokenizer.convert_tokens_to_ids(word)) for word in lacking)  # type: ignore[arg-type]
         if most > before:
             with torch.random.fork_rng():
                 model.resize_token_embeddings(most, mean_resizing=False)
             with torch.no_grad():
-                tables = {id(t.weight): t.weight for t in (model.get_input_embeddings(), _head(model))}
+                tables: dict[int, Any] = {
+                    id(t.weight): t.weight for t in (model.get_input_embeddings(), _head(model))
+                }
                 for weight in tables.values():
                     weight[before:] = weight[:before].mean(0)
         save_policy(folder / MODEL, model, tokenizer, task.world, None, overwrite=True)

@@ -50,7 +50,7 @@ def order_by_transfer(transfer: NDArray[np.float64]) -> tuple[int, ...]:
     order: tuple[int, ...] = ()
     for task in range(size):
         places = [(*order[:at], task, *order[at:]) for at in range(len(order) + 1)]
-        order = max(places, key=lambda found: retained(found, transfer))
+        order = max(places, key=lambda found: retained(found, transfer))  # pyright: ignore
     return order
 
 
