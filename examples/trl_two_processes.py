@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
+import torch
 import trl
 
 import keyturn
@@ -72,6 +73,9 @@ if __name__ == "__main__":
     steps = sys.argv[1] if len(sys.argv) > 1 else "2"
     if "LOCAL_RANK" in os.environ:
         train(int(steps), Path(sys.argv[2]))
+        # Both leave together: a process that ends with gloo's threads alive may be aborted.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     else:
         with tempfile.TemporaryDirectory() as folder:
             launch(steps, folder)

@@ -112,3 +112,6 @@ if __name__ == "__main__":
     done, gradient = run(sys.argv[1], place, TOKEN_MEAN, changes={"gradient_accumulation_steps": 1})
     if done.accelerator.is_main_process:
         torch.save(gradient, place / "gradient.pt")
+    # Both wait and leave the group together: a process that ends with gloo's threads alive may be aborted.
+    done.accelerator.wait_for_everyone()
+    torch.distributed.destroy_process_group()
