@@ -19,6 +19,7 @@ from dataclasses import fields
 
 import engine_page
 import method_pages
+from markdown_table import table
 
 from keyturn.cli.trace import markdown, trace
 from keyturn.measures import MEASURES
@@ -118,12 +119,6 @@ def options(config):
     said = option_texts(config)
     rows = [[f"`{f.name}`", f"`{f.default!r}`", without_roles(said[f.name])] for f in fields(config)]
     return table(["option", "default", "what it is"], rows) if rows else ""
-
-
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def source_link(module):

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+from markdown_table import table
+
 from keyturn.atlas import CLAIMS
 from keyturn.studies.plan import FINDING_SEEDS
 
@@ -28,12 +30,6 @@ def number(value, digits=3):
     if value is None:
         return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def table(head, rows):
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def interval(line):

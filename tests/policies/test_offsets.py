@@ -214,3 +214,10 @@ def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer)
     np.testing.assert_array_equal(roles[:half], roles[half:])
     blank = Completions(**{**rows.__dict__, "texts": ("",) * 3})
     np.testing.assert_array_equal(roles_from(grams, tokenizer, rest=Role.SYNTAX)(blank), roles)
+
+
+def test_a_source_of_roles_is_named_by_its_grams():
+    first, same, other = (written_by_hand([text], role=Role.PLAN) for text in ("let me", "let me", "wait"))
+    names = [roles_from(grams, BYTES).__name__ for grams in (first, same, other)]
+    assert names[0] == names[1] != names[2], "a run's statement tells sources apart by their names"
+    assert roles_from(first, BYTES, rest=Role.SYNTAX).__name__ != names[0]

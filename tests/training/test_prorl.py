@@ -12,9 +12,10 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.protocol import Limits
+from keyturn.rewards.named import named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.lab import Lab
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.prorl import ProrlConfig, hooks
 from keyturn.training.recipes.sft_then_rl import TINY_RL
 from keyturn.training.stages import accuracy, answered, base_of, rl
@@ -185,7 +186,7 @@ def test_validation_is_that_of_the_policy_and_a_reset_moves_the_reference(tmp_pa
         task,
         base_of(task),
         objective=objective_named("grpo", kl_weight=0.01),
-        reward=reward_named("outcome"),
+        reward=named("outcome"),
         config=settings,
         hooks=made,
     )

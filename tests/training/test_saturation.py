@@ -9,9 +9,10 @@ from made_task import shipped_task
 
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy, world_of
+from keyturn.rewards.named import named
 from keyturn.training.kept import KeepAt, kept
 from keyturn.training.lab import Lab
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.sft_then_rl import TINY_RL, shortened
 from keyturn.training.saturation import StopAfterSaturation, best_later, saturation_step
 from keyturn.training.stages import base_of, rl
@@ -97,7 +98,7 @@ def test_policies_of_the_way_are_those_that_a_shorter_run_ends_with(tmp_path):
             task,
             base_of(task),
             objective=objective_named("grpo"),
-            reward=reward_named("outcome"),
+            reward=named("outcome"),
             config=replace(settings, steps=steps, prompts=8, draws=8),
             hooks=hooks,
         )

@@ -83,5 +83,6 @@ def _numbers(
 
 def _half(base: Answers, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Success rate and 'solved at all' of one random half of every problem's draws."""
-    n, c = base.select(rows).counts()
-    return np.where(n > 0, c / np.maximum(n, 1), math.nan), np.where(n > 0, c > 0, math.nan)
+    half = base.select(rows)
+    n, c = half.counts()
+    return half.rates(), np.where(n > 0, c > 0, math.nan)

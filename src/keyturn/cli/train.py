@@ -174,8 +174,7 @@ def by_objective(
         rl = replace(rl, max_new_tokens=min(rl.max_new_tokens, task.max_new_tokens))
     if common.dry_run:
         rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=2)
-    if (common.out / CONFIG).exists() and not common.resume:
-        raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
+    _vacant(common, CONFIG)
     streams = Streams(common.seed)
     rollout = None
     if "demonstration" in objective.needs:
@@ -241,17 +240,20 @@ def _roles(common: Common, task: Task) -> RoleSource | None:
     return roles_from(read_grams(common.roles), cast(Decodes, task.base.tokenizer))
 
 
+def _vacant(common: Common, record: str) -> None:
+    """Refuse a directory that holds a run, unless it is to go on."""
+    if (common.out / record).exists() and not common.resume:
+        raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
+
+
 def _agree(common: Common, method: str, model: str, config: Any) -> None:
     """Write down what is run, or check that it is the same as before."""
     path = common.out / RECORD
     stated = {"method": method, "model": model, "seed": common.seed, "settings": asdict(config)}
     now = jsonlib.loads(jsonlib.dumps(stated, default=str))
+    _vacant(common, RECORD)
     if path.exists():
         before = {key: value for key, value in read_json(path).items() if key != "schema"}
-        if not common.resume:
-            raise UsageError(
-                f"{common.out} holds a run already", fix="--resume to go on with it, or another --out"
-            )
         if before != now:
             raise UsageError(
                 f"{common.out} holds a run of other settings", fix="the same settings, or another --out"

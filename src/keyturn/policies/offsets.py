@@ -190,4 +190,6 @@ def roles_from(
         rows = [spelling.row(completions.row(row)) for row in range(len(completions))]
         return assign([text for text, _ in rows], [where for _, where in rows], finder, rest=rest).roles
 
+    # A run's statement names its source by this: other grams are another run.
+    source.__name__ = f"grams {grams.identity}, the rest {rest.name.lower()}"
     return source

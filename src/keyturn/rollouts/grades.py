@@ -129,6 +129,15 @@ class Answers:
         c = np.bincount(self.problem[graded], weights=values[graded], minlength=size)
         return n.astype(np.int64), np.rint(c).astype(np.int64)
 
+    def rates(self, success: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+        """Success rate of each problem, float64 ``[problem]``; NaN where nothing was graded.
+
+        Args:
+            success: which column; :attr:`success` by default, as in :meth:`counts`.
+        """
+        n, c = self.counts(success)
+        return np.where(n > 0, c / np.maximum(n, 1), np.nan)
+
     def select(self, rows: NDArray[np.bool_]) -> Answers:
         """Some rows; the list of problems stays."""
         index = np.flatnonzero(rows)

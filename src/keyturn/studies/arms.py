@@ -157,7 +157,7 @@ def numbers_of(given: Answers) -> dict[str, float]:
     """Means over problems: success (of each cell too), right answers, pass@k at all draws, length, and shares
     of strategies and formats."""
     n, c = given.counts()
-    rate = np.where(n > 0, c / np.maximum(n, 1), np.nan)
+    rate = given.rates()
     out = {
         "success": _mean(rate),
         "right": _mean(given.outcome),

@@ -22,7 +22,7 @@ from transformers import AddedToken
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.policies.hooks import SoFar
-from keyturn.policies.loading import load_policy, save_policy
+from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.rollouts.completions import Completions
@@ -31,6 +31,7 @@ from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
 from keyturn.training.loop import duplicate
 from keyturn.training.record import MODEL
+from keyturn.training.stages import loaded
 
 
 def spelled(policy: LocalPolicy, word: str) -> tuple[str, int]:
@@ -91,8 +92,7 @@ def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
 
     stage = lab.stage("words", {"policy": task.base.fingerprint, "words": lacking}, work, label="control words")
     folder = stage.folder / MODEL
-    loaded = load_policy(folder, device=task.device)
-    base = LocalPolicy(loaded.model, loaded.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
+    base = loaded(task, folder)
     return replace(task, base=base, folder=str(folder))
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.measurement import Json
-from keyturn.policies.loading import load_policy, save_policy
-from keyturn.policies.local import LocalPolicy
+from keyturn.policies.loading import save_policy
 from keyturn.training.contract import Task
 from keyturn.training.loop import Loop
-from keyturn.training.stages import Model
+from keyturn.training.stages import Model, loaded
 
 KEPT = "kept"
 """Folder within the run directory; one model folder a step below it."""
@@ -56,6 +55,4 @@ def kept(task: Task, model: Model) -> dict[int, Model]:
 
 
 def _loaded(task: Task, model: Model, folder: Path) -> Model:
-    read = load_policy(folder, device=task.device)
-    policy = LocalPolicy(read.model, read.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
-    return Model(str(folder), policy, model.stage)
+    return Model(str(folder), loaded(task, folder), model.stage)

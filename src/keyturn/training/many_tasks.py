@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.problem import Problem
-from keyturn.policies.loading import load_policy, save_policy
-from keyturn.policies.local import LocalPolicy
+from keyturn.policies.loading import save_policy
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Grades
@@ -31,7 +30,7 @@ from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
 from keyturn.training.loop import duplicate
 from keyturn.training.record import MODEL
-from keyturn.training.stages import Model
+from keyturn.training.stages import Model, loaded
 
 EXACT = 6
 """Up to so many tasks every order is tried."""
@@ -166,7 +165,4 @@ def averaged(lab: Lab, task: Task, models: Sequence[Model], *, label: str = "ave
     fields = {"policies": [model.policy.fingerprint for model in models]}
     parents = [model.stage for model in models if model.stage is not None]
     stage = lab.stage("average", fields, work, parents=parents, label=label)
-    loaded = load_policy(stage.folder / MODEL, device=task.device)
-    base = task.base
-    policy = LocalPolicy(loaded.model, loaded.tokenizer, sampling=base.sampling, chat=base.chat)
-    return Model(str(stage.folder / MODEL), policy, stage)
+    return Model(str(stage.folder / MODEL), loaded(task, stage.folder / MODEL), stage)

@@ -240,8 +240,7 @@ def answered(
 
 def accuracy(given: Answers, streams: Streams, *, verified: bool = True) -> Estimate:
     """Mean success over problems with its bootstrap interval; verified where traces are read and asked for."""
-    n, c = given.counts(None if verified else given.outcome)
-    rates = np.where(n > 0, c / np.maximum(n, 1), np.nan)
+    rates = given.rates(None if verified else given.outcome)
     return bootstrap_mean(rates, streams.generator("accuracy"))
 
 
@@ -372,10 +371,13 @@ def subset(problems: ProblemSet, chosen: Sequence[Problem], name: str) -> Proble
 
 
 def _made(task: Task, stage: Stage, folder: Path) -> Model:
-    loaded = load_policy(folder, device=task.device)
-    base = task.base
-    same = LocalPolicy(loaded.model, loaded.tokenizer, sampling=base.sampling, chat=base.chat)
-    return Model(str(folder), same, stage)
+    return Model(str(folder), loaded(task, folder), stage)
+
+
+def loaded(task: Task, folder: Path) -> LocalPolicy:
+    """A model folder as a policy that is asked and decoded as the task's base is."""
+    read = load_policy(folder, device=task.device)
+    return LocalPolicy(read.model, read.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
 
 
 def _parents(start: Model) -> list[Stage]:

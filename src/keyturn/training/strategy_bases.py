@@ -13,7 +13,7 @@ in whether that helps.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -21,12 +21,10 @@ from keyturn.core.errors import unknown
 from keyturn.policies.loading import load_policy
 from keyturn.policies.optimise import FitConfig
 from keyturn.problems.world.graph import GraphWorld
-from keyturn.problems.world.worlds import world_to_json
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
-from keyturn.training.pretrain import pretrain
 from keyturn.training.pretrain_recipes import PRETRAIN, PretrainRecipe, Probe
-from keyturn.training.record import MODEL
+from keyturn.training.pretrain_stage import pretrained
 from keyturn.training.tasks import world_task
 
 Habit: TypeAlias = Literal["good", "bad", "none"]
@@ -78,13 +76,7 @@ def habit_base(lab: Lab, habit: Habit, *, share: float = SHARE, seed: int = 0, s
         seed: of the pretraining: another base.
         steps: of pretraining.
     """
-    world, recipe = habit_world(habit, share), _recipe(steps)
-    fields = {"world": world_to_json(world), "fit": asdict(recipe.fit["graph"]), "seed": seed}
-
-    def work(folder: Path) -> None:
-        pretrain(world, recipe, seed=seed, out=folder / MODEL, overwrite=True)
-
-    return lab.stage("pretrain", fields, work, label=f"pretrain {habit} habit").folder / MODEL
+    return pretrained(lab, habit_world(habit, share), _recipe(steps), seed=seed)
 
 
 def habit_task(

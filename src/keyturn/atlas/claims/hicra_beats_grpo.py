@@ -16,9 +16,11 @@ from keyturn.studies.arms import (
     steps_for,
     usual,
 )
+from keyturn.studies.mined import mined_roles
 from keyturn.studies.plan import Arm, contrast, level, run_plan
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
+from keyturn.training.lesson import RoleSource
 
 AREA = "auc"
 RULES: dict[str, HicraConfig] = {
@@ -30,17 +32,25 @@ RULES: dict[str, HicraConfig] = {
 }
 
 
-def arms_on(where: str, task: Task, profile: str) -> list[Arm]:
-    """The base and all five rules on one base."""
+def arms_on(where: str, task: Task, profile: str, grams: RoleSource) -> list[Arm]:
+    """The base, all five rules on one base, and HICRA by strategic grams in place of the grammar."""
     config = steps_for(GRAPH_RL, profile)
-    return [base_arm(f"base, {where}", on=task)] + [
-        rl_arm(f"{name}, {where}", objective=hicra(rule), reward=REWARDS["outcome"](), config=config, on=task)
-        for name, rule in RULES.items()
-    ]
+
+    def arm(name: str, roles: RoleSource | None = None) -> Arm:
+        return rl_arm(
+            f"{name}, {where}",
+            objective=hicra(RULES.get(name, HicraConfig())),
+            reward=REWARDS["outcome"](),
+            config=config,
+            on=task,
+            roles=roles,
+        )
+
+    return [base_arm(f"base, {where}", on=task), *map(arm, RULES), arm("gram mask", grams)]
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Five rules of credit on a base that executes well and on one that does not; random reward on one."""
+    """Six rules of credit on a base that executes well and on one that does not; random reward on one."""
     low = embedded_task(lab, subject.base)
     high = embedded_task(lab, str(pretrained(lab, "graph", "brief")))
     config = steps_for(GRAPH_RL, subject.profile)
@@ -50,8 +60,14 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         )
         for name in ("GRPO", "HICRA")
     ]
-    arms = [*arms_on("low error", low, subject.profile), *arms_on("high error", high, subject.profile), *random]
-    ran = run_plan(lab, low, arms, sizes_for(subject.profile, seeds=5), usual(16), name="HICRA against GRPO")
+    tasks = {"low error": low, "high error": high}
+    mined = {where: mined_roles(lab, task) for where, task in tasks.items()}
+    arms = [
+        arm for where, task in tasks.items() for arm in arms_on(where, task, subject.profile, mined[where][0])
+    ]
+    ran = run_plan(
+        lab, low, [*arms, *random], sizes_for(subject.profile, seeds=5), usual(16), name="HICRA against GRPO"
+    )
 
     def against(name: str, where: str):
         return contrast(ran, f"{name}, {where}", f"GRPO, {where}", AREA)
@@ -66,9 +82,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "symmetric, low error": against("symmetric", "low error"),
             "centred, low error": against("centred", "low error"),
             "placebo, low error": against("placebo", "low error"),
+            "gram mask, low error": against("gram mask", "low error"),
             "symmetric, high error": against("symmetric", "high error"),
             "centred, high error": against("centred", "high error"),
             "placebo, high error": against("placebo", "high error"),
+            "gram mask, high error": against("gram mask", "high error"),
             "less placebo": contrast(ran, "HICRA, low error", "placebo, low error", AREA),
             "success at the end": contrast(ran, "HICRA, low error", "GRPO, low error", "success"),
             "random reward": contrast(ran, "HICRA, random reward", "GRPO, random reward", "success"),
@@ -78,14 +96,20 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             f"GRAPH at one operation; low error: the shipped base, high error: the same recipe stopped at two "
             f"fifths; {config.steps} steps of {config.prompts} x {config.draws} draws, mean-only credit, one "
-            "update a rollout; planning tokens by the grammar"
+            "update a rollout; planning tokens by the grammar, in the arm 'gram mask' by strategic grams "
+            "mined from the base's right answers"
         ),
+        more={
+            f"gram mask, {what}, {where}": estimate
+            for where, (_, found) in mined.items()
+            for what, estimate in found.items()
+        },
     )
 
 
 CLAIM = Claim(
     id="hicra-beats-grpo",
-    version=1,
+    version=2,
     question="Is it the planning tokens that RL should credit?",
     statement=(
         "Amplifying credit on planning tokens learns faster than equal credit for all tokens where execution "
@@ -108,7 +132,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="fourteen arms on two GRAPH bases, five seeds each; short: some 80 runs of 5 to 15 s",
+    study_says="sixteen arms on two GRAPH bases, five seeds each; short: some 90 runs of 5 to 15 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.01, or a placebo mask gains as much",
     methods=("hicra",),

@@ -32,6 +32,7 @@ from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
 from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
+from keyturn.training.budget import for_tokens
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.critiques import Case, Writer, cases, contradicted, writer_of
 from keyturn.training.lab import Lab
@@ -151,11 +152,7 @@ def _pairs(
 
 def schedule(rows: Sequence[Row], config: CftConfig) -> FitConfig:
     """The fit whose steps learn from as many tokens as are asked for."""
-    if not config.gradient_tokens:
-        return config.fit
-    each = float(np.mean([np.count_nonzero(one.weights) for one in rows]))
-    steps = max(round(config.gradient_tokens / (each * config.fit.batch_rows)), 1)
-    return replace(config.fit, steps=steps, warmup=min(config.fit.warmup, steps // 10))
+    return for_tokens(rows, config.fit, config.gradient_tokens)
 
 
 def train(lab: Lab, task: Task, config: CftConfig, *, seed: int = 0) -> tuple[Model, Taught]:
@@ -202,10 +199,9 @@ def _lenient(lab: Lab, task: Task, name: str, model: Model, draws: int) -> dict[
     given = answered(lab, task, model, task.test, draws, name=f"draw {name}")
     if "lenient" not in given.columns:
         return None
-    n, c = given.counts(np.asarray(given.columns["lenient"], dtype=np.float32))
-    rates = np.where(n > 0, c / np.maximum(n, 1), np.nan)
+    rates = given.rates(np.asarray(given.columns["lenient"], dtype=np.float32))
     found = bootstrap_mean(rates, lab.streams.generator("cft", "lenient", name))
-    return row(f"{name}: lenient", found, problems=len(n), draws=draws)
+    return row(f"{name}: lenient", found, problems=len(rates), draws=draws)
 
 
 def brief(config: CftConfig) -> CftConfig:

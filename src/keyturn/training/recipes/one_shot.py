@@ -27,13 +27,14 @@ import numpy as np
 from keyturn.core.measurement import Estimate, Json
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.paired import paired_difference
+from keyturn.rewards.named import named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.kept import KeepAt, kept
 from keyturn.training.lab import Lab
 from keyturn.training.loop import Hook
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.training.record import ROLLOUTS
 from keyturn.training.saturation import LEVEL, Choice, StopAfterSaturation, best_later, saturation_step
@@ -110,7 +111,7 @@ def history(lab: Lab, task: Task, config: OneShotConfig) -> np.ndarray:
         task,
         base_of(task),
         objective=objective_named(config.objective),
-        reward=reward_named(config.reward),
+        reward=named(config.reward),
         config=replace(_fitting(task, config.warmup, len(pool)), store_rollouts=True),
         problems=subset(task.train, pool, "pool"),
         label="warm-up",
@@ -136,7 +137,7 @@ def train(lab: Lab, task: Task, config: OneShotConfig, *, seed: int = 0) -> Trai
             kl_weight=config.kl_weight,
             entropy_weight=config.entropy_weight,
         ),
-        reward=reward_named(config.form if config.select == "format" else config.reward),
+        reward=named(config.form if config.select == "format" else config.reward),
         config=settings,
         problems=subset(task.train, asked, f"{config.select} of {len(pool)}"),
         hooks=lambda: _hooks(config),
@@ -192,7 +193,7 @@ def post_saturation(
             (row("gain after saturation", Estimate(np.nan), problems=0, note="never saturated"),),
         )
     rates = [
-        _rates(_answers(lab, task, made.kept[step], draws, test=True))
+        _answers(lab, task, made.kept[step], draws, test=True).rates()
         for step in (choice.saturated, choice.best)
     ]
     gain = paired_difference(rates[0], rates[1], lab.streams.generator("post-saturation"))
@@ -209,11 +210,6 @@ def post_saturation(
 def _answers(lab: Lab, task: Task, model: Model, draws: int, *, test: bool) -> Answers:
     asked = task.test if test else task.validation
     return answered(lab, task, model, asked, draws, name=f"draw {asked.name}")
-
-
-def _rates(given: Answers) -> np.ndarray:
-    n, c = given.counts()
-    return np.where(n > 0, c / np.maximum(n, 1), np.nan)
 
 
 def run(lab: Lab, task: Task, config: OneShotConfig) -> Made:

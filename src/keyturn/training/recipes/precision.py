@@ -33,18 +33,18 @@ from keyturn.core.measurement import Json, json_number
 from keyturn.measures.rounding import to_bf16
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.fit import Row, epochs, fit
-from keyturn.policies.loading import load_policy, save_policy
+from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig
+from keyturn.rewards.named import named
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
 from keyturn.training.loop import Hook, Loop, duplicate
-from keyturn.training.named import reward_named
 from keyturn.training.recipes.sft import LARGE, TINY
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL
 from keyturn.training.record import MODEL
-from keyturn.training.stages import Model, base_of, demonstrations, digest, rl, scores, supervised
+from keyturn.training.stages import Model, base_of, demonstrations, digest, loaded, rl, scores, supervised
 
 Regime = Literal["fp32", "master", "bf16"]
 REGIMES: tuple[Regime, ...] = ("fp32", "master", "bf16")
@@ -176,7 +176,7 @@ def by_rl(
         task,
         start_of(task),
         objective=OBJECTIVES[config.objective](),
-        reward=reward_named(config.reward),
+        reward=named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {regime}",
@@ -205,9 +205,7 @@ def by_sft(
         save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
 
     folder = lab.stage("sft-rounded", fields, work, label=f"SFT {regime}").folder / MODEL
-    read = load_policy(folder, device=task.device)
-    base = task.base
-    return Model(str(folder), LocalPolicy(read.model, read.tokenizer, sampling=base.sampling, chat=base.chat))
+    return Model(str(folder), loaded(task, folder))
 
 
 def fitted(

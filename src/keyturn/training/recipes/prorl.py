@@ -28,13 +28,14 @@ from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
 from keyturn.policies.local import Sampling
 from keyturn.policies.protocol import Limits
+from keyturn.rewards.named import named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.kept import KeepAt, kept
 from keyturn.training.lab import Lab
 from keyturn.training.loop import Hook
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.training.stages import Model, answered, base_of, rl, row
 from keyturn.training.stagnation import ResetWhen, StopAfterPlateau, Validate
@@ -102,7 +103,7 @@ def train(lab: Lab, task: Task, config: ProrlConfig, *, seed: int = 0) -> Model:
             aggregation=config.aggregation,
             kl_weight=held,
         ),
-        reward=reward_named(config.reward),
+        reward=named(config.reward),
         config=settings,
         hooks=lambda: hooks(task, config, settings, lab.streams.child("prorl")),
         label=f"ProRL, {config.arm}",

@@ -30,11 +30,11 @@ from keyturn.core.measurement import Json, json_number
 from keyturn.measures.rounding import exponents
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.optimise import FitConfig
+from keyturn.rewards.named import named
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
 from keyturn.training.loop import Hook
-from keyturn.training.named import reward_named
 from keyturn.training.recipes.sft import LARGE, TINY
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL
 from keyturn.training.small_sets import (
@@ -177,7 +177,7 @@ def by_rl(lab: Lab, task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Mo
         task,
         start_of(task, config, seed=seed),
         objective=OBJECTIVES[config.objective](),
-        reward=reward_named(config.reward),
+        reward=named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {config.chosen}",

@@ -36,11 +36,12 @@ from keyturn.rewards.and_not import AndNotConfig
 from keyturn.rewards.bernoulli import RandomConfig
 from keyturn.rewards.contract import Reward
 from keyturn.rewards.label import with_labels
+from keyturn.rewards.named import named
 from keyturn.rewards.strategy import StrategyConfig
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.training.stages import Model, base_of, drawn, rl, row, subset
 
@@ -98,19 +99,19 @@ def reward_of(task: Task, config: SpuriousConfig) -> Reward:
         UsageError: an unknown one.
     """
     pattern = re.escape(config.strategy)
-    named = config.strategy if task.world is not None else ""
+    strategy = config.strategy if task.world is not None else ""
     coin = REWARDS["random"](RandomConfig(gamma=config.gamma))
     if config.reward == "random":
         return coin
     if config.reward == "strategy":
-        return REWARDS["strategy"](StrategyConfig(pattern=pattern, named=named))
+        return REWARDS["strategy"](StrategyConfig(pattern=pattern, named=strategy))
     if config.reward == "random-not-strategy":
-        return REWARDS["and_not"](AndNotConfig(pattern=pattern, named=named), coin)
+        return REWARDS["and_not"](AndNotConfig(pattern=pattern, named=strategy), coin)
     plain = {"truth": "outcome", "majority": "label", "incorrect": "label"}
     name = plain.get(config.reward, config.reward)
     if name not in ("outcome", "label", "format", "shuffled"):
         raise UsageError(f"reward is {config.reward!r}", fix=f"one of {', '.join(SPURIOUS)}")
-    return REWARDS["shuffled"]() if name == "shuffled" else reward_named(name)
+    return named(name)
 
 
 def labelled(lab: Lab, task: Task, config: SpuriousConfig) -> ProblemSet:

@@ -32,12 +32,13 @@ from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits
 from keyturn.problems.contract import ProblemSet
+from keyturn.rewards.named import named
 from keyturn.rewards.step_similarity import StepSimilarityConfig, step_similarity
 from keyturn.training.budget import for_tokens, tokens_a_row
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.lab import Lab
-from keyturn.training.named import objective_named, reward_named
+from keyturn.training.named import objective_named
 from keyturn.training.recipes.sft import LARGE, TINY
 from keyturn.training.recipes.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.training.stages import (
@@ -211,7 +212,7 @@ def rlvr(lab: Lab, task: Task, start: Model, config: SrlConfig, asked: ProblemSe
         task,
         start,
         objective=objective_named(config.objective),
-        reward=reward_named(config.reward),
+        reward=named(config.reward),
         config=sizes,
         problems=asked,
         label="RLVR",
