@@ -110,6 +110,20 @@ def test_every_row_of_a_block_is_used_once_and_batches_are_of_like_length():
     assert [id(r) for r in batch(1)] == seen[8:16], "asking again, in another order, gives the same batch"
 
 
+def test_shares_of_short_and_long_rows_are_learnt_as_they_are_only_in_random_batches():
+    short, long = np.array([0, 1, 2]), np.array([0, 3, *[4] * 18, 5])
+    rows = [Row(tokens=t.astype(np.int32), weights=np.ones(len(t), np.float32)) for t in (short, long) * 64]
+
+    def share_of_the_long(bucket_batches: int) -> float:
+        config = FitConfig(steps=160, batch_rows=16, lr=0.05, warmup=0, bucket_batches=bucket_batches)
+        model = Bigram()
+        fit(model, epochs(rows, config, Streams(0)), config, Streams(0))
+        return float(torch.softmax(model(torch.tensor([[0]])).logits[0, 0].detach(), -1)[3])
+
+    assert share_of_the_long(1) == pytest.approx(0.5, abs=0.1)
+    assert share_of_the_long(8) < 0.25, "the bias that the module names"
+
+
 def test_schedule():
     config = FitConfig(steps=100, lr=1.0, warmup=10, decay_from=0.6, final_lr=0.05)
     assert config.rate(0) == pytest.approx(0.1)

@@ -21,7 +21,7 @@ from keyturn.training.stages import base_of, demonstrations, scores, sft, superv
 TINY = FitConfig(steps=200, batch_rows=32, lr=1e-3, warmup=20, bucket_batches=4)
 """For models of 1e5 to 1e6 parameters."""
 LARGE = FitConfig(
-    steps=500, batch_rows=64, micro_rows=1, lr=5e-6, warmup=25, betas=(0.9, 0.999), bucket_batches=4
+    steps=500, batch_rows=64, micro_rows=1, lr=5e-6, warmup=25, betas=(0.9, 0.999), bucket_batches=1
 )
 """For models of some 1e9 parameters (learning rates 1e-6 to 1e-5 in 2508.11408)."""
 

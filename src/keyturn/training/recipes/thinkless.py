@@ -69,7 +69,7 @@ class ThinklessConfig:
     """Control word of the thinking mode; added where it is no token of the tokenizer."""
     demonstrations: int = 200
     """Problems of the warm-up, two answers each; 0 takes all."""
-    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300))
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300, bucket_batches=1))
     """The warm-up."""
     rl: RLConfig = RUN
     """Sizes and rates of RL; its length limit is the task's and the control word."""
@@ -297,7 +297,10 @@ RECIPE = Recipe(
     profiles={
         "demo": ThinklessConfig(),
         "study": ThinklessConfig(
-            demonstrations=0, fit=replace(TINY, steps=1000), rl=replace(RUN, steps=400), draws=64
+            demonstrations=0,
+            fit=replace(TINY, steps=1000, bucket_batches=1),
+            rl=replace(RUN, steps=400),
+            draws=64,
         ),
         "real": _REAL,
     },
