@@ -28,13 +28,19 @@ def demonstrations() -> Completions:
     return drawn.select(np.flatnonzero(first == 6))
 
 
-def imitating(folder, steps=5, lr=1e-2, **settings):
+def imitating(folder, steps=5, lr=1e-2, looks=0, micro_tokens=8192, **settings):
     shown = demonstrations()
     assert len(shown) >= 3
     return train(
         folder,
         ASKED,
-        config(steps=steps, prompts=2, lr=lr),
+        config(
+            steps=steps,
+            prompts=2,
+            lr=lr,
+            term_norms_every=looks,
+            update=UpdateConfig(micro_tokens=micro_tokens),
+        ),
         objective=chord(ChordConfig(**settings)),
         rollout=beside(sampled(8, Limits(max_new_tokens=4)), shown, 3),
     )
@@ -49,6 +55,22 @@ def test_matched_follows_the_mean_of_the_variance_a_step_behind(tmp_path):
         assert row["factor/policy"] == pytest.approx(0.6)
     # The gap of sampler and trainer is that of the draws: demonstrations were never sampled.
     assert all(row["gap/max"] < 1e-3 for row in rows)
+
+
+def test_gradient_norms_of_the_terms_are_those_of_each_alone(tmp_path):
+    def first(mu, looks=1, **more):
+        return imitating(tmp_path / f"{mu} {looks} {more}", steps=1, looks=looks, phi="one", mu=mu, **more)
+
+    seen, blind = first(0.4), first(0.4, looks=0)
+    both, cut = seen.history[0], first(0.4, micro_tokens=8).history[0]
+    for mu, name, share in ((0.0, "policy", 0.6), (1.0, "sft", 0.4)):
+        alone = first(mu).history[0]
+        assert not [column for column in alone if column.startswith("grad_norm/")], "one term has no parts"
+        assert both[f"grad_norm/{name}"] == pytest.approx(share * alone["grad_norm"], rel=1e-4)
+        assert cut[f"grad_norm/{name}"] == pytest.approx(both[f"grad_norm/{name}"], rel=1e-4)
+    assert both["grad_norm"] <= both["grad_norm/policy"] + both["grad_norm/sft"]
+    assert not [column for column in blind.history[0] if column.startswith("grad_norm/")]
+    assert blind.policy.fingerprint == seen.policy.fingerprint, "looking changes nothing"
 
 
 def test_adaptive_mu_follows_the_reward_a_step_behind(tmp_path):

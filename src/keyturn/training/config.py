@@ -48,6 +48,9 @@ class RLConfig:
     """How a rollout is turned into updates."""
     kl_every: int = 5
     """Steps between estimates of KL(policy || base), which cost a forward of the base; 0 never."""
+    term_norms_every: int = 0
+    """Steps between looks at the gradient norm of each term of a loss that has several, which cost a backward
+    pass and a copy of the gradients a term; 0 never. Changes no result."""
     checkpoint_every: int = 20
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

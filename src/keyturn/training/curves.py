@@ -49,6 +49,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "loss": ("the objective's loss, mean over the step's updates", "updates"),
     "loss/<term>": ("one term of it, before its weight", "as the objective says"),
     "grad_norm": ("global norm before clipping, mean over the step's updates", "updates"),
+    "grad_norm/<term>": ("norm of one term's weighted gradient, first update of a step that is looked at", ""),
     "clipped": ("updates whose gradient was clipped", "updates"),
     "skipped": ("updates skipped as not finite", ""),
     "idle": ("updates without a row that teaches: nothing moved", ""),

@@ -32,7 +32,7 @@ CONFIG, ENVIRONMENT = "config.json", "environment.json"
 METRICS, TIMES = "metrics.jsonl", "times.jsonl"
 CHECKPOINTS, ROLLOUTS, BAD, MODEL = "checkpoints", "rollouts", "bad", "model"
 
-_FREE = ("checkpoint_every", "keep_checkpoints")
+_FREE = ("checkpoint_every", "keep_checkpoints", "term_norms_every")
 """Settings that may differ between an interruption and its resumption: they change no result."""
 
 _log = logging.getLogger("keyturn")

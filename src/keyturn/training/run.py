@@ -106,7 +106,12 @@ class Run:
             batch, kl = self._anchored(kept, batch)
             batch = judged(self.objective, batch)
             bad = self.folder / BAD
-            return row | kl | update(loop, self.objective, config.update, kept, batch, streams, bad)
+            looks = bool(config.term_norms_every) and loop.step % config.term_norms_every == 0
+            return (
+                row
+                | kl
+                | update(loop, self.objective, config.update, kept, batch, streams, bad, term_norms=looks)
+            )
 
     def _columns(self, rounds: list[Taught]) -> dict[str, float]:
         """The curves of everything that was drawn, whether it is learnt from or not."""

@@ -46,6 +46,7 @@ class _Sums:
     norm: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
     gaps: list[Tensor] = field(default_factory=list)
+    norms: dict[str, float] = field(default_factory=dict)
     updates: int = 0
     used: int = 0
     skipped: int = 0
@@ -61,6 +62,8 @@ def update(
     batch: RolloutBatch,
     streams: Streams,
     bad: Path,
+    *,
+    term_norms: bool = False,
 ) -> dict[str, float]:
     """Take the updates of one step; returns their columns of the metrics.
 
@@ -72,13 +75,15 @@ def update(
         batch: with credit.
         streams: of this step.
         bad: folder for batches that were not finite.
+        term_norms: look at the gradient norm of each term in the first update, where several have a weight.
 
     Raises:
         NumericsError: too many updates in a row were not finite.
     """
     sums = _Sums()
     for rows in minibatches(batch, config.epochs, config.minibatches, streams):
-        _one_update(loop, objective, config, completions, batch, rows, sums, bad)
+        looks = term_norms and not sums.updates
+        _one_update(loop, objective, config, completions, batch, rows, sums, bad, looks)
     row = {
         "updates": float(sums.updates),
         "rows/used": sums.used / max(len(batch.rewards) * config.epochs, 1),
@@ -90,6 +95,7 @@ def update(
         if values:
             row[name] = math.fsum(values) / len(values)
     row |= {f"loss/{name}": math.fsum(values) / len(values) for name, values in sums.terms.items() if values}
+    row |= {f"grad_norm/{name}": value for name, value in sums.norms.items()}
     if sums.gaps:
         gap = torch.cat(sums.gaps)
         row |= {"gap/mean": float(gap.mean()), "gap/max": float(gap.max())}
@@ -105,6 +111,7 @@ def _one_update(
     rows: NDArray[np.int64],
     sums: _Sums,
     bad: Path,
+    looks: bool,
 ) -> None:
     part = (
         batch if len(rows) == len(batch.rewards) else batch.rows(torch.from_numpy(rows).to(batch.group.device))
@@ -123,6 +130,8 @@ def _one_update(
     if not len(used):
         sums.idle += 1
         return
+    several = sum(bool(term.weight) and term.denominator > 0 for term in _weighted(whole, loop)) > 1
+    apart = _Apart(loop) if looks and several else None
     loop.optimiser.zero_grad(set_to_none=True)
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
@@ -131,6 +140,8 @@ def _one_update(
         terms = _weighted(objective.loss(tokens, cut), loop)
         loss = total(terms, denominators)
         losses.append(float(loss.detach()))
+        if apart is not None:
+            apart.add(terms, denominators)
         if loss.requires_grad:
             loss.backward()
         for term in terms:
@@ -140,6 +151,8 @@ def _one_update(
             drawn = cut.mask if cut.demonstration is None else cut.mask & ~cut.demonstration[:, None]
             if drawn.any():
                 sums.gaps.append((tokens.logprobs.detach() - cut.sampled_logprobs).abs()[drawn])
+    if apart is not None:
+        sums.norms |= apart.norms()
     norm = float(torch.nn.utils.clip_grad_norm_(loop.parameters.values(), config.clip))
     loss = math.fsum(losses)
     if math.isfinite(loss) and math.isfinite(norm):
@@ -160,6 +173,34 @@ def _one_update(
             f"loss or gradient not finite in {BAD_IN_A_ROW} updates in a row (last: step {loop.step})",
             fix=f"lower the learning rate, or look at the batches in {bad.name}/",
         )
+
+
+class _Apart:
+    """Gradients of the terms of one update, each by itself.
+
+    Args:
+        loop: whose parameters.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._parameters = [one for one in loop.parameters.values() if one.requires_grad]
+        self._sums: dict[str, list[Tensor]] = {}
+
+    def add(self, terms: tuple[Term, ...], denominators: dict[str, float]) -> None:
+        """One micro-batch; the graph is kept for the backward pass of their sum."""
+        live = [t for t in terms if t.weight and denominators[t.name] > 0 and t.sum.requires_grad]
+        for term in live:
+            part = term.weight * term.sum / denominators[term.name]
+            found = torch.autograd.grad(part, self._parameters, retain_graph=True, allow_unused=True)
+            before = self._sums.setdefault(term.name, [torch.zeros_like(one) for one in self._parameters])
+            for held, new in zip(before, found, strict=True):
+                if new is not None:
+                    held += new
+
+    def norms(self) -> dict[str, float]:
+        """Term -> norm of its gradient, weight included."""
+        squares = {name: [float(g.double().square().sum()) for g in of] for name, of in self._sums.items()}
+        return {name: math.sqrt(math.fsum(values)) for name, values in squares.items()}
 
 
 def _policy_on(

@@ -3,6 +3,7 @@ after."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from keyturn.policies.fit import Row
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
 from keyturn.studies.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
-from keyturn.studies.plan import Arm, Look, contrast, run_plan
+from keyturn.studies.plan import Arm, Look, contrast, level, run_plan
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
@@ -23,6 +24,7 @@ from keyturn.training.rollout import beside, sampled
 from keyturn.training.stages import Model, base_of, demonstrations, rl, sft, shown, supervised
 from keyturn.training.tasks import world_expert
 
+PULL = "gradient, demonstrations / draws"
 STYLE = "CHK"
 """The expert checks every sum, which no text of the base's pretraining does."""
 SHOWN = 48
@@ -67,11 +69,18 @@ def switched(rows: list[Row], steps: int, config: RLConfig) -> Arm:
 
 
 def with_style(draws: int) -> Look:
-    """The usual numbers; the share of the expert's style is 0 where it was never seen."""
+    """The usual numbers; the share of the expert's style is 0 where it was never seen; and how far the gradient
+    of the demonstrations outweighs that of the draws, geometric mean over the looks."""
     look = usual(draws)
 
     def measured(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        return {f"strategy {STYLE}": 0.0, **look(lab, task, model)}
+        pulls = [
+            math.log(row["grad_norm/sft"] / row["grad_norm/policy"])
+            for row in model.history
+            if row.get("grad_norm/sft", 0) > 0 and row.get("grad_norm/policy", 0) > 0
+        ]
+        pull = {PULL: math.exp(sum(pulls) / len(pulls))} if pulls else {}
+        return {f"strategy {STYLE}": 0.0, **look(lab, task, model), **pull}
 
     return measured
 
@@ -83,7 +92,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     task = replace(task, expert=world_expert(task.world, strategy=STYLE))
     pairs = demonstrations(task, task.train.problems[:SHOWN], lab.streams.child("expert"))
     rows = supervised(task.base, pairs)
-    config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64), subject.profile)
+    config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64, term_norms_every=4), subject.profile)
     plain = sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
     rollout = beside(plain, shown(task.base, pairs), A_STEP)
     ways = {
@@ -125,6 +134,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "overfit": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "success"),
             "overfit, pass@8": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "pass@8"),
             "RL learns": contrast(ran, "RL", "base", "success"),
+            **{f"pull of the demonstrations, {name}": level(ran, name, PULL) for name in ways},
             "style under phi": contrast(ran, "CHORD, phi", "base", f"strategy {STYLE}"),
         },
         setting=(
