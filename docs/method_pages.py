@@ -4,6 +4,7 @@ import json
 import pathlib
 
 from markdown_table import table
+from method_figures import READING, figure
 
 from keyturn.atlas import CLAIMS
 from keyturn.studies.plan import FINDING_SEEDS
@@ -82,8 +83,8 @@ def gates(claim, found):
     return lines
 
 
-def page(claim, found):
-    """One study's page."""
+def page(claim, found, drawn):
+    """One study's page; with its picture where there is one."""
     contrasts = [
         [
             line["name"],
@@ -103,6 +104,7 @@ def page(claim, found):
         f"## What is claimed\n\n{claim.statement}\n\nSource: {claim.source}.",
         f"## What happened here\n\n{found['setting']}. {found['problems']} test problems; profile "
         f"`{found['profile']}`.\n\n**{found['verdict']['state']}**: {found['verdict']['why']}",
+        *([f"![differences over seeds]({claim.id}.svg)", READING] if drawn else []),
         table(["over seeds", "mean [95 % interval]", "seeds", "smallest visible effect", "reading"], contrasts),
         f"What decides: {claim.threshold.says}; {'at least' if claim.threshold.direction > 0 else 'at most'} "
         f"{claim.threshold.smallest:g} ({claim.threshold.why}). Refuted if {claim.refuted_if}.",
@@ -133,7 +135,10 @@ def pages():
             faults.append(
                 f"docs/results/methods/{claim.id}.json is of another version of the claim; run: make studies"
             )
-        out[f"methods/{claim.id}.md"] = page(claim, found)
+        drawn = figure(claim, found)
+        out[f"methods/{claim.id}.md"] = page(claim, found, drawn)
+        if drawn:
+            out[f"methods/{claim.id}.svg"] = drawn
         deciding = found["numbers"].get(claim.threshold.estimand, {"value": None})
         seeds = next((c["seeds"] for c in found["contrasts"] if c["key"] == claim.threshold.estimand), "")
         lines.append(
