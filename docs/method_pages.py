@@ -60,9 +60,17 @@ def arm_rows(found, names):
                 f" ({min(known):.3f} to {max(known):.3f})" if len(known) > 1 and min(known) < max(known) else ""
             )
             cells.append(f"{sum(known) / len(known):.3f}{spread}" if known else "")
-        rate = own[0].get("lr")
-        lines.append([arm, f"{rate:g}" if rate else "", len(own), *cells])
+        lines.append([arm, rate_of(own[0].get("lr"), found), len(own), *cells])
     return lines
+
+
+def rate_of(rate, found):
+    """A chosen rate, and where it stands at an end of the grid: the best one may lie beyond."""
+    if not rate:
+        return ""
+    tried = sorted({row["lr"] for row in found["rows"] if row.get("lr")})
+    end = {tried[0]: " (lowest tried)", tried[-1]: " (highest tried)"} if len(tried) > 1 else {}
+    return f"{rate:g}{end.get(rate, '')}"
 
 
 def columns(found):

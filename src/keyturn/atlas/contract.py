@@ -26,8 +26,8 @@ class Gate:
     Args:
         name: key of the study's numbers.
         says: the condition in words.
-        minimum: the number's lower end must reach it.
-        maximum: the number's upper end must not pass it.
+        minimum: the number's lower end must lie above it: a gate at 0 is not met by nothing at all.
+        maximum: the number's upper end must lie below it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Gate:
         """Whether the whole interval lies inside; an undefined number never holds."""
         low = number.value if math.isnan(number.low) else number.low
         high = number.value if math.isnan(number.high) else number.high
-        return low >= self.minimum and high <= self.maximum
+        return low > self.minimum and high < self.maximum
 
 
 @dataclass(frozen=True, kw_only=True)

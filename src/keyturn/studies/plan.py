@@ -1,7 +1,7 @@
 """A plan: arms x seeds, each arm with the learning rate that serves it best on validation; a table of runs.
 
 Every arm gets the same grid of rates. The rate is chosen with the first seed, by mean success on *validation*
-problems; the other seeds run at that rate; numbers are read on *test* problems. Every run is a cached stage,
+problems, or by the score that a study states (what its method is paid for); the other seeds run at that rate; numbers are read on *test* problems. Every run is a cached stage,
 so a plan that was interrupted goes on, and two plans share the runs that they have in common.
 
 A contrast is the difference of two arms seed by seed (same problems, same random streams), with Student's t
@@ -38,6 +38,10 @@ Train: TypeAlias = Callable[[Lab, Task, float, int], Model]
 
 Look: TypeAlias = Callable[[Lab, Task, Model], Mapping[str, float]]
 """``(lab, task, model) -> numbers of a finished policy``, on test problems."""
+
+
+Score: TypeAlias = Callable[[Lab, Task, Model], float]
+"""``(lab, task, model) -> what the rate is chosen by``, on validation problems; larger is better."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +87,7 @@ class Ran:
         lr: learning rate; NaN where there is none.
         seed: number of the replicate.
         chosen: the rate that validation chose.
-        validation: mean success on validation problems.
+        validation: what the rate is chosen by: mean success on validation problems, or the plan's own score.
         numbers: of the finished policy on test problems; empty where the rate was not chosen.
     """
 
@@ -111,7 +115,14 @@ class ShareDone(Exception):
 
 
 def run_plan(
-    lab: Lab, task: Task, arms: Sequence[Arm], sizes: Sizes, look: Look, *, name: str = "plan"
+    lab: Lab,
+    task: Task,
+    arms: Sequence[Arm],
+    sizes: Sizes,
+    look: Look,
+    *,
+    name: str = "plan",
+    score: Score | None = None,
 ) -> tuple[Ran, ...]:
     """Run every arm: choose its rate on validation, replicate it, look at the policies.
 
@@ -122,6 +133,7 @@ def run_plan(
         sizes: seeds and rates.
         look: what is measured of a finished policy.
         name: in the progress line.
+        score: what rates are chosen by; mean success on validation problems by default.
 
     Raises:
         ShareDone: this process was given a share and has done it.
@@ -132,7 +144,7 @@ def run_plan(
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
         for index, arm in enumerate(arms):
             if lab.share is None or index % lab.share[1] == lab.share[0]:
-                for one in _arm(lab, arm.task or task, arm, sizes, look):
+                for one in _arm(lab, arm.task or task, arm, sizes, look, score or _success(sizes.draws)):
                     ran.append(one)
                     advance(1)
     if lab.share is not None:
@@ -140,10 +152,10 @@ def run_plan(
     return tuple(ran)
 
 
-def _arm(lab: Lab, task: Task, arm: Arm, sizes: Sizes, look: Look) -> Iterator[Ran]:
+def _arm(lab: Lab, task: Task, arm: Arm, sizes: Sizes, look: Look, score: Score) -> Iterator[Ran]:
     rates = sizes.lrs if arm.tuned else (math.nan,)
     tried = {rate: arm.train(lab, task, rate, 0) for rate in rates}
-    scores = {rate: _validation(lab, task, model, sizes.draws) for rate, model in tried.items()}
+    scores = {rate: score(lab, task, model) for rate, model in tried.items()}
     best = max(rates, key=lambda rate: scores[rate]) if arm.tuned else math.nan
     for rate in rates:
         if arm.tuned and rate != best:
@@ -157,14 +169,17 @@ def _arm(lab: Lab, task: Task, arm: Arm, sizes: Sizes, look: Look) -> Iterator[R
             lr=best,
             seed=seed,
             chosen=True,
-            validation=_validation(lab, task, model, sizes.draws),
+            validation=score(lab, task, model),
             numbers=dict(look(lab, task, model)),
         )
 
 
-def _validation(lab: Lab, task: Task, model: Model, draws: int) -> float:
-    given = answered(lab, task, model, task.validation, draws, name="validation")
-    return accuracy(given, lab.streams.child("validation")).value
+def _success(draws: int) -> Score:
+    def score(lab: Lab, task: Task, model: Model) -> float:
+        given = answered(lab, task, model, task.validation, draws, name="validation")
+        return accuracy(given, lab.streams.child("validation")).value
+
+    return score
 
 
 def values(ran: Sequence[Ran], arm: str, number: str) -> np.ndarray:

@@ -25,7 +25,7 @@ def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Parity with long traces in a fifth of pretraining, and in none of it."""
+    """Parity with long traces in three tenths of pretraining, and in none of it."""
     run = steps_for(RUN, subject.profile)
     settings = {name: NewDomainConfig(world=name, rl=run) for name in ("par", "par-absent")}
     tasks = {name: task_of(lab, one) for name, one in settings.items()}
@@ -51,7 +51,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "absent, success": contrast(ran, "RL, par-absent", "base, par-absent", "success"),
         },
         setting=(
-            "PAR, parity by a running trace that a fifth of the text shows, or none of it; "
+            "PAR, parity by a running trace that three tenths of the text show, or none of it; "
             f"{run.steps} steps of {run.prompts} x {run.draws} draws, outcome reward alone"
         ),
     )
