@@ -188,16 +188,19 @@ LAST = 5
 
 
 def curve(model: Model) -> dict[str, float]:
-    """Of the training curve: the area under verified (or right) answers, mean over steps, and the entropy of
-    the last steps in nats; empty for what was not trained by RL."""
+    """Of the training curve: the area under verified (or right) answers, mean over steps, and the entropy in
+    nats a token, of the last steps and mean over all; empty for what was not trained by RL."""
     out = {}
     for name in ("verified", "outcome"):
         found = [row[name] for row in model.history if name in row]
         if found:
             out["auc"] = _mean(np.array(found))
             break
-    ends = [row["entropy/all"] for row in model.history[-LAST:] if "entropy/all" in row]
-    return out | ({"entropy": _mean(np.array(ends))} if ends else {})
+    for name, rows in (("entropy", model.history[-LAST:]), ("entropy over training", model.history)):
+        found = [row["entropy/all"] for row in rows if "entropy/all" in row]
+        if found:
+            out[name] = _mean(np.array(found))
+    return out
 
 
 def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **dials: object) -> Path:

@@ -1,8 +1,9 @@
 """A plan: arms x seeds, each arm with the learning rate that serves it best on validation; a table of runs.
 
 Every arm gets the same grid of rates. The rate is chosen with the first seed, by mean success on *validation*
-problems, or by the score that a study states (what its method is paid for); the other seeds run at that rate; numbers are read on *test* problems. Every run is a cached stage,
-so a plan that was interrupted goes on, and two plans share the runs that they have in common.
+problems, or by the score that a study states (what its method is paid for); the other seeds run at that rate;
+numbers are read on *test* problems. Every run is a cached stage, so a plan that was interrupted goes on, and
+two plans share the runs that they have in common.
 
 A contrast is the difference of two arms seed by seed (same problems, same random streams), with Student's t
 over the seeds: ``mean +- t(n - 1) sd / sqrt(n)``, and the smallest effect that n seeds would have shown with

@@ -8,6 +8,9 @@ from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.lab import Lab
 
+OVER = "entropy over training"
+"""The end alone would compare policies that have next to no entropy left."""
+
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """DAPO's loss with and without clip-higher, and GRPO with an entropy bonus, at four updates a rollout."""
@@ -21,10 +24,12 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "GRPO, entropy bonus": grpo(GrpoConfig(entropy_weight=0.01)),
         },
         {
-            "effect": ("DAPO", "DAPO, clip .2", "entropy"),
+            "effect": ("DAPO", "DAPO, clip .2", OVER),
+            "at the end": ("DAPO", "DAPO, clip .2", "entropy"),
             "success": ("DAPO", "GRPO", "success"),
             "coverage": ("DAPO", "GRPO", "pass@16"),
-            "entropy bonus": ("GRPO, entropy bonus", "GRPO", "entropy"),
+            "entropy bonus": ("GRPO, entropy bonus", "GRPO", OVER),
+            "entropy bonus, at the end": ("GRPO, entropy bonus", "GRPO", "entropy"),
             "entropy bonus, success": ("GRPO, entropy bonus", "GRPO", "success"),
         },
         updates=4,
@@ -33,32 +38,33 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 CLAIM = Claim(
     id="dapo-keeps-entropy",
-    version=1,
+    version=2,
     question="Does the clip range decide how much a policy goes on exploring?",
     statement="A higher upper clip range leaves room for unlikely tokens, so entropy stays higher.",
     source="Yu et al. 2025 (DAPO), arXiv 2503.14476, section 3.1",
     threshold=Threshold(
         estimand="effect",
-        says="entropy of the last steps in nats a token, DAPO with upper range .28 minus .2",
+        says="mean entropy over all steps of training in nats a token, DAPO with upper range .28 minus .2",
         direction=1,
         smallest=0.01,
-        why="a tenth of the base's entropy here",
+        why="a tenth of what this base has while GRPO trains it, about .1 nats",
     ),
     gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
     controls=(
         Gate(
             name="entropy bonus",
             says="a bonus that asks for entropy does raise it, so that a difference could be seen",
-            minimum=-0.02,
+            minimum=0.0,
         ),
     ),
     study=study,
-    study_says="four objectives and the base at four updates a rollout; short: some 20 runs of 5 to 20 s",
-    default=Subject(base="chain"),
+    study_says="four objectives and the base at four updates a rollout; short: some 16 runs of 5 to 20 s",
+    default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.01 nats",
     methods=("dapo", "grpo"),
     not_shown=(
-        "Dynamic sampling and the punishment of overlong answers are left out (answers are short here); thirty "
-        "steps are no collapse over thousands."
+        "Dynamic sampling and the punishment of overlong answers are left out (some three answers in a hundred "
+        "are cut here); twenty steps are no collapse over thousands. Validation chooses each arm's rate, and "
+        "another rate is another entropy."
     ),
 )

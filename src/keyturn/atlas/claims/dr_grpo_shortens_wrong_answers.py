@@ -24,6 +24,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             "effect": ("Dr. GRPO", "GRPO", "length wrong"),
             "length alone": ("constant length", "GRPO", "length wrong"),
             "std alone": ("no std", "GRPO", "length wrong"),
+            "growth": ("GRPO", "base", "length wrong"),
+            "Dr. GRPO, growth": ("Dr. GRPO", "base", "length wrong"),
             "success": ("Dr. GRPO", "GRPO", "success"),
         },
     )
@@ -31,7 +33,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 CLAIM = Claim(
     id="dr-grpo-shortens-wrong-answers",
-    version=1,
+    version=2,
     question="Is growing length a sign of reasoning, or of the loss?",
     statement=(
         "Dividing a row by its own length makes wrong answers grow; with a constant denominator they stay "
@@ -45,17 +47,27 @@ CLAIM = Claim(
         smallest=-1.0,
         why="one token of some twenty",
     ),
-    gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
+    gates=(
+        Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),
+        Gate(name="growth", says="GRPO makes wrong answers longer than the base's", minimum=0.0),
+    ),
     controls=(
         Gate(name="std alone", says="without the length change wrong answers keep their length", minimum=-3.0),
+        Gate(
+            name="success",
+            says="success is equal within the audit's margin of no change: Dr. GRPO minus GRPO",
+            minimum=-0.03,
+            maximum=0.03,
+        ),
     ),
     study=study,
-    study_says="four objectives and the base; short: some 20 runs of 5 to 15 s",
+    study_says="four objectives and the base; short: some 16 runs of 5 to 15 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies above -1 token",
     methods=("dr_grpo", "grpo"),
     not_shown=(
         "The grammar of this world bounds how long a wrong answer can be, and twenty steps may be too few for "
-        "the drift that the paper sees over hundreds."
+        "the drift that the paper sees over hundreds. Without growth there is nothing to avoid: shorter than "
+        "GRPO may then mean shorter than the base."
     ),
 )

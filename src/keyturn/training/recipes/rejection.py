@@ -1,8 +1,8 @@
 """Rejection-sampling fine-tuning, and expert iteration when repeated: imitate one's own verified answers.
 
-Each round: ``draws`` answers of every training problem, those that succeed (verified where traces are read) are
-kept, at most ``keep`` different ones a problem; the *base* is fitted to all that were kept so far (or the last
-policy, with ``anew`` off), and the next round draws from the result.
+Each round: ``draws`` answers of every training problem, those that succeed (``success``: verified where traces
+are read, or right whatever the trace) are kept, at most ``keep`` different ones a problem; the *base* is fitted
+to all that were kept so far (or the last policy, with ``anew`` off), and the next round draws from the result.
 Denominator: that of the fit, tokens of the kept answers.
 Degenerate: a problem without a success teaches nothing and is counted; no success at all is an error.
 Known bias: the positive half of a policy gradient without a baseline: problems that are already solved weigh
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +40,9 @@ class RejectionConfig:
     """Training problems a round, the first so many; 0 takes all."""
     draws: int = 16
     """Draws a problem."""
+    success: Literal["verified", "outcome"] = "verified"
+    """What is kept: answers with a verified trace (right answers where no trace is read), or right answers
+    whatever their trace, which is what an outcome reward pays."""
     keep: int = 4
     """Different successful answers kept a problem and round (2308.01825 keeps distinct ones)."""
     anew: bool = True
@@ -82,7 +86,7 @@ def iterate(
             name=f"round {number + 1}",
             first=(seed * config.rounds + number) * config.draws,
         )
-        chosen = successes(completions, grades, config.keep)
+        chosen = successes(completions, grades, config.keep, config.success)
         kept = [*kept, *imitated(completions, chosen)] if config.anew else imitated(completions, chosen)
         lines.append(
             {
@@ -104,15 +108,19 @@ def iterate(
     return now, tuple(lines)
 
 
-def successes(completions: Completions, grades: Grades, keep: int) -> list[int]:
+def successes(
+    completions: Completions, grades: Grades, keep: int, by: Literal["verified", "outcome"] = "verified"
+) -> list[int]:
     """Rows of the first ``keep`` different successful answers of each problem, in draw order.
 
     Args:
         completions: what was drawn.
-        grades: of every row; verified where traces are read, the outcome elsewhere.
+        grades: of every row.
         keep: most a problem.
+        by: verified where traces are read and the outcome elsewhere, or the outcome.
     """
-    good = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
+    read = by == "verified" and np.isfinite(grades.verified).any()
+    good = grades.verified if read else grades.outcome
     found: dict[int, set[bytes]] = {}
     rows = []
     for index in np.flatnonzero(good >= 1.0):
