@@ -36,7 +36,7 @@ def task():
 
 def test_pretraining_shows_no_search():
     world = world_of(MetaCotConfig())
-    assert set(world.mixture) == {"DIR"}
+    assert set(world.mixture) == {"FWD", "DIR"}, "the rule and answers: no text tries a move"
     assert set(world.rl_heaps) < set(world.test_heaps)
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
 from keyturn.atlas.planned import planned
+from keyturn.core.measurement import Estimate
+from keyturn.core.statistics.proportions import wilson
+from keyturn.problems.world.par import ParWorld
 from keyturn.studies.arms import base_arm, sizes_for, steps_for, usual
-from keyturn.studies.plan import Arm, contrast, level, run_plan
+from keyturn.studies.plan import Arm, Ran, contrast, level, run_plan, values
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
 from keyturn.training.recipes.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
-from keyturn.training.stages import Model
+from keyturn.training.stages import Model, answered
+
+RARE = 0.1
+"""Share of long traces in the second base's text."""
+BEYOND = "success bits 10"
 
 
 def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
@@ -25,52 +35,85 @@ def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Parity with long traces in three tenths of pretraining, and in none of it."""
+    """Parity with long traces in three tenths of pretraining, in one tenth, and in none of it."""
     run = steps_for(RUN, subject.profile)
-    settings = {name: NewDomainConfig(world=name, rl=run) for name in ("par", "par-absent")}
-    tasks = {name: task_of(lab, one) for name, one in settings.items()}
+    common = NewDomainConfig(rl=run)
+    worlds = {"par": ParWorld(), "par, rare": ParWorld(name="par-rare", long=RARE)}
+    tasks = {name: task_of(lab, common, world=world) for name, world in worlds.items()}
+    tasks["par-absent"] = task_of(lab, replace(common, world="par-absent"))
 
     def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
         found = usual(16)(lab, task, model)
-        there = already_there(lab, task, model, settings["par"])
-        return {"strategy FWD": 0.0, **found, **{f"traces {key}": value for key, value in there.items()}}
+        there = already_there(lab, task, model, common)
+        greedy = answered(
+            lab, task, model, task.test, 1, name="greedy", sampling=replace(task.base.sampling, temperature=0.0)
+        )
+        return {
+            "strategy FWD": 0.0,
+            **found,
+            "greedy success": float(np.nanmean(greedy.rates())),
+            **{f"traces {key}": value for key, value in there.items()},
+        }
 
     arms = []
     for name, task in tasks.items():
-        arms += [base_arm(f"base, {name}", on=task), arm(f"RL, {name}", settings[name], task)]
+        arms += [base_arm(f"base, {name}", on=task), arm(f"RL, {name}", common, task)]
     ran = run_plan(lab, tasks["par"], arms, sizes_for(subject.profile), look, name="emergence")
+    numbers = {
+        f"{what}, {name}": contrast(ran, f"RL, {name}", f"base, {name}", number)
+        for name in ("par", "par, rare")
+        for what, number in (("long traces", "strategy FWD"), ("success", "success"), ("beyond", BEYOND))
+    }
     return planned(
         lab,
         tasks["par"],
         ran,
         {
-            "effect": level(ran, "RL, par", "traces found"),
-            "long traces": contrast(ran, "RL, par", "base, par", "strategy FWD"),
-            "success": contrast(ran, "RL, par", "base, par", "success"),
+            **numbers,
+            "greedy, par": level(ran, "base, par", "greedy success"),
+            "found over seeds": level(ran, "RL, par", "traces found"),
+            "found over seeds, rare": level(ran, "RL, par, rare", "traces found"),
             "absent": contrast(ran, "RL, par-absent", "base, par-absent", "strategy FWD"),
             "absent, success": contrast(ran, "RL, par-absent", "base, par-absent", "success"),
         },
         setting=(
-            "PAR, parity by a running trace that three tenths of the text show, or none of it; "
-            f"{run.steps} steps of {run.prompts} x {run.draws} draws, outcome reward alone"
+            f"PAR, parity by a running trace that three tenths of the text show, a tenth ({RARE:g}) or none; "
+            f"RL asks 6 to 8 bits, the test 4 to 12; {run.steps} steps of {run.prompts} x {run.draws} draws, "
+            "outcome reward alone"
         ),
+        more={"effect": over_traces(ran, "RL, par"), "effect, rare": over_traces(ran, "RL, par, rare")},
     )
+
+
+def over_traces(ran: Sequence[Ran], name: str) -> Estimate:
+    """Share of the distinct verified traces that the base gives within the budget, with Wilson's interval over
+    the traces of the seed that has fewest: seeds share problems, and a problem has one valid trace."""
+    counts, shares = values(ran, name, "traces traces"), values(ran, name, "traces found")
+    known = np.isfinite(shares)
+    if not known.any():
+        return Estimate(math.nan)
+    share, count = float(shares[known].mean()), float(counts[known].min())
+    low, high = wilson(round(share * count), count)
+    return Estimate(share, float(low), float(high))
 
 
 CLAIM = Claim(
     id="emergent-traces-were-there",
-    version=1,
+    version=2,
     question="Do long traces that appear under a simple reward come out of nothing?",
     statement="Traces that emerge under an outcome reward are ones that the base gave within a budget already.",
     source="Zeng et al. 2025 (SimpleRL-Zoo), arXiv 2503.18892; mixtures of traces, arXiv 2510.11495",
     threshold=Threshold(
         estimand="effect",
-        says="share of the tuned policy's distinct verified traces with base probability above 1/64",
+        says="share of the tuned policy's distinct verified traces that the base gives with p > 1/64",
         direction=1,
         smallest=0.5,
         why="the larger part",
     ),
-    gates=(Gate(name="success", says="RL raises verified success", minimum=0.0),),
+    gates=(
+        Gate(name="success, par", says="RL raises verified success", minimum=0.0),
+        Gate(name="greedy, par", says="greedy answers of the base hide the traces", maximum=0.05),
+    ),
     controls=(
         Gate(
             name="absent",
@@ -80,8 +123,12 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="two arms on each of two bases; short: two pretrainings, some 16 runs of 5 to 15 s",
+    study_says="two arms on each of three bases; short: three pretrainings, some 24 runs of 5 to 15 s",
     refuted_if="the interval over seeds lies below one half",
     methods=("new-domain",),
-    not_shown="A trace may be unlikely word by word and its kind likely: the share is a lower bound.",
+    not_shown=(
+        "PAR has one valid trace a problem, and what RL asks is no longer than pretraining: RL can raise the "
+        "choice of writing the trace, and only the tests of 10 and 12 bits could have shown one that was not "
+        "there. A trace may be unlikely word by word and its kind likely: the share is a lower bound."
+    ),
 )

@@ -65,8 +65,8 @@ CLAIM = Claim(
     refuted_if="the interval over seeds lies below +.02",
     methods=("passk_grpo",),
     not_shown=(
-        "Whether one can follow the other, as the papers propose; budgets far beyond 16 draws. Arms are compared "
-        "at equal steps and at the rate that validation chose, not at equal success: an arm that moves less "
-        "also loses less. GRPO differs in its deviation and its length, too, not in k alone."
+        "Whether one can follow the other, as the papers propose; budgets far beyond 16 draws. Arms are "
+        "compared at equal steps and at the rate that validation chose, not at equal success: one that moves "
+        "less also loses less. GRPO also divides by deviations and lengths: k is not all that differs."
     ),
 )

@@ -1,6 +1,7 @@
 """Meta-CoT: is it the search, written as a line with its dead ends, that a model should learn to write?
 
-A base is pretrained on NIM where texts are answers alone, so that no search was ever shown to it. It is then
+A base is pretrained on NIM where texts are the rule's arithmetic or answers alone, so that it can compute and
+no search was ever shown to it (from answers alone a tiny base learnt no valid search in 150 steps). It is then
 fine-tuned on one kind of text about the same positions, and RL with the outcome reward follows:
 ``search`` (moves in order with dead ends, up to the first that wins), ``optimal`` (dead ends removed, which is
 NIM's optimal path: the winning move; a lost position keeps its dead ends, which prove it), ``shuffled`` (the
@@ -58,19 +59,19 @@ class MetaCotConfig:
 
     texts: tuple[Linearised, ...] = ("answer", "shuffled", "optimal", "search")
     """Kinds of text, each a policy; the last one's is the product."""
-    size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
+    size: Size = field(default_factory=Size)
     """Shape of the base."""
-    steps: int = 400
-    """Steps of pretraining on answers alone."""
-    heaps: tuple[int, ...] = (3,)
-    """Numbers of heaps of fine-tuning and RL."""
-    test_heaps: tuple[int, ...] = (3, 4)
+    steps: int = 500
+    """Steps of pretraining."""
+    heaps: tuple[int, ...] = (2, 3)
+    """Numbers of heaps of pretraining, fine-tuning and RL."""
+    test_heaps: tuple[int, ...] = (2, 3, 4)
     """Numbers of heaps of the test; more than in ``heaps`` is deeper."""
     takes: tuple[int, ...] = (2, 3)
     """Most that a move may take."""
-    tokens: int = 2000
+    tokens: int = 1200
     """Completion tokens a step of fine-tuning, the same for every kind."""
-    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150))
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150, lr=3e-3))
     """Schedule of fine-tuning; its rows follow from ``tokens``."""
     rl: RLConfig = RUN
     """Sizes and rates of RL; 0 steps leave it out."""
@@ -100,12 +101,12 @@ class AnswersAlone:
 
 
 def world_of(config: MetaCotConfig) -> NimWorld:
-    """Positions with answers alone: no text of pretraining holds a search."""
+    """Positions with the rule or the answer alone: no text of pretraining holds a search."""
     return NimWorld(
         name="nim-meta-cot",
-        heaps=tuple(sorted({2, *config.heaps})),
+        heaps=config.heaps,
         takes=config.takes,
-        strategies={"DIR": 1.0},
+        strategies={"FWD": 0.5, "DIR": 0.5},
         rl_heaps=config.heaps,
         test_heaps=config.test_heaps,
         test_takes=config.takes,
@@ -225,22 +226,21 @@ RECIPE = Recipe(
     name="meta-cot",
     summary="teach a linearised search, its optimal path, its shuffled lines or the answer alone; then RL",
     source="Xiang et al. 2025, arXiv 2501.04682; Gandhi et al. 2024, arXiv 2404.03683",
-    cost="demo: a base of 400 steps, four fits of 150, four RL runs of 20; study: 2,100, 1,500 and 200",
+    cost="demo: a base of 500 steps, four fits of 150, four RL runs of 20; study: 2,100, 1,500 and 200",
     needs=frozenset({"world"}),
     profiles={
         "demo": MetaCotConfig(),
         "study": MetaCotConfig(
-            size=Size(),
             steps=2100,
-            test_heaps=(3, 4, 5),
-            fit=replace(TINY, steps=1500),
+            test_heaps=(2, 3, 4, 5),
+            fit=replace(TINY, steps=1500, lr=3e-3),
             rl=replace(RUN, steps=200, max_new_tokens=200),
             draws=32,
         ),
         "real": MetaCotConfig(
             size=Size(hidden=256, layers=6),
             steps=2100,
-            test_heaps=(3, 4, 5),
+            test_heaps=(2, 3, 4, 5),
             fit=replace(TINY, steps=1500),
             rl=replace(RUN, steps=200, max_new_tokens=200),
             draws=32,

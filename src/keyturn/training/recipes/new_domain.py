@@ -24,7 +24,7 @@ import numpy as np
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.objectives.grpo import grpo
-from keyturn.problems.world.worlds import world_named
+from keyturn.problems.world.worlds import World, world_named
 from keyturn.rewards import REWARDS
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
@@ -54,9 +54,9 @@ class NewDomainConfig:
     """Training problems a cell."""
 
 
-def task_of(lab: Lab, config: NewDomainConfig, *, seed: int = 0) -> Task:
-    """The base and the problems of its domain."""
-    world = world_named(config.world)
+def task_of(lab: Lab, config: NewDomainConfig, *, world: World | None = None, seed: int = 0) -> Task:
+    """The base and the problems of its domain; ``world`` in place of the one that is named."""
+    world = world or world_named(config.world)
     folder = pretrained(lab, world, quick(world, steps=config.steps), seed=seed)
     return task_in(lab, folder, world, per_cell=config.per_cell, held_out=16)
 
