@@ -88,6 +88,16 @@ def test_text_that_was_cut_is_not_verified():
     assert WorldGrader(GRAPH).grade(asked, completions(asked, cut)).verified.tolist() == [0.0, 0.0]
 
 
+def test_a_request_that_failed_is_ungraded_never_wrong():
+    asked = problems(GRAPH, "test", [{"operations": 2}], 2, STREAMS)
+    rows = gold_rows(GRAPH, asked)
+    half = completions(asked, rows, prompts=[[9]] * 2, stop=[Stop.EOS, Stop.ERROR])
+    grades = WorldGrader(GRAPH).grade(asked, half)
+    np.testing.assert_array_equal(grades.verified, [1.0, np.nan])
+    np.testing.assert_array_equal(grades.outcome, [1.0, np.nan])
+    assert grades.outcome.dtype == np.float32
+
+
 def test_empty_and_hostile_completions_have_a_verdict():
     asked = problems(GRAPH, "test", [{"operations": 2}], 1, STREAMS)
     rows = [(0, []), (0, [EOS]), (0, [99999]), (0, [3, 3, 3])]

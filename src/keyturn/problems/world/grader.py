@@ -3,11 +3,13 @@
 Where the completions were tokenised with the world's own ids (their prompts' tokens say so), tokens are
 read as they are, and roles, floors and errors come back per token. Completions of any other tokenizer, and
 samples that have text only, are read from their text; then there are no columns per token.
+A request that failed (``Stop.ERROR``) is ungraded (NaN), never wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +56,16 @@ class WorldGrader:
             ids = tokens[offsets[row] : offsets[row + 1]] if own else encode(completions.texts[row])
             ended = stop == Stop.EOS and ids[-1:] == [EOS] if own else stop in (Stop.EOS, Stop.UNKNOWN)
             readings.append(readers[problem](ids, ended=ended))
-        return _grades(self._world, readings, per_token=own)
+        found = _grades(self._world, readings, per_token=own)
+        silent = completions.stop == Stop.ERROR
+        if not silent.any():
+            return found
+        unknown = np.float32(np.nan)
+        return replace(
+            found,
+            outcome=np.where(silent, unknown, found.outcome),
+            verified=np.where(silent, unknown, found.verified),
+        )
 
     def _reader(self, prompt: str) -> Reader:
         reader = self._readers.get(prompt)
