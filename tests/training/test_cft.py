@@ -1,6 +1,7 @@
 """Cases, arms and equal tokens of critique fine-tuning; by hand, on a world and on a stock model."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,30 @@ def test_every_arm_learns_from_as_many_tokens(taught):
     lengths = {arm: np.mean([np.count_nonzero(row.weights) for row in one.rows]) for arm, one in taught.items()}
     assert lengths["critique"] > 1.1 * lengths["no_correction"]
     assert schedule(taught["critique"].rows, CONFIG) == CONFIG.fit
+
+
+def test_every_arm_replays_the_same_own_answers_evenly_of_all_problems(chain, lab):
+    def own(arm, replay=1.0, **settings):
+        config = replace(CONFIG, arm=arm, replay=replay, **settings)
+        rows = material(lab, chain, config).rows
+        count = round(len(rows) * replay / (1 + replay))
+        return [words(chain, row) for row in rows[len(rows) - count :]], len(rows) - count
+
+    prompts = {problem.prompt for problem in chain.train.problems[:4]}
+    found = {arm: own(arm) for arm in ARMS}
+    for again, beside in found.values():
+        assert beside == len(again) == 12
+        # Walked problem by problem, the four rows of `corrected` would replay two problems of the four.
+        assert sorted(again) == sorted(found["critique"][0])
+        assert {given for given, _ in again} == prompts
+    # A part of them is even too: eight rows are two of each of the four problems.
+    part, _ = own("corrected", replay=2 / 3)
+    assert len(part) == 8
+    assert Counter(given for given, _ in part) == dict.fromkeys(prompts, 2)
+    # One problem: its one solution stands beside all of its answers, not beside one.
+    alone, beside = own("corrected", problems=1, candidates=8)
+    assert beside == 8
+    assert sorted(alone) == sorted(own("critique", problems=1, candidates=8)[0])
 
 
 def test_a_shuffled_critique_is_of_another_problem():

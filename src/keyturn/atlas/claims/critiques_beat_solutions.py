@@ -63,14 +63,14 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             f"base {subject.base}; four answers of the base to each of {len(task.train.problems)} problems, "
             f"critiques by the verifier, {tokens} learnt tokens an arm, half of the rows of every arm but "
-            "one the base's own answers; asked directly at the end"
+            "one the base's own answers, the same ones on the same problems; asked directly at the end"
         ),
     )
 
 
 CLAIM = Claim(
     id="critiques-beat-solutions",
-    version=1,
+    version=2,
     question="Does learning to judge answers teach more than imitating right ones?",
     statement=(
         "A model fitted to critiques of right and wrong answers answers better, asked directly, than one "

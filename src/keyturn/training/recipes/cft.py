@@ -7,7 +7,8 @@ Arms: ``critique``; ``corrected``: the expert's solution of the same problems, a
 critiques without the solution; ``self_critique``: by the base itself, the verdict from the grader;
 ``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right or
 wrong. With ``gradient_tokens`` all arms learn from equally many tokens. ``replay`` puts rows of the base's own
-answers beside any arm.
+answers beside any arm: the same rows, evenly of all problems; an arm that has fewer rows than there are answers
+repeats its own, so that the share of replay is equal too.
 Denominator: weighted tokens of the batch.
 Degenerate: no critique, no well-formed answer, or no expert's solution where the arm needs it, is an error.
 Known bias: a critique that holds the whole solution is distillation from its writer: only the arms
@@ -19,6 +20,7 @@ written by the verifier at a declared correctness (there some 20 % of the teache
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
@@ -81,8 +83,8 @@ class CftConfig:
     critique_tokens: int = 512
     """Length limit of a critique that a policy writes."""
     replay: float = 0.0
-    """Rows of the base's own answers, right or wrong, beside each row of the arm: without any, a small model
-    forgets to answer (2501.17703: none). Ours."""
+    """Rows of the base's own answers, right or wrong, beside each row of the arm, evenly of all problems:
+    without any, a small model forgets to answer (2501.17703: none). Ours."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     gradient_tokens: int = 0
@@ -128,10 +130,24 @@ def material(lab: Lab, task: Task, config: CftConfig) -> Taught:
         critique_tokens=config.critique_tokens,
     )
     pairs = _pairs(task, config.arm, found, asked.problems, lab.streams.child("expert"))
-    own = [(case.problem, case.candidate) for case in found]
-    again = round(config.replay * len(pairs))
-    pairs += [own[i % len(own)] for i in range(again)]
+    if config.replay:
+        streams = lab.streams.child("replay")
+        again = streams.generator("pairs").permutation(len(pairs)).tolist()
+        pairs += [pairs[again[i % len(again)]] for i in range(len(found) - len(pairs))]
+        own = replayed(found, streams)
+        pairs += [own[i % len(own)] for i in range(round(config.replay * len(pairs)))]
     return Taught(rows=supervised(task.base, pairs), cases=found, writer=writer)
+
+
+def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str]]:
+    """The base's own answers: one of every problem in a random order, then a second of every problem, ..."""
+    order = streams.generator("order").permutation(len(found)).tolist()
+    turns: Counter[str] = Counter()
+    turn = {}
+    for i in order:
+        turn[i] = turns[found[i].problem.id]
+        turns[found[i].problem.id] += 1
+    return [(found[i].problem, found[i].candidate) for i in sorted(order, key=lambda i: turn[i])]
 
 
 def _pairs(

@@ -5,24 +5,34 @@ asks problems of one zone: ``in`` (one operation), ``edge`` (two), ``hard`` (thr
 ``mid`` of the compute goes to supervised *mid-training* on gold traces of the same problems before it. Test
 problems are one to four operations (extrapolation) in both contexts (generalisation).
 Formula of compute, in passes over a token: supervised 3 a token (forward, backward), RL 4 (a forward more to
-draw it); so RL gets ``(1 - mid)`` of its steps, and mid-training as many steps as the rest pays for.
+draw it); so RL gets ``(1 - mid)`` of its steps, and mid-training as many steps as the rest pays for. With means
+over the zone, prompts of ``p`` tokens, gold traces of ``g``, and ``n`` completions of ``c`` a problem::
+
+    a row of mid-training: 3 (p + g)        a problem of RL: 4 (p + n c)
+
+for the draws of a problem share the reading of its prompt.
 Denominator: test problems of the cell.
 Degenerate: ``mid = 1`` is supervised only; ``exposure = 0`` shows no token of ``C2`` before the test.
 Known bias: zones are set by operations, not measured for each problem; the base's card has what was measured.
+``c`` is of the base, one draw a problem: what RL does to lengths is not paid for.
 Source: Zhang, Neubig and Yue 2025 (2512.07783), sections 4 and 6. Departures: sizes; compute counted in passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
 from keyturn.objectives.grpo import grpo
+from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
+from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.graph import GraphWorld
 from keyturn.rewards import REWARDS
 from keyturn.training.config import RLConfig
@@ -31,7 +41,7 @@ from keyturn.training.lab import Lab
 from keyturn.training.pretrain_recipes import Size
 from keyturn.training.pretrain_stage import pretrained, quick, task_in
 from keyturn.training.recipes.sft import TINY
-from keyturn.training.stages import Model, base_of, demonstrations, rl, scores, sft, subset, supervised
+from keyturn.training.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, subset, supervised
 
 RUN = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=72, batch_rows=64, lr=1e-3, kl_every=0)
 ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (3,), "mixed": (1, 2, 3)}
@@ -93,24 +103,42 @@ def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task
     return task_in(lab, folder, world, train=train, test=test, per_cell=200, held_out=16)
 
 
-def split_of(config: EdgeConfig) -> tuple[int, int]:
-    """Steps of mid-training and of RL that the compute pays for, in the units of each."""
-    rows = config.rl.prompts * config.rl.draws
+def split_of(config: EdgeConfig, row: float, group: float) -> tuple[int, int]:
+    """Steps of mid-training and of RL that the compute pays for.
+
+    Args:
+        config: settings.
+        row: tokens of a row of mid-training, its prompt and its gold trace.
+        group: tokens of a problem of RL, its prompt once and all its draws.
+    """
     steps = round((1 - config.mid) * config.rl.steps)
-    paid = (config.rl.steps - steps) * rows * RL_PASSES
-    return round(paid / (config.fit.batch_rows * SUPERVISED_PASSES)), steps
+    paid = (config.rl.steps - steps) * config.rl.prompts * group * RL_PASSES
+    return round(paid / (row * config.fit.batch_rows * SUPERVISED_PASSES)), steps
+
+
+def tokens_of(
+    lab: Lab, task: Task, config: EdgeConfig, problems: ProblemSet, rows: Sequence[Row]
+) -> tuple[float, float]:
+    """Tokens of a row of mid-training, and of a problem of RL as the base answers it; means."""
+    found, _ = drawn(lab, task, base_of(task), problems, 1, name="lengths")
+    prompt = float(np.diff(found.prompts.offsets).mean())
+    answer = float(np.minimum(found.lengths, config.rl.max_new_tokens).mean())
+    return float(np.mean([len(row.tokens) for row in rows])), prompt + config.rl.draws * answer
 
 
 def trained(lab: Lab, task: Task, config: EdgeConfig, *, seed: int = 0) -> Model:
     """Mid-training, then RL, on problems of the zone."""
     asked = [p for p in task.train.problems if p.cell["operations"] in ZONES[config.zone]]
     problems = subset(task.train, asked, config.zone)
-    supervised_steps, steps = split_of(config)
-    now = base_of(task)
-    if supervised_steps:
-        shown = demonstrations(task, asked, lab.streams.child("expert"))
-        fit = replace(config.fit, steps=supervised_steps, warmup=min(config.fit.warmup, supervised_steps // 4))
-        now = sft(lab, task, now, supervised(task.base, shown), fit, label="mid-training", seed=seed)
+    now, steps = base_of(task), config.rl.steps
+    if config.mid:
+        shown = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
+        sizes = tokens_of(lab, task, config, problems, shown)
+        supervised_steps, steps = split_of(config, *sizes)
+        if supervised_steps:
+            warmup = min(config.fit.warmup, supervised_steps // 4)
+            fit = replace(config.fit, steps=supervised_steps, warmup=warmup)
+            now = sft(lab, task, now, shown, fit, label="mid-training", seed=seed)
     if not steps:
         return now
     return rl(

@@ -1,7 +1,9 @@
 """Thinkless: a control word first says whether to think; RL teaches when, and perhaps how.
 
-A warm-up fits the base to two answers of every problem, ``CTL0`` and the bare answer, ``CTL1`` and the expert's
-trace. RL then pays a right short answer 1, a right thought one ``1 - gamma`` and a wrong one -1. Arms:
+A warm-up fits the base to two answers of each of its problems, ``CTL0`` and the bare answer, ``CTL1`` and the
+expert's trace. RL then asks other problems and pays a right short answer 1, a right thought one ``1 - gamma``
+and a wrong one -1. The warm-up has half of the training problems (fewer where ``demonstrations`` says so), RL
+the rest: a bare answer that was imitated is known by heart, and where all are known thinking never pays. Arms:
 ``vanilla`` (one mean over all tokens, so that the control word weighs ``1 / T``), ``degrpo`` (the control word
 has a loss of its own, by ``alpha``) and ``control`` (no other token learns: the purest "when, not how").
 Formula, for problem ``p`` with chances ``s_p`` and ``t_p`` of a right answer in the short and the thinking mode
@@ -13,12 +15,13 @@ Formula, for problem ``p`` with chances ``s_p`` and ``t_p`` of a right answer in
 
 Denominator: test problems; pairs of a hard and an easy problem for the AUC.
 Degenerate: no hard or no easy problem leaves the AUC undefined. Free draws in neither mode count as short in
-``q_p`` (a warm-up leaves hardly any).
+``q_p`` (a warm-up leaves hardly any). One training problem alone is both warm-up's and RL's.
 Known bias: the better mode of a problem is chosen on one half of its forced draws and valued on the other, and
 the other way round, so that regret is not raised by choosing on noise; with few draws the choice is at times
 wrong, which makes regret smaller than against perfect knowledge, at times negative.
 Source: Fang et al. 2025, Thinkless (2505.13379): warm-up, reward, DeGRPO. Ours: ``control``, and regret.
-Departures: short answers are the answer itself and not another model's; sizes; chances instead of one draw.
+Departures: short answers are the answer itself and not another model's; warm-up and RL halve one set of
+problems (there two sets); sizes; chances instead of one draw.
 """
 
 from __future__ import annotations
@@ -38,13 +41,15 @@ from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.objectives.where import WhereConfig, where
 from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits
+from keyturn.problems.contract import ProblemSet
+from keyturn.rewards.contract import Reward
 from keyturn.rewards.mode_priced import ModePricedConfig, mode_priced
 from keyturn.training.config import RLConfig
 from keyturn.training.contract import Made, Recipe, Task
 from keyturn.training.control_words import Force, control_ids, controlled, first_tokens, having_words, spelled
 from keyturn.training.lab import Lab
 from keyturn.training.recipes.sft import LARGE, TINY
-from keyturn.training.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, supervised
+from keyturn.training.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, subset, supervised
 
 RUN = RLConfig(steps=60, prompts=16, draws=8, max_new_tokens=32, batch_rows=128, lr=1e-3, kl_every=0)
 HARD = 0.5
@@ -68,7 +73,7 @@ class ThinklessConfig:
     think: str = "CTL1"
     """Control word of the thinking mode; added where it is no token of the tokenizer."""
     demonstrations: int = 200
-    """Problems of the warm-up, two answers each; 0 takes all."""
+    """Problems of the warm-up, two answers each, half of the training problems at most; 0 takes that half."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300, bucket_batches=1))
     """The warm-up."""
     rl: RLConfig = RUN
@@ -153,17 +158,31 @@ def prepared(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[Task, tuple
     return own, (short, think)
 
 
-def warmed(lab: Lab, task: Task, config: ThinklessConfig, *, seed: int = 0) -> Model:
+def halves(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[ProblemSet, ProblemSet]:
+    """The training problems of the warm-up and those of RL, none in both; every cell is halved."""
+    asked = task.train.problems
+    if len(asked) < 2:
+        return task.train, task.train
+    order = lab.streams.generator("halves").permutation(len(asked)).tolist()
+    by_cell = sorted(order, key=lambda i: str(sorted(asked[i].cell.items())))
+    half = set(by_cell[::2])
+    warm = dict.fromkeys([i for i in order if i in half][: config.demonstrations or None])
+    rest = [problem for i, problem in enumerate(asked) if i not in warm]
+    return subset(task.train, [asked[i] for i in warm], "warm-up"), subset(task.train, rest, "RL")
+
+
+def warmed(lab: Lab, task: Task, config: ThinklessConfig, problems: ProblemSet, *, seed: int = 0) -> Model:
     """The base after the two-mode warm-up: as many short answers as thoughts.
 
     Args:
         lab: the run directory.
         task: from :func:`prepared`.
         config: of the run.
+        problems: whose answers are imitated.
         seed: replicate.
     """
-    asked = task.train.problems[: config.demonstrations or None]
-    shown = [(p, t) for p, t in demonstrations(task, asked, lab.streams.child("expert")) if p.answer]
+    worked = demonstrations(task, problems.problems, lab.streams.child("expert"))
+    shown = [(problem, text) for problem, text in worked if problem.answer]
     if not shown:
         raise UsageError("no problem has both an answer and a worked solution", fix="problems with answers")
     answer = "ANS " if task.world is not None else ""
@@ -185,10 +204,8 @@ def objective_of(config: ThinklessConfig) -> Objective:
     raise unknown("arm", config.arm, ("vanilla", "degrpo", "control"))
 
 
-def trained(
-    lab: Lab, task: Task, start: Model, config: ThinklessConfig, modes: tuple[int, int], *, seed: int = 0
-) -> Model:
-    """RL on a warmed-up policy."""
+def reward_of(config: ThinklessConfig, modes: tuple[int, int]) -> Reward:
+    """What RL pays, with the modes told by token."""
     priced = ModePricedConfig(
         short=config.short,
         think=config.think,
@@ -197,13 +214,29 @@ def trained(
         gamma=config.gamma,
         wrong=config.wrong,
     )
+    return mode_priced(priced)
+
+
+def trained(
+    lab: Lab,
+    task: Task,
+    start: Model,
+    config: ThinklessConfig,
+    modes: tuple[int, int],
+    problems: ProblemSet,
+    *,
+    seed: int = 0,
+) -> Model:
+    """RL on a warmed-up policy."""
+    prompts = min(config.rl.prompts, len(problems.problems))
     return rl(
         lab,
         task,
         start,
         objective=objective_of(config),
-        reward=mode_priced(priced),
-        config=replace(config.rl, max_new_tokens=task.max_new_tokens),
+        reward=reward_of(config, modes),
+        config=replace(config.rl, prompts=prompts, max_new_tokens=task.max_new_tokens),
+        problems=problems,
         label=f"RL {config.arm}",
         seed=seed,
     )
@@ -249,8 +282,9 @@ def _forced(lab: Lab, task: Task, model: Model, draws: int, token: int) -> NDArr
 def run(lab: Lab, task: Task, config: ThinklessConfig) -> Made:
     """Warm up, reinforce, and say who thinks when."""
     own, modes = prepared(lab, task, config)
-    start = warmed(lab, own, config)
-    tuned = trained(lab, own, start, config, modes)
+    shown, asked = halves(lab, own, config)
+    start = warmed(lab, own, config, shown)
+    tuned = trained(lab, own, start, config, modes, asked)
     models = {"warm-up": start, config.arm: tuned}
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
