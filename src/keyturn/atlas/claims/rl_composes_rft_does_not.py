@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
 from keyturn.atlas.planned import planned
@@ -33,35 +34,38 @@ from keyturn.training.tasks import world_task
 DEEP = "success depth 5"
 LACKING, REST = "success atoms one absent", "success atoms all"
 STEPS = 60
-ROUNDS = {"RFT, 1 round": (1, 200), "RFT, 5 rounds": (5, 80)}
-"""Arm -> rounds, and steps of each round's fit."""
+ROUNDS: dict[str, tuple[int, int, Literal["outcome", "verified"]]] = {
+    "RFT, 1 round": (1, 200, "outcome"),
+    "RFT, 5 rounds": (5, 80, "outcome"),
+    "RFT on verified": (1, 200, "verified"),
+}
+"""Arm -> rounds, steps of each round's fit, and which answers are imitated."""
 
 
-def rejection_arm(name: str, rounds: int, draws: int, steps: int, on: Task) -> Arm:
+def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
     """Rejection fine-tuning with the draws of the RL arm, dealt over rounds."""
+    rounds, steps, success = ROUNDS[way]
+    each = max(round(draws / rounds), 1)
 
     def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
         settings = RejectionConfig(
             rounds=rounds,
             problems=0,
-            draws=draws,
-            success="outcome",
+            draws=each,
+            success=success,
             keep=4,
             fit=replace(TINY, steps=steps, lr=lr),
         )
         return iterate(lab, task, settings, seed=seed)[0]
 
-    return Arm(name=name, train=train, says=f"{draws} draws of every problem a round, {steps} steps", task=on)
+    return Arm(name=name, train=train, says=f"{each} draws of every problem a round, {steps} steps", task=on)
 
 
 def arms_on(where: str, task: Task, config: RLConfig) -> list[Arm]:
-    """The base, RL, and rejection fine-tuning on the right answers among about as many draws; and RL that is
-    paid for a right answer only behind a verified trace."""
-    each = config.steps * config.prompts * config.draws / len(task.train.problems)
-    rejected = [
-        rejection_arm(f"{name}, {where}", rounds, max(round(each / rounds), 1), steps, task)
-        for name, (rounds, steps) in ROUNDS.items()
-    ]
+    """The base, RL, and rejection fine-tuning on the right answers among about as many draws; and both where
+    only a right answer behind a verified trace counts."""
+    each = round(config.steps * config.prompts * config.draws / len(task.train.problems))
+    rejected = [rejection_arm(f"{name}, {where}", task, each, name) for name in ROUNDS]
     grpo = OBJECTIVES["grpo"]()
     strict = process(ProcessConfig(strict=True))
     trained = [
@@ -104,14 +108,18 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "base, absent": level(ran, "base, absent", DEEP),
         "base, present": level(ran, "base, present", DEEP),
         "present": contrast(ran, "RL, present", "RFT, 1 round, present", DEEP),
-        "paid for verified traces": contrast(ran, "RL on verified, absent", "RFT, 1 round, absent", DEEP),
+        "both on verified traces": contrast(ran, "RL on verified, absent", "RFT on verified, absent", DEEP),
+        "RFT, verified - outcome": contrast(ran, "RFT on verified, absent", "RFT, 1 round, absent", DEEP),
         "RL learns the rest, an atom absent": contrast(ran, "RL, an atom absent", "base, an atom absent", REST),
         "RL on verified learns the rest, an atom absent": contrast(
             ran, "RL on verified, an atom absent", "base, an atom absent", REST
         ),
-        "RFT learns the rest, an atom absent": contrast(
-            ran, "RFT, 1 round, an atom absent", "base, an atom absent", REST
-        ),
+        **{
+            f"{name} learns the rest, an atom absent": contrast(
+                ran, f"{name}, an atom absent", "base, an atom absent", REST
+            )
+            for name in ("RFT, 1 round", "RFT on verified")
+        },
         "atom absent": contrast(ran, "RL, an atom absent", "RFT, 1 round, an atom absent", LACKING),
         "RL learns the atom": contrast(ran, "RL, an atom absent", "base, an atom absent", LACKING),
         "RL on verified learns the atom": contrast(
@@ -126,14 +134,15 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             f"CHAIN, learnt from depths 2 and 3, judged at depth 5; {config.steps} RL steps of "
             f"{config.prompts} x {config.draws} draws, as many draws for rejection fine-tuning, at most 4 "
-            "different right answers kept a problem and round, whatever their traces, as the reward pays"
+            "different right answers kept a problem and round, whatever their traces, as the reward pays; 'on "
+            "verified': only answers behind a verified trace are paid, or kept"
         ),
     )
 
 
 CLAIM = Claim(
     id="rl-composes-rft-does-not",
-    version=2,
+    version=3,
     question="Does RL create a skill that imitating one's own successes does not?",
     statement=(
         "A model that knows functions one by one learns to compose them from outcome rewards, and goes on "
@@ -159,13 +168,14 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="five arms on each of three CHAIN bases; short: two pretrainings, some 65 runs of 4 to 12 s",
+    study_says="six arms on each of three CHAIN bases; short: two pretrainings, some 70 runs of 4 to 12 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +0.1",
     methods=("rejection", "grpo"),
     not_shown=(
         "One base of 0.35M parameters stands for all; traces here show every step, where the paper's model "
         "must compose in text of its own. Where RL does not learn the rest of the problems, its failing to "
-        "learn the absent atom says nothing."
+        "learn the absent atom says nothing. One right answer in seven is luck; where "
+        "only verified traces are kept the difference is another one, and it is in the table."
     ),
 )
