@@ -15,12 +15,13 @@ from keyturn.training.lab import Lab
 from keyturn.training.recipes.thinkless import (
     ThinklessConfig,
     auc_of,
+    halves,
     mode_values,
     objective_of,
     prepared,
     regret_of,
 )
-from keyturn.training.stages import shown
+from keyturn.training.stages import shown, subset
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,24 @@ def test_a_control_word_is_cut_before_the_verdict_and_only_there(lab):
     assert grades.outcome.tolist()[:2] == [1.0, 1.0]
     assert grades.outcome[4] == 0
     assert np.isnan(grades.verified).all()
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_what_the_warm_up_imitates_rl_does_not_ask(lab, most):
+    task = shipped_task("chain")
+    warm, asked = halves(lab, task, ThinklessConfig(demonstrations=most))
+    one, other = ({problem.id for problem in part.problems} for part in (warm, asked))
+    assert not one & other
+    assert one | other == {problem.id for problem in task.train.problems}
+    if most:
+        assert len(one) == most
+        return
+    for depth in (1, 2):
+        counts = [sum(p.cell["depth"] == depth for p in part.problems) for part in (warm, asked)]
+        assert abs(counts[0] - counts[1]) <= 1, "every cell is halved"
+    for few in (1, 2, 3):
+        some = replace(task, train=subset(task.train, task.train.problems[:few], "few"))
+        assert all(part.problems for part in halves(lab, some, ThinklessConfig())), "neither half is empty"
 
 
 def test_the_mode_is_forced_and_nothing_else(lab):
