@@ -271,6 +271,14 @@ def main():
             path.parent.mkdir(exist_ok=True)
             path.write_text(new, encoding="utf-8")
             print(f"wrote docs/{name}")
+    for path in sorted({*(DOCS / "methods").glob("*.md"), *(DOCS / "methods").glob("*.svg")}):
+        if f"methods/{path.name}" in texts:
+            continue
+        if check:
+            faults.append(f"docs/methods/{path.name} has no table behind it; run: python docs/generate.py")
+        else:
+            path.unlink()
+            print(f"removed docs/methods/{path.name}")
     for page in written_pages():
         faults += broken_links(page, page.read_text(encoding="utf-8"))
     print("\n".join(faults) or f"{len(texts)} generated pages, all internal links lead somewhere")

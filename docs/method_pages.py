@@ -7,6 +7,9 @@ from markdown_table import table
 from method_figures import READING, figure
 
 from keyturn.atlas import CLAIMS
+from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.verdict import verdict
+from keyturn.core.measurement import Estimate, from_json_number
 from keyturn.studies.plan import FINDING_SEEDS
 
 DOCS = pathlib.Path(__file__).parent
@@ -30,7 +33,9 @@ def number(value, digits=3):
     """A number for people; empty where it is undefined."""
     if value is None:
         return ""
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.{digits}f}"
 
 
 def interval(line):
@@ -87,12 +92,44 @@ def gates(claim, found):
     for kind, asked in (("control", claim.controls), ("gate", claim.gates)):
         for gate in asked:
             value = found["numbers"].get(gate.name, {"value": None})
-            lines.append([kind, gate.says, interval(value)])
+            held = "held" if gate.holds(estimate_of(value)) else "**not**"
+            lines.append([kind, gate.says, gate.bounds, interval(value), held])
     return lines
+
+
+def estimate_of(number):
+    """A number of a table as an estimate."""
+    return Estimate(*(from_json_number(number.get(end)) for end in ("value", "low", "high")))
+
+
+def verdict_of(claim, found):
+    """The verdict on the one record that a table is."""
+    numbers = {name: estimate_of(number) for name, number in found["numbers"].items()}
+    record = Evidence(
+        id="",
+        claim=claim.id,
+        version=found["version"],
+        claim_hash=found["claim_hash"],
+        base=found["base"],
+        base_name=found["base"],
+        seed=0,
+        numbers=numbers,
+        n=found["problems"],
+        run="",
+        environment={},
+        made="",
+    )
+    return verdict(claim, [record])
+
+
+def standing(said):
+    """That one record is not the last word."""
+    return " (preliminary: one record of one base)" if said.preliminary and said.records else ""
 
 
 def page(claim, found, drawn):
     """One study's page; with its picture where there is one."""
+    said = verdict_of(claim, found)
     contrasts = [
         [
             line["name"],
@@ -111,7 +148,7 @@ def page(claim, found, drawn):
         f"Run it: `keyturn claim run {claim.id}` ({claim.study_says}).",
         f"## What is claimed\n\n{claim.statement}\n\nSource: {claim.source}.",
         f"## What happened here\n\n{found['setting']}. {found['problems']} test problems; profile "
-        f"`{found['profile']}`.\n\n**{found['verdict']['state']}**: {found['verdict']['why']}",
+        f"`{found['profile']}`.\n\n**{said.state}**{standing(said)}: {said.why}.",
         *([f"![differences over seeds]({claim.id}.svg)", READING] if drawn else []),
         table(["over seeds", "mean [95 % interval]", "seeds", "smallest visible effect", "reading"], contrasts),
         f"What decides: {claim.threshold.says}; {'at least' if claim.threshold.direction > 0 else 'at most'} "
@@ -125,7 +162,7 @@ def page(claim, found, drawn):
         ]
     checked = gates(claim, found)
     if checked:
-        parts += ["## The controls\n", table(["kind", "what must hold", "came to"], checked)]
+        parts += ["## The controls\n", table(["kind", "what must hold", "must be", "came to", ""], checked)]
     parts.append(f"## What it does not show\n\n{claim.not_shown}")
     return "\n\n".join(parts) + "\n"
 
@@ -134,15 +171,17 @@ def pages():
     """Relative path -> text of every page, and the faults of the tables behind them."""
     out, faults, lines = {}, [], []
     for claim in CLAIMS.values():
-        found = result_of(claim) if claim.methods else None
-        if claim.methods and found is None:
-            lines.append([claim.id, ", ".join(claim.methods), claim.statement, "", "", "not run yet"])
-        if found is None:
+        if not claim.methods:
             continue
-        if found["claim_hash"] != claim.hash:
+        found = result_of(claim)
+        if found is not None and found["claim_hash"] != claim.hash:
             faults.append(
                 f"docs/results/methods/{claim.id}.json is of another version of the claim; run: make studies"
             )
+            found = None
+        if found is None:
+            lines.append([claim.id, ", ".join(claim.methods), claim.statement, "", "", "not run yet"])
+            continue
         drawn = figure(claim, found)
         out[f"methods/{claim.id}.md"] = page(claim, found, drawn)
         if drawn:
@@ -156,7 +195,7 @@ def pages():
                 claim.statement,
                 interval(deciding),
                 seeds,
-                found["verdict"]["state"],
+                verdict_of(claim, found).state,
             ]
         )
     head = ["study", "methods", "what is claimed", "deciding number here", "seeds", "verdict"]

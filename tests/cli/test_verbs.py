@@ -5,6 +5,7 @@ import json
 import pytest
 
 from keyturn.cli.main import main
+from keyturn.cli.train import _positional
 
 TINY = [
     "--rl.steps",
@@ -54,7 +55,37 @@ def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, caps
     code, again = ran(capsys, *words, "--resume", "--json")
     assert (code, json.loads(again.out)) == (0, document)
     code, said = ran(capsys, *words, "--resume", "--settings.draws", 3, "--seed", 1)
-    assert (code, "other settings" in said.err) == (2, True)
+    assert (code, "other seed" in said.err) == (2, True)
+    code, said = ran(capsys, *words[:5], 8, *words[6:], "--resume")
+    assert (code, "problems" in said.err) == (2, True), "other problems are another run"
+    code, said = ran(capsys, "train", "rloo", "chain", "--dry-run", "--out", tmp_path / "run")
+    assert (code, "holds a run" in said.err) == (2, True), "an objective does not write into a recipe's run"
+
+
+def test_a_dry_run_and_a_wrong_setting_leave_the_directory_free(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert ran(capsys, "train", "rloo", "chain", "--dry-run", "--out", out, "--per-cell", 8)[0] == 0
+    code, said = ran(capsys, "train", "formats", "graph", "--settings.frequency", 1.5, "--out", out)
+    assert (code, "between 0 and 1" in said.err) == (2, True)
+    assert not (out / "train.json").exists()
+    assert ran(capsys, "train", "rloo", "chain", "--out", out, *TINY)[0] == 0
+
+
+def test_an_answer_may_be_as_long_as_is_said(tmp_path, capsys):
+    def limit(name, *words):
+        out = tmp_path / name
+        assert ran(capsys, "train", "rloo", *words, "--dry-run", "--per-cell", 8, "--out", out)[0] == 0
+        return json.loads((out / "dry-run" / "config.json").read_text())["run"]["max_new_tokens"]
+
+    usual = limit("usual", "chain")
+    assert limit("short", "chain", "--max-new-tokens", 5) == 5
+    assert limit("told", "chain", "--rl.max-new-tokens", 7) == 7
+    assert limit("turned", "--seed", 1, "chain") == usual, "options may stand before the model"
+
+
+def test_options_before_the_method_and_their_values_are_no_names():
+    words = ["--seed", "1", "--json", "grpo", "--out=x", "--rl.no-store-rollouts", "graph", "--rl.lr", "1e-3"]
+    assert _positional(words) == ["grpo", "graph"]
 
 
 def test_methods_are_listed_with_what_they_cost(capsys):
@@ -80,6 +111,12 @@ def test_methods_are_listed_with_what_they_cost(capsys):
         (["train", "grpo", "chain", "--rl.stepz", "3"], "stepz"),
         (["train", "sft", "chain", "--settings.fit.stepz", "3"], "stepz"),
         (["train", "grpo", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems a step"),
+        (["train", "grpo", "chain", "--max-new-tokens", "-3"], "max_new_tokens"),
+        (["train", "grpo", "chain", "--test", "more.jsonl"], "--test"),
+        (["train", "grpo", "chain", "--grader", "math"], "--grader"),
+        (["train", "sft", "chain", "--roles", "grams.json"], "roles"),
+        (["claim", "run", "rl-amplifies-one-format", "--base", "graph"], "--base"),
+        (["claim", "run", "rl-amplifies-one-format", "--tuned", "x"], "--tuned"),
         (["trace", "--world", "chian"], "chain"),
         (["world", "show", "grahp"], "graph"),
     ],
@@ -90,6 +127,22 @@ def test_wrong_words_are_refused_with_the_near_ones(tmp_path, capsys, words, sai
     assert code == 2
     assert said in found.err
     assert "Traceback" not in found.err
+
+
+def test_a_reward_without_anything_to_read_is_said(tmp_path, capsys):
+    words = ["train", "rloo", "chain", "--reward", "label", "--dry-run", "--per-cell", 8, "--out", tmp_path]
+    code, said = ran(capsys, *words)
+    assert (code, "undefined for every draw" in said.err) == (0, True)
+
+
+def test_prompts_in_words_that_the_model_does_not_know_are_refused(tmp_path, capsys):
+    path = tmp_path / "problems.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"what is {i} and one", "answer": i}) + "\n" for i in range(20))
+    )
+    code, said = ran(capsys, "train", "rloo", "chain", "--problems", path, "--out", tmp_path / "x")
+    assert code != 0
+    assert "unknown to this model's tokenizer" in said.err
 
 
 def test_a_token_is_followed_to_its_gradient(capsys):

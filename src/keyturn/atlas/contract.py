@@ -41,6 +41,12 @@ class Gate:
         high = number.value if math.isnan(number.high) else number.high
         return low > self.minimum and high < self.maximum
 
+    @property
+    def bounds(self) -> str:
+        """What the number must be, in signs."""
+        ends = (("> ", self.minimum), ("< ", self.maximum))
+        return " and ".join(f"{sign}{end:g}" for sign, end in ends if math.isfinite(end))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:

@@ -96,7 +96,7 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
             records=0,
             bases=0,
             left_out=left_out,
-            why="no applicable record" if current else "no record of this version yet",
+            why=_unmet(claim, current[-1]) if current else "no record of this version yet",
         )
     effect = combine([(e.base, _number(e, claim.threshold.estimand)) for e in usable])
     state = _decide(effect, claim.threshold.direction, claim.threshold.smallest)
@@ -113,6 +113,23 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
             f"{len(usable)} record(s) of {bases} base(s), needed {sign} {claim.threshold.smallest:g}"
         ),
     )
+
+
+def _unmet(claim: Claim, record: Evidence) -> str:
+    """Which controls and gates the record did not meet, in words."""
+    kinds = (("control failed", claim.controls), ("gate not met", claim.gates))
+    missed = [
+        f"{kind}: {gate.says} ({_shown(_number(record, gate.name))}, must be {gate.bounds})"
+        for kind, gates in kinds
+        for gate in gates
+        if not gate.holds(_number(record, gate.name))
+    ]
+    return "; ".join(missed) or "the estimand is undefined"
+
+
+def _shown(number: Estimate) -> str:
+    interval = "" if math.isnan(number.low) else f" [{number.low:.3f}, {number.high:.3f}]"
+    return f"{number.value:.3f}{interval}"
 
 
 def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:

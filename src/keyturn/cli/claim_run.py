@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import tyro
 
 from keyturn.atlas import claim_named
-from keyturn.atlas.contract import Subject
+from keyturn.atlas.contract import Claim, Subject
 from keyturn.atlas.evidence import append, home, load, record
 from keyturn.atlas.planned import run_study
 from keyturn.atlas.verdict import verdict
+from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 
 
@@ -42,6 +43,7 @@ def run(
         json: one JSON document on stdout.
     """
     found = claim_named(claim)
+    _refuse_idle(found, base, tuned, problems)
     subject = Subject(
         base=base or found.default.base, tuned=tuned, problems=problems, seed=seed, profile=profile
     )
@@ -67,3 +69,16 @@ def run(
     preliminary = ", preliminary" if said.preliminary else ""
     sys.stdout.write(f"verdict on {said.records} record(s): {said.state}{preliminary}. {said.why}\n")
     sys.stderr.write(f"evidence {made.id} appended to {path}\n")
+
+
+def _refuse_idle(claim: Claim, base: str, tuned: str, problems: str) -> None:
+    """Refuse what the study would not look at: those of methods train policies of their own, some bases too."""
+    if not claim.methods:
+        return
+    for option, said in (("--tuned", tuned), ("--problems", problems)):
+        if said:
+            raise UsageError(
+                f"{claim.id} trains its own policies and reads no {option}", fix=f"without {option}"
+            )
+    if base and not claim.default.base:
+        raise UsageError(f"{claim.id} pretrains its own bases and reads no --base", fix="without --base")

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 import keyturn
-from keyturn.core.errors import KeyturnError, unknown
+from keyturn.core.errors import KeyturnError, StorageError, unknown
 from keyturn.core.text import visible
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -60,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _give_up_stdout()
         return 0
+    except OSError as error:
+        if error.filename is None:
+            traceback.print_exc()
+        _say(f"keyturn: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        _say("    fix: another path, or one that can be read and written")
+        return StorageError.exit_code
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0

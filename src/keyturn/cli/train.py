@@ -15,9 +15,9 @@ from typing import Annotated, Any, cast
 import tyro
 
 from keyturn.cli.train_task import Given, task_for
-from keyturn.core.errors import UsageError, unknown
+from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
-from keyturn.core.rundir import SCHEMA, read_json, write_json
+from keyturn.core.rundir import SCHEMA, identity, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.offsets import Decodes, roles_from
@@ -37,6 +37,8 @@ from keyturn.training.rollout import beside, sampled
 from keyturn.training.stages import demonstrations, shown
 
 RECORD = "train.json"
+FLAGS = frozenset({"resume", "dry-run", "json", "help", "h", "rl.store-rollouts"})
+"""Options without a value; ``--no-`` before them switches them off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +64,13 @@ class Common:
     per_cell: int = 112
     """Training problems a cell, where a world makes them."""
     max_new_tokens: int = 0
-    """Tokens an answer may have; 0 takes the world's, or 1024 for a file."""
+    """Tokens an answer may have; 0 takes the run's own for a world, 1024 for a file."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1."""
     profile: str = "demo"
     """demo (three minutes of two cores), study (to its stopping rule) or real (some 1e9 parameters)."""
     dry_run: bool = False
-    """Two steps of everything: proves that it runs and fits, teaches nothing."""
+    """Two small steps of everything, in OUT/dry-run: proves that it runs, teaches nothing."""
     json: bool = False
     """One JSON document on stdout."""
 
@@ -79,7 +81,8 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
     Raises:
         UsageError: no method, or none of that name.
     """
-    method = words[0] if words and not words[0].startswith("-") else ""
+    named_words = _positional(words)
+    method, model = (*named_words, "", "")[:2]
     if not method:
         return no_method
     if method in EMBEDDED or ("/" in method and method not in RECIPES):
@@ -94,13 +97,17 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
     if method in RECIPES:
         return _typed(by_recipe, settings=RECIPES[method].profiles[profile])
     reward = _after(words, "--reward", "outcome")
-    model = next((word for word in words[words.index(method) + 1 :] if not word.startswith("-")), "")
-    rl = LARGE_RL
-    if profile != "real":
-        rl = EMBEDDED[model].rl if model in EMBEDDED else RLConfig()
-        rl = replace(rl, steps=rl.steps * 10) if profile == "study" else rl
+    rl = _sizes(profile, model)
     settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
     return _typed(by_objective, settings=settings, paid=paid, rl=rl)
+
+
+def _sizes(profile: str, model: str) -> RLConfig:
+    """Sizes and rates of RL where nothing is said: of a profile, for an embedded world or another model."""
+    if profile == "real":
+        return LARGE_RL
+    rl = EMBEDDED[model].rl if model in EMBEDDED else RLConfig()
+    return replace(rl, steps=rl.steps * 10) if profile == "study" else rl
 
 
 def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> None:
@@ -127,12 +134,22 @@ def by_recipe(
         settings: of the recipe, for its profile.
     """
     recipe = RECIPES[method]
+    if common.roles is not None:
+        raise UsageError(f"{method} reads no roles", fix="leave --roles out; objectives read them")
+    common = _placed(common)
+    _vacant(common)
     task = _task(method, model, common)
     recipe.check(task)
     config = recipe.brief(settings) if common.dry_run else settings
-    _agree(common, method, model, config)
+    begun = (common.out / RECORD).exists()
+    _agree(common, method, model, task, config)
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
-    made = recipe.run(Lab(common.out, Streams(common.seed)), task, config)
+    try:
+        made = recipe.run(Lab(common.out, Streams(common.seed)), task, config)
+    except KeyturnError:
+        if not begun and not (common.out / "stages").exists():
+            (common.out / RECORD).unlink()  # nothing was made: the directory is free for other settings
+        raise
     where = {slot: str(folder.resolve()) for slot, folder in made.policies.items()}
     if common.json:
         document = {"schema": SCHEMA, "command": "train", "method": method, "models": where, "rows": made.rows}
@@ -142,7 +159,7 @@ def by_recipe(
         sys.stdout.write(_line(line) + "\n")
     for slot, folder in where.items():
         sys.stdout.write(f"{slot}: {folder}\n")
-    sys.stderr.write(f"audit it: keyturn audit {task.folder} {where['policy']}\n")
+    _hint(common, where.get("base", task.folder), where["policy"])
 
 
 def by_objective(
@@ -167,14 +184,15 @@ def by_objective(
         paid: of the reward.
         rl: sizes and rates.
     """
-    task = _task(method, model, common)
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
     rewarded = named(reward, paid)
-    if common.max_new_tokens or task.world is not None:
-        rl = replace(rl, max_new_tokens=min(rl.max_new_tokens, task.max_new_tokens))
+    common = _placed(common)
+    _vacant(common)
+    task = _task(method, model, common)
+    if rl.max_new_tokens == _sizes(common.profile, model).max_new_tokens or common.max_new_tokens:
+        rl = replace(rl, max_new_tokens=_length(rl, common, task))
     if common.dry_run:
-        rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=2)
-    _vacant(common, CONFIG)
+        rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=min(rl.draws, 2))
     streams = Streams(common.seed)
     rollout = None
     if "demonstration" in objective.needs:
@@ -199,7 +217,13 @@ def by_objective(
     if done is None:
         raise UsageError("the run stopped before its end", fix="--resume")
     last = dict(done.history[-1]) if done.history else {}
-    if done.history and not any(row.get("groups/mixed") for row in done.history):
+    rewards = [row.get("reward", math.nan) for row in done.history]
+    if rewards and all(map(math.isnan, rewards)):
+        sys.stderr.write(
+            f"the reward {reward} was undefined for every draw: take another, a grader that judges these "
+            "answers, or problems that hold what it reads (a label).\n"
+        )
+    elif done.history and not common.dry_run and not any(row.get("groups/mixed") for row in done.history):
         sys.stderr.write(
             f"nothing was learnt from rewards: in {len(done.history)} steps no group of draws had two "
             "different rewards. Ask easier problems, take more draws, or another reward.\n"
@@ -211,7 +235,27 @@ def by_objective(
         return
     sys.stdout.write(f"{done.model}\n")
     sys.stderr.write(f"reward {last.get('reward', math.nan):.3f} after {len(done.history)} steps\n")
-    sys.stderr.write(f"audit it: keyturn audit {task.folder} {done.model}\n")
+    _hint(common, task.folder, str(done.model))
+
+
+def _hint(common: Common, base: str, policy: str) -> None:
+    """The command that says what the training did."""
+    given = "" if common.problems is None else f" --problems {common.problems}"
+    given += "" if common.grader == "auto" else f" --grader {common.grader}"
+    sys.stderr.write(f"audit it: keyturn audit {base} {policy}{given}\n")
+
+
+def _placed(common: Common) -> Common:
+    """A dry run has a directory of its own, so that it is not in the way of the run."""
+    return replace(common, out=common.out / "dry-run") if common.dry_run else common
+
+
+def _length(rl: RLConfig, common: Common, task: Task) -> int:
+    """Tokens an answer may have in RL, where ``--rl`` does not say it: as asked for, else a file's usual limit
+    or a world's shorter one."""
+    if common.max_new_tokens or task.world is None or common.problems is not None:
+        return task.max_new_tokens
+    return min(rl.max_new_tokens, task.max_new_tokens)
 
 
 def _task(method: str, model: str, common: Common) -> Task:
@@ -240,24 +284,36 @@ def _roles(common: Common, task: Task) -> RoleSource | None:
     return roles_from(read_grams(common.roles), cast(Decodes, task.base.tokenizer))
 
 
-def _vacant(common: Common, record: str) -> None:
-    """Refuse a directory that holds a run, unless it is to go on."""
-    if (common.out / record).exists() and not common.resume:
+def _vacant(common: Common) -> None:
+    """Refuse a directory that holds a run of a recipe or an objective, unless it is to go on."""
+    if not common.resume and any((common.out / record).exists() for record in (RECORD, CONFIG)):
         raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
 
 
-def _agree(common: Common, method: str, model: str, config: Any) -> None:
+def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> None:
     """Write down what is run, or check that it is the same as before."""
     path = common.out / RECORD
-    stated = {"method": method, "model": model, "seed": common.seed, "settings": asdict(config)}
+    problems = {"train": task.train, "validation": task.validation, "test": task.test}
+    stated = {
+        "method": method,
+        "model": model,
+        "seed": common.seed,
+        "settings": asdict(config),
+        "max_new_tokens": task.max_new_tokens,
+        "policies": {"base": task.base.fingerprint, **{k: v.fingerprint for k, v in task.others.items()}},
+        "graders": {name: one.grader.name for name, one in problems.items()},
+        "problems": {name: identity({"ids": [p.id for p in one.problems]}) for name, one in problems.items()},
+    }
     now = jsonlib.loads(jsonlib.dumps(stated, default=str))
-    _vacant(common, RECORD)
     if path.exists():
         before = {key: value for key, value in read_json(path).items() if key != "schema"}
-        if before != now:
+        other = [key for key in now if before.get(key) != now[key]]
+        if other:
             raise UsageError(
-                f"{common.out} holds a run of other settings", fix="the same settings, or another --out"
+                f"{common.out} holds a run of other {', '.join(other)}", fix="the same again, or another --out"
             )
+    elif (common.out / CONFIG).exists():
+        raise UsageError(f"{common.out} holds a run of an objective", fix="another --out")
     common.out.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
 
@@ -280,6 +336,20 @@ def _after(words: Sequence[str], option: str, default: str) -> str:
         if word.startswith(f"{option}="):
             return word.split("=", 1)[1]
     return default
+
+
+def _positional(words: Sequence[str]) -> list[str]:
+    """The words that are neither options nor their values."""
+    found, skip = [], False
+    for word in words:
+        if word.startswith("-"):
+            name = word.lstrip("-").replace("no-", "")
+            skip = "=" not in word and name not in FLAGS
+        elif skip:
+            skip = False
+        else:
+            found.append(word)
+    return found
 
 
 def _typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keyturn.core.errors import UsageError
+from keyturn.core.errors import InputError, UsageError
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy, world_of
+from keyturn.policies.local import LocalPolicy
+from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import read_problems
 from keyturn.studies.embedded import EMBEDDED, MODELS
 from keyturn.training.contract import Task
@@ -16,6 +18,8 @@ from keyturn.training.tasks import file_task, world_task
 
 FILE_TOKENS = 1024
 """Length limit of an answer to a problem of a file, tokens."""
+MOST_UNKNOWN = 0.1
+"""Share of unknown tokens up to which prompts are taken; a rare sign is no foreign language."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,23 +56,31 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
     Raises:
         UsageError: a model of no world without a file of problems.
     """
+    if given.max_new_tokens < 0:
+        raise UsageError(
+            f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the usual"
+        )
     folder = str(MODELS / model) if model in EMBEDDED else model
     world = world_of(folder) if Path(folder).is_dir() else None
+    asked = None if given.problems is None else read_problems(given.problems, grader=given.grader)
+    if asked is None:
+        _refuse_idle(given, model, world is not None)
+    test = None if given.test is None else read_problems(given.test, grader=given.grader)
     base = load_policy(folder, device=given.device)
     others = {slot: load_policy(name, device=given.device) for slot, name in given.others.items()}
     device = str(base.model.device)
-    if given.problems is not None:
+    if asked is not None:
+        _readable(base, asked)
         return file_task(
             base,
             folder,
-            read_problems(given.problems, grader=given.grader),
+            asked,
             max_new_tokens=given.max_new_tokens or FILE_TOKENS,
-            test=None if given.test is None else read_problems(given.test, grader=given.grader),
+            test=test,
             device=device,
             others=others,
         )
-    if world is None:
-        raise UsageError(f"{model} is no model of a world, so problems must be named", fix="--problems FILE")
+    assert world is not None, "checked before anything was loaded"
     settings = EMBEDDED.get(world.domain)
     task = world_task(
         base,
@@ -81,4 +93,34 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
         device=device,
         others=others,
     )
-    return task
+    return replace(task, max_new_tokens=given.max_new_tokens) if given.max_new_tokens else task
+
+
+def _refuse_idle(given: Given, model: str, world: bool) -> None:
+    """Say it where problems are missing, and where an option would do nothing."""
+    if not world:
+        raise UsageError(f"{model} is no model of a world, so problems must be named", fix="--problems FILE")
+    for option, said in (("--test", given.test is not None), ("--grader", given.grader != "auto")):
+        if said:
+            raise UsageError(
+                f"a world brings its own; {option} goes with a file", fix="--problems FILE beside it"
+            )
+
+
+def _readable(base: LocalPolicy, asked: ProblemSet) -> None:
+    """Refuse prompts that the tokenizer does not know the words of.
+
+    Raises:
+        InputError: more than a tenth of the tokens are unknown.
+    """
+    unknown = getattr(base.tokenizer, "unk_token_id", None)
+    if unknown is None:
+        return
+    some = asked.problems[:64]
+    tokens = [token for problem in some for token in base.tokenizer(problem.prompt)["input_ids"]]
+    share = tokens.count(unknown) / max(len(tokens), 1)
+    if share > MOST_UNKNOWN:
+        raise InputError(
+            f"{share:.0%} of the prompts' tokens are unknown to this model's tokenizer",
+            fix="problems in words that it knows, or another model",
+        )

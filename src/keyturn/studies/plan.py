@@ -239,8 +239,10 @@ def contrast(ran: Sequence[Ran], arm: str, control: str, number: str) -> Contras
 
 
 def level(ran: Sequence[Ran], arm: str, number: str) -> Contrast:
-    """A number of one arm over its seeds."""
-    return replace(over_seeds(f"{number}: {arm}", values(ran, arm, number)), level=True)
+    """A number of one arm over its seeds; an arm that trains nothing is one policy, whatever the seed."""
+    found = values(ran, arm, number)
+    idle = all(math.isnan(one.lr) for one in ran if one.arm == arm) and len(set(found.tolist())) == 1
+    return replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found), level=True)
 
 
 def over_seeds(name: str, found: np.ndarray) -> Contrast:

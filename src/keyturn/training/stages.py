@@ -241,7 +241,9 @@ def answered(
 def accuracy(given: Answers, streams: Streams, *, verified: bool = True) -> Estimate:
     """Mean success over problems with its bootstrap interval; verified where traces are read and asked for."""
     rates = given.rates(None if verified else given.outcome)
-    return bootstrap_mean(rates, streams.generator("accuracy"))
+    found = bootstrap_mean(rates, streams.generator("accuracy"))
+    # With a handful of problems the widened interval leaves what a rate can be.
+    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def row(name: str, estimate: Estimate, **more: Json) -> dict[str, Json]:

@@ -109,7 +109,6 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="a base, seven arms at two rates; short: one pretraining, some 30 runs of 5 to 15 s",
-    default=Subject(base="nim"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("meta-cot",),
     not_shown=(

@@ -79,7 +79,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 CLAIM = Claim(
     id="small-models-lose-their-traces",
-    version=1,
+    version=2,
     question="Does RL on answers about beliefs teach tracking them, or answering without?",
     statement=(
         "RL raises accuracy on theory of mind at every size, but in small models the trace of beliefs "
@@ -90,7 +90,7 @@ CLAIM = Claim(
         estimand="effect",
         says="change of trace F1 by RL, smallest width minus largest, mean over seeds",
         direction=-1,
-        smallest=0.1,
+        smallest=-0.1,
         why="a tenth of the beliefs that a trace states",
     ),
     gates=(
