@@ -25,12 +25,10 @@ RATE = 1e-4
 SEEDS = 8
 SHARE = "share of the habit"
 HABITS: tuple[Habit, ...] = ("good", "bad")
-STRETCHED = "one update, stretched"
 ARMS: dict[str, SpuriousConfig] = {
     "clip": SpuriousConfig(),
     "no clip": SpuriousConfig(clip=False),
     "one update": SpuriousConfig(updates=1),
-    STRETCHED: SpuriousConfig(updates=1, stretch=8),
 }
 # Bounds of the controls: twice what the 95 % interval of the number reached with eight seeds in version 2 (.029
 # for one update, whose smallest visible effect was .039; .014 and .048 for the others), so that noise alone
@@ -77,7 +75,7 @@ def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
         "success, bad habit": moved("clip", "bad", "success"),
         **{
             f"{name}, {habit} habit": moved(name, habit, SHARE)
-            for name in ("no clip", "one update", STRETCHED)
+            for name in ("no clip", "one update")
             for habit in HABITS
         },
         "clip less no clip": further(ran, "clip", "no clip"),
@@ -85,17 +83,15 @@ def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
             f"clip less no clip, {habit} habit": contrast(ran, f"clip, {habit}", f"no clip, {habit}", SHARE)
             for habit in HABITS
         },
-        "clip less one update, stretched": further(ran, "clip", STRETCHED),
         "token probability, clip": moved("clip", "good", "token probability"),
         "token probability, one update": moved("one update", "good", "token probability"),
-        "token probability, stretched": moved(STRETCHED, "good", "token probability"),
         "habit before": level(ran, "base, good", SHARE),
         "habit before, bad": level(ran, "base, bad", SHARE),
     }
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Four treatments of the ratio on a base whose habit is good and on one whose habit is bad."""
+    """Three treatments of the ratio on a base whose habit is good and on one whose habit is bad."""
     run = steps_for(RUN, subject.profile, 8)
     tasks = {habit: habit_task(lab, habit, held_out=48) for habit in HABITS}
     arms = []
@@ -112,8 +108,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         setting=(
             "GRAPH at one operation, two strategies that look alike, one right (FWD) and one wrong; FWD is "
             "70 % of the good base's text and 30 % of the bad one's; coin reward, "
-            f"{run.steps} steps of {run.prompts} x {run.draws} draws, 8 updates a rollout (or 1, or 1 in "
-            f"{ARMS[STRETCHED].stretch} times as many rollouts), rate {RATE:g} in all arms"
+            f"{run.steps} steps of {run.prompts} x {run.draws} draws, 8 updates a rollout (or 1), "
+            f"rate {RATE:g} in all arms"
         ),
     )
 
@@ -157,10 +153,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says=(
-        "four arms on two bases with eight seeds; short: two pretrainings, some 50 runs of 5 to 10 s and 16 "
-        "of a minute"
-    ),
+    study_says="three arms on two bases with eight seeds; short: two pretrainings, some 50 runs of 5 to 10 s",
     refuted_if=(
         "the interval over eight seeds lies below +.05 on the base whose habit is good; a bad base that leaves "
         "its habit, or no clipping that goes further than clipping, makes the run invalid"
@@ -168,8 +161,7 @@ CLAIM = Claim(
     methods=("spurious", "random"),
     not_shown=(
         "Fifteen rollouts are few against the paper's hundreds; contamination, the rival explanation, cannot "
-        "exist here, so what is seen is the optimiser's part alone. The arm of one update in eight times as "
-        "many rollouts has as many updates, each of eight times as many draws. Without a visible shift of the "
-        "bad base, support is for the good one."
+        "exist here, so what is seen is the optimiser's part alone. The arm of one update takes an eighth of "
+        "the updates of the others. Without a visible shift of the bad base, support is for the good one."
     ),
 )
