@@ -351,7 +351,10 @@ def demonstrations(task: Task, problems: Sequence[Problem], streams: Streams) ->
         UsageError: no expert, or no solution for any problem.
     """
     if task.expert is None:
-        raise UsageError("there is no expert", fix="problems with a column 'solution', or a world's")
+        raise UsageError(
+            "these problems have no worked solutions to learn from",
+            fix="a column 'solution' in the file, or a world's problems",
+        )
     written = [(problem, task.expert(problem, streams)) for problem in problems]
     found = [(problem, text) for problem, text in written if text]
     if not found:

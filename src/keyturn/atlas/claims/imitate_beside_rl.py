@@ -124,7 +124,6 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     after = {steps: f"SFT {steps} then RL" for steps in SWITCHES}
     best = max(after.values(), key=lambda name: validated(ran, name))
     rival = np.maximum(values(ran, best, "success"), values(ran, "RL", "success"))
-    values(ran, "CHORD, phi", "success") - rival
     return planned(
         lab,
         task,
