@@ -146,10 +146,10 @@ RECIPE = Recipe(
     name="formats",
     summary="pretrain two formats at a frequency and an accuracy each, then see which one RL leaves",
     source="Zhao et al. 2025 (Echo chamber), arXiv 2504.07912",
-    cost="demo: a base of 1,200 steps and 30 RL steps; study: 2,600 and 300; real: needs a world, as study",
+    cost="demo: a base of 700 steps and 30 RL steps; study: 2,600 and 300; real: needs a world, as study",
     needs=frozenset({"world"}),
     profiles={
-        "demo": FormatsConfig(),
+        "demo": FormatsConfig(steps=700),
         "study": FormatsConfig(steps=2600, size=Size(), rl=replace(RUN, steps=300), draws=64),
         "real": FormatsConfig(
             steps=2600, size=Size(hidden=256, layers=6), rl=replace(RUN, steps=300), draws=64
