@@ -1,6 +1,6 @@
 """docs/methods/*.svg: every difference of a study over seeds, beside the smallest one it would have seen."""
 
-from keyturn.core.measurement import Estimate
+from keyturn.core.measurement import Estimate, from_json_number
 from keyturn.report.axes import linear
 from keyturn.report.rows import Rows, mark, segment, whisker, zero_line
 from keyturn.report.svg import drawing, line
@@ -16,6 +16,11 @@ text{font-size:12px;fill:#474d55}.tick,.words{fill:#666c75}.value{fill:#1b1e23}.
 .value,.decides{fill:#ebe8e2}.axis{stroke:#2e323a}.grid{stroke:#24282e}.zero{stroke:#959ba4}.needed{stroke:#70acec}
 .unseen{fill:#343941}.whisker{stroke:#ebe8e2}.seen{fill:#70acec}.open{fill:#131519;stroke:#ebe8e2}}
 </style>"""
+
+
+def estimate_of(number):
+    """A number of a table as an estimate."""
+    return Estimate(*(from_json_number(number.get(end)) for end in ("value", "low", "high")))
 
 
 def differences(claim, found):
@@ -35,8 +40,8 @@ def figure(claim, found):
         return ""
     names = tuple(one["name"].split(": ", 1)[1] for one in lines)
     rows = Rows(names=names, values=tuple(f"{one['value']:+.3f}" for one in lines), width=WIDTH)
-    estimates = [Estimate(one["value"], *(_or_nan(one[end]) for end in ("low", "high"))) for one in lines]
-    reach = [_or_nan(one["smallest"]) for one in lines]
+    estimates = [estimate_of(one) for one in lines]
+    reach = [from_json_number(one["smallest"]) for one in lines]
     ends = [v for e in estimates for v in (e.value, e.low, e.high)] + reach + [-one for one in reach]
     scale = linear(ends, rows.frame.left, rows.frame.right, include=(0.0, claim.threshold.smallest))
     classes = ["decides" if one["key"] == claim.threshold.estimand else "" for one in lines]
@@ -52,9 +57,8 @@ def figure(claim, found):
         seen = "seen" if one["reading"] in ("lead", "finding") else "open"
         parts += whisker(scale, rows.y(index), estimate)
         parts.append(mark(scale, rows.y(index), estimate.value, seen, one["reading"]))
-    said = "; ".join(
-        f"{name} {one['value']:+.3f}, {one['reading']}" for name, one in zip(names, lines, strict=True)
-    )
+    told = zip(names, rows.values, lines, strict=True)
+    said = "; ".join(f"{name} {value}, {one['reading']}" for name, value, one in told)
     drawn = drawing(claim.id, (WIDTH, rows.height), f"{claim.id}: differences in {number}", said, parts)
     head, rest = str(drawn).split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{STYLE}{rest}\n'
@@ -64,7 +68,3 @@ READING = (
     "A dot is the mean over seeds, its line the 95 % interval, the grey bar what the seeds could not have seen "
     "(power .8); filled where the interval excludes 0, bold the one that decides, dashed what the claim needs."
 )
-
-
-def _or_nan(value):
-    return float("nan") if value is None else value

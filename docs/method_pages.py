@@ -4,12 +4,11 @@ import json
 import pathlib
 
 from markdown_table import table
-from method_figures import READING, figure
+from method_figures import READING, estimate_of, figure
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.verdict import verdict
-from keyturn.core.measurement import Estimate, from_json_number
 from keyturn.studies.plan import FINDING_SEEDS
 
 DOCS = pathlib.Path(__file__).parent
@@ -97,11 +96,6 @@ def gates(claim, found):
     return lines
 
 
-def estimate_of(number):
-    """A number of a table as an estimate."""
-    return Estimate(*(from_json_number(number.get(end)) for end in ("value", "low", "high")))
-
-
 def verdict_of(claim, found):
     """The verdict on the one record that a table is."""
     numbers = {name: estimate_of(number) for name, number in found["numbers"].items()}
@@ -127,9 +121,8 @@ def standing(said):
     return " (preliminary: one record of one base)" if said.preliminary and said.records else ""
 
 
-def page(claim, found, drawn):
-    """One study's page; with its picture where there is one."""
-    said = verdict_of(claim, found)
+def page(claim, found, said, drawn):
+    """One study's page with its verdict; with its picture where there is one."""
     contrasts = [
         [
             line["name"],
@@ -182,8 +175,8 @@ def pages():
         if found is None:
             lines.append([claim.id, ", ".join(claim.methods), claim.statement, "", "", "not run yet"])
             continue
-        drawn = figure(claim, found)
-        out[f"methods/{claim.id}.md"] = page(claim, found, drawn)
+        drawn, said = figure(claim, found), verdict_of(claim, found)
+        out[f"methods/{claim.id}.md"] = page(claim, found, said, drawn)
         if drawn:
             out[f"methods/{claim.id}.svg"] = drawn
         deciding = found["numbers"].get(claim.threshold.estimand, {"value": None})
@@ -195,7 +188,7 @@ def pages():
                 claim.statement,
                 interval(deciding),
                 seeds,
-                verdict_of(claim, found).state,
+                said.state,
             ]
         )
     head = ["study", "methods", "what is claimed", "deciding number here", "seeds", "verdict"]

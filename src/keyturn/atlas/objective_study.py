@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from keyturn.atlas.contract import Outcome, Subject
+from keyturn.atlas.contract import Gate, Outcome, Subject
 from keyturn.atlas.planned import planned
 from keyturn.objectives.contract import Objective
 from keyturn.rewards import REWARDS
@@ -26,7 +26,9 @@ from keyturn.training.lab import Lab
 Compared = Mapping[str, tuple[str, str, str]]
 """Name of a number -> (arm, control, which number of a run)."""
 
-LEARNS = "the control learns"
+LEARNS, COVERAGE = "the control learns", "coverage to keep"
+GRPO_LEARNS = Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0)
+COVERAGE_TO_KEEP = Gate(name=COVERAGE, says="there is coverage to keep: GRPO minus base, pass@16", maximum=0.0)
 CHAIN_STEPS, GRAPH_STEPS = 60, 20
 WHERE = {
     "chain": "CHAIN learnt from depths 2 and 3, tested at 2 to 5",

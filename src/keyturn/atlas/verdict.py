@@ -109,7 +109,7 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
         bases=bases,
         left_out=left_out,
         why=(
-            f"{claim.threshold.says}: {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] over "
+            f"{claim.threshold.says}: {_shown(effect)} over "
             f"{len(usable)} record(s) of {bases} base(s), needed {sign} {claim.threshold.smallest:g}"
         ),
     )

@@ -17,7 +17,7 @@ import tyro
 from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
-from keyturn.core.rundir import SCHEMA, identity, read_json, write_json
+from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.offsets import Decodes, roles_from
@@ -31,7 +31,7 @@ from keyturn.training.lab import Lab
 from keyturn.training.lesson import RoleSource
 from keyturn.training.recipes import RECIPES
 from keyturn.training.recipes.sft_then_rl import LARGE_RL
-from keyturn.training.record import CONFIG
+from keyturn.training.record import CONFIG, problem_ids
 from keyturn.training.rl import train_rl
 from keyturn.training.rollout import beside, sampled
 from keyturn.training.stages import demonstrations, shown
@@ -302,7 +302,7 @@ def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> 
         "max_new_tokens": task.max_new_tokens,
         "policies": {"base": task.base.fingerprint, **{k: v.fingerprint for k, v in task.others.items()}},
         "graders": {name: one.grader.name for name, one in problems.items()},
-        "problems": {name: identity({"ids": [p.id for p in one.problems]}) for name, one in problems.items()},
+        "problems": {name: problem_ids(one) for name, one in problems.items()},
     }
     now = jsonlib.loads(jsonlib.dumps(stated, default=str))
     if path.exists():

@@ -57,9 +57,7 @@ def statement(
         "policy": policy.fingerprint,
         "policies": {slot: other.fingerprint for slot, other in (policies or {}).items()},
         "problems": problems.name,
-        "problem_ids": identity(
-            {"ids": [(p.id, p.prompt, p.answer, sorted(p.facts.items())) for p in problems.problems]}
-        ),
+        "problem_ids": problem_ids(problems),
         "grader": problems.grader.name,
         "reward": _named(reward),
         "objective": _named(objective),
@@ -69,6 +67,11 @@ def statement(
         "streams": [streams.root, *streams.path],
         **settings,
     }
+
+
+def problem_ids(problems: ProblemSet) -> str:
+    """Identity of what is asked: ids, prompts, answers and facts."""
+    return identity({"ids": [(p.id, p.prompt, p.answer, sorted(p.facts.items())) for p in problems.problems]})
 
 
 def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig) -> None:

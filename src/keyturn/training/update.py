@@ -130,8 +130,7 @@ def _one_update(
     if not len(used):
         sums.idle += 1
         return
-    several = sum(bool(term.weight) and term.denominator > 0 for term in _weighted(whole, loop)) > 1
-    apart = _Apart(loop) if looks and several else None
+    apart = _Apart(loop) if looks and _several(_weighted(whole, loop)) else None
     loop.optimiser.zero_grad(set_to_none=True)
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
@@ -173,6 +172,10 @@ def _one_update(
             f"loss or gradient not finite in {BAD_IN_A_ROW} updates in a row (last: step {loop.step})",
             fix=f"lower the learning rate, or look at the batches in {bad.name}/",
         )
+
+
+def _several(terms: tuple[Term, ...]) -> bool:
+    return sum(bool(term.weight) and term.denominator > 0 for term in terms) > 1
 
 
 class _Apart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on
+from keyturn.atlas.objective_study import GRPO_LEARNS, objectives_on
 from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.lab import Lab
@@ -48,7 +48,7 @@ CLAIM = Claim(
         why="one token of some twenty",
     ),
     gates=(
-        Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),
+        GRPO_LEARNS,
         Gate(name="growth", says="GRPO makes wrong answers longer than the base's", minimum=0.0),
     ),
     controls=(

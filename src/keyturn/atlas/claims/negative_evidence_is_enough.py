@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on
+from keyturn.atlas.objective_study import COVERAGE_TO_KEEP, GRPO_LEARNS, objectives_on
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.signed import SignedConfig, signed
 from keyturn.training.lab import Lab
@@ -52,12 +52,8 @@ CLAIM = Claim(
         why="a fiftieth of the problems",
     ),
     gates=(
-        Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),
-        Gate(
-            name="coverage to keep",
-            says="there is coverage to keep: GRPO minus base, pass@16",
-            maximum=0.0,
-        ),
+        GRPO_LEARNS,
+        COVERAGE_TO_KEEP,
         Gate(
             name="negative, against the base",
             says="wrong answers alone raise success too: what learns nothing keeps all coverage",

@@ -16,7 +16,7 @@ from keyturn.training.lab import Lab
 from keyturn.training.recipes.precision import PrecisionConfig, Regime, by_rl, by_sft, changed, start_of
 from keyturn.training.stages import Model, answered
 
-RATES = LOW, HIGH = 1e-5, 1e-3
+LOW, HIGH = 1e-5, 1e-3
 STEPS = 30
 TRAINED: dict[str, Callable[..., Model]] = {"RL": by_rl, "SFT": by_sft}
 ARMS: tuple[tuple[str, Regime, float], ...] = (

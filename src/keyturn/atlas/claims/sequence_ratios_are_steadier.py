@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import LEARNS, objectives_on
+from keyturn.atlas.contract import Claim, Outcome, Subject, Threshold
+from keyturn.atlas.objective_study import GRPO_LEARNS, objectives_on
 from keyturn.objectives.cispo import cispo
 from keyturn.objectives.grpo import grpo
 from keyturn.objectives.gspo import GspoConfig, gspo
@@ -48,7 +48,7 @@ CLAIM = Claim(
         smallest=0.01,
         why="one completion in a hundred on average over training",
     ),
-    gates=(Gate(name=LEARNS, says="GRPO raises success on the test problems", minimum=0.0),),
+    gates=(GRPO_LEARNS,),
     study=study,
     study_says="seven objectives and the base at four updates a rollout; short: some 30 runs of 5 to 20 s",
     default=Subject(base="chain"),
