@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from keyturn.core.errors import InputError
+from keyturn.core.weight_files import find_weights, tensor_files
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _EXACT = frozenset({"F32", "F64"})
 _LIMITED = frozenset({"BF16", "F16"})
 _BUFFERS = frozenset({"BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"})
@@ -69,16 +68,14 @@ class _Folder:
     def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
         self.path = path
         self.config = _config(path)
-        self._file_of = {}
-        for file in _files(path):
-            try:
+        self._file_of: dict[str, Any] = {}
+        files = (path,) if path.suffix == ".safetensors" else find_weights(path).files
+        handles: dict[Path, Any] = {}
+        for name, file in tensor_files(files).items():
+            if file not in handles:
                 # With "pt" the library also reads bf16; it imports torch itself, and only here.
-                handle = stack.enter_context(safe_open(file, framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise InputError(
-                    f"cannot read weights {file}: {error}", fix="fetch or save it again"
-                ) from error
-            self._file_of.update(dict.fromkeys(handle.keys(), handle))
+                handles[file] = stack.enter_context(safe_open(file, framework="pt"))
+            self._file_of[name] = handles[file]
 
     @property
     def names(self) -> frozenset[str]:
@@ -128,34 +125,6 @@ def _config(path: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise InputError(f"{file} is not JSON: {error}", fix="fetch or save the model again") from error
     return {**config.get("text_config", {}), **config} if isinstance(config, dict) else {}
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    """The safetensors files of a model folder (or the file itself)."""
-    if path.is_file() and path.suffix == ".safetensors":
-        return (path,)
-    if (path / _INDEX).exists():
-        try:
-            shards = sorted(set(json.loads((path / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{path / _INDEX} is not an index of shards", fix="fetch the model again"
-            ) from error
-        files = tuple(path / Path(shard).name for shard in shards)
-        for file in files:
-            if not file.exists():
-                raise InputError(f"shard {file.name} is missing in {path}", fix="fetch the model again")
-        return files
-    if (path / _SINGLE).exists():
-        return (path / _SINGLE,)
-    if not path.is_dir():
-        raise InputError(f"no model folder at {path}", fix="give the folder that holds model.safetensors")
-    pickles = [file.name for suffix in ("*.bin", "*.pt", "*.pth") for file in path.glob(suffix)]
-    if pickles:
-        raise InputError(
-            f"{path} holds weights only as a pickle ({pickles[0]})", fix="save the model as safetensors"
-        )
-    raise InputError(f"{path} holds no model.safetensors", fix="save the model as safetensors")
 
 
 def _common_names(first: _Folder, second: _Folder) -> list[str]:

@@ -37,8 +37,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError
 from keyturn.core.rundir import read_json
+from keyturn.core.weight_files import Weights
 from keyturn.policies.local import LocalPolicy, Sampling
-from keyturn.policies.model_folder import CARD, WORLD, Weights, check_folder, quiet_bars, save_folder
+from keyturn.policies.model_folder import CARD, WORLD, check_folder, quiet_bars, save_folder
 from keyturn.problems.world.worlds import World, world_from_json, world_to_json
 
 DTYPES: dict[str, torch.dtype | str] = {

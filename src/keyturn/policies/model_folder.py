@@ -12,38 +12,22 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from keyturn.core.errors import InputError, StorageError, UsageError
 from keyturn.core.rundir import file_hash, read_json, storage, write_json
+from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files
 
 MANIFEST = "manifest.json"
 WORLD = "world.json"
 CARD = "card.json"
 
-_ONE = "model.safetensors"
-_MANY = "model.safetensors.index.json"
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Where the weights of a folder are.
-
-    Args:
-        files: the weight files, in name order.
-        pickled: they are pickles (asked for by name).
-    """
-
-    files: tuple[Path, ...]
-    pickled: bool = False
 
 
 def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
@@ -52,50 +36,17 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
     Raises:
         InputError: something is missing, damaged, changed since it was written, or a pickle.
     """
-    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
-        raise InputError(
-            f"{folder} holds an adapter, not a model", fix="merge it into its base (PEFT's merge_and_unload)"
-        )
+    if (folder / ADAPTER).is_file():
+        find_weights(folder, allow_pickle=allow_pickle)  # says which adapter it is, config or not
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} has no config.json", fix="name a Hugging Face model folder")
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise InputError(f"{folder} has no tokenizer", fix="save the tokenizer into the same folder")
     weights = find_weights(folder, allow_pickle=allow_pickle)
     if not weights.pickled:
-        for path in weights.files:
-            check_header(path)
+        tensor_files(weights.files)
     check_manifest(folder)
     return weights
-
-
-def find_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
-    """The weight files of a folder, all of them there."""
-    if (folder / _MANY).is_file():
-        return Weights(files=_shards(folder))
-    if (folder / _ONE).is_file():
-        return Weights(files=(folder / _ONE,))
-    pickles = sorted(path for pattern in _PICKLES for path in folder.glob(pattern))
-    if not pickles:
-        raise InputError(f"{folder} has no weights", fix=f"it must hold {_ONE}, or shards with {_MANY}")
-    if not allow_pickle:
-        raise InputError(
-            f"{folder} holds pickled weights only ({pickles[0].name}); reading a pickle can run code",
-            fix="convert it to safetensors, or pass --allow-pickle (allow_pickle=True) if you trust its maker",
-        )
-    return Weights(files=tuple(pickles), pickled=True)
-
-
-def check_header(path: Path) -> None:
-    """Read a safetensors header; nothing of the tensors is loaded."""
-    try:
-        with safe_open(path, framework="pt") as stored:
-            empty = not stored.keys()
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is damaged: {_first_line(error)}", fix="download or copy the file again"
-        ) from error
-    if empty:
-        raise InputError(f"{path} holds no tensors", fix="download or copy the file again")
 
 
 def check_manifest(folder: Path) -> None:
@@ -188,23 +139,6 @@ def _swap(aside: Path, folder: Path) -> None:
         folder.rename(old)
     aside.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _shards(folder: Path) -> tuple[Path, ...]:
-    where = read_json(folder / _MANY).get("weight_map")
-    if not isinstance(where, dict) or not where:
-        raise InputError(f"{folder / _MANY} maps no weights", fix="download or copy the file again")
-    names = sorted({str(name) for name in where.values()})
-    outside = [name for name in names if Path(name).name != name]
-    if outside:
-        raise InputError(f"{folder / _MANY} points outside its folder: {outside[0]}", fix="do not trust it")
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"{folder} lacks {len(missing)} of {len(names)} weight files, first {missing[0]}",
-            fix="download or copy them again",
-        )
-    return tuple(folder / name for name in names)
 
 
 def _first_line(error: Exception) -> str:

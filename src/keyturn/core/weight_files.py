@@ -1,0 +1,139 @@
+"""Which files of a model folder are its weights: one answer for loading, checking and comparing.
+
+A folder can hold two answers: a whole model with an adapter beside it, or one file of weights beside the index
+of an older set of shards. Which one is read then depends on the reader (transformers applies an adapter only
+where PEFT is installed, and prefers one file to an index), so such a folder is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from keyturn.core.errors import InputError
+from keyturn.core.rundir import read_json
+
+ONE = "model.safetensors"
+MANY = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where the weights of a folder are.
+
+    Args:
+        files: the weight files, in name order.
+        pickled: they are pickles (asked for by name).
+    """
+
+    files: tuple[Path, ...]
+    pickled: bool = False
+
+
+def find_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
+    """The weight files of a folder, all of them there.
+
+    Raises:
+        InputError: none, not all of them, only pickles, or two sets of weights.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no model folder at {folder}", fix=f"give the folder that holds {ONE}")
+    one, many = (folder / ONE).is_file(), (folder / MANY).is_file()
+    pickles = sorted(path for pattern in _PICKLES for path in folder.glob(pattern))
+    if (folder / ADAPTER).is_file():
+        raise _adapter(folder, whole=one or many or bool(pickles))
+    if many:
+        files = _shards(folder, beside_one=one)
+        return Weights(files=files)
+    if one:
+        return Weights(files=(folder / ONE,))
+    if not pickles:
+        raise _no_weights(folder)
+    if not allow_pickle:
+        raise InputError(
+            f"{folder} holds pickled weights only ({pickles[0].name}); reading a pickle can run code",
+            fix="convert it to safetensors, or pass --allow-pickle (allow_pickle=True) if you trust its maker",
+        )
+    return Weights(files=tuple(pickles), pickled=True)
+
+
+def tensor_files(files: Iterable[Path]) -> dict[str, Path]:
+    """Which file holds which tensor; only headers are read.
+
+    Raises:
+        InputError: a damaged file, one without tensors, or a tensor that two files hold.
+    """
+    found: dict[str, Path] = {}
+    for path in files:
+        for name in _names(path):
+            if name in found:
+                raise InputError(
+                    f"{name} is in {path.name} and in {found[name].name} of {path.parent}",
+                    fix="delete the older of the two files, or download the model again",
+                )
+            found[name] = path
+    return found
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="np") as stored:
+            names = list(stored.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise InputError(f"{path} is damaged: {what}", fix="download or copy the file again") from error
+    if not names:
+        raise InputError(f"{path} holds no tensors", fix="download or copy the file again")
+    return names
+
+
+def _adapter(folder: Path, *, whole: bool) -> InputError:
+    if not whole:
+        return InputError(
+            f"{folder} holds an adapter, not a model", fix="merge it into its base (PEFT's merge_and_unload)"
+        )
+    return InputError(
+        f"{folder} holds a whole model and an adapter beside it; one or the other is meant",
+        fix="move adapter_config.json and adapter_model.* out of the folder for the whole model, or merge the "
+        "adapter into its base (PEFT's merge_and_unload) for the other",
+    )
+
+
+def _no_weights(folder: Path) -> InputError:
+    loose = sorted(folder.glob("model-*-of-*.safetensors"))
+    if loose:
+        return InputError(f"{folder} has {len(loose)} shards and no {MANY}", fix="copy the index as well")
+    gguf = sorted(folder.glob("*.gguf"))
+    if gguf:
+        return InputError(
+            f"{folder} holds GGUF weights only ({gguf[0].name})",
+            fix="name the folder they were converted from, or serve them (llama.cpp)",
+        )
+    return InputError(f"{folder} has no weights", fix=f"it must hold {ONE}, or shards with {MANY}")
+
+
+def _shards(folder: Path, *, beside_one: bool) -> tuple[Path, ...]:
+    where = read_json(folder / MANY).get("weight_map")
+    if not isinstance(where, dict) or not where:
+        raise InputError(f"{folder / MANY} maps no weights", fix="download or copy the file again")
+    names = sorted({str(name) for name in where.values()})
+    if beside_one and names != [ONE]:
+        raise InputError(
+            f"{folder} holds two sets of weights: {ONE}, and the shards of {MANY}",
+            fix=f"delete the older of the two ({MANY} with its shards, or {ONE})",
+        )
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise InputError(f"{folder / MANY} points outside its folder: {outside[0]}", fix="do not trust it")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder} lacks {len(missing)} of {len(names)} weight files, first {missing[0]}",
+            fix="download or copy them again",
+        )
+    return tuple(folder / name for name in names)
