@@ -7,7 +7,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 from keyturn.core.errors import NumericsError, UsageError
 from keyturn.core.streams import Streams
-from keyturn.policies import prefix, sampler, sampling
+from keyturn.policies import prefix, runners, sampler, sampling
 from keyturn.policies.cache import BufferLayer
 from keyturn.policies.hooks import FromTransformers, evaluating
 from keyturn.policies.local import LocalPolicy
@@ -71,25 +71,48 @@ def test_recorded_logprobs_where_prompts_are_shared(lengths, always_shared, monk
     assert copied.tokens.tolist() == drawn.tokens.tolist()
 
 
-def test_a_cache_that_forgets_padding_is_caught(monkeypatch, always_shared):
-    who = policy("tiny")
+def without_padding(monkeypatch):
     monkeypatch.setattr(prefix.torch.Tensor, "masked_fill", lambda self, *_: self)
-    drawn = who.draw(small_models.problems((3, 14)), range(4), Streams(1), LIMITS)
-    monkeypatch.undo()
-    assert np.abs(drawn.logprobs - one_by_one(who.model, drawn)[0]).max() > 1e-2
+    return (3, 14)
 
 
-def test_forgetting_the_convolution_when_prompts_branch_is_caught(monkeypatch, always_shared):
+def without_convolution(monkeypatch):
+    shared = prefix.share_prompts
+
     def forgetful(cache, owner, seen, room):
-        shared = prefix.share_prompts(cache, owner, seen, room)
+        taken = shared(cache, owner, seen, room)
         for layer in cache.layers:
             layer.recent = None
-        return shared
+        return taken
 
+    monkeypatch.setattr(runners, "share_prompts", forgetful)
+    return (6, 6)
+
+
+SPOILT = pytest.mark.parametrize("spoil", [without_padding, without_convolution])
+
+
+@SPOILT
+def test_a_spoilt_cache_gives_way_to_whole_forwards(spoil, monkeypatch, always_shared, caplog):
     who = policy("tiny")
-    monkeypatch.setattr(sampler, "share_prompts", forgetful)
-    drawn = who.draw(small_models.problems((6, 6)), range(4), Streams(1), LIMITS)
-    assert np.abs(drawn.logprobs - one_by_one(who.model, drawn)[0]).max() > 1e-2
+    drawn = who.draw(small_models.problems(spoil(monkeypatch)), range(4), Streams(1), LIMITS)
+    monkeypatch.undo()
+    assert np.abs(drawn.logprobs - one_by_one(who.model, drawn)[0]).max() < 2e-5
+    assert "state outside its cache" in caplog.text
+
+
+@SPOILT
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"sampling": Sampling(temperature=0.0)}, {"sampling": Sampling(temperature=0.7, top_p=0.9, top_k=5)}],
+)
+def test_a_spoilt_cache_that_the_trial_missed_is_refused(spoil, how, monkeypatch, always_shared):
+    """What only real prompts show (a long window, a large batch) is found on the first rows that were drawn."""
+    monkeypatch.setattr(runners, "_tried", lambda _: True)
+    who = policy("tiny", **how)
+    asked = small_models.problems(spoil(monkeypatch))
+    with pytest.raises(NumericsError, match="nats a token off a plain forward"):
+        who.draw(asked, range(4), Streams(1), LIMITS)
 
 
 @EVERY
@@ -140,10 +163,11 @@ def test_greedy_equals_generate(name):
 @pytest.mark.parametrize("name", ["tiny", "llama"])
 def test_compaction_changes_nothing(name, monkeypatch, always_shared):
     who = policy(name)
+    runners.cache_is_whole(who.model)
     asked = small_models.problems((5, 9, 3, 12))
     taken = []
-    keep = sampler._Cached.keep
-    monkeypatch.setattr(sampler._Cached, "keep", lambda self, kept: (taken.append(len(kept)), keep(self, kept)))
+    keep = sampler.Cached.keep
+    monkeypatch.setattr(sampler.Cached, "keep", lambda self, kept: (taken.append(len(kept)), keep(self, kept)))
     compact = who.draw(asked, range(40), Streams(2), LIMITS)
     assert taken
     assert min(taken) >= sampler.FLOOR
@@ -154,8 +178,10 @@ def test_compaction_changes_nothing(name, monkeypatch, always_shared):
 
 
 def test_small_batches_are_never_compacted(monkeypatch):
-    monkeypatch.setattr(sampler._Cached, "keep", lambda *_: pytest.fail("compacted"))
-    drawn = policy("tiny").draw(small_models.problems((5, 6)), range(32), Streams(2), LIMITS)
+    who = policy("tiny")
+    runners.cache_is_whole(who.model)
+    monkeypatch.setattr(sampler.Cached, "keep", lambda *_: pytest.fail("compacted"))
+    drawn = who.draw(small_models.problems((5, 6)), range(32), Streams(2), LIMITS)
     assert drawn.lengths.min() < 10
 
 

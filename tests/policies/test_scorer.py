@@ -79,8 +79,12 @@ def test_forgetting_the_convolution_between_prompt_and_completion_is_caught(monk
         return new
 
     monkeypatch.setattr(BufferLayer, "branch", forgetful)
+    expected = naive(model, prompts, completions)[0]
+    assert torch.allclose(policy_tokens(model, prompts, completions, share=True).logprobs, expected, atol=1e-5)
+    assert not scorer.branches_are_whole(model)  # and so prompts were read once a row
+    monkeypatch.setattr(scorer, "branches_are_whole", lambda _: True)
     found = policy_tokens(model, prompts, completions, share=True)
-    assert not torch.allclose(found.logprobs, naive(model, prompts, completions)[0], atol=1e-2)
+    assert not torch.allclose(found.logprobs, expected, atol=1e-2)
 
 
 def test_gradient_reaches_the_prompt_only_if_it_flows_through_the_branches():

@@ -8,9 +8,12 @@ is done to the cache (branching, dropping finished rows, beam search) is done to
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer
 
@@ -189,3 +192,10 @@ def branched(cache: Cache, rows: Tensor, room: int) -> Cache:
 def select_rows(cache: Cache, rows: Tensor) -> None:
     """Make ``rows`` (repeats allowed, so prompts branch into draws) the rows of the whole cache."""
     cache.reorder_cache(rows)  # type: ignore[arg-type]
+
+
+def without_cache(module: nn.Module) -> dict[str, Any]:
+    """The argument that makes a forward build no cache, where it takes one."""
+    known = inspect.signature(module.forward).parameters
+    takes = "use_cache" in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+    return {"use_cache": False} if takes else {}

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keyturn.core.errors import InputError
+from keyturn.policies.cache import without_cache
 from keyturn.policies.head import Head, split_head
 from keyturn.policies.hooks import evaluating, hooked
 from keyturn.policies.local import LocalPolicy
@@ -238,7 +239,7 @@ def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> Look:
         head = split_head(model)
         call: Any = model if head is None else model.base_model
         # Padding stands on the right, where causality hides it.
-        out = call(input_ids=tokens.to(model.device), use_cache=False)
+        out = call(input_ids=tokens.to(model.device), **without_cache(call))
         states = out.logits if head is None else out.last_hidden_state
         return Look(states[predicts.to(model.device)], head)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from keyturn.policies.cache import without_cache
 from keyturn.policies.hooks import evaluating
 
 DENSE_ELEMENTS = 1 << 24
@@ -67,11 +68,11 @@ def split_head(model: PreTrainedModel) -> Head | None:
 def _matches(model: PreTrainedModel, head: nn.Linear) -> bool:
     ids = torch.arange(min(4, head.weight.shape[0]), device=model.device)[None]
     with evaluating(model):
-        hidden: Any = model.base_model(input_ids=ids)
+        hidden: Any = model.base_model(input_ids=ids, **without_cache(model.base_model))
         if getattr(hidden, "last_hidden_state", None) is None:
             return False
         ours = head(hidden.last_hidden_state).float()
-        theirs = model(input_ids=ids).logits.float()
+        theirs = model(input_ids=ids, **without_cache(model)).logits.float()
     narrow = head.weight.dtype in (torch.float16, torch.bfloat16)
     return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=2e-2 if narrow else 1e-4, atol=1e-4)
 

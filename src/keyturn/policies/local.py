@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,14 +17,18 @@ from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
+from keyturn.policies.checked import check_drawn
 from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
 from keyturn.policies.protocol import Limits, Need, TokenTable
-from keyturn.policies.sampler import Drawn, Rows, check_causal, context_length, decode
+from keyturn.policies.runners import Rows, cache_is_whole, context_length
+from keyturn.policies.sampler import Drawn, check_causal, decode
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
 __all__ = ["LocalPolicy", "Sampling"]
+
+_CHECKED: weakref.WeakKeyDictionary[PreTrainedModel, set[tuple[str, ...]]] = weakref.WeakKeyDictionary()
 
 _ALWAYS_HASHED_BYTES = 64 << 20
 """Weights up to this size are hashed at every call (some 50 ms at most), larger ones when they were changed."""
@@ -203,23 +208,32 @@ class LocalPolicy:
             raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
         parts: list[tuple[NDArray[np.int64], Drawn]] = []
+        cache_is_whole(self.model)  # tried out before hooks are on
         with evaluating(self.model), hooked(self.model, self.hooks):
             for rows in _batches(prompts, draws, limits.batch_rows):
                 problem, number = rows // len(draws), np.asarray(draws, dtype=np.int64)[rows % len(draws)]
                 batch = self._batch(prompts, problem, number, streams, limits)
-                ends = self.ends
                 drawn = decode(
                     self.model,
                     batch,
                     self.sampling,
-                    ends=ends,
+                    ends=self.ends,
                     processors=self.processors,
                     compact=compact,
                 )
+                self._check(batch, drawn)
                 parts.append((rows, drawn))
                 if advance is not None:
                     advance(len(rows))
         return self._gather(prompts, draws, parts)
+
+    def _check(self, batch: Rows, drawn: Drawn) -> None:
+        """The first batch of a model (and of what is hooked on it) must be what a plain forward gives."""
+        known = _CHECKED.setdefault(self.model, set())
+        hooked_on = tuple(hook.name for hook in self.hooks)
+        if hooked_on not in known:
+            check_drawn(self.model, batch, drawn, self.sampling, shaped=bool(self.processors))
+            known.add(hooked_on)
 
     def _batch(
         self,

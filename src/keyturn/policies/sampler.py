@@ -3,13 +3,12 @@
 A prompt is read once and its cache branched into the rows of its draws; caches are allocated once; rows
 that have ended are dropped (never below :data:`FLOOR` rows, since very small batches change the last bits
 of the arithmetic); log-probability and entropy are recorded as tokens are chosen, so there is no second
-pass; nothing waits for the device between tokens. A model without a key-value cache is read anew for
-every token: slow, and right.
+pass; nothing waits for the device between tokens. A model without a key-value cache, or with state beside it,
+is read anew for every token: slow, and right.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,10 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from keyturn.core.errors import InputError, NumericsError
-from keyturn.policies.batching import pad_left
-from keyturn.policies.cache import decoding_cache, select_rows
 from keyturn.policies.hooks import Processor, SoFar
-from keyturn.policies.prefix import share_prompts
+from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
 from keyturn.policies.sampling import Choice, Sampling, choose
 
 FLOOR = 64
@@ -36,27 +33,6 @@ _LOOK_EVERY = {"cpu": 1}
 """Tokens between looks at which rows have ended; a look makes an accelerator wait."""
 
 _LOOK_EVERY_ELSEWHERE = 16
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """What to decode in one batch.
-
-    Args:
-        prompts: distinct prompts, token ids each.
-        prompt: which of them a row answers, ``[row]``.
-        uniforms: float64 ``[row, max_new_tokens]``, each row from its own stream.
-        limits: tokens each row may have, ``[row]``.
-        problem: index of the problem, for processors, ``[row]``.
-        draw: number of the draw, for processors, ``[row]``.
-    """
-
-    prompts: Sequence[NDArray[np.int32]]
-    prompt: NDArray[np.int64]
-    uniforms: NDArray[np.float64]
-    limits: NDArray[np.int64]
-    problem: NDArray[np.int64]
-    draw: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +70,7 @@ def decode(
         NumericsError: the model gave logits that are not numbers.
     """
     device = model.device
-    runner = (_Cached if takes_cache(model) else _Uncached)(model, rows)
+    runner = (Cached if cache_is_whole(model) else Uncached)(model, rows)
     uniforms = torch.from_numpy(rows.uniforms).to(device)
     record = _Record(len(rows.prompt), rows.uniforms.shape[1], device)
     stops = torch.tensor(sorted(set(ends)), dtype=torch.long, device=device)
@@ -130,21 +106,6 @@ def decode(
     return record.cut(rows.limits, sorted(set(ends)))
 
 
-def takes_cache(model: PreTrainedModel) -> bool:
-    """Whether the model's forward takes ``past_key_values``."""
-    return "past_key_values" in inspect.signature(model.forward).parameters
-
-
-def context_length(model: PreTrainedModel) -> int | None:
-    """Tokens that prompt and completion may have together; None where the model does not say."""
-    config = model.config.get_text_config(decoder=True)
-    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
-
-
 def check_causal(model: PreTrainedModel) -> None:
     """Refuse what cannot continue a text.
 
@@ -163,7 +124,7 @@ def _kept(done: Tensor, floor: int) -> Tensor:
 
 
 def _shape(
-    processors: Sequence[Processor], runner: _Cached | _Uncached, rows: Rows, alive: Tensor, logits: Tensor
+    processors: Sequence[Processor], runner: Cached | Uncached, rows: Rows, alive: Tensor, logits: Tensor
 ) -> Tensor:
     index = alive.cpu().numpy()
     so_far = SoFar(
@@ -175,114 +136,6 @@ def _shape(
     for processor in processors:
         logits = processor(so_far, logits)
     return logits
-
-
-class _Cached:
-    """Decoding with a key-value cache: each prompt read once, each token read once."""
-
-    def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
-        self.model = model
-        tokens, lengths = pad_left(rows.prompts)
-        tokens, lengths = tokens.to(model.device), lengths.to(model.device)
-        self.width = tokens.shape[1]
-        self._step = 0
-        room = self.width + rows.uniforms.shape[1]
-        self._last = (context_length(model) or room) - 1
-        known = inspect.signature(model.forward).parameters
-        self._positioned = "position_ids" in known
-        self._keep = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
-        padded = bool((lengths != self.width).any())
-        place = torch.arange(self.width, device=model.device)
-        seen = (place >= self.width - lengths[:, None]).long()
-        self._cache = decoding_cache(model.config, room)
-        self._forward(tokens, seen if padded else None, (seen.cumsum(-1) - 1).clamp_min(0))
-        branch = torch.from_numpy(rows.prompt).to(model.device)
-        shared = getattr(model, "shares_prompts", False) and share_prompts(
-            self._cache, branch, seen if padded else None, rows.uniforms.shape[1]
-        )
-        if not shared:
-            select_rows(self._cache, branch)
-        self._logits = self._logits[branch]
-        self._lengths = lengths[branch]
-        self._tokens = torch.zeros((len(branch), room), dtype=torch.long, device=model.device)
-        self._tokens[:, : self.width] = tokens[branch]
-        self._seen = None
-        if padded and not shared:
-            self._seen = torch.ones((len(branch), room), dtype=torch.long, device=model.device)
-            self._seen[:, : self.width] = seen[branch]
-
-    def _forward(self, tokens: Tensor, seen: Tensor | None, positions: Tensor) -> None:
-        extra = {"position_ids": positions} if self._positioned else {}
-        out = self.model(
-            input_ids=tokens,
-            attention_mask=seen,
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._keep,
-            **extra,
-        )
-        self._logits = out.logits[:, -1]
-
-    def logits(self) -> Tensor:
-        """Of the next token, ``[row, vocab]``."""
-        return self._logits
-
-    def tokens(self) -> Tensor:
-        """Prompt and what was fed since, ``[row, past]``."""
-        return self._tokens[:, : self.width + self._step]
-
-    def feed(self, token: Tensor) -> None:
-        """Read one token a row."""
-        self._tokens[:, self.width + self._step] = token
-        positions = (self._lengths + self._step).clamp_max(self._last)[:, None]
-        self._step += 1
-        seen = None if self._seen is None else self._seen[:, : self.width + self._step]
-        self._forward(token[:, None], seen, positions)
-
-    def keep(self, kept: Tensor) -> None:
-        """Drop the other rows."""
-        select_rows(self._cache, kept)
-        self._tokens, self._lengths = self._tokens[kept], self._lengths[kept]
-        self._seen = None if self._seen is None else self._seen[kept]
-
-
-class _Uncached:
-    """Decoding without a cache: everything is read anew for every token, padded on the right."""
-
-    def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
-        self.model = model
-        tokens, lengths = pad_left(rows.prompts)
-        branch = torch.from_numpy(rows.prompt)
-        self.width = tokens.shape[1]
-        self._step = 0
-        room = self.width + rows.uniforms.shape[1]
-        self._tokens = torch.zeros((len(branch), room), dtype=torch.long)
-        self._tokens[:, : self.width] = tokens[branch]
-        self._tokens = self._tokens.to(model.device)
-        self._offsets = (self.width - lengths[branch]).to(model.device)
-        self._longest = context_length(model) or room
-
-    def logits(self) -> Tensor:
-        """Of the next token, ``[row, vocab]``."""
-        filled = self.width + self._step
-        # Rows that have ended may be longer than the context: what they give is not kept.
-        place = torch.arange(min(filled, self._longest), device=self._tokens.device) + self._offsets[:, None]
-        moved = self._tokens[:, :filled].gather(1, place.clamp_max(filled - 1))
-        ends = (filled - 1 - self._offsets).clamp_max(self._longest - 1)
-        return self.model(input_ids=moved).logits[torch.arange(len(ends), device=ends.device), ends]
-
-    def tokens(self) -> Tensor:
-        """Prompt and what was fed since, ``[row, past]``."""
-        return self._tokens[:, : self.width + self._step]
-
-    def feed(self, token: Tensor) -> None:
-        """Append one token a row."""
-        self._tokens[:, self.width + self._step] = token
-        self._step += 1
-
-    def keep(self, kept: Tensor) -> None:
-        """Drop the other rows."""
-        self._tokens, self._offsets = self._tokens[kept], self._offsets[kept]
 
 
 class _Record:

@@ -9,19 +9,23 @@ every token attends to the same keys as in the plain forward.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from keyturn.policies.batching import Texts, Tokens, buckets, pad_left, pad_right
-from keyturn.policies.cache import BufferLayer, branched, decoding_cache
+from keyturn.policies.cache import BufferLayer, branched, decoding_cache, without_cache
 from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, split_head
-from keyturn.policies.sampler import context_length, takes_cache
+from keyturn.policies.hooks import evaluating
+from keyturn.policies.runners import context_length, takes_cache, tolerance
+
+_BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
 
 _BATCH_TOKENS = 1 << 14
 """Tokens read at once where no gradient is kept."""
@@ -183,6 +187,7 @@ class _Runner:
 
     def __call__(self, tokens: Tensor, **kwargs: Any) -> Tensor:
         """Hidden states or logits, ``[row, token, dim or vocab]``."""
+        kwargs = kwargs or without_cache(self._call)
         return getattr(self._call(input_ids=tokens.to(self.model.device), **kwargs), self._field)
 
     def can_branch(self) -> bool:
@@ -191,7 +196,8 @@ class _Runner:
         if not takes_cache(self.model) or (checkpointing and self.model.training):
             return False
         layers = decoding_cache(self.model.config, 0).layers
-        return bool(layers) and all(isinstance(layer, BufferLayer) for layer in layers)
+        plain = bool(layers) and all(isinstance(layer, BufferLayer) for layer in layers)
+        return plain and branches_are_whole(self.model)
 
     def positioned(self, positions: Tensor) -> dict[str, Tensor]:
         """Positions as an argument, where the model takes them."""
@@ -230,6 +236,34 @@ class _Prompts:
             use_cache=True,
             **self._run.positioned(positions),
         )
+
+
+def branches_are_whole(model: PreTrainedModel) -> bool:
+    """Whether completions may go on from branches of a prompt's cache; tried out once a model."""
+    if model not in _BRANCHES:
+        _BRANCHES[model] = None  # the trial itself reads in both ways
+        _BRANCHES[model] = _tried(model)
+    return _BRANCHES[model] is not False
+
+
+def _tried(model: PreTrainedModel) -> bool:
+    """Two prompts of different length, three completions: the same whether prompts are shared or not?"""
+    context = context_length(model)
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    size = min(6, context // 2) if context else 6
+    some = ((np.arange(3 * 2 * size).reshape(3, -1) * 7 + 3) % vocabulary).astype(np.int32)
+    prompts = [some[0, : max(size // 2, 1)], some[1, :size], some[1, :size]]
+    completions = [row[size:] for row in some]
+    with evaluating(model):
+        try:
+            shared = score_rows(model, prompts, completions, share=True)
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            return False  # a cache of another kind
+        apart = score_rows(model, prompts, completions, share=False)
+    distance = max(float(np.abs(one - two).mean()) for one, two in zip(shared[:2], apart[:2], strict=True))
+    return distance <= tolerance(model.dtype)
 
 
 def _vocabulary(model: PreTrainedModel) -> int:

@@ -1,0 +1,60 @@
+"""What was drawn first is read once more by a plain forward: the record must be the model's own.
+
+A last line of defence behind ``runners.cache_is_whole``, on real prompts at their real length and in their real
+batch: windows that fill up, rows that are dropped, kernels that only large batches take.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from keyturn.core.errors import NumericsError
+from keyturn.policies.runners import NARROW, Rows
+from keyturn.policies.sampler import Drawn
+from keyturn.policies.sampling import Sampling
+from keyturn.policies.scorer import score_rows
+
+MOST_APART = 1e-3
+"""Mean distance in nats a token, over one row, that float32 explains."""
+
+MOST_APART_NARROW = 0.06
+"""The same in 16 bits."""
+
+
+def check_drawn(model: PreTrainedModel, rows: Rows, drawn: Drawn, sampling: Sampling, *, shaped: bool) -> None:
+    """Score a few rows of a batch alone, without cache or padding, and compare.
+
+    The caller holds evaluation mode and the policy's hooks. Entropies are of the model's own distribution under
+    any sampling; log-probabilities are compared too where they are.
+
+    Args:
+        model: that drew.
+        rows: what was decoded.
+        drawn: what came out.
+        sampling: temperature and truncation of the draws.
+        shaped: processors changed the logits.
+
+    Raises:
+        NumericsError: the record is not what a plain forward gives.
+    """
+    prompts = np.array([len(prompt) for prompt in rows.prompts])[rows.prompt]
+    full = np.flatnonzero(drawn.lengths > 0)
+    if not len(full):
+        return
+    ends = (drawn.lengths[full].argmax(), prompts[full].argmin(), prompts[full].argmax(), len(full) - 1)
+    limit = MOST_APART_NARROW if model.dtype in NARROW else MOST_APART
+    for row in sorted({int(full[place]) for place in ends}):
+        size = int(drawn.lengths[row])
+        prompt = np.asarray(rows.prompts[rows.prompt[row]], dtype=np.int32)
+        logprobs, entropies, _ = score_rows(model, [prompt], [drawn.tokens[row, :size]], share=False)
+        apart = np.abs(entropies - drawn.entropies[row, :size])
+        if sampling.plain and not shaped:
+            apart = np.maximum(apart, np.abs(logprobs - drawn.logprobs[row, :size]))
+        if apart.mean() > limit:
+            raise NumericsError(
+                f"{type(model).__name__} draws otherwise than it reads: the first draws are up to "
+                f"{apart.max():.2g} nats a token off a plain forward",
+                fix="load it in float32; if that is no help, the architecture keeps state that is not seen "
+                "here, and samples drawn elsewhere can be audited (--samples)",
+            )

@@ -1,0 +1,260 @@
+"""How a model reads rows while they grow: with its cache, or anew for every token.
+
+A cache is used where it is whole. Recurrent and hybrid architectures may keep state outside it (in the module
+itself, in a cache of their own kind), or step otherwise than they read; then rows that are branched, padded or
+dropped would go on from another row's state. Whether the cache is whole is tried out once a model on a few
+tokens, not guessed from its name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from keyturn.policies.batching import pad_left
+from keyturn.policies.cache import decoding_cache, select_rows, without_cache
+from keyturn.policies.hooks import evaluating
+from keyturn.policies.prefix import share_prompts
+
+_log = logging.getLogger("keyturn")
+
+_WHOLE: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+
+NARROW = (torch.float16, torch.bfloat16)
+
+_TOLERANCE = 1e-4
+"""Mean distance in nats between a cached and a plain reading that rounding explains in float32."""
+
+_TOLERANCE_NARROW = 0.06
+"""The same in 16 bits, where batches of other shapes differ by hundredths of a nat."""
+
+_TRIED_STEPS = 12
+"""Tokens that are fed in the trial: beyond the width of short convolutions."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """What to decode in one batch.
+
+    Args:
+        prompts: distinct prompts, token ids each.
+        prompt: which of them a row answers, ``[row]``.
+        uniforms: float64 ``[row, max_new_tokens]``, each row from its own stream.
+        limits: tokens each row may have, ``[row]``.
+        problem: index of the problem, for processors, ``[row]``.
+        draw: number of the draw, for processors, ``[row]``.
+    """
+
+    prompts: Sequence[NDArray[np.int32]]
+    prompt: NDArray[np.int64]
+    uniforms: NDArray[np.float64]
+    limits: NDArray[np.int64]
+    problem: NDArray[np.int64]
+    draw: NDArray[np.int64]
+
+
+class Cached:
+    """Decoding with a key-value cache: each prompt read once, each token read once."""
+
+    def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
+        self.model = model
+        tokens, lengths = pad_left(rows.prompts)
+        tokens, lengths = tokens.to(model.device), lengths.to(model.device)
+        self.width = tokens.shape[1]
+        self._step = 0
+        room = self.width + rows.uniforms.shape[1]
+        self._last = (context_length(model) or room) - 1
+        known = inspect.signature(model.forward).parameters
+        self._positioned = "position_ids" in known
+        self._keep = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        padded = bool((lengths != self.width).any())
+        place = torch.arange(self.width, device=model.device)
+        seen = (place >= self.width - lengths[:, None]).long()
+        self._cache = decoding_cache(model.config, room)
+        self._forward(tokens, seen if padded else None, (seen.cumsum(-1) - 1).clamp_min(0))
+        branch = torch.from_numpy(rows.prompt).to(model.device)
+        shared = getattr(model, "shares_prompts", False) and share_prompts(
+            self._cache, branch, seen if padded else None, rows.uniforms.shape[1]
+        )
+        if not shared:
+            select_rows(self._cache, branch)
+        self._logits = self._logits[branch]
+        self._lengths = lengths[branch]
+        self._tokens = torch.zeros((len(branch), room), dtype=torch.long, device=model.device)
+        self._tokens[:, : self.width] = tokens[branch]
+        self._seen = None
+        if padded and not shared:
+            self._seen = torch.ones((len(branch), room), dtype=torch.long, device=model.device)
+            self._seen[:, : self.width] = seen[branch]
+
+    def _forward(self, tokens: Tensor, seen: Tensor | None, positions: Tensor) -> None:
+        extra = {"position_ids": positions} if self._positioned else {}
+        out = self.model(
+            input_ids=tokens,
+            attention_mask=seen,
+            past_key_values=self._cache,
+            use_cache=True,
+            **self._keep,
+            **extra,
+        )
+        self._logits = out.logits[:, -1]
+
+    def logits(self) -> Tensor:
+        """Of the next token, ``[row, vocab]``."""
+        return self._logits
+
+    def tokens(self) -> Tensor:
+        """Prompt and what was fed since, ``[row, past]``."""
+        return self._tokens[:, : self.width + self._step]
+
+    def feed(self, token: Tensor) -> None:
+        """Read one token a row."""
+        self._tokens[:, self.width + self._step] = token
+        positions = (self._lengths + self._step).clamp_max(self._last)[:, None]
+        self._step += 1
+        seen = None if self._seen is None else self._seen[:, : self.width + self._step]
+        self._forward(token[:, None], seen, positions)
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the other rows."""
+        select_rows(self._cache, kept)
+        self._tokens, self._lengths = self._tokens[kept], self._lengths[kept]
+        self._seen = None if self._seen is None else self._seen[kept]
+
+
+class Uncached:
+    """Decoding without a cache: everything is read anew for every token, padded on the right."""
+
+    def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
+        self.model = model
+        tokens, lengths = pad_left(rows.prompts)
+        branch = torch.from_numpy(rows.prompt)
+        self.width = tokens.shape[1]
+        self._step = 0
+        room = self.width + rows.uniforms.shape[1]
+        self._tokens = torch.zeros((len(branch), room), dtype=torch.long)
+        self._tokens[:, : self.width] = tokens[branch]
+        self._tokens = self._tokens.to(model.device)
+        self._offsets = (self.width - lengths[branch]).to(model.device)
+        self._longest = context_length(model) or room
+
+    def logits(self) -> Tensor:
+        """Of the next token, ``[row, vocab]``."""
+        filled = self.width + self._step
+        # Rows that have ended may be longer than the context: what they give is not kept.
+        place = torch.arange(min(filled, self._longest), device=self._tokens.device) + self._offsets[:, None]
+        moved = self._tokens[:, :filled].gather(1, place.clamp_max(filled - 1))
+        ends = (filled - 1 - self._offsets).clamp_max(self._longest - 1)
+        out = self.model(input_ids=moved, **without_cache(self.model))
+        return out.logits[torch.arange(len(ends), device=ends.device), ends]
+
+    def tokens(self) -> Tensor:
+        """Prompt and what was fed since, ``[row, past]``."""
+        return self._tokens[:, : self.width + self._step]
+
+    def feed(self, token: Tensor) -> None:
+        """Append one token a row."""
+        self._tokens[:, self.width + self._step] = token
+        self._step += 1
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the other rows."""
+        self._tokens, self._offsets = self._tokens[kept], self._offsets[kept]
+
+
+def takes_cache(model: PreTrainedModel) -> bool:
+    """Whether the model's forward takes ``past_key_values``."""
+    return "past_key_values" in inspect.signature(model.forward).parameters
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Tokens that prompt and completion may have together; None where the model does not say."""
+    config = model.config.get_text_config(decoder=True)
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def cache_is_whole(model: PreTrainedModel) -> bool:
+    """Whether rows may be branched, padded and dropped in the model's cache; tried out once a model."""
+    if not takes_cache(model):
+        return False
+    if model not in _WHOLE:
+        _WHOLE[model] = _tried(model)
+        if not _WHOLE[model]:
+            _log.warning(
+                "%s keeps state outside its cache: every token is drawn from a whole forward, which is slow",
+                type(model).__name__,
+            )
+    return _WHOLE[model]
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Mean distance in nats a token up to which two readings of the same tokens are the same."""
+    return _TOLERANCE_NARROW if dtype in NARROW else _TOLERANCE
+
+
+def _tried(model: PreTrainedModel) -> bool:
+    """Two prompts of different length, three rows, some tokens, one row dropped: as in a plain forward?"""
+    context = context_length(model)
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    long = min(7, context - 2) if context else 7
+    if long < 2:
+        return True  # no room for a second token: nothing is ever read from the cache
+    steps = min(_TRIED_STEPS, context - long - 1) if context else _TRIED_STEPS
+    some = (np.arange(3 * (long + steps)).reshape(3, -1) * 7 + 3) % vocabulary
+    prompts = [some[0, : long // 2].astype(np.int32), some[1, :long].astype(np.int32)]
+    which = np.array([0, 1, 1])
+    rows = Rows(
+        prompts=prompts,
+        prompt=which,
+        uniforms=np.zeros((3, steps + 1)),
+        limits=np.full(3, steps + 1),
+        problem=which,
+        draw=np.array([0, 0, 1]),
+    )
+    fed = some[:, long : long + steps]
+    with evaluating(model):
+        try:
+            stepped = _stepped(Cached(model, rows), fed)
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+            return False  # a cache of another kind
+        worst = 0.0
+        for row, seen in stepped.items():
+            whole = np.concatenate([prompts[which[row]], fed[row]])
+            tokens = torch.from_numpy(whole[None].astype(np.int64)).to(model.device)
+            plain = model(input_ids=tokens, **without_cache(model)).logits[0].float().log_softmax(-1)
+            plain = plain[len(prompts[which[row]]) - 1 :][: len(seen)]
+            distance = (plain.exp() * (plain - seen.to(plain.device)).abs()).sum(-1)
+            worst = max(worst, float(distance.mean()))
+    return worst <= tolerance(model.dtype)
+
+
+def _stepped(runner: Cached, fed: NDArray[np.int64]) -> dict[int, Tensor]:
+    """Log-probabilities before every token of each row, ``[token, vocab]``; row 1 is dropped half way."""
+    alive, kept = [0, 1, 2], [0, 2]
+    found: dict[int, list[Tensor]] = {row: [] for row in alive}
+    for step in range(fed.shape[1] + 1):
+        logits = runner.logits().float().log_softmax(-1)
+        for place, row in enumerate(alive):
+            found[row].append(logits[place])
+        if step == fed.shape[1]:
+            break
+        if step == fed.shape[1] // 2:
+            runner.keep(torch.tensor(kept, device=logits.device))
+            alive = kept
+        runner.feed(torch.from_numpy(fed[alive, step].copy()).to(logits.device))
+    return {row: torch.stack(several) for row, several in found.items()}
