@@ -20,7 +20,7 @@ from datasets import Dataset  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer  # noqa: E402
 
-import keyturn.policies  # noqa: E402, F401 (the Auto classes learn the tiny model)
+import keyturn.policies.tiny  # noqa: E402, F401 (the Auto classes learn the tiny model)
 from keyturn.problems.world.verify import read_completion, read_prompt  # noqa: E402
 from keyturn.problems.world.vocabulary import EOS, encode  # noqa: E402
 from keyturn.problems.world.worlds import world_from_json  # noqa: E402

@@ -55,6 +55,33 @@ def test_the_torch_free_rooms_stay_torch_free():
     assert done.returncode == 0, done.stderr.decode()
 
 
+DECODING = "batching cache checked compare head kernels masks prefix runners sampler scorer tiny"
+EXPORTS = "engine engine_rows prime_rl slime trl trl_record verl"
+EAGER = {
+    "studies/follow.py",
+    *(f"policies/{name}.py" for name in DECODING.split()),
+    *(f"training/{name}.py" for name in EXPORTS.split()),
+}
+"""Modules that no listing, usage error or audit of sample files passes through."""
+
+
+def imports_at_the_top(path):
+    for node in tree(path).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SRC)) for p in FILES])
+def test_torch_is_imported_when_something_runs(path):
+    """``from keyturn.core.lazy import torch``, but where a class or a decorator needs torch to be made."""
+    heavy = {name for name in imports_at_the_top(path) if name.split(".")[0] in ("torch", "transformers")}
+    heavy |= {name for name in imports_at_the_top(path) if name == "safetensors.torch"}
+    name = path.relative_to(SRC).as_posix()
+    assert not heavy or name in EAGER or name.startswith("policies/native/"), heavy
+
+
 def test_the_size_rule_would_catch_a_long_function(tmp_path):
     long = tmp_path / "long.py"
     long.write_text('"""Idea."""\ndef f():\n' + "    x = 1\n" * 90)

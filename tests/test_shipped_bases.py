@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import keyturn.policies  # noqa: F401 (registers the architecture)
+import keyturn.policies.tiny  # noqa: F401 (registers the architecture)
 from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import card_of, load_policy, world_of

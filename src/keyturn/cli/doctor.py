@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json as jsonlib
 import os
 import platform
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -85,13 +87,36 @@ def _threads() -> Check:
 
 
 def _device() -> Check:
-    if importlib.util.find_spec("torch") is None:
-        return Check("device", "mend", "torch is missing", "make install")
-    import torch
+    """What torch would compute on, without importing it: its build, and what the driver shows."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return Check("device", "mend", "torch is missing", "pip install torch")
+    names = _cuda_names()
+    version = Path(found.origin).with_name("version.py")
+    build = version.read_text(encoding="utf-8") if version.is_file() else ""
+    if names and re.search(r"^cuda\b.*= *None", build, re.MULTILINE):
+        fix = "install a build of torch for CUDA to use it"
+        return Check("device", "note", f"cpu: this torch has no CUDA, though there is {names[0]}", fix)
+    return Check("device", "ok", f"cuda: {', '.join(names)}" if names else "cpu")
 
-    if torch.cuda.is_available():
-        return Check("device", "ok", f"cuda: {torch.cuda.get_device_name(0)}")
-    return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+
+def _cuda_names() -> list[str]:
+    """Names of the devices that the CUDA driver shows to this process; none without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+            return []
+        names = []
+        for number in range(count.value):
+            device, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+            if not driver.cuDeviceGet(ctypes.byref(device), number) and not driver.cuDeviceGetName(
+                name, len(name), device
+            ):
+                names.append(name.value.decode(errors="replace"))
+    except (OSError, AttributeError):
+        return []
+    return names
 
 
 def _disk() -> Check:

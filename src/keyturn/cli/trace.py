@@ -44,12 +44,10 @@ def run(
 def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int = -1, seed: int = 0) -> Any:
     """The way of a token, by the names of what it goes through."""
     from keyturn.objectives import OBJECTIVES
-    from keyturn.policies.loading import load_policy
     from keyturn.problems.world.grader import WorldGrader
     from keyturn.problems.world.worlds import problems
     from keyturn.rewards.named import named
     from keyturn.studies.embedded import EMBEDDED, MODELS, world_in
-    from keyturn.studies.follow import follow
 
     for kind, name, known in (
         ("embedded world", world, EMBEDDED),
@@ -57,13 +55,17 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     ):
         if name not in known:
             raise unknown(kind, name, known)
+    rewarded = named(reward)
+    from keyturn.policies.loading import load_policy
+    from keyturn.studies.follow import follow
+
     made = world_in(MODELS / world)
     asked = problems(made, "rl", list(EMBEDDED[world].train), 32, Streams(seed))
     return follow(
         load_policy(MODELS / world),
         asked,
         WorldGrader(made),
-        named(reward),
+        rewarded,
         OBJECTIVES[objective](),
         Streams(seed),
         group=group,

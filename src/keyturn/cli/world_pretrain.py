@@ -38,8 +38,7 @@ def run(
         overwrite: replace a model folder that is there.
         json: print the card as one JSON document instead of tables.
     """
-    import torch
-
+    from keyturn.core.lazy import torch
     from keyturn.problems.world.worlds import world_named
     from keyturn.training.pretrain import pretrain, with_dials
     from keyturn.training.pretrain_recipes import PRETRAIN

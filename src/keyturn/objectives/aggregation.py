@@ -19,33 +19,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+
+from keyturn.core.lazy import torch
 
 Aggregation: TypeAlias = Literal[
     "seq-mean-token-mean", "token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm"
 ]
 
 
-def _seq_mean_token_mean(values: Tensor, mask: Tensor, limit: int) -> tuple[Tensor, float]:
+def _seq_mean_token_mean(values: torch.Tensor, mask: torch.Tensor, limit: int) -> tuple[torch.Tensor, float]:
     lengths = mask.sum(1).clamp(min=1)
     return (values.sum(1) / lengths).sum(), float(len(mask))
 
 
-def _token_mean(values: Tensor, mask: Tensor, limit: int) -> tuple[Tensor, float]:
+def _token_mean(values: torch.Tensor, mask: torch.Tensor, limit: int) -> tuple[torch.Tensor, float]:
     return values.sum(), float(mask.sum())
 
 
-def _seq_mean_token_sum(values: Tensor, mask: Tensor, limit: int) -> tuple[Tensor, float]:
+def _seq_mean_token_sum(values: torch.Tensor, mask: torch.Tensor, limit: int) -> tuple[torch.Tensor, float]:
     return values.sum(), float(len(mask))
 
 
-def _seq_mean_token_sum_norm(values: Tensor, mask: Tensor, limit: int) -> tuple[Tensor, float]:
+def _seq_mean_token_sum_norm(
+    values: torch.Tensor, mask: torch.Tensor, limit: int
+) -> tuple[torch.Tensor, float]:
     return values.sum(), float(len(mask) * limit)
 
 
-AGGREGATIONS: dict[str, Callable[[Tensor, Tensor, int], tuple[Tensor, float]]] = {
+AGGREGATIONS: dict[str, Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, float]]] = {
     "seq-mean-token-mean": _seq_mean_token_mean,
     "token-mean": _token_mean,
     "seq-mean-token-sum": _seq_mean_token_sum,
@@ -54,8 +56,11 @@ AGGREGATIONS: dict[str, Callable[[Tensor, Tensor, int], tuple[Tensor, float]]] =
 
 
 def aggregate(
-    how: Aggregation, values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], limit: int
-) -> tuple[Float[Tensor, ""], float]:
+    how: Aggregation,
+    values: Float[torch.Tensor, "row token"],
+    mask: Bool[torch.Tensor, "row token"],
+    limit: int,
+) -> tuple[Float[torch.Tensor, ""], float]:
     """The sum and its denominator.
 
     Args:

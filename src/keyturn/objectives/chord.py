@@ -29,11 +29,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError, unknown
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import KEEPS, Adapted, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import INERT, GrpoConfig
@@ -99,11 +98,11 @@ def chord(config: ChordConfig = ChordConfig()) -> Objective:
     )
 
 
-PHI: dict[str, Callable[[Tensor], Tensor]] = {
+PHI: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "variance": lambda p: p * (1 - p),
-    "one": torch.ones_like,
+    "one": lambda p: torch.ones_like(p),
     "probability": lambda p: p,
-    "matched": torch.ones_like,  # the constant is a factor of the whole term
+    "matched": lambda p: torch.ones_like(p),  # the constant is a factor of the whole term
 }
 """Name -> weight of a demonstration's token from its probability."""
 
@@ -126,7 +125,7 @@ def _check(config: ChordConfig) -> None:
         raise UsageError(f"{config.warmup} and {config.decay} steps of mu", fix="take 0 or more")
 
 
-def credit(batch: RolloutBatch, inner: GrpoConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, inner: GrpoConfig) -> Float[torch.Tensor, "row token"]:
     """GRPO's credit on draws, 0 on demonstrations, ``[row, token]``."""
     return group_credit(batch, inner) * _draws(batch).mask
 

@@ -20,9 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import GrpoConfig

@@ -20,11 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Bool
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.covariance import covariance
@@ -84,7 +83,7 @@ def clip_cov(config: ClipCovConfig = ClipCovConfig()) -> Objective:
     )
 
 
-def dropped(batch: RolloutBatch, config: ClipCovConfig) -> Bool[Tensor, "row token"]:
+def dropped(batch: RolloutBatch, config: ClipCovConfig) -> Bool[torch.Tensor, "row token"]:
     """Which tokens learn nothing, of the whole batch."""
     if not config.share:
         return torch.zeros_like(batch.mask)

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 
 
@@ -42,30 +41,30 @@ class RolloutBatch:
         streams: randomness of this step, for what must be drawn (a placebo mask); None outside a run.
     """
 
-    tokens: Int[Tensor, "row token"]
-    mask: Bool[Tensor, "row token"]
-    rewards: Float[Tensor, " row"]
-    group: Int[Tensor, " row"]
-    truncated: Bool[Tensor, " row"]
-    sampled_logprobs: Float[Tensor, "row token"]
-    entropies: Float[Tensor, "row token"]
+    tokens: Int[torch.Tensor, "row token"]
+    mask: Bool[torch.Tensor, "row token"]
+    rewards: Float[torch.Tensor, " row"]
+    group: Int[torch.Tensor, " row"]
+    truncated: Bool[torch.Tensor, " row"]
+    sampled_logprobs: Float[torch.Tensor, "row token"]
+    entropies: Float[torch.Tensor, "row token"]
     max_new_tokens: int
-    old_logprobs: Float[Tensor, "row token"] | None = None
-    reference_logprobs: Float[Tensor, "row token"] | None = None
-    roles: Int[Tensor, "row token"] | None = None
-    credit: Float[Tensor, "row token"] | None = None
-    demonstration: Bool[Tensor, " row"] | None = None
-    marked: Bool[Tensor, "row token"] | None = None
+    old_logprobs: Float[torch.Tensor, "row token"] | None = None
+    reference_logprobs: Float[torch.Tensor, "row token"] | None = None
+    roles: Int[torch.Tensor, "row token"] | None = None
+    credit: Float[torch.Tensor, "row token"] | None = None
+    demonstration: Bool[torch.Tensor, " row"] | None = None
+    marked: Bool[torch.Tensor, "row token"] | None = None
     streams: Streams | None = None
 
     @property
-    def behaviour_logprobs(self) -> Float[Tensor, "row token"]:
+    def behaviour_logprobs(self) -> Float[torch.Tensor, "row token"]:
         """The denominator of the importance ratio: old log-probs, or the sampler's where they are the same."""
         return self.sampled_logprobs if self.old_logprobs is None else self.old_logprobs
 
-    def rows(self, index: Int[Tensor, " chosen"]) -> RolloutBatch:
+    def rows(self, index: Int[torch.Tensor, " chosen"]) -> RolloutBatch:
         """Some rows, in the order given."""
-        chosen = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        chosen = {name: value[index] for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
         return replace(self, **chosen)
 
 
@@ -76,8 +75,8 @@ class PolicyTokens(NamedTuple):
     are the sampler's own.
     """
 
-    logprobs: Float[Tensor, "row token"]
-    entropies: Float[Tensor, "row token"]
+    logprobs: Float[torch.Tensor, "row token"]
+    entropies: Float[torch.Tensor, "row token"]
 
 
 class Term(NamedTuple):
@@ -89,7 +88,7 @@ class Term(NamedTuple):
     """
 
     name: str
-    sum: Float[Tensor, ""]
+    sum: Float[torch.Tensor, ""]
     denominator: float
     weight: float = 1.0
     credited: bool = False
@@ -130,9 +129,9 @@ class Objective:
     source: str
     bias: str
     needs: frozenset[str] = frozenset()
-    credit: Callable[[RolloutBatch], Float[Tensor, "row token"]]
+    credit: Callable[[RolloutBatch], Float[torch.Tensor, "row token"]]
     loss: Callable[[PolicyTokens, RolloutBatch], tuple[Term, ...]]
-    mark: Callable[[RolloutBatch], Bool[Tensor, "row token"]] | None = None
+    mark: Callable[[RolloutBatch], Bool[torch.Tensor, "row token"]] | None = None
     adapt: Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None = None
     inert: str = ""
     keeps: frozenset[str]
@@ -176,7 +175,7 @@ _SOURCES = {
 """Field of the batch that an objective may need -> how a user provides it."""
 
 
-def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> Tensor:
+def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> torch.Tensor:
     """The scalar to differentiate: each term divided by its global denominator.
 
     Args:

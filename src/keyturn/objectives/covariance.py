@@ -16,14 +16,13 @@ the whole batch (their code: anew in each micro-batch). At the first update they
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from keyturn.core.lazy import torch
 from keyturn.objectives.contract import RolloutBatch
 
 
-def covariance(batch: RolloutBatch) -> Float[Tensor, "row token"]:
+def covariance(batch: RolloutBatch) -> Float[torch.Tensor, "row token"]:
     """Each token's summand of the covariance, 0 outside the mask, ``[row, token]``."""
     assert batch.credit is not None, "credit comes before a covariance"
     mask = batch.mask

@@ -8,34 +8,40 @@ Source: none; ours, for groups that lost rows (an ungraded draw leaves its group
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+
+from keyturn.core.lazy import torch
 
 
-def group_size(group: Int[Tensor, " row"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " row"]:
+def group_size(group: Int[torch.Tensor, " row"], dtype: torch.dtype) -> Float[torch.Tensor, " row"]:
     """How many draws the row's group has."""
     return _spread(torch.ones(len(group), dtype=dtype, device=group.device), group)
 
 
-def group_mean(values: Float[Tensor, " row"], group: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+def group_mean(
+    values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]
+) -> Float[torch.Tensor, " row"]:
     """Mean over the row's group, the row itself included."""
     return _spread(values, group) / group_size(group, values.dtype)
 
 
-def mean_of_others(values: Float[Tensor, " row"], group: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+def mean_of_others(
+    values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]
+) -> Float[torch.Tensor, " row"]:
     """Mean over the row's group without the row itself; the row's own value where it has no others."""
     size = group_size(group, values.dtype)
     return torch.where(size > 1, (_spread(values, group) - values) / (size - 1).clamp(min=1), values)
 
 
-def group_std(values: Float[Tensor, " row"], group: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+def group_std(
+    values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]
+) -> Float[torch.Tensor, " row"]:
     """Sample standard deviation (``n - 1`` in the denominator) of the row's group; 0 for a single draw."""
     centred = values - group_mean(values, group)
     return (_spread(centred.square(), group) / (group_size(group, values.dtype) - 1).clamp(min=1)).sqrt()
 
 
-def silent(values: Float[Tensor, " row"], group: Int[Tensor, " row"]) -> Tensor:
+def silent(values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]) -> torch.Tensor:
     """True on rows whose group holds one and the same value, compared exactly, bool ``[row]``."""
     _, place = torch.unique(group, return_inverse=True)
     high = torch.full((len(values),), -torch.inf, dtype=values.dtype, device=values.device)
@@ -45,7 +51,7 @@ def silent(values: Float[Tensor, " row"], group: Int[Tensor, " row"]) -> Tensor:
     return (high == low)[place]
 
 
-def _spread(values: Tensor, group: Tensor) -> Tensor:
+def _spread(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """Sum over the row's group, given back to every row."""
     _, place = torch.unique(group, return_inverse=True)
     return torch.zeros_like(values).index_add(0, place, values)[place]

@@ -23,11 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation, aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.entropy import adaptive, entropy_needed, entropy_terms
@@ -102,7 +101,7 @@ BIAS = {
 """The declared bias by ``scale``."""
 
 
-def credit(batch: RolloutBatch, config: GrpoConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: GrpoConfig) -> Float[torch.Tensor, "row token"]:
     """Group-standardised rewards on every generated token, ``[row, token]``; exactly 0 in silent groups."""
     rewards = batch.rewards
     if config.kl_in == "reward":

@@ -20,11 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import unknown
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import BIAS, GrpoConfig
@@ -73,8 +72,8 @@ def loss(policy: PolicyTokens, batch: RolloutBatch, config: GspoConfig) -> tuple
 
 
 def _of_rows(
-    gap: Float[Tensor, "row token"],
-    credit: Float[Tensor, "row token"],
+    gap: Float[torch.Tensor, "row token"],
+    credit: Float[torch.Tensor, "row token"],
     batch: RolloutBatch,
     config: GspoConfig,
 ) -> tuple[Term, ...]:
@@ -87,8 +86,8 @@ def _of_rows(
 
 
 def _of_tokens(
-    gap: Float[Tensor, "row token"],
-    credit: Float[Tensor, "row token"],
+    gap: Float[torch.Tensor, "row token"],
+    credit: Float[torch.Tensor, "row token"],
     batch: RolloutBatch,
     config: GspoConfig,
 ) -> tuple[Term, ...]:

@@ -31,11 +31,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError, unknown
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation
 from keyturn.objectives.contract import KEEPS, Objective, RolloutBatch
 from keyturn.objectives.groups import group_mean
@@ -110,7 +109,7 @@ RULES = {
 """The declared bias by ``rule``."""
 
 
-def credit(batch: RolloutBatch, config: HicraConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: HicraConfig) -> Float[torch.Tensor, "row token"]:
     """Mean-only credit with what planning tokens get on top, ``[row, token]``; 0 in silent groups."""
     base = group_credit(batch, GrpoConfig(scale="none"))
     mask = planning(batch)
@@ -120,8 +119,11 @@ def credit(batch: RolloutBatch, config: HicraConfig) -> Float[Tensor, "row token
 
 
 def added(
-    rule: str, base: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], batch: RolloutBatch
-) -> Float[Tensor, "row token"]:
+    rule: str,
+    base: Float[torch.Tensor, "row token"],
+    mask: Bool[torch.Tensor, "row token"],
+    batch: RolloutBatch,
+) -> Float[torch.Tensor, "row token"]:
     """What ``rule`` gives to the tokens of ``mask``, by alpha."""
     if rule == "symmetric":
         return base * mask

@@ -37,11 +37,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import unknown
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation, aggregate
 from keyturn.objectives.contract import PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.surrogate import k3
@@ -49,7 +48,7 @@ from keyturn.objectives.surrogate import k3
 KlKind: TypeAlias = Literal["k1", "k2", "k3"]
 KlPlace: TypeAlias = Literal["loss", "reward"]
 
-KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+KINDS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "k1": lambda gap: gap,
     "k2": lambda gap: gap.square() / 2,
     "k3": k3,
@@ -63,8 +62,8 @@ def reference_needed(weight: float) -> frozenset[str]:
 
 
 def penalty(
-    kind: KlKind, batch: RolloutBatch, logprobs: Float[Tensor, "row token"]
-) -> Float[Tensor, "row token"]:
+    kind: KlKind, batch: RolloutBatch, logprobs: Float[torch.Tensor, "row token"]
+) -> Float[torch.Tensor, "row token"]:
     """The sample of the KL at every token, 0 outside the mask, ``[row, token]``.
 
     Args:
@@ -97,7 +96,7 @@ def kl_terms(
     return (Term("kl", *aggregate(aggregation, values, batch.mask, batch.max_new_tokens), weight=weight),)
 
 
-def shaped_rewards(batch: RolloutBatch, *, weight: float, kind: KlKind) -> Float[Tensor, " row"]:
+def shaped_rewards(batch: RolloutBatch, *, weight: float, kind: KlKind) -> Float[torch.Tensor, " row"]:
     """Rewards less the penalty of the whole row, taken as it was drawn; the rewards where it weighs nothing."""
     if not weight:
         return batch.rewards

@@ -20,11 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.covariance import covariance
@@ -73,7 +72,7 @@ def kl_cov(config: KlCovConfig = KlCovConfig()) -> Objective:
     )
 
 
-def held(batch: RolloutBatch, share: float) -> Bool[Tensor, "row token"]:
+def held(batch: RolloutBatch, share: float) -> Bool[torch.Tensor, "row token"]:
     """Which tokens are held in place, of the whole batch."""
     found = covariance(batch)
     inside = found[batch.mask]

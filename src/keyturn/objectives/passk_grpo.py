@@ -31,11 +31,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation
 from keyturn.objectives.contract import KEEPS, Objective, RolloutBatch
 from keyturn.objectives.groups import silent
@@ -79,7 +78,7 @@ def passk_grpo(config: PasskGrpoConfig = PasskGrpoConfig()) -> Objective:
     )
 
 
-def credit(batch: RolloutBatch, config: PasskGrpoConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: PasskGrpoConfig) -> Float[torch.Tensor, "row token"]:
     """What each draw adds to the best of k, on every generated token, ``[row, token]``."""
     out = torch.zeros_like(batch.rewards)
     for name in torch.unique(batch.group):
@@ -89,7 +88,7 @@ def credit(batch: RolloutBatch, config: PasskGrpoConfig) -> Float[Tensor, "row t
     return out[:, None] * batch.mask
 
 
-def added_to_best(rewards: Float[Tensor, " draw"], k: int) -> Float[Tensor, " draw"]:
+def added_to_best(rewards: Float[torch.Tensor, " draw"], k: int) -> Float[torch.Tensor, " draw"]:
     """Mean best of k draws with each draw among them, less the mean best without it, ``[draw]``.
 
     Args:
@@ -113,7 +112,7 @@ def added_to_best(rewards: Float[Tensor, " draw"], k: int) -> Float[Tensor, " dr
     return out.to(rewards.dtype)
 
 
-def _chance_of_best(count: int, k: int, like: Tensor) -> Tensor:
+def _chance_of_best(count: int, k: int, like: torch.Tensor) -> torch.Tensor:
     """Chance that the j-th smallest of ``count`` is the largest of k drawn without replacement, ``[count]``."""
     whole = math.comb(count, k)
     return torch.tensor(

@@ -18,16 +18,17 @@ from collections import Counter
 from hashlib import blake2b
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.contract import RolloutBatch
 
 
-def scattered(batch: RolloutBatch, true: Bool[Tensor, "row token"], name: str) -> Bool[Tensor, "row token"]:
+def scattered(
+    batch: RolloutBatch, true: Bool[torch.Tensor, "row token"], name: str
+) -> Bool[torch.Tensor, "row token"]:
     """Spans of the lengths of ``true``, at random places of the same rows.
 
     Args:
@@ -43,7 +44,7 @@ def scattered(batch: RolloutBatch, true: Bool[Tensor, "row token"], name: str) -
     return torch.from_numpy(out).to(batch.mask.device)
 
 
-def scores(batch: RolloutBatch, name: str) -> Float[Tensor, "row token"]:
+def scores(batch: RolloutBatch, name: str) -> Float[torch.Tensor, "row token"]:
     """An even random number in [0, 1) for every generated token, 1 outside the mask, float64."""
     own = batch.mask.cpu().numpy()
     out = np.ones(own.shape)

@@ -17,10 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation, aggregate
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import group_mean, silent
@@ -69,7 +68,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
     )
 
 
-def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[torch.Tensor, "row token"]:
     """Reward less the baseline on every generated token, ``[row, token]``."""
     rewards = batch.rewards
     if config.baseline == "none":

@@ -23,11 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation
 from keyturn.objectives.contract import Objective, RolloutBatch
 from keyturn.objectives.groups import group_mean, silent
@@ -91,7 +90,7 @@ def _kept(config: ReinforcePpConfig) -> frozenset[str]:
     return frozenset({"shift"}) | ({"equal rewards"} if not config.kl_weight else set())
 
 
-def credit(batch: RolloutBatch, config: ReinforcePpConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: ReinforcePpConfig) -> Float[torch.Tensor, "row token"]:
     """Whitened returns on every generated token, ``[row, token]``."""
     rewards = batch.rewards
     if config.baseline == "group":
@@ -104,8 +103,8 @@ def credit(batch: RolloutBatch, config: ReinforcePpConfig) -> Float[Tensor, "row
 
 
 def returns(
-    rewards: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], gamma: float
-) -> Float[Tensor, "row token"]:
+    rewards: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"], gamma: float
+) -> Float[torch.Tensor, "row token"]:
     """What follows each token, itself included, discounted a generated token; 0 outside the mask."""
     out = torch.zeros_like(rewards)
     behind = torch.zeros_like(rewards[:, 0]) if rewards.shape[1] else rewards.sum(1)
@@ -115,7 +114,9 @@ def returns(
     return out * mask
 
 
-def whitened(values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"]) -> Float[Tensor, "row token"]:
+def whitened(
+    values: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"]
+) -> Float[torch.Tensor, "row token"]:
     """Values less their mean over all tokens, by their deviation; exactly 0 where all are equal."""
     inside = values[mask]
     if len(inside) < 2 or bool((inside == inside[0]).all()):
@@ -123,6 +124,6 @@ def whitened(values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"]
     return (values - inside.mean()) * torch.rsqrt(inside.var() + _UNDER_ROOT) * mask
 
 
-def _last(mask: Bool[Tensor, "row token"]) -> Bool[Tensor, "row token"]:
+def _last(mask: Bool[torch.Tensor, "row token"]) -> Bool[torch.Tensor, "row token"]:
     """True on the last generated token of every row that has one."""
     return mask & (mask.flip(1).cumsum(1).flip(1) == 1)

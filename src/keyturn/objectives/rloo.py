@@ -20,10 +20,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from keyturn.core.lazy import torch
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import mean_of_others, silent
 from keyturn.objectives.kl import KlKind, reference_needed, shaped_rewards
@@ -64,7 +63,7 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
     )
 
 
-def credit(batch: RolloutBatch, config: RlooConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: RlooConfig) -> Float[torch.Tensor, "row token"]:
     """Reward minus the mean of the siblings' on every generated token, ``[row, token]``."""
     score = shaped_rewards(batch, weight=config.kl_weight, kind=config.kl_kind)
     centred = score - mean_of_others(score, batch.group)

@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor
 
 from keyturn.core.errors import UsageError, unknown
+from keyturn.core.lazy import torch
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import INERT, GrpoConfig
 from keyturn.objectives.grpo import loss as clipped_loss
@@ -89,7 +89,7 @@ WEIGHTS = {
 """Evidence -> ``weight -> (credit of a right row, credit of a wrong row)``."""
 
 
-def credit(batch: RolloutBatch, config: SignedConfig) -> Float[Tensor, "row token"]:
+def credit(batch: RolloutBatch, config: SignedConfig) -> Float[torch.Tensor, "row token"]:
     """What a row says by its sign, on every generated token, ``[row, token]``."""
     of_right, of_wrong = WEIGHTS[config.evidence](config.weight)
     right = (batch.rewards > config.threshold).to(batch.rewards.dtype)

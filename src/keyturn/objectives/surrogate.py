@@ -14,20 +14,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
+
+from keyturn.core.lazy import torch
 
 
 class Clipped(NamedTuple):
     """The surrogate with the places where clipping switched its gradient off, by side."""
 
-    value: Float[Tensor, "*axes"]
-    high: Float[Tensor, "*axes"]
-    low: Float[Tensor, "*axes"]
+    value: Float[torch.Tensor, "*axes"]
+    high: Float[torch.Tensor, "*axes"]
+    low: Float[torch.Tensor, "*axes"]
 
 
-def clipped(ratio: Float[Tensor, "*axes"], credit: Float[Tensor, "*axes"], low: float, high: float) -> Clipped:
+def clipped(
+    ratio: Float[torch.Tensor, "*axes"], credit: Float[torch.Tensor, "*axes"], low: float, high: float
+) -> Clipped:
     """The clipped surrogate (to be maximised) and indicators of clipping."""
     value = torch.minimum(ratio * credit, ratio.clamp(1 - low, 1 + high) * credit)
     with torch.no_grad():
@@ -36,6 +38,6 @@ def clipped(ratio: Float[Tensor, "*axes"], credit: Float[Tensor, "*axes"], low: 
     return Clipped(value, above, below)
 
 
-def k3(gap: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+def k3(gap: Float[torch.Tensor, "*axes"]) -> Float[torch.Tensor, "*axes"]:
     """``exp(-gap) + gap - 1``, ``gap = l - l_reference``: never negative, unbiased for the KL."""
     return torch.exp(-gap) + gap - 1

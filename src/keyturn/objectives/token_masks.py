@@ -21,41 +21,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
+from keyturn.core.lazy import torch
 from keyturn.core.roles import PLANNING, Role
 from keyturn.objectives.contract import RolloutBatch
 
 
-def of_roles(batch: RolloutBatch, roles: Iterable[Role]) -> Bool[Tensor, "row token"]:
+def of_roles(batch: RolloutBatch, roles: Iterable[Role]) -> Bool[torch.Tensor, "row token"]:
     """Generated tokens of some roles."""
     assert batch.roles is not None, "the objective's needs name roles"
     wanted = torch.tensor(sorted(int(role) for role in roles), device=batch.mask.device)
     return torch.isin(batch.roles, wanted) & batch.mask
 
 
-def planning(batch: RolloutBatch) -> Bool[Tensor, "row token"]:
+def planning(batch: RolloutBatch) -> Bool[torch.Tensor, "row token"]:
     """Generated tokens that decide what is done next."""
     return of_roles(batch, PLANNING)
 
 
-def first(batch: RolloutBatch) -> Bool[Tensor, "row token"]:
+def first(batch: RolloutBatch) -> Bool[torch.Tensor, "row token"]:
     """The first generated token of every row: where a control token stands."""
     mask = batch.mask.clone()
     mask[:, 1:] = False
     return mask
 
 
-def top_entropy(batch: RolloutBatch, share: float) -> Bool[Tensor, "row token"]:
+def top_entropy(batch: RolloutBatch, share: float) -> Bool[torch.Tensor, "row token"]:
     """The share of the batch's tokens that were least certain when they were drawn, ties included."""
     return largest(torch.nan_to_num(batch.entropies, nan=-torch.inf), batch.mask, share)
 
 
 def largest(
-    values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"], share: float
-) -> Bool[Tensor, "row token"]:
+    values: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"], share: float
+) -> Bool[torch.Tensor, "row token"]:
     """The ``ceil(share * n)`` largest of the ``n`` values inside the mask, and what ties with the last."""
     inside = values[mask]
     if not len(inside):

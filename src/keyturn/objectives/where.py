@@ -23,11 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from jaxtyping import Bool
-from torch import Tensor
 
 from keyturn.core.errors import UsageError, unknown
+from keyturn.core.lazy import torch
 from keyturn.core.roles import EXECUTION, Role
 from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import INERT, GrpoConfig
@@ -111,7 +110,7 @@ KINDS = {
 """Choice of tokens -> ``(batch, share) -> bool [row, token]``."""
 
 
-def kept(batch: RolloutBatch, config: WhereConfig) -> Bool[Tensor, "row token"]:
+def kept(batch: RolloutBatch, config: WhereConfig) -> Bool[torch.Tensor, "row token"]:
     """Which tokens learn, of the whole batch."""
     return KINDS[config.tokens](batch, config.quantile)
 

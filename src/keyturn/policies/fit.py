@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 from keyturn.policies.optimise import Evaluate, FitConfig, FitReport, optimise
 
@@ -51,7 +50,7 @@ Source: TypeAlias = Callable[[int], Sequence[Row]]
 
 
 def fit(
-    model: nn.Module,
+    model: torch.nn.Module,
     source: Source,
     config: FitConfig,
     streams: Streams,
@@ -85,7 +84,7 @@ def fit(
     batches = batch_maker(source, config, streams)
     counted = {"tokens": 0}
 
-    def losses(step: int) -> Iterator[Tensor]:
+    def losses(step: int) -> Iterator[torch.Tensor]:
         rows = batches(step)
         counted["tokens"] = sum(len(row.tokens) for row in rows)
         denominator = sum(float(row.weights[1:].sum()) for row in rows)
@@ -159,7 +158,7 @@ def epochs(rows: Sequence[Row], config: FitConfig, streams: Streams) -> Source:
     return source
 
 
-def pad_rows(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+def pad_rows(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded int64 ``[row, token]`` and float32 weights of the same shape, 0 on padding.
 
     Padding stands behind the last token of its row, where a causal model cannot see it.
@@ -173,9 +172,9 @@ def pad_rows(rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(tokens), torch.from_numpy(weights)
 
 
-def weighted_nll(model: nn.Module, tokens: Tensor, weights: Tensor) -> Tensor:
+def weighted_nll(model: torch.nn.Module, tokens: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """``sum_i w_i nll_i`` of a padded batch, a scalar; float32 whatever the model's type."""
     logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
     wanted = weights[:, 1:] != 0
-    nll = nn.functional.cross_entropy(logits[wanted].float(), tokens[:, 1:][wanted], reduction="none")
+    nll = torch.nn.functional.cross_entropy(logits[wanted].float(), tokens[:, 1:][wanted], reduction="none")
     return (nll * weights[:, 1:][wanted]).sum()

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from jaxtyping import Int
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from keyturn.core.errors import unknown
+from keyturn.core.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +32,7 @@ class Hook:
 
 
 @contextlib.contextmanager
-def hooked(model: nn.Module, hooks: Sequence[Hook]) -> Iterator[None]:
+def hooked(model: torch.nn.Module, hooks: Sequence[Hook]) -> Iterator[None]:
     """Put hooks on a model for the length of a block; they are gone afterwards, whatever happened in it.
 
     Raises:
@@ -44,7 +42,7 @@ def hooked(model: nn.Module, hooks: Sequence[Hook]) -> Iterator[None]:
     for hook in hooks:
         if hook.module not in modules:
             raise unknown("module", hook.module, modules)
-    handles: list[RemovableHandle] = []
+    handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for hook in hooks:
             module = modules[hook.module]
@@ -57,7 +55,7 @@ def hooked(model: nn.Module, hooks: Sequence[Hook]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """No dropout and no gradient for the length of a block; the model is given back as it was."""
     training = [module for module in model.modules() if module.training]
     for module in training:
@@ -77,12 +75,12 @@ class SoFar(NamedTuple):
     ``draw`` say which row is which.
     """
 
-    tokens: Int[Tensor, "row past"]
+    tokens: Int[torch.Tensor, "row past"]
     """Prompt (padded on the left) and what was generated since."""
     start: int
     """Where the generated tokens begin."""
-    problem: Int[Tensor, " row"]
-    draw: Int[Tensor, " row"]
+    problem: Int[torch.Tensor, " row"]
+    draw: Int[torch.Tensor, " row"]
 
 
 class Processor(Protocol):
@@ -93,7 +91,7 @@ class Processor(Protocol):
         """Identity, parameters included; part of the policy's fingerprint."""
         ...
 
-    def __call__(self, so_far: SoFar, logits: Tensor) -> Tensor:
+    def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
         """New logits ``[row, vocab]``; must not change its argument in place."""
         ...
 
@@ -110,6 +108,6 @@ class FromTransformers:
     name: str
     processor: Callable[[Any, Any], Any]
 
-    def __call__(self, so_far: SoFar, logits: Tensor) -> Tensor:
+    def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
         """Call it with prompt and generated tokens, as ``generate`` does."""
         return self.processor(so_far.tokens, logits.clone())

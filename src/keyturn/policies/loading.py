@@ -13,9 +13,8 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -25,30 +24,22 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError
+from keyturn.core.lazy import torch, transformers
 from keyturn.core.rundir import read_json
 from keyturn.core.weight_files import Weights
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.policies.model_folder import CARD, WORLD, check_folder, quiet_bars, save_folder
 from keyturn.problems.world.worlds import World, world_from_json, world_to_json
 
-DTYPES: dict[str, torch.dtype | str] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "auto": "auto",
-}
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+"""How weights may be held; ``auto``: as they are stored."""
+
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:[0-9]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification")
 _log = logging.getLogger("keyturn")
@@ -81,14 +72,17 @@ def load_policy(
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}", fix=f"one of {', '.join(DTYPES)}")
-    place = find_device(device)
+    _check_device(device)
     folder = find_folder(
         path_or_id, revision=revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
     weights = check_folder(folder, allow_pickle=allow_pickle)
+    import keyturn.policies.tiny  # noqa: F401 (the Auto classes learn the architecture of our worlds)
+
     _check_config(folder, trust_remote_code=trust_remote_code)
+    place = find_device(device)
     with quiet_bars():
-        model = _load_model(folder, weights, DTYPES[dtype], trust_remote_code=trust_remote_code)
+        model = _load_model(folder, weights, dtype, trust_remote_code=trust_remote_code)
         tokenizer = _load_tokenizer(folder, trust_remote_code=trust_remote_code)
     _check_vocabulary(folder, model, tokenizer)
     # `to` is typed as a method of a wrapper class.
@@ -129,8 +123,15 @@ def save_policy(
     return save_folder(Path(folder).expanduser(), model, tokenizer, documents, overwrite=overwrite)
 
 
+def _check_device(name: str) -> None:
+    """Refuse what is no name of a device, before anything slow."""
+    if not _DEVICE.fullmatch(name):
+        raise UsageError(f"unknown device {name!r}", fix="cpu, cuda, cuda:1 or auto")
+
+
 def find_device(name: str) -> torch.device:
     """A device by name; ``auto`` is CUDA where there is one."""
+    _check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -217,7 +218,7 @@ def _check_config(folder: Path, *, trust_remote_code: bool) -> None:
         kind = str(document.get("model_type", ""))
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{folder / 'config.json'} is not a JSON object", fix="copy it again") from error
-    if kind not in CONFIG_MAPPING:
+    if kind not in transformers.CONFIG_MAPPING:
         if "auto_map" in document and not trust_remote_code:
             raise InputError(
                 f"{folder} wants to run its own code (model type {kind!r})",
@@ -226,24 +227,22 @@ def _check_config(folder: Path, *, trust_remote_code: bool) -> None:
         if "auto_map" not in document:
             raise InputError(f"unknown model type {kind!r} in {folder}", fix="upgrade transformers")
         return
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     names = [str(name) for name in document.get("architectures") or []]
     encoder = bool(names) and all(name.endswith(_NOT_CAUSAL) for name in names)
     if (encoder and not getattr(config, "is_decoder", False)) or config.is_encoder_decoder:
         raise InputError(
             f"{folder} is not a causal LM ({', '.join(names) or kind})", fix="name a decoder-only model"
         )
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not trust_remote_code:
+    if type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not trust_remote_code:
         raise InputError(f"model type {kind!r} has no causal LM", fix="name a decoder-only model")
 
 
-def _load_model(
-    folder: Path, weights: Weights, dtype: torch.dtype | str, *, trust_remote_code: bool
-) -> PreTrainedModel:
+def _load_model(folder: Path, weights: Weights, dtype: str, *, trust_remote_code: bool) -> PreTrainedModel:
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=dtype,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=not weights.pickled,
             local_files_only=True,
@@ -270,7 +269,9 @@ def _load_model(
 
 def _load_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+        return transformers.AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError) as error:
         raise InputError(
             f"cannot load the tokenizer of {folder}: {_first_line(error)}", fix="check the folder's files"

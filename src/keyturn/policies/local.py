@@ -6,25 +6,27 @@ import hashlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
-from keyturn.policies.checked import check_drawn
+from keyturn.policies.context import check_causal, context_length
 from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
 from keyturn.policies.protocol import Limits, Need, TokenTable
-from keyturn.policies.runners import Rows, cache_is_whole, context_length
-from keyturn.policies.sampler import Drawn, check_causal, decode
 from keyturn.policies.sampling import Sampling
-from keyturn.policies.scorer import score_rows
 from keyturn.rollouts.completions import Completions, Prompts, Stop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from keyturn.policies.runners import Rows
+    from keyturn.policies.sampler import Drawn
 
 __all__ = ["LocalPolicy", "Sampling"]
 
@@ -202,6 +204,9 @@ class LocalPolicy:
             UsageError: repeated ids, or no tokens to draw.
             NumericsError: the model gives logits that are not numbers.
         """
+        from keyturn.policies.runners import cache_is_whole
+        from keyturn.policies.sampler import decode
+
         if len({problem.id for problem in problems}) != len(problems):
             raise UsageError("problems must have distinct ids", fix="drop the repeats and ask for more draws")
         if limits.max_new_tokens < 1:
@@ -229,6 +234,8 @@ class LocalPolicy:
 
     def _check(self, batch: Rows, drawn: Drawn) -> None:
         """The first batch of a model (and of what is hooked on it) must be what a plain forward gives."""
+        from keyturn.policies.checked import check_drawn
+
         known = _CHECKED.setdefault(self.model, set())
         hooked_on = tuple(hook.name for hook in self.hooks)
         if hooked_on not in known:
@@ -243,6 +250,8 @@ class LocalPolicy:
         streams: Streams,
         limits: Limits,
     ) -> Rows:
+        from keyturn.policies.runners import Rows
+
         distinct, prompt = np.unique(problem, return_inverse=True)
         context = context_length(self.model)
         longest = limits.max_new_tokens
@@ -299,6 +308,8 @@ class LocalPolicy:
         Raises:
             InputError: ids that the model does not know, or more tokens than its context.
         """
+        from keyturn.policies.scorer import score_rows
+
         self._check_fits(completions)
         prompts = [completions.prompts.row(index) for index in range(len(completions.prompts))]
         with evaluating(self.model), hooked(self.model, self.hooks):

@@ -13,15 +13,17 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from keyturn.core.errors import InputError, StorageError, UsageError
+from keyturn.core.lazy import transformers
 from keyturn.core.rundir import file_hash, read_json, storage, write_json
 from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MANIFEST = "manifest.json"
 WORLD = "world.json"
@@ -110,6 +112,7 @@ def save_folder(
 @contextlib.contextmanager
 def quiet_bars() -> Iterator[None]:
     """Without the bars that transformers draws for every file."""
+    transformers_logging = transformers.utils.logging
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -18,12 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from keyturn.core.errors import NumericsError, StorageError, UsageError
+from keyturn.core.lazy import safetensors_torch, torch
 from keyturn.core.progress import progress
 from keyturn.core.rundir import identity, write_bytes
 
@@ -85,7 +83,7 @@ class FitReport:
     skipped: int
 
 
-Losses: TypeAlias = Callable[[int], Iterator[Tensor]]
+Losses: TypeAlias = "Callable[[int], Iterator[torch.Tensor]]"
 """Step -> the parts of its loss, each already divided by the step's whole denominator."""
 
 Evaluate: TypeAlias = Callable[[int], Mapping[str, float]]
@@ -102,7 +100,7 @@ class _State:
 
 
 def optimise(
-    parameters: Mapping[str, nn.Parameter],
+    parameters: Mapping[str, torch.nn.Parameter],
     losses: Losses,
     config: FitConfig,
     *,
@@ -154,7 +152,7 @@ def optimise(
 
 
 def _step(
-    trained: Mapping[str, nn.Parameter],
+    trained: Mapping[str, torch.nn.Parameter],
     losses: Losses,
     optimiser: torch.optim.Optimizer,
     config: FitConfig,
@@ -166,7 +164,7 @@ def _step(
     optimiser.zero_grad(set_to_none=True)
     parts = [_backward(part) for part in losses(state.step)]
     loss = math.fsum(parts) if parts else math.nan
-    norm = float(nn.utils.clip_grad_norm_(trained.values(), config.clip)) if parts else math.nan
+    norm = float(torch.nn.utils.clip_grad_norm_(trained.values(), config.clip)) if parts else math.nan
     if parts and math.isfinite(loss) and math.isfinite(norm):
         optimiser.step()
         state.bad_in_a_row = 0
@@ -181,12 +179,12 @@ def _step(
     return {"loss": loss, "grad_norm": norm, "lr": rate}
 
 
-def _backward(part: Tensor) -> float:
+def _backward(part: torch.Tensor) -> float:
     part.backward()
     return float(part.detach())
 
 
-def _adamw(trained: Mapping[str, nn.Parameter], config: FitConfig) -> torch.optim.AdamW:
+def _adamw(trained: Mapping[str, torch.nn.Parameter], config: FitConfig) -> torch.optim.AdamW:
     matrices = [p for p in trained.values() if p.ndim >= 2]
     vectors = [p for p in trained.values() if p.ndim < 2]
     groups = [
@@ -203,24 +201,24 @@ def _note(state: _State) -> str:
 
 def _save(
     path: Path,
-    trained: Mapping[str, nn.Parameter],
+    trained: Mapping[str, torch.nn.Parameter],
     optimiser: torch.optim.Optimizer,
     state: _State,
     config: FitConfig,
 ) -> None:
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trained.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = value.detach().contiguous()
     facts = asdict(state) | {"identity": identity(asdict(config))}
     # One file, so that weights, moments and position can never be of different steps.
-    write_bytes(path, save(tensors, metadata={"fit": json.dumps(facts)}))
+    write_bytes(path, safetensors_torch.save(tensors, metadata={"fit": json.dumps(facts)}))
 
 
 def _load(
     path: Path,
-    trained: Mapping[str, nn.Parameter],
+    trained: Mapping[str, torch.nn.Parameter],
     optimiser: torch.optim.Optimizer,
     state: _State,
     config: FitConfig,

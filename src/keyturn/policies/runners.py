@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from keyturn.policies.batching import pad_left
 from keyturn.policies.cache import decoding_cache, select_rows, without_cache
+from keyturn.policies.context import context_length
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.prefix import share_prompts
 
@@ -174,16 +175,6 @@ class Uncached:
 def takes_cache(model: PreTrainedModel) -> bool:
     """Whether the model's forward takes ``past_key_values``."""
     return "past_key_values" in inspect.signature(model.forward).parameters
-
-
-def context_length(model: PreTrainedModel) -> int | None:
-    """Tokens that prompt and completion may have together; None where the model does not say."""
-    config = model.config.get_text_config(decoder=True)
-    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
 
 
 def cache_is_whole(model: PreTrainedModel) -> bool:

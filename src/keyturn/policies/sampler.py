@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from keyturn.core.errors import InputError, NumericsError
+from keyturn.core.errors import NumericsError
 from keyturn.policies.hooks import Processor, SoFar
 from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
 from keyturn.policies.sampling import Choice, Sampling, choose
@@ -104,16 +104,6 @@ def decode(
         runner.feed(chosen.token)
     record.flush(alive)
     return record.cut(rows.limits, sorted(set(ends)))
-
-
-def check_causal(model: PreTrainedModel) -> None:
-    """Refuse what cannot continue a text.
-
-    Raises:
-        InputError: an encoder-decoder.
-    """
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise InputError(f"{type(model).__name__} is an encoder-decoder", fix="give a causal language model")
 
 
 def _kept(done: Tensor, floor: int) -> Tensor:

@@ -12,11 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Float64, Int
-from torch import Tensor
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +55,18 @@ _PIECE_ELEMENTS = 1 << 24
 class Choice(NamedTuple):
     """One token a row, with its record."""
 
-    token: Int[Tensor, " row"]
-    logprob: Float[Tensor, " row"]
+    token: Int[torch.Tensor, " row"]
+    logprob: Float[torch.Tensor, " row"]
     """Under the distribution that was drawn from; 0 where it is greedy."""
-    entropy: Float[Tensor, " row"]
+    entropy: Float[torch.Tensor, " row"]
     """Nats, of the model's own distribution at temperature 1 over the full vocabulary."""
 
 
 def choose(
-    logits: Float[Tensor, "row vocab"],
-    uniform: Float64[Tensor, " row"],
+    logits: Float[torch.Tensor, "row vocab"],
+    uniform: Float64[torch.Tensor, " row"],
     sampling: Sampling,
-    shaped: Float[Tensor, "row vocab"] | None = None,
+    shaped: Float[torch.Tensor, "row vocab"] | None = None,
 ) -> Choice:
     """Draw one token a row.
 
@@ -102,7 +101,7 @@ def choose(
     return Choice(token[:, 0], drawn.gather(1, token)[:, 0], entropy)
 
 
-def truncated(logits: Float[Tensor, "row vocab"], sampling: Sampling) -> Float[Tensor, "row vocab"]:
+def truncated(logits: Float[torch.Tensor, "row vocab"], sampling: Sampling) -> Float[torch.Tensor, "row vocab"]:
     """Logits at the sampling temperature, minus infinity where top-k or top-p cut a token."""
     scores = logits / sampling.temperature
     vocabulary = scores.shape[-1]

@@ -21,9 +21,10 @@ from transformers import PreTrainedModel
 
 from keyturn.policies.batching import Texts, Tokens, buckets, pad_left, pad_right
 from keyturn.policies.cache import BufferLayer, branched, decoding_cache, without_cache
+from keyturn.policies.context import context_length
 from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, split_head
 from keyturn.policies.hooks import evaluating
-from keyturn.policies.runners import context_length, takes_cache, tolerance
+from keyturn.policies.runners import takes_cache, tolerance
 
 _BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
 

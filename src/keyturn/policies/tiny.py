@@ -6,7 +6,8 @@ depthwise convolution with residual, which makes copying learnable in a tenth of
 
 It is a ``PreTrainedModel``: every method that is written for Hugging Face causal LMs runs on it. Its
 forward is lean (no mask where none is needed, projections fused at run time where no hook or adapter
-sits on them), since at this size Python and memory traffic cost as much as arithmetic.
+sits on them), since at this size Python and memory traffic cost as much as arithmetic. Importing this module
+registers the architecture with the Auto classes.
 
 Source of the convolution: Allen-Zhu, Physics of Language Models 4.1 ("Canon layer" A), 2025.
 """
@@ -19,7 +20,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationMixin, LlamaConfig, LlamaForCausalLM, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    DynamicCache,
+    GenerationMixin,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+)
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
@@ -383,3 +392,7 @@ def to_llama(model: TinyForCausalLM) -> LlamaForCausalLM:
     stock.load_state_dict(state | {name: torch.zeros(config.intermediate_size) for name in other})
     stock.to(device=model.device, dtype=model.dtype)  # type: ignore[call-arg]
     return stock.train(model.training)
+
+
+AutoConfig.register(TinyConfig.model_type, TinyConfig, exist_ok=True)
+AutoModelForCausalLM.register(TinyConfig, TinyForCausalLM, exist_ok=True)

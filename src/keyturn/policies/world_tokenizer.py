@@ -6,12 +6,12 @@ The ids are those of :mod:`keyturn.problems.world.vocabulary`, which stays free 
 from __future__ import annotations
 
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
+from keyturn.core.lazy import transformers
 from keyturn.problems.world.vocabulary import ID, SPECIALS
 
 
-def world_tokenizer() -> PreTrainedTokenizerFast:
+def world_tokenizer() -> transformers.PreTrainedTokenizerFast:
     """A fresh tokenizer: whitespace words to ids, unknown words to ``UNK``, no token added by itself.
 
     The 16 reserved control words are ordinary words until a method gives them a meaning: decoding shows
@@ -23,7 +23,7 @@ def world_tokenizer() -> PreTrainedTokenizerFast:
     pad, bos, eos, unk = (
         AddedToken(word, single_word=True, special=True, normalized=False) for word in SPECIALS
     )
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token=pad,
         bos_token=bos,

@@ -25,9 +25,9 @@ from keyturn.measures.classes import classify
 from keyturn.measures.contract import Tables
 from keyturn.measures.draws import draws_of
 from keyturn.measures.verdict import REACHABLE
+from keyturn.policies.context import context_length
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
-from keyturn.policies.runners import context_length
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.grades import Answers
 from keyturn.training.lab import Lab

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from keyturn.measures.contract import TokenShift
 from keyturn.measures.reachability import certified_bound
-from keyturn.policies.compare import compare
 from keyturn.policies.local import LocalPolicy
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
@@ -48,6 +47,8 @@ def shift_table(
     fields = {"base": base.fingerprint, "tuned": tuned.fingerprint, "draws": draws, "by": drawn_by}
 
     def compute() -> dict[str, NDArray]:
+        from keyturn.policies.compare import compare
+
         pair = compare(base, tuned, some)
         return {name: getattr(pair, name) for name in _COLUMNS}
 

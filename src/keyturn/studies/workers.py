@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from keyturn.core.errors import KeyturnError
+from keyturn.core.lazy import torch
 from keyturn.core.rundir import read_jsonl
 from keyturn.training.progress import sparkline
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import RolloutBatch
 from keyturn.rollouts.completions import Completions, Stop
@@ -51,10 +50,10 @@ def rollout_batch(
     """
     chosen = np.ones(len(completions.tokens), dtype=bool) if own is None else own
 
-    def tokens(values: NDArray) -> Tensor:
+    def tokens(values: NDArray) -> torch.Tensor:
         return torch.from_numpy(padded(completions, values)).to(device)
 
-    def rows(values: NDArray) -> Tensor:
+    def rows(values: NDArray) -> torch.Tensor:
         return torch.from_numpy(values).to(device)
 
     return RolloutBatch(
@@ -124,6 +123,6 @@ def narrowed(batch: RolloutBatch, rows: NDArray[np.int64], width: int) -> Rollou
     cut = {
         name: value[:, :width]
         for name, value in vars(chosen).items()
-        if isinstance(value, Tensor) and value.dim() == 2
+        if isinstance(value, torch.Tensor) and value.dim() == 2
     }
     return RolloutBatch(**{**vars(chosen), **cut})

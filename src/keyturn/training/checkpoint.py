@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, nn
 
 from keyturn.core.errors import StorageError
+from keyturn.core.lazy import safetensors_torch, torch
 from keyturn.core.measurement import Json
 from keyturn.core.rundir import file_hash, free_bytes, read_json, storage, sweep, write_bytes, write_json
 
@@ -43,7 +41,7 @@ class Snapshot:
     """
 
     step: int
-    tensors: Mapping[str, Mapping[str, Tensor]]
+    tensors: Mapping[str, Mapping[str, torch.Tensor]]
     facts: Mapping[str, Any]
 
 
@@ -72,7 +70,10 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
         with storage(aside):
             aside.mkdir(parents=True)
         for group, tensors in snapshot.tensors.items():
-            write_bytes(aside / f"{group}.safetensors", save({k: _plain(v) for k, v in tensors.items()}))
+            write_bytes(
+                aside / f"{group}.safetensors",
+                safetensors_torch.save({k: _plain(v) for k, v in tensors.items()}),
+            )
         write_json(aside / FACTS, {"step": snapshot.step, **snapshot.facts})
         hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
         write_json(aside / MANIFEST, {"sha256": hashes})
@@ -118,14 +119,14 @@ def read_checkpoint(path: Path) -> Snapshot:
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or FACTS not in hashes:
         raise _damaged(path, MANIFEST)
-    tensors: dict[str, dict[str, Tensor]] = {}
+    tensors: dict[str, dict[str, torch.Tensor]] = {}
     for name, digest in hashes.items():
         file = path / Path(str(name)).name
         if not file.is_file() or file_hash(file) != digest:
             raise _damaged(path, str(name))
         if file.suffix == ".safetensors":
             try:
-                tensors[file.stem] = load(file.read_bytes())
+                tensors[file.stem] = safetensors_torch.load(file.read_bytes())
             except SafetensorError as error:
                 raise _damaged(path, str(name)) from error
     facts: dict[str, Json] = _document(path / FACTS, path)
@@ -136,14 +137,14 @@ def read_checkpoint(path: Path) -> Snapshot:
     return Snapshot(step=step, tensors=tensors, facts=facts)
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Parameters (tied ones once) and persistent buffers by name."""
     kept = dict(model.state_dict(keep_vars=True))
     named = {name: p.detach() for name, p in model.named_parameters()}
     return named | {name: b for name, b in model.named_buffers() if name in kept}
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
     """Put weights back in place.
 
     Raises:
@@ -162,8 +163,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def optimiser_tensors(
-    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
-) -> dict[str, Tensor]:
+    optimiser: torch.optim.Optimizer, parameters: Mapping[str, torch.nn.Parameter]
+) -> dict[str, torch.Tensor]:
     """Moments and step counts by ``kind/parameter``; empty before the first step."""
     return {
         f"{kind}/{name}": value.detach()
@@ -173,14 +174,16 @@ def optimiser_tensors(
 
 
 def load_optimiser(
-    optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+    optimiser: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+    tensors: Mapping[str, torch.Tensor],
 ) -> None:
     """Put moments and step counts back.
 
     Raises:
         StorageError: they do not cover the parameters.
     """
-    state: dict[str, dict[str, Tensor]] = {}
+    state: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)
         state.setdefault(name, {})[kind] = tensor
@@ -222,7 +225,7 @@ def _found(folder: Path) -> list[Path]:
     return [path for _, path in sorted(named, reverse=True)]
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu").contiguous()
 
 

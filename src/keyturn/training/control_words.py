@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import AddedToken
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch, transformers
 from keyturn.core.problem import Problem
 from keyturn.policies.hooks import SoFar
 from keyturn.policies.loading import save_policy
@@ -75,7 +73,7 @@ def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
     def work(folder: Path) -> None:
         policy = duplicate(task.base)
         model, tokenizer = policy.model, copy.deepcopy(policy.tokenizer)
-        tokenizer.add_tokens([AddedToken(word, normalized=False) for word in lacking])
+        tokenizer.add_tokens([transformers.AddedToken(word, normalized=False) for word in lacking])
         embedding: Any = model.get_input_embeddings()
         before = int(embedding.weight.shape[0])
         most = 1 + max(int(tokenizer.convert_tokens_to_ids(word)) for word in lacking)  # type: ignore[arg-type]
@@ -192,7 +190,7 @@ class Force:
         """Identity with its settings."""
         return f"begin with token {self.token}"
 
-    def __call__(self, so_far: SoFar, logits: Tensor) -> Tensor:
+    def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
         """Only that token at the first place, everything as it was afterwards."""
         if so_far.tokens.shape[1] > so_far.start:
             return logits

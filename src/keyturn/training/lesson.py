@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import RolloutBatch

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import nn
-
 from keyturn.core.errors import StorageError, UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json, from_json_number, json_number
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
@@ -71,7 +69,7 @@ class Loop:
         others: Mapping[str, Policy] | None = None,
     ) -> None:
         self.policy = duplicate(base)
-        self.parameters: dict[str, nn.Parameter] = {
+        self.parameters: dict[str, torch.nn.Parameter] = {
             name: p for name, p in self.policy.model.named_parameters() if p.requires_grad
         }
         self.policies: dict[str, Policy] = {

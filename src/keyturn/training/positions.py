@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem, Split
 from keyturn.core.streams import Streams
 from keyturn.policies.fit import Row

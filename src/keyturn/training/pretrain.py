@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 import keyturn
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
@@ -26,7 +26,6 @@ from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy, weights_hash
 from keyturn.policies.optimise import FitConfig, FitReport
 from keyturn.policies.protocol import Limits
-from keyturn.policies.tiny import TinyForCausalLM, initialise
 from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.problems.contract import answers
 from keyturn.problems.world.corpus import block
@@ -36,6 +35,9 @@ from keyturn.problems.world.worlds import World, world_from_json, world_to_json
 from keyturn.training.pretrain_recipes import PretrainRecipe, Probe
 from keyturn.training.role_accuracy import role_accuracy
 from keyturn.training.zones import Zone, measure_zones
+
+if TYPE_CHECKING:
+    from keyturn.policies.tiny import TinyForCausalLM
 
 _CHECKPOINT_EVERY = 250
 _BATCH_ROWS = 512
@@ -123,6 +125,8 @@ def with_dials(world: World, dials: Mapping[str, Any]) -> World:
 
 def fresh_model(world: World, recipe: PretrainRecipe, streams: Streams) -> TinyForCausalLM:
     """The untrained model of a recipe."""
+    from keyturn.policies.tiny import TinyForCausalLM, initialise
+
     config = recipe.size.config(world.max_prompt_tokens + world.max_new_tokens)
     generator = torch.Generator().manual_seed(streams.seed("init"))
     return initialise(TinyForCausalLM(config), generator).eval()

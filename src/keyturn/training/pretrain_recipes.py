@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyturn.policies.optimise import FitConfig
-from keyturn.policies.tiny import TinyConfig
 from keyturn.problems.world.vocabulary import BOS, EOS, PAD, WORDS
+
+if TYPE_CHECKING:
+    from keyturn.policies.tiny import TinyConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class Size:
 
     def config(self, longest: int) -> TinyConfig:
         """The architecture for a world whose longest text has ``longest`` tokens."""
+        from keyturn.policies.tiny import TinyConfig
+
         return TinyConfig(
             vocab_size=len(WORDS),
             hidden_size=self.hidden,

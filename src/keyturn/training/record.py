@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import transformers
 
 import keyturn
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch, transformers
 from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import identity, read_json, read_jsonl, storage, write_bytes, write_json
 from keyturn.core.streams import Streams

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from keyturn.core.errors import UsageError
+from keyturn.core.lazy import torch
 from keyturn.core.rundir import identity, is_done, owned
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective

@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import nn
 
+from keyturn.core.lazy import torch
 from keyturn.core.roles import Role
 from keyturn.policies.fit import Row, pad_rows
 from keyturn.policies.hooks import evaluating
@@ -24,7 +23,7 @@ from keyturn.problems.world.document import Document
 _BATCH_ROWS = 64
 
 
-def role_accuracy(model: nn.Module, documents: Sequence[Document]) -> dict[str, float]:
+def role_accuracy(model: torch.nn.Module, documents: Sequence[Document]) -> dict[str, float]:
     """Accuracy by role name in lower case, over all documents.
 
     Args:
@@ -47,7 +46,7 @@ def role_accuracy(model: nn.Module, documents: Sequence[Document]) -> dict[str, 
     return {name: right[name] / count[name] for name in sorted(count)}
 
 
-def _most_likely(model: nn.Module, documents: Sequence[Document]) -> list[np.ndarray]:
+def _most_likely(model: torch.nn.Module, documents: Sequence[Document]) -> list[np.ndarray]:
     rows = [
         Row(tokens=np.array(d.ids, dtype=np.int32), weights=np.ones(len(d.ids), dtype=np.float32))
         for d in documents

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from keyturn.core.errors import StorageError
+from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import append_jsonl, cut, mark_done, sweep
 from keyturn.core.streams import Streams
@@ -126,7 +125,7 @@ class Run:
         loop, config = self.loop, self.config
         row: dict[str, float] = {}
         passes = config.update.micro_tokens
-        base: Tensor | None = None
+        base: torch.Tensor | None = None
         if config.kl_every and loop.step % config.kl_every == 0:
             base = logprobs_under(loop.base, completions, passes)
             gap = (batch.sampled_logprobs - base)[batch.mask].double()

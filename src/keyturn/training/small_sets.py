@@ -20,12 +20,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from keyturn.core.errors import UsageError
 from keyturn.core.extras import need
+from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json
 from keyturn.policies.fit import Row, epochs, fit
 from keyturn.policies.loading import load_policy, save_policy
@@ -89,7 +88,7 @@ def _adapt(model: Any, kind: Kind, budget: int, seed: int) -> None:
     """Put PEFT's layers in the place of every matrix but the head; they alone are trained."""
     peft = need("peft", _WHY)
     head = model.get_output_embeddings()
-    names = [name for name, part in model.named_modules() if type(part) is nn.Linear and part is not head]
+    names = [name for name, part in model.named_modules() if type(part) is torch.nn.Linear and part is not head]
     if kind == "rank-1":
         config = peft.LoraConfig(r=1, lora_alpha=32, lora_dropout=0.0, target_modules=names)
     else:
@@ -108,7 +107,7 @@ def _adapt(model: Any, kind: Kind, budget: int, seed: int) -> None:
     model.eval()
 
 
-def merged(model: nn.Module) -> int:
+def merged(model: torch.nn.Module) -> int:
     """Put adapters into the matrices that they stand at, in place; how many there were."""
     layers = need("peft.tuners.tuners_utils", _WHY).BaseTunerLayer
     found = [(name, part) for name, part in model.named_modules() if isinstance(part, layers)]
@@ -120,7 +119,7 @@ def merged(model: nn.Module) -> int:
     return len(found)
 
 
-def trained_numbers(model: nn.Module) -> int:
+def trained_numbers(model: torch.nn.Module) -> int:
     """How many numbers would be trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -190,7 +189,7 @@ class Masked:
         """Nothing after a step."""
 
 
-def hold(parameters: Mapping[str, nn.Parameter], mask: Mask) -> None:
+def hold(parameters: Mapping[str, torch.nn.Parameter], mask: Mask) -> None:
     """Make gradients outside of a mask zero from now on; a parameter that it does not name is held whole."""
     for name, parameter in parameters.items():
         kept = torch.zeros_like(parameter)
@@ -207,7 +206,7 @@ def mask_digest(mask: Mask) -> str:
     return mixed.hexdigest()[:12]
 
 
-def weights_by_name(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+def weights_by_name(model: torch.nn.Module) -> dict[str, NDArray[np.float32]]:
     """Parameters as float32, tied ones once."""
     return {name: p.detach().float().cpu().numpy() for name, p in model.named_parameters()}
 

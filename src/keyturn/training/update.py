@@ -14,25 +14,25 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import Tensor
 
 from keyturn.core.errors import NumericsError, unknown
+from keyturn.core.lazy import safetensors_torch, torch
 from keyturn.core.rundir import write_bytes
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, total
-from keyturn.policies.head import TokenScores
 from keyturn.policies.hooks import evaluating, hooked
 from keyturn.policies.local import LocalPolicy
-from keyturn.policies.scorer import policy_tokens
 from keyturn.rollouts.completions import Completions
 from keyturn.training.batches import microbatches, minibatches, narrowed
 from keyturn.training.config import UpdateConfig
 from keyturn.training.loop import Loop
+
+if TYPE_CHECKING:
+    from keyturn.policies.head import TokenScores
 
 BAD_IN_A_ROW = 3
 """Updates that may be skipped one after another before the run ends."""
@@ -45,7 +45,7 @@ class _Sums:
     loss: list[float] = field(default_factory=list)
     norm: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
-    gaps: list[Tensor] = field(default_factory=list)
+    gaps: list[torch.Tensor] = field(default_factory=list)
     norms: dict[str, float] = field(default_factory=dict)
     updates: int = 0
     used: int = 0
@@ -187,7 +187,7 @@ class _Apart:
 
     def __init__(self, loop: Loop) -> None:
         self._parameters = [one for one in loop.parameters.values() if one.requires_grad]
-        self._sums: dict[str, list[Tensor]] = {}
+        self._sums: dict[str, list[torch.Tensor]] = {}
 
     def add(self, terms: tuple[Term, ...], denominators: dict[str, float]) -> None:
         """One micro-batch; the graph is kept for the backward pass of their sum."""
@@ -214,7 +214,7 @@ def _policy_on(
     return PolicyTokens(scores.logprobs, scores.entropies), narrowed(batch, rows, scores.logprobs.shape[1])
 
 
-def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: int) -> Tensor:
+def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: int) -> torch.Tensor:
     """Log-probabilities of completions under a policy at its temperature, ``[row, token]``, no gradient."""
     width = int(completions.lengths.max(initial=0))
     out = torch.zeros(len(completions), width, device=policy.model.device)
@@ -226,6 +226,8 @@ def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: 
 
 
 def _scores(policy: LocalPolicy, completions: Completions, rows: NDArray[np.int64]) -> TokenScores:
+    from keyturn.policies.scorer import policy_tokens
+
     with hooked(policy.model, policy.hooks):
         return policy_tokens(
             policy.model,
@@ -242,6 +244,10 @@ def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
 
 def _dump(folder: Path, step: int, batch: RolloutBatch, loss: float, norm: float) -> None:
     """Write a batch that gave no finite update, for a person to look at."""
-    tensors = {name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, torch.Tensor)
+    }
     words = json.dumps({"step": step, "loss": repr(loss), "grad_norm": repr(norm)})
-    write_bytes(folder / f"step-{step:06d}.safetensors", save(tensors, metadata={"keyturn": words}))
+    write_bytes(
+        folder / f"step-{step:06d}.safetensors", safetensors_torch.save(tensors, metadata={"keyturn": words})
+    )

@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from keyturn.core.errors import unknown
+from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json, json_number
 from keyturn.measures.rounding import to_bf16
 from keyturn.objectives import OBJECTIVES
@@ -86,9 +85,9 @@ class Rounding:
         if regime not in REGIMES:
             raise unknown("regime", regime, REGIMES)
         self.regime = regime
-        self._master: dict[str, Tensor] = {}
+        self._master: dict[str, torch.Tensor] = {}
 
-    def begin(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def begin(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
         """Put the weights that answer in the place of those that are kept."""
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -97,7 +96,7 @@ class Rounding:
                 if self.regime != "fp32":
                     parameter.copy_(parameter.bfloat16())
 
-    def end(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def end(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
         """Take the update up: into the master copy, or rounded."""
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -227,7 +226,7 @@ def fitted(
     return trained
 
 
-def changed(before: nn.Module, after: nn.Module) -> dict[str, float]:
+def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]:
     """Shares of entries that changed (``exact``, ``visible``, ``tolerant``), and the ``norm`` of the change."""
     own = dict(before.named_parameters())
     count = exact = visible = tolerant = 0

@@ -1,0 +1,30 @@
+"""What a model's configuration says before it runs: how much it reads, and whether it continues a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keyturn.core.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Tokens that prompt and completion may have together; None where the model does not say."""
+    config = model.config.get_text_config(decoder=True)
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def check_causal(model: PreTrainedModel) -> None:
+    """Refuse what cannot continue a text.
+
+    Raises:
+        InputError: an encoder-decoder.
+    """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise InputError(f"{type(model).__name__} is an encoder-decoder", fix="give a causal language model")

@@ -1,0 +1,122 @@
+"""Verbs that run no model answer without importing torch: counted in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers")
+CODE = """
+import contextlib, io, json, sys
+from keyturn.cli.main import main
+found = []
+for words in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = main(words)
+    found.append([code, [name for name in ("torch", "transformers") if name in sys.modules], said.getvalue()])
+print(json.dumps(found))
+"""
+
+LISTINGS = (
+    "--help",
+    "doctor",
+    "train ls",
+    "train ls --json",
+    "claim ls",
+    "claim ls --json",
+    "claim show rl-narrows",
+    "claim verdict rl-narrows",
+    "audit --help",
+    "train --help",
+    "train grpo --help",
+    "train sft --help",
+    "train sft-then-rl --profile real --help",
+    "claim run --help",
+    "world pretrain --help",
+    "world show chain",
+    "trace --help",
+    "grams --help",
+)
+USAGE = (
+    "audti",
+    "audit one-model",
+    "audit --temperatur 1",
+    "audit a b --samples c d",
+    "audit --k 1",
+    "audit --worlds nowhere",
+    "audit no-such-folder tuned --problems p.jsonl",
+    "audit --samples no.jsonl such.jsonl",
+    "train",
+    "train grpoo chain",
+    "train grpo",
+    "train grpo chian",
+    "train grpo chain --stepz 3",
+    "train grpo chain --reward outcom",
+    "train sft chain --settings.fit.steps many",
+    "train grpo chain --profile huge",
+    "train grpo chain --grader math",
+    "train grpo chain --max-new-tokens -3",
+    "claim run no-such-claim",
+    "claim shwo x",
+    "world pretrain nowhere",
+    "world pretrain chain --recipe dmeo",
+    "trace --world nowhere",
+    "trace --objective grop",
+    "grams none.jsonl",
+)
+
+
+def asked(cwd, *lines):
+    """For each command line: exit code, heavy packages imported so far, and what was written to stderr."""
+    words = json.dumps([line.split() if isinstance(line, str) else [*map(str, line)] for line in lines])
+    command = [sys.executable, "-c", CODE, words]
+    environment = {**os.environ, "KEYTURN_HOME": str(cwd / "home")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def samples(path, successes):
+    rows = [
+        {
+            "problem_id": f"p{problem}",
+            "prompt": f"what is {problem}?",
+            "completion": f"{problem} {draw}",
+            "success": draw < successes,
+        }
+        for problem in range(30)
+        for draw in range(4)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.slow
+def test_the_count_is_of_this_process(tmp_path):
+    """Twin: what needs a model is seen to import torch, so that the test can fail."""
+    [[code, imported, _]] = asked(tmp_path, "trace --group 2")
+    assert (code, imported) == (0, [*HEAVY])
+
+
+@pytest.mark.slow
+def test_listings_and_help_import_no_torch(tmp_path):
+    for line, (code, imported, said) in zip(LISTINGS, asked(tmp_path, *LISTINGS), strict=True):
+        assert (line, code, imported) == (line, 0, []), said
+
+
+@pytest.mark.slow
+def test_usage_errors_import_no_torch(tmp_path):
+    for line, (code, imported, said) in zip(USAGE, asked(tmp_path, *USAGE), strict=True):
+        assert (line, code, imported) == (line, 2, []), said
+        assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_an_audit_of_sample_files_imports_no_torch(tmp_path):
+    base, tuned = samples(tmp_path / "base.jsonl", 1), samples(tmp_path / "tuned.jsonl", 3)
+    [[code, imported, said]] = asked(tmp_path, ["audit", "--samples", base, tuned, "--k", 4])
+    assert (code, imported) == (0, []), said
+    assert list(tmp_path.glob("runs/audit-*/report.html"))
