@@ -19,6 +19,8 @@ class Problem:
     """The text that the policy is given (before any chat template)."""
     answer: str = ""
     """The gold answer as text; empty where only an external verdict exists."""
+    also: tuple[str, ...] = ()
+    """Further gold answers; any of them is as right as :attr:`answer`."""
     cell: Mapping[str, str | int] = field(default_factory=dict)
     """Where it stands: ``domain``, ``depth``, ``context``, ``distractors``... Labels are given per cell."""
     split: Split = "none"
@@ -26,3 +28,8 @@ class Problem:
     """Ground truth of what it takes (a world knows; else empty)."""
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """Anything else that a grader or a figure may need; flat, JSON-able."""
+
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """Every gold answer there is, the first one first; empty where only an external verdict exists."""
+        return tuple(dict.fromkeys(gold for gold in (self.answer, *self.also) if gold))
