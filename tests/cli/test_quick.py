@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,30 @@ def test_an_audit_of_sample_files_imports_no_torch(tmp_path):
     [[code, imported, said]] = asked(tmp_path, ["audit", "--samples", base, tuned, "--k", 4])
     assert (code, imported) == (0, []), said
     assert list(tmp_path.glob("runs/audit-*/report.html"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+def test_on_a_terminal_the_wait_for_torch_is_said_before_it_begins(tmp_path):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "keyturn.cli.main", "trace", "--group", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, cwd=tmp_path)
+    os.close(theirs)
+    first = ""
+    while "loading" not in first and (said := os.read(ours, 4096)):
+        first += said.decode(errors="replace")
+    maps = Path(f"/proc/{process.pid}/maps")
+    begun = maps.exists() and "libtorch_cpu" in maps.read_text()
+    process.kill()
+    process.wait()
+    os.close(ours)
+    assert "loading" in first
+    assert not begun
+
+
+@pytest.mark.slow
+def test_nothing_of_the_wait_is_said_to_a_pipe(tmp_path):
+    [[code, _, said]] = asked(tmp_path, "trace --group 2")
+    assert (code, said) == (0, "")

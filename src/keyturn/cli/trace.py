@@ -57,12 +57,14 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
             raise unknown(kind, name, known)
     rewarded = named(reward)
     from keyturn.policies.loading import load_policy
+
+    base = load_policy(MODELS / world)
     from keyturn.studies.follow import follow
 
     made = world_in(MODELS / world)
     asked = problems(made, "rl", list(EMBEDDED[world].train), 32, Streams(seed))
     return follow(
-        load_policy(MODELS / world),
+        base,
         asked,
         WorldGrader(made),
         rewarded,

@@ -10,6 +10,7 @@ imported by the function that needs it. ``tests/test_house.py`` says which modul
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,13 @@ class Later(ModuleType):
         # What inspects modules (pickle, doctest, pytest) asks all of them for names such as __wrapped__.
         if attribute.startswith("__") and attribute != "__version__":
             raise AttributeError(attribute)
-        return getattr(importlib.import_module(self.__name__), attribute)
+        if self.__name__ in sys.modules:
+            return getattr(sys.modules[self.__name__], attribute)
+        # Here and not at the top: rich is not needed to say that a word is unknown.
+        from keyturn.core.progress import waiting
+
+        with waiting(f"loading {self.__name__}"):
+            return getattr(importlib.import_module(self.__name__), attribute)
 
 
 if TYPE_CHECKING:

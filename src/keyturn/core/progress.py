@@ -17,9 +17,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Advance: TypeAlias = Callable[[int], None]
 
+_WAITING: list[str] = []
 _QUIET_S = 2.0
 _LINE_EVERY_S = 15.0
 
@@ -52,6 +54,25 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
             sys.stderr.write(f"{label}: {done}/{total}, about {left:.0f} s left{words}\n")
 
     yield advance
+
+
+@contextlib.contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Say on a terminal what a block waits for, at once and until it is done; nothing elsewhere.
+
+    Args:
+        label: what is being done; inside another such block it is not shown.
+    """
+    console = Console(stderr=True)
+    if _WAITING or not console.is_terminal:
+        yield
+        return
+    _WAITING.append(label)
+    try:
+        with console.status(Text(label)):
+            yield
+    finally:
+        _WAITING.clear()
 
 
 @contextlib.contextmanager

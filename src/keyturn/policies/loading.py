@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError
 from keyturn.core.lazy import torch, transformers
+from keyturn.core.progress import waiting
 from keyturn.core.rundir import read_json
 from keyturn.core.weight_files import Weights
 from keyturn.policies.local import LocalPolicy, Sampling
@@ -81,7 +82,7 @@ def load_policy(
 
     _check_config(folder, trust_remote_code=trust_remote_code)
     place = find_device(device)
-    with quiet_bars():
+    with quiet_bars(), waiting(f"loading {folder}"):
         model = _load_model(folder, weights, dtype, trust_remote_code=trust_remote_code)
         tokenizer = _load_tokenizer(folder, trust_remote_code=trust_remote_code)
     _check_vocabulary(folder, model, tokenizer)

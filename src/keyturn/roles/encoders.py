@@ -16,8 +16,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
 from keyturn.core.errors import InputError
@@ -37,6 +35,9 @@ def lsa_encoder(dimensions: int, seed: int) -> Encoder:
 
     def encode(phrases: list[str]) -> NDArray[np.float64]:
         # Words are what stands between blanks: phrases come folded already.
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         together = TfidfVectorizer(token_pattern=r"\S+", lowercase=False, ngram_range=(1, 2))
         within = TfidfVectorizer(analyzer="char_wb", lowercase=False, ngram_range=(2, 4))
         parts = [together.fit_transform(phrases), within.fit_transform(phrases)]

@@ -33,7 +33,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from keyturn.core.errors import InputError, UsageError
@@ -189,6 +188,8 @@ def _clustered(vectors: NDArray[np.float64], clusters: int, seed: int) -> NDArra
     if clusters == len(vectors):
         return np.arange(len(vectors))
     # The stubs of scikit-learn know only the word "auto" for n_init.
+    from sklearn.cluster import MiniBatchKMeans
+
     means = MiniBatchKMeans(
         n_clusters=clusters,
         random_state=seed % 2**32,
