@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.spinner import Spinner
 from rich.text import Text
 
 Advance: TypeAlias = Callable[[int], None]
@@ -69,7 +71,8 @@ def waiting(label: str) -> Iterator[None]:
         return
     _WAITING.append(label)
     try:
-        with console.status(Text(label)):
+        with Live(Spinner("dots", Text(label)), console=console, transient=True) as line:
+            line.refresh()  # now, and not when the thread that turns the spinner comes round
             yield
     finally:
         _WAITING.clear()
