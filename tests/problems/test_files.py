@@ -108,8 +108,8 @@ def test_bad_problems(tmp_path):
         problem_set([{"prompt": "q"}], name="a", columns=ProblemColumns(answer="gold"))
     with pytest.raises(InputError, match="record 2: no text in 'prompt'"):
         problem_set([{"prompt": "q"}, {"prompt": " "}], name="a")
-    with pytest.raises(InputError, match="the answer is list"):
-        problem_set([{"prompt": "q", "answer": ["a", "b"]}], name="a")
+    with pytest.raises(InputError, match="the answer is dict"):
+        problem_set([{"prompt": "q", "answer": {"a": "b"}}], name="a")
     with pytest.raises(InputError, match="holds no problems"):
         problem_set([], name="a")
     with pytest.raises(UsageError, match="does not exist"):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from keyturn.core.problem import Problem
 from keyturn.problems.graders import GRADERS
-from keyturn.problems.graders.boxed import any_answer, boxes, last_box
+from keyturn.problems.graders.boxed import any_answer
+from keyturn.problems.graders.boxes import boxes, last_box
 from keyturn.problems.graders.numbers import last_number, quantity
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
@@ -228,7 +229,7 @@ def test_strict_and_lenient_stand_side_by_side():
 
 @pytest.mark.parametrize("name", sorted(GRADERS))
 def test_without_a_gold_answer_or_a_reply_nothing_is_graded(name):
-    problems = (Problem(id="q0", prompt="p"), Problem(id="q1", prompt="p", answer="18"))
+    problems = (Problem(id="q0", prompt="p"), Problem(id="q1", prompt="p", answer=GOLDS[name][0]))
     done = completions_of(["#### 18", "#### 18", ""], problem=[0, 1, 1], stop=[Stop.EOS, Stop.ERROR, Stop.EOS])
     outcome = GRADERS[name].grade(problems, done).outcome
     assert np.isnan(outcome[:2]).all()
@@ -247,6 +248,7 @@ def test_a_gold_answer_that_is_no_number_is_ungraded():
 
 
 GOLDS = {
+    "choice": ["A", "(C)", "J"],
     "exact": ["18", "two birds", "x = 3.", "3,000"],
     "numeric": ["18", "-3", "1,000", "2.5", "3/4", "#### 18"],
     "gsm8k": ["18", "-3", "1,000", "2.5", "He sells 9.\n#### 18"],

@@ -29,7 +29,7 @@ def guess_rates(answers: Answers, by: Sequence[str] = ()) -> NDArray[np.float64]
     """
     problems = len(answers.problems)
     given: list[Counter[str]] = [Counter() for _ in range(problems)]
-    right: list[set[str]] = [{problem.answer} - {""} for problem in answers.problems]
+    right: list[set[str]] = [set(problem.golds) for problem in answers.problems]
     for problem, answer, outcome in zip(answers.problem, answers.answer, answers.outcome, strict=True):
         if answer:
             given[problem][answer] += 1

@@ -19,13 +19,14 @@ from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.problems.graders import GRADERS
-from keyturn.problems.graders.boxed import last_box
+from keyturn.problems.graders.boxes import last_box
+from keyturn.problems.graders.choice import gold_letter
 from keyturn.problems.graders.gsm8k import marked_quantity
 from keyturn.problems.graders.numbers import quantity
 from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
-from keyturn.rollouts.readers.samples import as_text
+from keyturn.rollouts.readers.samples import alternatives, as_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def problem_set(
         known = found.setdefault(problem.id, problem)
         if known is not problem:
             repeated += 1
-            if (known.prompt, known.answer) != (problem.prompt, problem.answer):
+            if (known.prompt, known.golds) != (problem.prompt, problem.golds):
                 raise InputError(
                     f"{name}, record {number}: the id {problem.id!r} belongs to another problem already",
                     fix="name the column of ids, or leave it out to derive them from content",
@@ -125,15 +126,18 @@ def choose_grader(problems: Sequence[Problem]) -> str:
     """The grader that fits the gold answers.
 
     ``gsm8k`` where every answer stands or stood behind ``####`` or ``A:``; ``math`` where any is LaTeX or came
-    from a box; ``numeric`` where every answer is a number; else ``exact``.
+    from a box; ``numeric`` where every answer is a number; ``choice`` where every answer is a letter from A
+    to J; else ``exact``.
     """
-    answers = [problem.answer for problem in problems]
+    answers = [gold for problem in problems for gold in problem.golds or ("",)]
     layouts = {problem.facts.get("layout") for problem in problems}
     if layouts == {"gsm8k"} or (answers and all(marked_quantity(answer) is not None for answer in answers)):
         return "gsm8k"
     if "boxed" in layouts or any("\\" in answer or "^" in answer for answer in answers):
         return "math"
-    return "numeric" if all(quantity(answer) is not None for answer in answers) else "exact"
+    if all(quantity(answer) is not None for answer in answers):
+        return "numeric"
+    return "choice" if all((gold_letter(answer) or "Z") <= "J" for answer in answers) else "exact"
 
 
 def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] = ()) -> Samples:
@@ -151,7 +155,7 @@ def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] 
     by_id = {problem.id: problem for problem in problems}
     by_prompt = {problem.prompt.strip(): problem for problem in problems}
     filled = tuple(by_id.get(p.id) or by_prompt.get(p.prompt.strip()) or p for p in asked)
-    without = [problem.id for problem in filled if not problem.answer]
+    without = [problem.id for problem in filled if not problem.golds]
     if without:
         raise InputError(
             f"{samples.source}: {len(without)} of {len(filled)} problems have no gold answer ({without[0]!r})",
@@ -181,7 +185,8 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
             f"{where}: no text in {names['prompt']!r}", fix="name another column, or mend the record"
         )
     raw = lookup(row, names["answer"]) if names["answer"] else ""
-    answer, layout, worked = _gold(where, raw)
+    (answer, layout, worked), *further = [_gold(where, one) for one in alternatives(raw)]
+    also = tuple(text for text, _, _ in further if text)
     solution = row.get("solution")
     facts: dict[str, str | int | float | bool] = {"layout": layout} if layout else {}
     if worked or isinstance(solution, str):
@@ -195,6 +200,7 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
         id=str(given) if known else "problem-" + identity({"prompt": prompt, "answer": answer}),
         prompt=prompt,
         answer=answer,
+        also=also,
         cell={cell: row[cell] for cell in cells if isinstance(row.get(cell), str | int)},
         facts=facts,
     )
@@ -202,8 +208,6 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
 
 def _gold(where: str, raw: Any) -> tuple[str, str, str]:
     """The final answer, the layout it was found in, and the worked solution around it."""
-    if isinstance(raw, Sequence) and not isinstance(raw, str) and len(raw) == 1:
-        raw = raw[0]
     if raw is MISSING or raw is None:
         return "", "", ""
     if isinstance(raw, bool | int | float):

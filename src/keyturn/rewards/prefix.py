@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
-from keyturn.problems.graders.boxed import boxes
+from keyturn.problems.graders.boxes import boxes
 from keyturn.rewards.contract import Graded, Reward
 from keyturn.rewards.wording import after
 

@@ -154,7 +154,10 @@ class Lab:
         def work(folder: Path) -> None:
             write_grades(folder, 0, grader.grade(problems, completions))
 
-        fields = {"grader": grader.name, "problems": identity({"p": [(p.id, p.answer) for p in problems]})}
+        fields = {
+            "grader": grader.name,
+            "problems": identity({"p": [(p.id, p.answer, *p.also) for p in problems]}),
+        }
         stage = self.stage("grade", fields, work, parents=[drawn], label=name)
         return stage, read_grades(stage.folder)
 

@@ -70,7 +70,9 @@ def statement(
 
 def problem_ids(problems: ProblemSet) -> str:
     """Identity of what is asked: ids, prompts, answers and facts."""
-    return identity({"ids": [(p.id, p.prompt, p.answer, sorted(p.facts.items())) for p in problems.problems]})
+    return identity(
+        {"ids": [(p.id, p.prompt, p.answer, *p.also, sorted(p.facts.items())) for p in problems.problems]}
+    )
 
 
 def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig) -> None:

@@ -30,67 +30,21 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+from keyturn.problems.graders.boxes import BOX, boxes, last_box
+from keyturn.problems.graders.dress import bare
 from keyturn.problems.graders.extraction import TextGrader
+from keyturn.problems.graders.latex import MAX_ANSWER, matched, normal, settled, squeezed
 from keyturn.problems.graders.numbers import last_number
+from keyturn.problems.graders.words import after_thinking
 from keyturn.problems.graders.worker import MathWorker
 
-MAX_ANSWER = 600
-"""Characters of an answer that is looked at; the longest gold answer of MATH-500 has 53."""
-
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*+(\{|[^\s\\{}$]*+)")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BETWEEN = re.compile(
-    r"[\s$,;.&]*+(?:\\(?:text|mbox|mathrm)\s*+\{\s*+)?(?:and|or)?+(?:\s*+\})?[\s$,;.&\\()\[\]]*+"
-)
 _SAID = re.compile(r"answer\s*+(?:is|:)\s*+:?\s*+([^\n]{1,300})", re.IGNORECASE)
 _FORMULA = re.compile(r"\$([^$]{1,400}+)\$")
-_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|,|\\,|\\!)(?=\d{3}(?!\d))")
-_SEVERAL = re.compile(r",|;|&|\\pm|\\mp|\\cup|\\\{|\\\\|\band\b|\bor\b")
 
 
-_SIZE = re.compile(r"\\(?:left|right)(?![A-Za-z])\.?|\\[bB]igg?[lr]?(?![A-Za-z])")
-_FRAC = re.compile(
-    r"\\[dtc]?frac(?![A-Za-z])\s*+(\{[^{}]*+\}|\\[A-Za-z]++|\d)\s*+(\{[^{}]*+\}|\\[A-Za-z]++|\d)"
-)
-
-
-def boxes(text: str) -> list[tuple[int, int, str | None]]:
-    """Every box in the order of its start: ``(start, end, content)``, content None where it is never closed."""
-    ends: dict[int, int] = {}
-    open_braces: list[int] = []
-    for match in _BRACE.finditer(text):
-        if match.group() == "{":
-            open_braces.append(match.start())
-        elif match.group() == "}" and open_braces:
-            ends[open_braces.pop()] = match.start()
-    found: list[tuple[int, int, str | None]] = []
-    for match in _BOX.finditer(text):
-        brace = match.start(1)
-        if match[1] != "{":
-            found.append((match.start(), match.end(), match[1]))
-        elif brace in ends:
-            found.append((match.start(), ends[brace] + 1, text[brace + 1 : ends[brace]]))
-        else:
-            found.append((match.start(), len(text), None))
-    return found
-
-
-def last_box(text: str) -> str | None:
-    """The answer in the last group of boxes, None where there is none, it is empty or not closed."""
-    found = boxes(text)
-    start, end, content = found[-1] if found else (0, 0, None)
-    if content is None:
-        return None
-    contents = [content.strip()]
-    for before_start, before_end, before in reversed(found[:-1]):
-        if before is None or before_end > end or _BETWEEN.fullmatch(text, before_end, start) is None:
-            break
-        contents.append(before.strip())
-        start = before_start
-    if not all(contents):
-        return None
-    group = list(dict.fromkeys(reversed(contents)))
-    return group[0] if len(group) == 1 else ", ".join(rf"\boxed{{{part}}}" for part in group)
+def final_box(text: str) -> str | None:
+    """The strict extraction: the last group of boxes, but none that stands only in a closed thought."""
+    return last_box(after_thinking(text))
 
 
 def any_answer(text: str) -> str | None:
@@ -106,7 +60,7 @@ def any_answer(text: str) -> str | None:
 
 def gold_answer(text: str) -> str | None:
     """A gold answer: its last box, or what follows ``####``, or the whole of it; None where it is empty."""
-    if _BOX.search(text):
+    if BOX.search(text):
         return last_box(text)
     return text.rsplit("####", 1)[-1].strip() or None
 
@@ -118,8 +72,8 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
         limit_s: seconds of processor time an answer may take.
     """
     return TextGrader(
-        name=f"math/1 math-verify {_version()} limit {limit_s:g}",
-        strict=last_box,
+        name=f"math/2 math-verify {_version()} limit {limit_s:g}",
+        strict=final_box,
         lenient=any_answer,
         gold=gold_answer,
         compare=partial(_compare, MathWorker(limit_s)),
@@ -127,27 +81,16 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
     )
 
 
-def tidy(latex: str) -> str:
-    """LaTeX without sizes of brackets, and every plain fraction with its braces."""
-
-    def braced(match: re.Match[str]) -> str:
-        top, bottom = (part if part[0] == "{" else f"{{{part}}}" for part in match.groups())
-        return rf"\frac{top}{bottom}"
-
-    return _FRAC.sub(braced, _SIZE.sub("", latex)).strip()
-
-
 def _compare(worker: MathWorker, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """A group of boxes is right as one list, or where every box alone is (one answer in two forms)."""
-    pairs = [(tidy(gold), tidy(answer)) for gold, answer in pairs]
     groups = [[content or "" for _, _, content in boxes(answer)] or [answer] for _, answer in pairs]
-    asked: dict[tuple[str, str], float | None] = {
-        (gold, part): _at_sight(gold, part)
-        for (gold, _), group in zip(pairs, groups, strict=True)
-        for part in {*group, ", ".join(group)}
-    }
+    asked: dict[tuple[str, str], float | None] = {}
+    for (gold, _), group in zip(pairs, groups, strict=True):
+        for part in {*group, ", ".join(group)}:
+            asked[gold, part] = _at_sight(gold, part)
     unseen = [pair for pair, verdict in asked.items() if verdict is None]
-    verdicts = dict(zip(unseen, worker.compare(unseen) if unseen else (), strict=True))
+    shown = [matched(normal(gold), normal(answer)) for gold, answer in unseen]
+    verdicts = dict(zip(unseen, worker.compare(shown) if shown else (), strict=True))
     known = {pair: verdicts.get(pair, value) for pair, value in asked.items()}
     return [
         _either(known[gold, ", ".join(group)], [known[gold, part] for part in group])
@@ -164,12 +107,11 @@ def _either(whole: float | None, each: Sequence[float | None]) -> float:
 
 def _at_sight(gold: str, answer: str) -> float | None:
     """The verdict where no mathematics is needed, else None."""
-    if "".join(gold.split()) == "".join(answer.split()):
-        return 1.0
     if len(answer) > MAX_ANSWER:
-        return 0.0
-    lists = "," in _THOUSANDS.sub("", answer) or ";" in answer
-    return 0.0 if lists and not _SEVERAL.search(_THOUSANDS.sub("", gold)) else None
+        return float("".join(gold.split()) == "".join(answer.split()))
+    if squeezed(bare(gold)) == squeezed(bare(answer)):
+        return 1.0
+    return settled(normal(gold), normal(answer))
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:

@@ -1,8 +1,9 @@
-"""The whole completion is the answer, compared as text.
+r"""The whole completion is the answer, compared as text.
 
-Strict: the completion equals the gold answer once both are in Unicode form NFC and every run of white
-space is one space; case and punctuation count. Lenient: the last line that is not empty, without a
-leading ``answer:`` or ``the answer is``, without quotes, Markdown stars and a full stop, case aside.
+Strict: the completion (what follows a closed thought) equals the gold answer once both are in Unicode form NFC,
+without zero-width characters, and every run of white space is one space; case and punctuation count. Lenient:
+the last box or answer tag, else the last line that is not empty, without a leading ``answer:`` or ``the answer
+is``; without quotes, Markdown stars, ``\text{…}``, brackets around a single letter and a full stop, case aside.
 """
 
 from __future__ import annotations
@@ -10,21 +11,43 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from keyturn.problems.graders.boxes import last_box
+from keyturn.problems.graders.dress import NOTHING, bare
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.words import after_thinking
 
 _LEAD = re.compile(r"(?:(?:the|final|my)\s+){0,3}answer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE)
+_TAG = re.compile(r"<(answer|final_answer|final)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_LETTER = re.compile(r"\(([A-Za-z])\)")
+_LONGEST = 2000
+"""Characters of an answer that is freed of its dress."""
+_NOTHING = dict.fromkeys(map(ord, NOTHING))
 _DRESS = "*_`'\"“”‘’ "
 
 
 def plain(text: str) -> str | None:
-    """Normal form of a text (NFC, white space collapsed), None where nothing is left."""
-    return " ".join(unicodedata.normalize("NFC", text).split()) or None
+    """A text in form NFC, without zero-width characters, white space collapsed; None where nothing is left."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_NOTHING)
+    return " ".join(text.split()) or None
 
 
-def last_line(text: str) -> str | None:
-    """The last line without its dress, or None."""
-    line = text.strip().rsplit("\n", 1)[-1].strip(_DRESS)
-    return plain(_LEAD.sub("", line, count=1).strip(_DRESS).rstrip(".!").strip(_DRESS))
+def whole(text: str) -> str | None:
+    """The strict extraction: all that follows a closed thought."""
+    return plain(after_thinking(text))
+
+
+def loose(text: str) -> str | None:
+    """The lenient extraction: a last box or tag, else the last line; without dress."""
+    text = after_thinking(text).strip() or text.strip()
+    tags = _TAG.findall(text) if "</" in text else []
+    found = last_box(text) or (tags[-1][1] if tags else text.rsplit("\n", 1)[-1])
+    if len(found) > _LONGEST:
+        return plain(found)
+    line = _LEAD.sub("", found.strip(_DRESS), count=1)
+    line = _UPRIGHT.sub(r"\1", bare(line)).strip(_DRESS).rstrip(".!").strip(_DRESS)
+    return plain(_LETTER.sub(r"\1", line) if len(line) == 3 else line)
 
 
 def same_text(gold: str, answer: str) -> float:
@@ -38,9 +61,9 @@ def same_folded(gold: str, answer: str) -> float:
 
 
 EXACT = TextGrader(
-    name="exact/1",
-    strict=plain,
-    lenient=last_line,
+    name="exact/2",
+    strict=whole,
+    lenient=loose,
     gold=plain,
     compare=one_by_one(same_text),
     compare_lenient=one_by_one(same_folded),

@@ -1,13 +1,13 @@
 """A grader of texts: which part of a completion is its answer, and whether it equals the gold answer.
 
 One completion gives one answer, so nothing is gained by giving several: the rule that picks it is stated
-in each grader's file and never looks at the gold answer. The prompt, where a completion copies it word
-for word, does not count as part of the completion. No gold answer, or a policy that gave nothing
-(``Stop.ERROR``), is *ungraded* (NaN), never wrong; an empty completion is wrong.
+in each grader's file and never looks at the gold answer. Only the policy's own words count
+(:mod:`keyturn.problems.graders.words`). Of several gold answers any makes it right. No gold answer, or a policy
+that gave nothing (``Stop.ERROR``), is *ungraded* (NaN), never wrong; an empty completion is wrong.
 
-Beside the strict outcome stands the column ``lenient``: the same comparison after an extraction that
-asks for no format. It tells a wrong format from a wrong answer; it can be met by chance more easily, so
-it is a diagnosis and never the reward.
+Beside the strict outcome stands the column ``lenient``: right in the format that is asked for, or by the same
+comparison after an extraction that asks for none. It tells a wrong format from a wrong answer; it can be met by
+chance more easily, so it is a diagnosis and never the reward.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.problem import Problem
+from keyturn.problems.graders.words import own_words
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
 Extract: TypeAlias = "Callable[[str], str | None]"
 Compare: TypeAlias = "Callable[[Sequence[tuple[str, str]]], Sequence[float]]"
-
-_SHORTEST_COPY = 20
-"""Characters from which on a prompt inside a completion is taken for a copy of it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,35 +54,44 @@ class TextGrader:
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row; see :class:`keyturn.problems.contract.Grader`."""
-        golds = [self.gold(problem.answer) if problem.answer else None for problem in problems]
+        golds = [self.wanted(problem.golds) for problem in problems]
         texts = [
-            own_text(problems[index].prompt, text)
-            for index, text in zip(completions.problem, completions.texts, strict=True)
+            own_words(text, problems[index].prompt)
+            for index, text in zip(completions.problem.tolist(), completions.texts, strict=True)
         ]
-        rows = [golds[index] for index in completions.problem]
-        strict = [self.strict(text) for text in texts]
-        lenient = [self.lenient(text) for text in texts]
+        rows = [golds[index] for index in completions.problem.tolist()]
         silent = completions.stop == Stop.ERROR
+        strict = [self.strict(text) for text in texts]
+        outcome = _outcome(self.compare, rows, strict, silent)
+        # What is right in its format is right without one: only the rest is read again.
+        again = outcome != 1
+        loose = [
+            self.lenient(text) if ask else answer
+            for text, answer, ask in zip(texts, strict, again.tolist(), strict=True)
+        ]
+        compared = _outcome(self.compare_lenient or self.compare, rows, loose, silent | ~again)
         return Grades(
-            outcome=_outcome(self.compare, rows, strict, silent),
+            outcome=outcome,
             verified=np.full(len(rows), np.nan, dtype=np.float32),
             answer=tuple(answer or "" for answer in strict),
             columns={
-                "lenient": _outcome(self.compare_lenient or self.compare, rows, lenient, silent),
-                "lenient_answer": _objects([answer or "" for answer in lenient]),
+                "lenient": np.where(again, compared, outcome).astype(np.float32),
+                "lenient_answer": _objects([answer or "" for answer in loose]),
             },
         )
 
-    def judge(self, gold: str, text: str) -> float:
-        """One completion on its own: 1 right, 0 wrong, NaN ungraded."""
-        wanted = self.gold(gold) if gold else None
-        return float(_outcome(self.compare, [wanted], [self.strict(text)], np.zeros(1, dtype=np.bool_))[0])
+    def wanted(self, golds: Sequence[str]) -> tuple[str, ...]:
+        """The answers that are right, of one problem; empty where no gold answer can be read."""
+        return tuple(
+            dict.fromkeys(wanted for gold in golds if gold and (wanted := self.gold(gold)) is not None)
+        )
 
-
-def own_text(prompt: str, completion: str) -> str:
-    """A completion without word-for-word copies of its prompt."""
-    copied = prompt.strip()
-    return completion.replace(copied, " ") if len(copied) >= _SHORTEST_COPY else completion
+    def judge(self, gold: str | Sequence[str], text: str) -> float:
+        """One completion, against one gold answer or any of several: 1 right, 0 wrong, NaN ungraded."""
+        wanted = self.wanted([gold] if isinstance(gold, str) else gold)
+        return float(
+            _outcome(self.compare, [wanted], [self.strict(own_words(text))], np.zeros(1, dtype=np.bool_))[0]
+        )
 
 
 def one_by_one(same: Callable[[str, str], float]) -> Compare:
@@ -103,18 +110,25 @@ def _objects(values: Sequence[str]) -> NDArray:
 
 
 def _outcome(
-    compare: Compare, golds: Sequence[str | None], answers: Sequence[str | None], silent: NDArray[np.bool_]
+    compare: Compare,
+    golds: Sequence[tuple[str, ...]],
+    answers: Sequence[str | None],
+    silent: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Compare each different pair once."""
+    """Compare each different pair once. Any of several gold answers makes a row right.
+
+    A row is wrong where every comparison says so, and ungraded where one of them gave no verdict and none is
+    right.
+    """
     out = np.full(len(golds), np.nan, dtype=np.float32)
     rows: dict[tuple[str, str], list[int]] = {}
-    for row, (gold, answer) in enumerate(zip(golds, answers, strict=True)):
-        if gold is None or silent[row]:
+    for row, (wanted, answer, skip) in enumerate(zip(golds, answers, silent.tolist(), strict=True)):
+        if skip or not wanted:
             continue
-        if answer is None:
-            out[row] = 0.0
-        else:
-            rows.setdefault((gold, answer), []).append(row)
+        out[row] = 0.0
+        for gold in wanted if answer is not None else ():
+            rows.setdefault((gold, answer), []).append(row)  # type: ignore[arg-type]
     for places, value in zip(rows.values(), compare(list(rows)), strict=True):
-        out[places] = value
+        here = out[places]
+        out[places] = np.where((here == 1) | (value == 1), 1.0, here + value)
     return out

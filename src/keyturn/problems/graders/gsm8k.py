@@ -4,7 +4,9 @@ Strict: the first *marker* whose line holds one quantity and nothing else. A mar
 ``A:`` at the start of a line (the form of the authors' released model solutions). The first one ends
 the solution, as in the authors' own reader (``re.search``) and in lm-eval's ``strict-match``: what a base
 model writes after it is usually the next problem. Markers that follow one another directly with
-different values are a list of candidates: no answer. ``#### Step 1: …`` is a heading, no marker.
+different values are a list of candidates: no answer. ``#### Step 1: …`` is a heading, no marker. Where no
+marker holds a quantity, a last box, an answer tag or ``the answer is 18`` is read, as the ``numeric`` grader
+does (:mod:`keyturn.problems.graders.markers`); a number alone is never enough, in bold or on a line of its own.
 Lenient: the last number anywhere in the text, as in lm-eval's ``flexible-extract``.
 
 Numbers are compared exactly as rational numbers (:mod:`keyturn.problems.graders.numbers`): ``1,000``,
@@ -18,27 +20,43 @@ from __future__ import annotations
 import re
 
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
-from keyturn.problems.graders.numbers import last_number, quantity, same_number
+from keyturn.problems.graders.markers import marked_answer, undressed
+from keyturn.problems.graders.numbers import is_quantity, quantity, same_number
+from keyturn.problems.graders.numeric import loose_number
+from keyturn.problems.graders.words import after_thinking
 
 _MARKER = re.compile(r"(?:####|^[ \t]*A:)[ \t]*([^\n#]*+)", re.MULTILINE)
 
 
+def strict_quantity(text: str) -> str | None:
+    """The quantity behind the first marker, else in a box, a tag or behind ``the answer is``."""
+    words = after_thinking(text)
+    marked, rivals = _marked(words)
+    return marked if marked or rivals else marked_answer(words, is_quantity, last_line=None, hashes=False)
+
+
 def marked_quantity(text: str) -> str | None:
     """The quantity behind the first marker, None where there is none or several compete."""
+    return _marked(text)[0]
+
+
+def _marked(text: str) -> tuple[str | None, bool]:
+    """The quantity behind the first marker, and whether several compete (then there is none)."""
     first: str | None = None
     end = 0
-    for match in _MARKER.finditer(text):
-        value = quantity(match[1])
+    for match in _MARKER.finditer(text) if "####" in text or "A:" in text else ():
+        answer = undressed(match[1])
+        value = quantity(answer)
         if first is None:
             if value is not None:
-                first, end = match[1].strip(), match.end()
+                first, end = answer, match.end()
             continue
         if text[end : match.start()].strip():
             break
         if value is not None and value != quantity(first):
-            return None
+            return None, True
         end = match.end()
-    return first
+    return first, False
 
 
 def gold_number(text: str) -> str | None:
@@ -49,9 +67,9 @@ def gold_number(text: str) -> str | None:
 
 
 GSM8K = TextGrader(
-    name="gsm8k/1",
-    strict=marked_quantity,
-    lenient=last_number,
+    name="gsm8k/2",
+    strict=strict_quantity,
+    lenient=loose_number,
     gold=gold_number,
     compare=one_by_one(same_number),
     form="{work}\n#### {answer}",

@@ -17,6 +17,8 @@ import os
 import sys
 from typing import Any
 
+DIGITS = 40
+"""Digits to which numbers are compared once math-verify takes them for equal."""
 MEMORY_BYTES = 2 << 30
 """Address space of the worker, where the system can limit it; a bomb meets this before the machine does."""
 
@@ -28,11 +30,101 @@ def compare(gold: str, answer: str, verify: Any, parse: Any, config: Any) -> int
         if not want:
             return None
         got = parse(rf"\boxed{{{answer}}}", config, parsing_timeout=None)
-        return int(bool(got) and verify(want, got, timeout_seconds=None))
+        return int(bool(got) and verify(want, got, timeout_seconds=None) and exactly(want[0], got[0]))
     except (MemoryError, RecursionError):
         return None
     except Exception:  # whatever SymPy makes of nonsense: it was compared and is not equal
         return 0
+
+
+def exactly(gold: Any, answer: Any) -> bool:
+    """Whether what math-verify calls equal is so beyond its six decimals.
+
+    Numbers without a decimal point must agree to some 35 digits; decimals are taken as written, and one that
+    stands for a number with no end (``0.333333`` for a third) must be that number, rounded at its last digit.
+    Of expressions with the same variables the values at one point are compared. Whatever else there is
+    math-verify's word stands.
+    """
+    import sympy  # noqa: PLC0415
+
+    if isinstance(gold, sympy.Eq) and isinstance(answer, sympy.Eq) and gold.lhs == answer.lhs:
+        return exactly(gold.rhs, answer.rhs)
+    gold, answer = (one.rhs if isinstance(one, sympy.Eq) else one for one in (gold, answer))
+    if isinstance(gold, sympy.MatrixBase) and isinstance(answer, sympy.MatrixBase):
+        return all(exactly(a, b) for a, b in zip(gold.flat(), answer.flat(), strict=False))
+    if isinstance(gold, sympy.Interval) and isinstance(answer, sympy.Interval):
+        return exactly(gold.start, answer.start) and exactly(gold.end, answer.end)
+    parts = [_parts(one, sympy) for one in (gold, answer)]
+    if all(parts) and len(parts[0]) == len(parts[1]):
+        return all(exactly(a, b) for a, b in zip(*parts, strict=True))
+    if not all(isinstance(one, sympy.Expr) for one in (gold, answer)):
+        return True
+    return _same_number(gold, answer, sympy)
+
+
+def _parts(one: Any, sympy: Any) -> list[Any]:
+    """The members of a tuple, or of a set in order of their values."""
+    if isinstance(one, sympy.Tuple):
+        return list(one)
+    if isinstance(one, sympy.Interval):
+        return [one.start, one.end]
+    if isinstance(one, sympy.FiniteSet):
+        return sorted(one, key=lambda part: complex(part.evalf()).real if part.is_number else 0.0)
+    return []
+
+
+def _same_number(gold: Any, answer: Any, sympy: Any) -> bool:
+    hundredth = sympy.UnevaluatedExpr(sympy.Rational(1, 100))
+    if any(one.has(hundredth) for one in (gold, answer)):
+        # 50 % is 50 and .5 to math-verify.
+        return True
+    floats = [list(one.atoms(sympy.Float)) for one in (gold, answer)]
+    values = []
+    for one, decimals in zip((gold, answer), floats, strict=True):
+        one = one.xreplace({decimal: sympy.Rational(str(decimal)) for decimal in decimals})
+        values.append(one.doit())
+    a, b = values
+    if a == b:
+        return True
+    if a.free_symbols != b.free_symbols:
+        return True
+    point = {
+        symbol: sympy.Rational(137 + 31 * i, 100) for i, symbol in enumerate(sorted(a.free_symbols, key=str))
+    }
+    a, b = a.subs(point), b.subs(point)
+    if not (a.is_number and b.is_number):
+        return True
+    size = max(abs(a.evalf(DIGITS)), abs(b.evalf(DIGITS)))
+    gap = abs((a - b).evalf(DIGITS))
+    if not (size.is_Float and (gap.is_Float or gap.is_zero)):
+        return True
+    if gap <= size * sympy.Float(10) ** (5 - DIGITS):
+        return True
+    if not any(floats) or point:
+        return bool(any(floats) and gap <= size * 1e-6)
+    return any(
+        _rounded(decimals, value, other, gap, sympy)
+        for decimals, value, other in zip(floats, values, values[::-1], strict=True)
+        if decimals
+    )
+
+
+def _rounded(decimals: list[Any], value: Any, other: Any, gap: Any, sympy: Any) -> bool:
+    """Whether a decimal is the other number, rounded at its last digit, and the other has no end of its own."""
+    mantissas = [str(one).lstrip("-").partition("e") for one in decimals]
+    digits = [len(text.replace(".", "").strip("0")) for text, _, _ in mantissas]
+    if max(digits) >= 15 and gap <= abs(value.evalf(DIGITS)) * 1e-13:
+        return True
+    if other.is_Rational and not set(sympy.factorint(other.q, limit=100)) - {2, 5}:
+        return False
+    if len(decimals) > 1:
+        return bool(gap <= abs(value.evalf(DIGITS)) * 1e-6)
+    scale = abs(value / sympy.Rational(str(decimals[0])))
+    mantissa, _, power = mantissas[0]
+    places = len(mantissa.partition(".")[2].rstrip("0")) - int(power or 0)
+    return bool(
+        gap <= scale * sympy.Rational(1, 2) / sympy.Integer(10) ** places * (1 + sympy.Rational(1, 10**6))
+    )
 
 
 def limit_resources() -> None:

@@ -9,10 +9,13 @@ What counts as one, in full (anything else is no number, and no number is ever g
   fractions ``3/4`` and ``\\frac{3}{4}``, mixed numbers ``1 1/2``, and the signs ``½ ¾ …``. A zero
   denominator is none. ``-0`` is 0.
 * A sign (``-``, ``+`` or ``−``) and a currency sign (``$ £ € ¥ ₹``) before it.
-* A unit after it: ``%`` or up to 48 characters of words without digits. The unit is dropped, so ``50%`` is
-  50 (and not 0.5), ``18 eggs per day`` is 18. A word that changes the value or adds a second one
-  (``million``, ``dozen``, ``half``, ``or``, ``to``, ``and``, ``plus``, ``pi`` …) is no unit: the whole is none.
-* LaTeX and Markdown around it (``$…$``, ``\\$``, ``\\text{…}``, ``\\!``, ``**…**``) and a full stop at its end.
+* A unit after it: ``%``, a currency sign or up to 48 characters of words without digits, but for small powers
+  (``12 cm^2``, ``m s^{-1}``, ``^\\circ``); or the three letters of a currency before it (``USD 18``). It is
+  dropped, so ``50%`` is 50 (and not 0.5), ``18 eggs per day`` is 18. A word that changes the value or adds a
+  second one (``million``, ``dozen``, ``half``, ``or``, ``to``, ``and``, ``plus``, ``pi`` …) is no unit: the
+  whole is none.
+* The dress of :mod:`keyturn.problems.graders.dress` around it (``$…$``, ``\\boxed{…}``, ``**…**``, ``\\,``…)
+  and a full stop or an exclamation mark at its end.
 * No arithmetic: ``0.1+0.2`` and ``2**3`` are none. Longer than 120 characters is none.
 
 Equality is exact: 0.333 is not 1/3.
@@ -22,11 +25,13 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
+
+from keyturn.problems.graders.dress import bare
 
 MAX_LENGTH = 120
 """Characters of a quantity; beyond, it is none."""
 
-_WIDE = str.maketrans("０１２３４５６７８９，．％－＋−／", "0123456789,.%-+-/")
 _VULGAR = {
     "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
     "⅙": "1/6", "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
@@ -44,9 +49,16 @@ _VALUE = (
     rf"|(?P<numerator>{_WHOLE})\s*/\s*(?P<denominator>{_WHOLE})"
     rf"|(?P<decimal>(?:{_WHOLE}(?:\.[0-9]++)?|\.[0-9]++)(?:[eE][+-]?[0-9]{{1,3}}(?![0-9]))?))"
 )
-_QUANTITY = re.compile(
-    rf"(?P<sign>[+-]?)\s*(?:[$£€¥₹]\s*)?(?P<sign2>[+-]?){_VALUE}(?P<unit>\s*[%°]?[^\d<>=*^|\\+~&]{{0,48}})"
+_MONEY = r"(?:[A-Z]{0,3}[$£€¥₹]|(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|CAD|AUD)\b|Rs\.?(?![a-z]))"
+_POWER = (
+    r"(?<![^\W\d_])(?:[mckd]?m|[kμ]?g|in|inch(?:es)?|ft|feet|foot|yds?|yards?|mi|miles?|s|sec|seconds?|h|hours?|units?"
+    r"|(?:centi|kilo|milli)?met(?:er|re)s?)\s*\^\s*(?:\{\s*-?[1-4]\s*\}|-?[1-4])(?![0-9])"
 )
+_UNIT = rf"\s*(?:{_POWER}|[^\d<>=*^|\\+~&]){{0,48}}"
+_QUANTITY = re.compile(rf"(?P<sign>[+-]?)\s*(?:{_MONEY}\s*)?(?P<sign2>[+-]?){_VALUE}(?P<unit>{_UNIT})")
+_PLAIN = re.compile(r"-?[0-9]{1,18}")
+_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
+_DEGREE = re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![A-Za-z])")
 _UNIT_WORDS = re.compile(r"[^\W\d_]+")
 # A number inside a sentence; a minus sign belongs to it unless something stands directly before.
 _IN_TEXT = re.compile(
@@ -57,20 +69,30 @@ _IN_TEXT = re.compile(
 
 def quantity(text: str) -> Fraction | None:
     """The value of a text that is one quantity and nothing else, or None."""
-    if len(text) > MAX_LENGTH:
-        return None
+    return None if len(text) > MAX_LENGTH else _quantity(text)
+
+
+@lru_cache(maxsize=1 << 16)
+def _quantity(text: str) -> Fraction | None:
+    if text.isascii() and _PLAIN.fullmatch(text):
+        return Fraction(int(text))
     match = _QUANTITY.fullmatch(_plain(text))
     if match is None or (match["sign"] and match["sign2"]):
         return None
     unit = match["unit"]
     if any(word in _NO_UNIT or word.lower() in _NO_UNIT for word in _UNIT_WORDS.findall(unit)):
         return None
-    if unit.lstrip() and not re.match(r"\s*(?:[%°(/'\"]|[^\W\d_])", unit):
+    if unit.lstrip() and not re.match(r"\s*(?:[%°^(/'\"$£€¥₹]|[^\W\d_])", unit):
         return None
     value = _value(match)
     if value is None:
         return None
     return -value if "-" in (match["sign"], match["sign2"]) else value
+
+
+def is_quantity(text: str) -> bool:
+    """Whether a text is one quantity and nothing else."""
+    return quantity(text) is not None
 
 
 def last_number(text: str) -> str | None:
@@ -106,14 +128,11 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 def _plain(text: str) -> str:
     """Without LaTeX and Markdown dress."""
-    text = text.translate(_WIDE).strip()
+    text = bare(text)
     for sign, ascii_form in _VULGAR.items():
-        text = text.replace(sign, f" {ascii_form}")
-    text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",")
-    text = re.sub(r"\\[!,;: ]|~", "", text)
-    text = re.sub(r"\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", r" \1\2/\3\4", text)
-    text = re.sub(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}", r" \1", text)
-    text = re.sub(r"^(?:\\\(|\\\[|\*\*|__|`)|(?:\\\)|\\\]|\*\*|__|`)$", "", text.strip())
-    if len(text) > 2 and text[0] == "$" == text[-1]:
-        text = text[1:-1]
-    return re.sub(r"[.,;:!]$", "", text.strip()).strip()
+        if sign in text:
+            text = text.replace(sign, f" {ascii_form}")
+    if "\\" in text:
+        text = _FRACTION.sub(r" \1\2/\3\4", text.replace("\\$", "$").replace("\\%", "%"))
+        text = _DEGREE.sub("°", re.sub(r"\\text\s*\{([^{}]*)\}", r" \1", text))
+    return bare(text.strip()).removesuffix("!").strip()

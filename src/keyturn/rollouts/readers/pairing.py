@@ -94,11 +94,11 @@ def _common(
             fix="name the columns that identify a problem with --columns.problem or --columns.prompt",
         )
     for problem in common:
-        other = theirs[problem.id].answer
-        if problem.answer and other and problem.answer != other:
+        mine, other = problem.golds, theirs[problem.id].golds
+        if mine and other and set(mine) != set(other):
             raise InputError(
-                f"problem {problem.id!r} has the gold answer {problem.answer[:60]!r} in {base.source}"
-                f" and {other[:60]!r} in {tuned.source}",
+                f"problem {problem.id!r} has the gold answer {' or '.join(mine)[:60]!r} in {base.source}"
+                f" and {' or '.join(other)[:60]!r} in {tuned.source}",
                 fix="the ids mean different problems, or the column is an extracted answer: see --columns.gold",
             )
     return tuple(common)

@@ -43,6 +43,7 @@ class Samples:
         success: 1 right, 0 wrong, NaN ungraded, float32 ``[row]``.
         verified: the same for answer and trace together; all NaN where nobody read traces.
         gold: gold answers, ``""`` where there is none, ``[row]``.
+        also: further gold answers of a problem, any of which is as right, by its id.
         answer: extracted answers, ``""`` where unknown, ``[row]``.
         draw: number of the draw within its problem, int32 ``[row]``.
         truncated: cut at the limit (False where unknown), bool ``[row]``.
@@ -63,6 +64,7 @@ class Samples:
     draw: NDArray[np.int32]
     truncated: NDArray[np.bool_]
     cells: tuple[Cell, ...]
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, NDArray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -87,7 +89,10 @@ class Samples:
         """
         found: dict[str, Problem] = {}
         for name, prompt, gold, cell in zip(self.problem, self.prompts, self.gold, self.cells, strict=True):
-            known = found.setdefault(name, Problem(id=name, prompt=prompt, answer=gold, cell=dict(cell)))
+            further = self.also.get(name, ())
+            known = found.setdefault(
+                name, Problem(id=name, prompt=prompt, answer=gold, also=further, cell=dict(cell))
+            )
             if known.answer != gold:
                 raise InputError(
                     f"{self.source}: problem {name!r} has two gold answers,"
@@ -166,7 +171,7 @@ def write_samples(path: Path, samples: Samples) -> None:
         "outcome": [None if math.isnan(value) else float(value) for value in samples.success],
         "verified": [None if math.isnan(value) else float(value) for value in samples.verified],
         "answer": list(samples.answer),
-        "gold": list(samples.gold),
+        "gold": _written_golds(samples),
         "truncated": samples.truncated.tolist(),
         "policy": [samples.policy] * len(samples),
     }
@@ -187,6 +192,15 @@ def write_samples(path: Path, samples: Samples) -> None:
     write_bytes(path, b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows))
 
 
+def _written_golds(samples: Samples) -> list[Any]:
+    """Gold answers as a column: texts, or lists of texts where any problem has several."""
+    if not samples.also:
+        return list(samples.gold)
+    return [
+        [gold, *samples.also.get(name, ())] for name, gold in zip(samples.problem, samples.gold, strict=True)
+    ]
+
+
 class _Rows:
     """Collects rows while a file is read."""
 
@@ -198,6 +212,7 @@ class _Rows:
         self.success: list[float] = []
         self.verified: list[float] = []
         self.gold: list[str] = []
+        self.also: dict[str, tuple[str, ...]] = {}
         self.answer: list[str] = []
         self.draw: list[int] = []
         self.truncated: list[bool] = []
@@ -235,8 +250,14 @@ class _Rows:
             self.texts.append(text)
             self.success.append(verdict_of(where, verdict, self.success_at))
             self.verified.append(verdict_of(where, get(row, "verified"), math.nan))
-            self.gold.append(_gold(get(row, "gold")))
-            self.answer.append(_gold(get(row, "answer")))
+            gold, *further = (as_gold(one) for one in alternatives(get(row, "gold")))
+            self.gold.append(gold)
+            if self.also.setdefault(key, tuple(further)) != tuple(further):
+                raise InputError(
+                    f"{where}: problem {key!r} has other gold answers in an earlier record",
+                    fix="name the column of gold answers with --columns.gold",
+                )
+            self.answer.append(as_gold(alternatives(get(row, "answer"))[0]))
             self.draw.append(draw)
             self.truncated.append(str(get(row, "truncated")).lower() in _CUT)
             self.cells.append(_cell(row, self.columns.cells))
@@ -262,6 +283,7 @@ class _Rows:
             success=np.array(self.success, dtype=np.float32),
             verified=np.array(self.verified, dtype=np.float32),
             gold=tuple(self.gold),
+            also={name: further for name, further in self.also.items() if further},
             answer=tuple(self.answer),
             draw=np.array(self.draw, dtype=np.int32),
             truncated=np.array(self.truncated, dtype=np.bool_),
@@ -330,11 +352,19 @@ def as_texts(value: Any) -> list[str] | None:
     return None if any(text is None for text in texts) else [text for text in texts if text is not None]
 
 
-def _gold(value: Any) -> str:
+def alternatives(value: Any) -> list[Any]:
+    """The gold answers in one field, each as right as the others: a list's entries, else the value itself."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        given = [one for one in value if one is not None]
+        if all(isinstance(one, str | bool | int | float) for one in given) or len(given) == 1:
+            return given or [None]
+    return [value]
+
+
+def as_gold(value: Any) -> str:
+    """A gold or extracted answer as text, ``""`` where there is none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
-        value = value[0]
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

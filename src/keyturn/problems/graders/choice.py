@@ -1,0 +1,96 @@
+r"""The answer is the letter of an option: ``B``, ``(B)``, ``B.``, ``B) 12 metres``, ``\text{(B)}``.
+
+Strict: the last marker wins (a box, an answer tag, ``The answer is (B)``, ``Answer: B``, or the whole last line
+where it is one letter and nothing else; see :mod:`keyturn.problems.graders.markers`). The text of an option may
+follow its letter where the two are parted by ``)``, ``.`` or ``:``; a second letter of an option makes it a
+list and no answer. A small letter counts only alone. Lenient: the last capital letter from A to J that stands
+in brackets or alone (``I`` and ``A`` only where they are no word of a sentence).
+
+Gold answers are single letters, in brackets or not; any other gold answer is *ungraded*.
+"""
+
+from __future__ import annotations
+
+import re
+
+from keyturn.problems.graders.dress import bare
+from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.markers import marked_answer, own_problems
+from keyturn.problems.graders.words import after_thinking
+
+_LONGEST = 400
+_ALONE_LENGTH = 12
+_UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_NAME = re.compile(
+    r"(?:(?:option|choice)\s+)?(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])\s*(?![\w'’]))",
+    re.IGNORECASE,
+)
+_TEXT = re.compile(r"\s*(?:[).:]\s|\s*[-–—:]\s)")
+_OTHER = re.compile(r"\([A-Za-z]\)|\b[A-Z][).:](?=\s|$)|\b(?:or|and)\s+\(?[A-Z]\b")
+_GOLD = re.compile(r"\(?\s*([A-Z])\s*[).]?")
+_ALONE = re.compile(
+    r"\(([A-J])\)|(?<![\w'’(])([B-HJ])(?![\w'’)])|(?<![\w'’(])([AI])(?=\s*(?:[.,;:)*]|$))", re.MULTILINE
+)
+
+
+def letter(text: str) -> str | None:
+    """The letter of a text that is one option and nothing else, or None."""
+    if len(text) > _LONGEST:
+        return None
+    plain = bare(_UPRIGHT.sub(r"\1", bare(text))).strip("*_\"' ")
+    found = _NAME.match(plain)
+    if found is None:
+        return None
+    name, rest = next(group for group in found.groups() if group), plain[found.end() :]
+    if not rest.strip(".)*_ :"):
+        return name.upper()
+    bracketed = found[1] or found[2]
+    if not (bracketed or _TEXT.match(rest)) or not name.isupper() or _OTHER.search(rest):
+        return None
+    return name
+
+
+def is_letter(text: str) -> bool:
+    """Whether a text names one option."""
+    return letter(text) is not None
+
+
+def is_letter_alone(text: str) -> bool:
+    """Whether a text is a letter without its option's text: a copy of the options ends in the last one's."""
+    return len(text) <= _ALONE_LENGTH and is_letter(text)
+
+
+def marked_letter(text: str) -> str | None:
+    """The letter at the last marker, else None."""
+    answer = marked_answer(text, is_letter, last_line=is_letter_alone, hashes=False)
+    return None if answer is None else letter(answer)
+
+
+def loose_letter(text: str) -> str | None:
+    """The last letter of an option anywhere in the first problem that is answered."""
+    for words in (after_thinking(text), text):
+        for part in own_problems(words):
+            found = [next(name for name in match.groups() if name) for match in _ALONE.finditer(part)]
+            if found:
+                return found[-1]
+    return None
+
+
+def gold_letter(text: str) -> str | None:
+    """A gold answer that is the letter of an option; else None (ungraded)."""
+    found = _GOLD.fullmatch(text.strip())
+    return None if found is None else found[1]
+
+
+def _same(gold: str, answer: str) -> float:
+    return float(gold == answer)
+
+
+CHOICE = TextGrader(
+    name="choice/1",
+    strict=marked_letter,
+    lenient=loose_letter,
+    gold=gold_letter,
+    compare=one_by_one(_same),
+    form="{work}\nThe answer is ({answer}).",
+)

@@ -1,0 +1,163 @@
+r"""Where a completion says what its answer is, for the graders of numbers and of option letters.
+
+A marker is, in any mixture, with Markdown or LaTeX around it:
+
+* the last group of boxes (:mod:`keyturn.problems.graders.boxed`);
+* an answer tag: ``<answer>18</answer>`` (also ``final_answer``, ``final``), ``[ANSWER]18[/ANSWER]``;
+* ``#### 18`` at the start of a line;
+* ``(The) (final) answer is 18``, ``Answer: 18``, and the line ``A: 18``. Such words are prose unless an answer
+  follows, and then nothing on the line may look like a second one (``7. Or 8.``);
+* the whole last line, where the grader reads one.
+
+The one that stands last is the answer, whatever it says: restating an answer gains nothing, and of several
+candidates only the last is a try. A last box or tag that is empty, not closed, a list or no answer of the
+grader's kind is no answer, and what stands before it is not looked at. Text from a line that begins with
+``Question:``, ``Q:`` or ``Problem:`` on is the next problem of a policy that does not stop, and is read only
+where no answer stands before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+from keyturn.problems.graders.boxes import boxes, last_box
+from keyturn.problems.graders.dress import bare, characters
+from keyturn.problems.graders.words import after_thinking
+
+LONGEST = 240
+"""Characters behind a marker that are looked at."""
+_TRIES = 12
+"""Places with the word ``answer`` that are looked at, from the last one on."""
+
+_NEXT = re.compile(
+    r"^[ \t>*#]*(?:(?:next|new)\s+)?(?:question|q|problem)(?:\s*\d+)?\s*[:.]", re.IGNORECASE | re.MULTILINE
+)
+_TAG = re.compile(
+    r"<(answer|final_answer|final)>(?P<xml>.*?)(?P<end></\1>|\Z)|\[ANSWER\](?P<square>.*?)(?P<end2>\[/ANSWER\]|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_HASHES = re.compile(r"^[ \t*]*####(?!#)[ \t]*([^\n]*)", re.MULTILINE)
+_LINE_A = re.compile(r"^[ \t*]*A:[ \t]*([^\n]*)", re.MULTILINE)
+_SAYS = re.compile(
+    r"answers?[*_\"']*(?:\s+(?:to|for|of)\s+[^\n.:=\d]{1,60}?)?"
+    r"\s*(?:\b(?:is|are|would\s+be|must\s+be|should\s+be|becomes)\b\s*[*_]*\s*(?::|=)?|:|=)\s*(?:[*_]+(?=\s))?",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:(?:so|thus|hence|therefore|then|and)\s*,?\s+)?"
+    r"(?:(?:(?:the|my|our|final|correct|right|numerical)\s+){0,4}answer\s*(?:is|:|=)\s*:?|a:|=|####|[a-z]\s*=)\s*",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"[.!?;](?=\s|$)|\s+(?=(?:because|since|which|where|as)\b)")
+
+Reads = Callable[[str], bool]
+
+
+def marked_answer(text: str, reads: Reads, *, last_line: Reads | None, hashes: bool = True) -> str | None:
+    """The answer at the last marker of the first problem that a completion answers, or None.
+
+    Args:
+        text: the policy's own words.
+        reads: whether a text is one answer of the grader's kind and nothing else.
+        last_line: what a last line must be to count without a marker; None: it never does.
+        hashes: whether ``####`` and ``A:`` are markers (a grader with rules of its own for them says no).
+    """
+    for part in own_problems(after_thinking(text)):
+        place, answer = -1, None
+        for at, found in _candidates(part, reads, last_line=last_line, hashes=hashes):
+            if at >= place:
+                place, answer = at, found
+        if place >= 0:
+            return answer
+    return None
+
+
+def own_problems(text: str) -> list[str]:
+    """A text cut before every line that poses a question; a single piece where there is none."""
+    cuts = [0, *(found.start() for found in _NEXT.finditer(text)), len(text)]
+    return [text[a:b] for a, b in pairwise(cuts) if text[a:b].strip()]
+
+
+def undressed(text: str) -> str:
+    """A line without what leads to its answer and without dress."""
+    line = characters(text).strip().strip("*_ ").strip()
+    return bare(_LEAD.sub("", line, count=1)) if len(line) <= LONGEST else line
+
+
+def _candidates(
+    part: str, reads: Reads, *, last_line: Reads | None, hashes: bool
+) -> list[tuple[int, str | None]]:
+    """The last candidate of every kind with the place where it starts; None: it is no answer."""
+    found: list[tuple[int, str | None]] = []
+    if "boxed" in part or "\\fbox" in part:
+        places = boxes(part)
+        if places:
+            found.append((places[-1][0], _one(last_box(part), reads)))
+    if "answer>" in part or "final>" in part or "[ANSWER]" in part.upper():
+        for tag in list(_TAG.finditer(part))[-1:]:
+            closed = tag["end"] or tag["end2"]
+            found.append((tag.start(), _one(tag["xml"] or tag["square"], reads) if closed else None))
+    if hashes:
+        for pattern in (_HASHES, _LINE_A):
+            valid = [(m.start(), m[1]) for m in pattern.finditer(part) if reads(undressed(m[1]))]
+            if valid:
+                found.append((valid[-1][0], undressed(valid[-1][1])))
+    said = _said(part, reads)
+    if said is not None:
+        found.append(said)
+    if last_line is not None:
+        body = part.rstrip()
+        start = body.rfind("\n") + 1
+        line = undressed(body[start:]) if len(body) - start <= LONGEST else ""
+        if line and last_line(line):
+            found.append((start, line))
+    return found
+
+
+def _one(text: str | None, reads: Reads) -> str | None:
+    if text is None or len(text) > LONGEST:
+        return None
+    answer = undressed(text)
+    return answer if reads(answer) else None
+
+
+def _said(part: str, reads: Reads) -> tuple[int, str] | None:
+    """The last ``answer is`` that is followed by one answer."""
+    folded = part.lower()
+    if len(folded) != len(part):
+        folded = part
+    at = len(folded)
+    for _ in range(_TRIES):
+        at = folded.rfind("answer", 0, at)
+        if at < 0:
+            return None
+        words = _SAYS.match(part, at)
+        if words is None:
+            continue
+        end = part.find("\n", words.end())
+        line = part[words.end() : end if end >= 0 else len(part)][: LONGEST + 1]
+        if not line.strip(" *_$") and end >= 0:
+            # The answer stands on the line below its heading.
+            below = part[end:].lstrip()
+            line = below[: LONGEST + 1].split("\n", 1)[0]
+        answer = _of_line(line, reads)
+        if answer is not None:
+            return at, answer
+    return None
+
+
+def _of_line(line: str, reads: Reads) -> str | None:
+    """The answer that a line begins with, None where the line holds something that could be a second one."""
+    if len(line) > LONGEST:
+        return None
+    whole = undressed(line)
+    if reads(whole):
+        return whole
+    for cut in _SENTENCE.finditer(line):
+        first, rest = undressed(line[: cut.start()]), line[cut.end() :]
+        if first and reads(first):
+            second = re.search(r"\d|\b[A-H]\b(?!')|\\boxed|\bor\b", rest)
+            return None if second else first
+    return None
