@@ -102,7 +102,7 @@ def test_hostile_completions_stay_text(files, tmp_path, capsys):
         row["prompt"] = "</script><img src=x onerror=alert(1)>\x1b]0;owned\x07\u202e" + row["prompt"]
     hostile = tmp_path / "hostile.jsonl"
     hostile.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out = run(capsys, "--samples", hostile, hostile, "--out", tmp_path / "run")
+    code, out = run(capsys, "--samples", hostile, files["created"], "--out", tmp_path / "run")
     assert code == 0
     assert "\x1b]0" not in out.out + out.err
     page = (tmp_path / "run" / "report.html").read_text()

@@ -6,6 +6,7 @@ import json as jsonlib
 import shlex
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,6 +44,7 @@ def run(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
 ) -> int:
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
@@ -70,6 +72,7 @@ def run(
         revision: of Hub repositories.
         trust_remote_code: run model code that comes with weights; needs a pinned revision.
         allow_pickle: read pytorch_model.bin where there are no safetensors.
+        draws_independent: count every draw of the sample files, also where they look like copies of each other.
         columns: names of a sample file's columns where the known ones do not do.
     """
     started = time.monotonic()
@@ -82,18 +85,11 @@ def run(
     lab = Lab(root, Streams(seed))
     config = entry.config_of(k=k, n_base=n_base, max_new_tokens=max_new_tokens)
     if samples is not None:
-        results = [entry.of_samples(lab, samples, columns, grader, problems, config)]
+        results = [
+            entry.of_samples(lab, samples, columns, grader, problems, config, independent=draws_independent)
+        ]
     elif policies:
-        loading = entry.Loading(
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            allow_pickle=allow_pickle,
-            temperature=temperature,
-            top_p=top_p,
-            template=template,
-        )
+        loading = entry.Loading(**{field.name: options[field.name] for field in fields(entry.Loading)})
         asked = entry.Asked(problems=problems, grader=grader, limit=limit, per_cell=per_cell)
         results = [entry.of_models(lab, policies, asked, loading, config)]
     else:

@@ -19,6 +19,7 @@ from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import choose_grader, grade_samples, read_problems
 from keyturn.problems.graders import GRADERS
 from keyturn.rollouts.readers import Columns, Samples, pair, read_samples
+from keyturn.studies import counted_once
 from keyturn.studies.audit import AuditConfig, Pair, audit, conclude
 from keyturn.studies.embedded import (
     EMBEDDED,
@@ -139,10 +140,14 @@ def of_samples(
     grader: str,
     problems: Path | None,
     config: AuditConfig,
+    *,
+    independent: bool = False,
 ) -> AuditResult:
     """Audit two files of samples; no model is needed."""
     asked = () if problems is None else read_problems(problems, grader=grader).problems
-    found = pair(*(graded(read_samples(path, columns), grader, asked) for path in files))
+    base, tuned = (graded(read_samples(path, columns), grader, asked) for path in files)
+    base, tuned, copies = counted_once.of_files(base, tuned, independent=independent)
+    found = pair(base, tuned)
     lab.root.mkdir(parents=True, exist_ok=True)
     result = conclude(
         lab,
@@ -153,7 +158,7 @@ def of_samples(
         tables=Tables(streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned),
         k=config.k,
     )
-    return replace(result, limits=(*result.limits, *found.notes))
+    return replace(result, limits=(*result.limits, *copies, *found.notes))
 
 
 def graded(samples: Samples, grader: str, asked: Sequence[Problem]) -> Samples:

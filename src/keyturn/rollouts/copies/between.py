@@ -1,0 +1,108 @@
+"""Draws that two policies share: one file given twice, or one seed and nearly the same weights.
+
+Given the texts of each policy, the base's draw and the tuned policy's draw at the same place are equal by a
+chance that is known, whatever the policies are, if both were drawn apart from each other. The evidence
+against that has the same error rate as that for copies within a file (one pair of files in a million).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.rollouts.copies.draws import draws_of
+from keyturn.rollouts.copies.evidence import mixed, same_place_evidence, same_texts_evidence
+from keyturn.rollouts.copies.patterns import UNAFFECTED
+from keyturn.rollouts.copies.within import LEVEL
+
+NEARLY_ALL = 0.9
+"""Share of equal draws, chance taken off, from which on there is nothing to compare."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shared:
+    """What two policies share.
+
+    Args:
+        kind: ``same``: (nearly) all draws are the same, nothing can be compared; ``some``: more are than two
+            policies drawn apart can have; ``alike``: every draw is equal, which two policies drawn apart may
+            be as well (one draw a problem, or one text a problem).
+        equal: draws of the tuned policy that equal the base's.
+        compared: draws of the tuned policy that were compared.
+        text: one sentence, without the names of the files.
+    """
+
+    kind: Literal["same", "some", "alike"]
+    equal: int
+    compared: int
+    text: str
+
+
+def find_shared(
+    base: tuple[NDArray[np.integer], Sequence[str], NDArray[np.integer] | None],
+    tuned: tuple[NDArray[np.integer], Sequence[str], NDArray[np.integer] | None],
+) -> Shared | None:
+    """Look for draws of one policy among those of the other.
+
+    Args:
+        base: problem ``[row]``, completion ``[row]`` and number of the draw ``[row]`` (or None) of the base.
+        tuned: the same of the tuned policy; problems have the same numbers in both.
+
+    Returns:
+        What was found, or None.
+    """
+    if not any(base[1]) or not any(tuned[1]):
+        return None
+    ours, theirs = draws_of(*base), draws_of(*tuned)
+    place = {problem: index for index, problem in enumerate(theirs.problems)}
+    pairs = [
+        (label.tolist(), theirs.labels[place[problem]].tolist())
+        for problem, label in zip(ours.problems, ours.labels, strict=True)
+        if problem in place
+    ]
+    if not pairs:
+        return None
+    compared = sum(min(len(a), len(b)) for a, b in pairs)
+    in_place = sum(sum(x == y for x, y in zip(a, b, strict=False)) for a, b in pairs)
+    in_any_order = sum(len(a) for a, b in pairs if sorted(a) == sorted(b))
+    if _enough([same_place_evidence(a, b) for a, b in pairs]):
+        return _shared(in_place, compared, sum(_by_chance(a, b) for a, b in pairs))
+    if _enough([same_texts_evidence(a, b) for a, b in pairs]):
+        return _shared(in_any_order, compared, 0.0)
+    if in_place == compared == sum(len(b) for _, b in pairs) and len(pairs) > 1:
+        text = (
+            f"the two files have the same text for each of {compared} draws: either they are of one policy, or"
+            " both policies answer alike"
+        )
+        return Shared(kind="alike", equal=in_place, compared=compared, text=text)
+    return None
+
+
+def _enough(evidence: Sequence[float]) -> bool:
+    values = np.array(evidence)
+    both = np.logaddexp.reduce([mixed(values, share) for share in UNAFFECTED])
+    # Two kinds of evidence divide the stakes.
+    return bool(both - np.log(2 * len(UNAFFECTED)) >= -np.log(LEVEL))
+
+
+def _by_chance(base: Sequence[int], tuned: Sequence[int]) -> float:
+    """Equal draws at the same place that are expected of a problem where both were drawn apart."""
+    ours, theirs = Counter(base), Counter(tuned)
+    both = sum(count * theirs[text] for text, count in ours.items())
+    return both / max(len(base), len(tuned))
+
+
+def _shared(equal: int, compared: int, expected: float) -> Shared:
+    if equal - expected >= NEARLY_ALL * (compared - expected):
+        text = f"the two files hold the same completions ({equal} of {compared} draws are equal)"
+        return Shared(kind="same", equal=equal, compared=compared, text=text)
+    text = (
+        f"{equal} of {compared} draws are the same in both files, more than two policies drawn apart have: both"
+        " were drawn with one seed, or one file holds a part of the other"
+    )
+    return Shared(kind="some", equal=equal, compared=compared, text=text)

@@ -1,0 +1,128 @@
+"""Which draws of a policy are copies of others: found, counted once, and said.
+
+Copies come from temperature 0 with repeats, one seed in each of several workers, one seed at every request,
+a resumed job whose first part was written again. Counted as draws they make every interval too narrow.
+
+========  ====================================================================  ========================
+kind      pattern                                                               what is kept
+========  ====================================================================  ========================
+period    from the L-th draw of a problem on, its draws repeat the first L       the first L
+blocks    a problem's draws are m times one sequence                            the first n/m
+overlap   draws from o + D on repeat those from o on (resumed behind o)         all but the repetition
+row       every draw stands m times in a row                                    one of each m
+multiple  every text came a multiple of m times, in any order                   1/m of each text
+uniform   all problems gave one text each                                       one draw of each problem
+========  ====================================================================  ========================
+
+All but the last are decided by evidence (:mod:`keyturn.rollouts.copies.evidence`): at most one file in a
+million (:data:`LEVEL`) of independent draws is called so, however peaked its policy is, all values of L, m, o
+and D together, with texts compared as they are; and as many again with white space left out of account.
+
+The last one cannot be decided: greedy decoding and a policy that has collapsed leave the same file. Then the
+draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for
+texts whose collision entropy is below :data:`COLLAPSED` nats a word: a tenth of what the most collapsed
+reasoning policies have a token after RL (0.005), so that some texts may differ where texts are long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.rollouts.copies.draws import Draws, counts_of, draws_of, number_of
+from keyturn.rollouts.copies.evidence import collisions
+from keyturn.rollouts.copies.patterns import Found, Kind, patterns
+
+LEVEL = 1e-6
+"""Probability at most that independent draws of one file are called copies by a pattern."""
+COLLAPSED = 5e-4
+"""Collision entropy in nats a word below which draws count as one text."""
+FEWEST_REPEATS = 30
+"""Repeats (draws beyond the first of each problem) from which on "always the same text" says anything: after
+30 the chance of another text may still be a tenth."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Copies:
+    """What was found in the draws of one policy.
+
+    Args:
+        kinds: what was found, in the order in which it was taken away.
+        keep: rows that count, bool ``[row]``.
+        texts: one sentence for each kind, without the name of the file.
+    """
+
+    kinds: tuple[Kind, ...]
+    keep: NDArray[np.bool_]
+    texts: tuple[str, ...]
+
+
+def find_copies(
+    problem: NDArray[np.integer], texts: Sequence[str], order: NDArray[np.integer] | None = None
+) -> Copies | None:
+    """Look for draws that are copies of others of the same policy.
+
+    Args:
+        problem: which problem each row belongs to, ``[row]``.
+        texts: completions, ``[row]``; where all are empty, nothing can be known.
+        order: number of the draw within its problem, ``[row]``; the order of the rows where it is None.
+
+    Returns:
+        What was found, or None.
+    """
+    if not any(texts):
+        return None
+    draws = draws_of(problem, texts, order)
+    kinds: list[Kind] = []
+    said: list[str] = []
+    while found := by_pattern(draws) or _without_spaces(draws, texts) or all_alike(draws):
+        draws = draws.kept(found.keep)
+        kinds.append(found.kind)
+        said.append(found.text)
+    if not kinds:
+        return None
+    keep = np.zeros(len(texts), dtype=np.bool_)
+    keep[np.concatenate(draws.rows)] = True
+    return Copies(kinds=tuple(kinds), keep=keep, texts=tuple(said))
+
+
+def by_pattern(draws: Draws) -> Found | None:
+    """The pattern with the most evidence, where that suffices for :data:`LEVEL`."""
+    enough = [
+        found
+        for found in patterns(draws)
+        if found.evidence >= -np.log(LEVEL) and not all(mask.all() for mask in found.keep)
+    ]
+    return max(enough, key=lambda found: found.evidence, default=None)
+
+
+def _without_spaces(draws: Draws, texts: Sequence[str]) -> Found | None:
+    """The same search where white space does not count."""
+    bare = [_bare_numbers(texts, rows) for rows in draws.rows]
+    if all(len(np.unique(a)) == len(np.unique(b)) for a, b in zip(draws.labels, bare, strict=True)):
+        return None
+    return by_pattern(Draws(problems=draws.problems, labels=tuple(bare), rows=draws.rows, words=draws.words))
+
+
+def _bare_numbers(texts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([number_of(" ".join(texts[int(row)].split())) for row in rows], dtype=np.int64)
+
+
+def all_alike(draws: Draws) -> Found | None:
+    """Every problem gave one text: undecidable, and counted once."""
+    repeated = [label for label in draws.labels if len(label) > 1]
+    if draws.size - len(draws.labels) < FEWEST_REPEATS:
+        return None
+    if np.mean([collisions(counts_of(label)) for label in repeated]) < np.exp(-COLLAPSED * draws.words):
+        return None
+    one = sum(len(np.unique(label)) == 1 for label in repeated)
+    which = "each of" if one == len(repeated) else f"{one} of"
+    text = (
+        f"all draws of {which} {len(repeated)} problems have the same text. Temperature 0, one seed for every"
+        " request and a policy that has collapsed look alike here, so every problem counts as one draw"
+    )
+    keep = tuple(np.arange(len(label)) == 0 for label in draws.labels)
+    return Found(kind="uniform", evidence=0.0, keep=keep, text=text)

@@ -1,0 +1,134 @@
+"""Copies among draws, taken out before anything is counted: in sample files, and in what a server gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.rollouts.completions import Completions, Stop
+from keyturn.rollouts.copies import Copies, find_copies, find_shared
+from keyturn.rollouts.grades import Answers
+from keyturn.rollouts.readers import Samples
+from keyturn.rollouts.readers.records import split_selector
+
+KEEP = "--draws-independent"
+"""The option that counts every draw of a sample file, whatever pattern is found."""
+
+
+def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Samples, Samples, tuple[str, ...]]:
+    """Two files without their copies.
+
+    Args:
+        base: the base's draws, graded.
+        tuned: the tuned policy's.
+        independent: the user says that all draws are independent; what is found is said and nothing dropped.
+
+    Returns:
+        The draws that count, and one sentence for everything that was found.
+
+    Raises:
+        UsageError: one file was given twice.
+        InputError: both files hold the same draws.
+    """
+    said = _between(base, tuned)
+    left: list[Samples] = []
+    for samples in (base, tuned):
+        place = {name: index for index, name in enumerate(dict.fromkeys(samples.problem))}
+        problem = np.array([place[name] for name in samples.problem], dtype=np.int64)
+        judged = np.isfinite(samples.success)
+        found = copies_among(problem, samples.texts, samples.draw, judged)
+        if found is None:
+            left.append(samples)
+            continue
+        said += [f"{samples.source}: {text}" for text in found.texts]
+        if _contradicted(problem, samples):
+            said.append(
+                f"{samples.source}: equal texts of a problem have different verdicts; is the column with"
+                " completions the right one? (--columns.completion)"
+            )
+        if independent:
+            said.append(f"{samples.source}: every draw counts all the same, as {KEEP} asks")
+        elif "uniform" in found.kinds:
+            said.append(f"{samples.source}: {KEEP} counts all draws, if they are independent")
+        left.append(samples if independent else samples.select(found.keep))
+    return left[0], left[1], tuple(said)
+
+
+def of_policy(name: str, completions: Completions, answers: Answers) -> tuple[Answers, tuple[str, ...]]:
+    """Answers of a policy whose draws are not ours (a server), without copies.
+
+    Args:
+        name: how the policy is called.
+        completions: its draws.
+        answers: the same rows, graded.
+    """
+    answered = completions.stop != Stop.ERROR
+    found = copies_among(completions.problem, completions.texts, completions.draw, answered)
+    if found is None:
+        return answers, ()
+    return answers.select(found.keep), tuple(f"{name}: {text}" for text in found.texts)
+
+
+def copies_among(
+    problem: NDArray[np.integer],
+    texts: Sequence[str],
+    draw: NDArray[np.integer],
+    answered: NDArray[np.bool_],
+) -> Copies | None:
+    """Copies among the rows that hold an answer; the others (errors, nothing graded) are left as they are.
+
+    Where all answers in a file are one text, the column holds no completions and says nothing.
+    """
+    rows = np.flatnonzero(answered)
+    shown = [texts[row] for row in rows.tolist()]
+    if len(set(shown)) < 2:
+        return None
+    found = find_copies(np.asarray(problem)[rows], shown, np.asarray(draw)[rows])
+    if found is None:
+        return None
+    keep = np.ones(len(texts), dtype=np.bool_)
+    keep[rows] = found.keep
+    return Copies(kinds=found.kinds, keep=keep, texts=found.texts)
+
+
+def _between(base: Samples, tuned: Samples) -> list[str]:
+    """What both files share, in words."""
+    if _same_file(base.source, tuned.source):
+        raise UsageError(
+            f"{base.source} was given as base and as tuned", fix="give the file of the tuned policy second"
+        )
+    place = {name: index for index, name in enumerate(dict.fromkeys((*base.problem, *tuned.problem)))}
+    tables = [
+        (np.array([place[name] for name in samples.problem], dtype=np.int64), samples.texts, samples.draw)
+        for samples in (base, tuned)
+    ]
+    if len(set(base.texts)) < 2:
+        return []
+    shared = find_shared(*tables)
+    if shared is None:
+        return []
+    if shared.kind == "same":
+        raise InputError(
+            f"{base.source} and {tuned.source}: {shared.text}",
+            fix="give the file of the tuned policy, or draw it again with another seed",
+        )
+    return [f"{base.source} and {tuned.source}: {shared.text}"]
+
+
+def _same_file(base: str, tuned: str) -> bool:
+    """Whether two sources are one file, and the same policy in it."""
+    (ours, which), (theirs, other) = split_selector(base), split_selector(tuned)
+    return which == other and Path(ours).resolve() == Path(theirs).resolve()
+
+
+def _contradicted(problem: NDArray[np.int64], samples: Samples) -> bool:
+    """Whether the same text of the same problem is right in one row and wrong in another."""
+    seen: dict[tuple[int, str], float] = {}
+    for index, text, success in zip(problem.tolist(), samples.texts, samples.success.tolist(), strict=True):
+        if success == success and seen.setdefault((index, text), success) != success:
+            return True
+    return False
