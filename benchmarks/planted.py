@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.core.rundir import append_jsonl, read_jsonl
+from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.measures.classes import class_agreement
 from keyturn.problems.world.worlds import WORLDS

@@ -11,7 +11,7 @@ import argparse
 import pathlib
 from dataclasses import replace
 
-from keyturn.core.rundir import append_jsonl, read_jsonl
+from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.measures.deployed_created import judge
 from keyturn.policies.loading import load_policy

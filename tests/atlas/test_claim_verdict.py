@@ -11,8 +11,9 @@ from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
 from keyturn.atlas.evidence import append, load, record
 from keyturn.atlas.verdict import combine, verdict
-from keyturn.core.errors import InputError, UsageError
-from keyturn.core.measurement import Estimate
+from keyturn.core.errors import InputError, NewerError, NumericsError, UsageError
+from keyturn.core.measurement import Estimate, json_number
+from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 
 
@@ -145,3 +146,61 @@ def _inside(gate):
 def test_an_unknown_claim_is_answered_with_its_neighbours():
     with pytest.raises(UsageError, match="rl-narrows"):
         claim_named("rl-narrow")
+
+
+def stored(folder, **changes):
+    """A record with some fields changed and its id made to agree, as another program might write it."""
+    row = {**made().content(), **changes}
+    path = folder / "evidence" / "made.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"id": identity(row, length=32), **row}) + "\n")
+
+
+@pytest.mark.parametrize("schema", [2, 99])
+def test_a_record_of_a_newer_schema_is_refused(tmp_path, schema):
+    stored(tmp_path, schema=schema)
+    with pytest.raises(NewerError, match=rf"line 1.*schema {schema}.*upgrade"):
+        load("made", tmp_path)
+
+
+WRONG = [
+    (0.5, 0.9, 0.1),
+    (1.5, 0.1, 0.5),
+    (0.0, 0.3, 0.5),
+    (math.inf, 0.1, 0.5),
+    (0.5, -math.inf, 0.6),
+    (0.5, math.nan, 0.6),
+    (0.5, 0.1, math.nan),
+    (math.nan, 0.1, 0.5),
+]
+
+
+@pytest.mark.parametrize("x", WRONG)
+def test_an_interval_that_cannot_be_is_neither_written_nor_read(tmp_path, x):
+    with pytest.raises(NumericsError, match="made gave x as"):
+        made(x=x)
+    numbers = {"x": {k: json_number(v) for k, v in zip(("value", "low", "high"), x, strict=True)}}
+    stored(tmp_path, numbers=numbers)
+    with pytest.raises(InputError, match=r"line 1: x as .*delete the line"):
+        load("made", tmp_path)
+    # The advice works.
+    path = tmp_path / "evidence" / "made.jsonl"
+    path.write_text("")
+    append(made(), tmp_path)
+    assert load("made", tmp_path) == (made(),)
+
+
+@pytest.mark.parametrize("x", [(0.5, 0.5, 0.5), (0.09, 0.1, 0.3), (0.5, math.nan, math.nan), (math.nan,) * 3])
+def test_a_number_without_an_interval_or_without_a_width_is_a_record(tmp_path, x):
+    append(made(x=x), tmp_path)
+    assert len(load("made", tmp_path)) == 1
+
+
+@pytest.mark.parametrize("field", ["claim", "numbers", "base", "n", "environment", "made"])
+def test_a_record_that_lacks_a_field_is_named_by_its_line(tmp_path, field):
+    row = {k: v for k, v in made().content().items() if k != field}
+    path = tmp_path / "evidence" / "made.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"id": identity(row, length=32), **row}) + "\n")
+    with pytest.raises(InputError, match=f"line 1: the record lacks something.*{field}"):
+        load("made", tmp_path)

@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from keyturn.core.errors import BusyError, StorageError
+from keyturn.core.jsonl import append_jsonl, cut, read_jsonl
 from keyturn.core.rundir import (
-    append_jsonl,
-    cut,
+    beside,
     free_bytes,
     identity,
     is_done,
     mark_done,
     owned,
     read_json,
-    read_jsonl,
     sweep,
     write_bytes,
     write_json,
@@ -68,49 +67,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_torn_last_line_is_left_out_and_cut_before_the_next(tmp_path):
-    path = tmp_path / "m.jsonl"
-    append_jsonl(path, {"step": 0})
-    with path.open("ab") as stream:
-        stream.write(b'{"step": 1, "los')
-    assert read_jsonl(path) == [{"step": 0}]
-    append_jsonl(path, {"step": 1})
-    assert read_jsonl(path) == [{"step": 0}, {"step": 1}]
-
-
-def test_a_file_of_one_torn_line_is_empty(tmp_path):
-    path = tmp_path / "m.jsonl"
-    path.write_bytes(b'{"st')
-    assert read_jsonl(path) == []
-    append_jsonl(path, {"step": 0})
-    assert read_jsonl(path) == [{"step": 0}]
-
-
-def test_garbage_within_lines_is_named_by_its_number(tmp_path):
-    path = tmp_path / "m.jsonl"
-    path.write_bytes(b'{"a": 1}\n\xff\xfe\n{"a": 2}\n')
-    with pytest.raises(StorageError, match="line 2"):
-        read_jsonl(path)
-
-
-def test_a_line_with_a_line_separator_in_it_stays_one_line(tmp_path):
-    path = tmp_path / "m.jsonl"
-    path.write_bytes('{"a": "x\u2028y\x85z"}\n'.encode())
-    assert read_jsonl(path) == [{"a": "x\u2028y\x85z"}]
-
-
-def test_cut_goes_back_to_a_checkpoint_and_never_forward(tmp_path):
-    path = tmp_path / "m.jsonl"
-    append_jsonl(path, {"step": 0})
-    size = path.stat().st_size
-    append_jsonl(path, {"step": 1})
-    cut(path, size)
-    assert read_jsonl(path) == [{"step": 0}]
-    with pytest.raises(StorageError, match="were written"):
-        cut(path, size + 1)
-    cut(tmp_path / "absent", 0)
-
-
 def test_the_second_owner_is_refused_and_told_who_holds_it(tmp_path):
     with owned(tmp_path):
         with pytest.raises(BusyError, match=f"process {os.getpid()} on"), owned(tmp_path):
@@ -118,7 +74,7 @@ def test_the_second_owner_is_refused_and_told_who_holds_it(tmp_path):
         assert json.loads((tmp_path / "LOCK").read_text())["pid"] == os.getpid()
     with owned(tmp_path):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_error_inside_frees_the_directory(tmp_path):
@@ -188,3 +144,129 @@ def test_identity_depends_on_fields_and_not_on_their_order():
 
 def test_free_bytes_of_a_folder_that_is_yet_to_be_made(tmp_path):
     assert free_bytes(tmp_path / "a" / "b") > 0
+
+
+@pytest.mark.parametrize("schema", ["1", None, True, -1, 1.5, [], {}])
+def test_a_schema_that_is_no_version_is_damage_and_not_a_traceback(tmp_path, schema):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"schema": schema}))
+    with pytest.raises(StorageError, match="no version"):
+        read_json(path)
+
+
+def test_a_lone_surrogate_is_kept(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"name": "a\ud800ü"})
+    assert read_json(path)["name"] == "a\ud800ü"
+    assert path.read_bytes().decode()
+
+
+def links(folder):
+    """A link to a file elsewhere, and what must still be in that file afterwards."""
+    outside = folder / "outside"
+    outside.write_bytes(b"mine\n")
+    run = folder / "run"
+    run.mkdir()
+    return run, outside
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    run, outside = links(tmp_path)
+    for name in ("report.html", "m.jsonl", "LOCK", ".lock"):
+        (run / name).symlink_to(outside)
+    write_bytes(run / "report.html", b"new")
+    assert (run / "report.html").read_bytes() == b"new"
+    with pytest.raises(StorageError, match="link"):
+        append_jsonl(run / "m.jsonl", {})
+    with pytest.raises(StorageError, match="link"):
+        cut(run / "m.jsonl", 1)
+    with pytest.raises(StorageError, match="link"), owned(run):
+        pass
+    (run / ".lock").unlink()
+    with owned(run):
+        assert not (run / "LOCK").is_symlink()
+    assert outside.read_bytes() == b"mine\n"
+
+
+def test_sweeping_removes_a_link_and_not_what_it_points_to(tmp_path):
+    run, outside = links(tmp_path)
+    (run / ".x.1.part").symlink_to(outside)
+    (run / ".y.1.part").symlink_to(tmp_path)
+    (run / ".z.1.part").symlink_to(run / ".z.1.part")
+    sweep(run)
+    assert list(run.iterdir()) == []
+    assert outside.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_refused_and_nobody_waits_for_it(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StorageError, match="pipe"):
+        read_json(pipe)
+    with pytest.raises(StorageError, match="pipe"):
+        read_jsonl(pipe)
+    with pytest.raises(StorageError, match="pipe"):
+        append_jsonl(pipe, {})
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "x" * 250 + ".json", "CON", "a b", "dot."])
+def test_names_as_long_as_the_file_system_takes_work(tmp_path, name):
+    write_bytes(tmp_path / name, b"1")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_directory_of_the_name_is_said(tmp_path):
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    with pytest.raises(StorageError, match="is a directory"):
+        write_bytes(tmp_path / "x", b"1")
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from keyturn.core import rundir
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+rundir.write_bytes(Path(sys.argv[1]), b"x" * 100000)
+"""
+
+
+def test_what_a_killed_writer_left_goes_when_the_next_process_writes_there(tmp_path):
+    path = tmp_path / "audit.json"
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", _WRITE, str(path)], check=False).returncode == -9
+        assert len(list(tmp_path.iterdir())) == 1
+    subprocess.run([sys.executable, "-c", _WRITE.replace("os.fsync =", "idle ="), str(path)], check=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["audit.json"]
+
+
+def test_what_a_live_process_is_writing_stays(tmp_path):
+    theirs = tmp_path / beside(tmp_path / "x.json").name.replace(f"-{os.getpid()}.", f"-{os.getppid()}.")
+    elsewhere = tmp_path / ".x.json.ffffff-1.part"
+    theirs.touch()
+    elsewhere.touch()
+    done = subprocess.run(
+        [sys.executable, "-c", _WRITE.replace("os.fsync =", "idle ="), str(tmp_path / "x.json")], check=False
+    )
+    assert done.returncode == 0
+    assert {p.name for p in tmp_path.iterdir()} == {theirs.name, elsewhere.name, "x.json"}
+
+
+def test_going_on_after_a_crash_is_said_once(tmp_path, caplog):
+    (tmp_path / "LOCK").write_text('{"pid": 4242, "host": "here"}')
+    for _ in range(2):
+        with owned(tmp_path):
+            pass
+    assert [r.getMessage() for r in caplog.records if "4242" in r.getMessage()] != []
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_that_was_moved_is_still_the_same_run(tmp_path):
+    with owned(tmp_path / "a"):
+        write_json(tmp_path / "a" / "x.json", {})
+        mark_done(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    with owned(tmp_path / "b"):
+        assert is_done(tmp_path / "b")
+        assert read_json(tmp_path / "b" / "x.json") == {"schema": 1}

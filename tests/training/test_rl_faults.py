@@ -13,8 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from keyturn.core.errors import InputError, NumericsError, StorageError, UsageError
+from keyturn.core.jsonl import read_jsonl
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import is_done, read_json, read_jsonl
+from keyturn.core.rundir import is_done, read_json
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.objectives.grpo import GrpoConfig, grpo

@@ -1,11 +1,13 @@
 """Evidence: the record that one run of a claim's study left. Appended, never edited.
 
 A record's id is the hash of its content, so that an edited one no longer carries its name and is
-refused, and the same one imported twice counts once.
+refused, and the same one imported twice counts once. A record with an interval that cannot be (upside down,
+infinite) is refused when it is made and when it is read.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -14,11 +16,14 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import filelock
+
 import keyturn
 from keyturn.atlas.contract import Claim, Outcome, Subject
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, NumericsError
+from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.measurement import Estimate, Json, from_json_number, json_number
-from keyturn.core.rundir import SCHEMA, append_jsonl, identity, read_jsonl
+from keyturn.core.rundir import SCHEMA, check_schema, identity, storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,18 @@ def home() -> Path:
 
 
 def record(claim: Claim, subject: Subject, outcome: Outcome) -> Evidence:
-    """The record of one outcome."""
+    """The record of one outcome.
+
+    Raises:
+        NumericsError: an interval of the study cannot be; nothing is recorded.
+    """
+    for name, number in outcome.numbers.items():
+        wrong = _wrong(number)
+        if wrong:
+            raise NumericsError(
+                f"the study of {claim.id} gave {name} {wrong}; nothing was recorded",
+                fix="this is a bug of the study: report it with the command",
+            )
     fields = {
         "claim": claim.id,
         "version": claim.version,
@@ -100,28 +116,58 @@ def record(claim: Claim, subject: Subject, outcome: Outcome) -> Evidence:
 
 
 def append(evidence: Evidence, folder: Path) -> Path:
-    """Add a record to its claim's file."""
+    """Add a record to its claim's file; processes that add at the same time wait for one another."""
     path = folder / "evidence" / f"{evidence.claim}.jsonl"
-    append_jsonl(path, {"id": evidence.id, **evidence.content()})
+    lock = path.with_name(f".{evidence.claim}.lock")
+    with storage(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(lock):
+            append_jsonl(path, {"id": evidence.id, **evidence.content()}, flush=True)
     return path
+
+
+def _wrong(number: Estimate) -> str:
+    """What is wrong with a number and its interval, in words; undefined ones are fine."""
+    shown = f"{number.value:g} [{number.low:g}, {number.high:g}]"
+    if any(math.isinf(end) for end in (number.value, number.low, number.high)):
+        return f"as {shown}, which is not finite"
+    if math.isnan(number.low) != math.isnan(number.high):
+        return f"as {shown}, half an interval"
+    if math.isnan(number.value) and not math.isnan(number.low):
+        return f"as {shown}, an interval of no value"
+    if number.low > number.high:
+        return f"as {shown}, which is upside down"
+    # A percentile interval of a skewed estimate may pass its value by, but not from afar.
+    width = number.high - number.low + 1e-9
+    if number.value < number.low - width or number.value > number.high + width:
+        return f"as {shown}, far from its interval"
+    return ""
 
 
 def load(claim: str, folder: Path) -> tuple[Evidence, ...]:
     """All records of a claim, each once.
 
     Raises:
-        InputError: a record's content is not what its id says (it was edited).
+        InputError: a record's content is not what its id says (it was edited), or says what cannot be.
+        NewerError: a newer keyturn wrote a record.
     """
     path = folder / "evidence" / f"{claim}.jsonl"
+    again = "delete the line and run the claim's study again"
     found: dict[str, Evidence] = {}
     for number, row in enumerate(read_jsonl(path), start=1):
+        where = f"{path}, line {number}"
+        check_schema(row, where, again)
         content = {k: v for k, v in row.items() if k != "id"}
         if identity(content, length=32) != row.get("id"):
-            raise InputError(
-                f"{path}, line {number}: the record was edited after it was written",
-                fix="delete the line and run the claim's study again",
-            )
-        found[str(row["id"])] = _read(row)
+            raise InputError(f"{where}: the record was edited after it was written", fix=again)
+        try:
+            one = _read(row)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{where}: the record lacks something ({error})", fix=again) from error
+        wrong = next((f"{name} {said}" for name, x in one.numbers.items() if (said := _wrong(x))), "")
+        if wrong:
+            raise InputError(f"{where}: {wrong}", fix=again)
+        found[one.id] = one
     return tuple(found.values())
 
 

@@ -34,6 +34,10 @@ class StorageError(KeyturnError):
     """Reading or writing a run directory failed: disk full, read-only, damaged, newer schema."""
 
 
+class NewerError(StorageError):
+    """A document was written by a newer keyturn: no damage, so nothing is set aside or made again."""
+
+
 class BusyError(KeyturnError):
     """Another live process works on the same run directory."""
 

@@ -1,7 +1,8 @@
 """Run directories: where stages meet. Written aside and renamed; ``DONE`` comes last of all.
 
 A directory is owned by one process at a time (``LOCK`` names it; the operating system frees the lock of a
-process that died). Identity is a hash of declared fields, never of a path or a clock.
+process that died). Identity is a hash of declared fields, never of a path or a clock. Nothing is written
+through a symbolic link: a run directory from elsewhere could point anywhere.
 """
 
 from __future__ import annotations
@@ -9,25 +10,36 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import json
+import logging
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keyturn.core.errors import BusyError, StorageError
+import filelock
+
+from keyturn.core.errors import BusyError, NewerError, StorageError
 from keyturn.core.measurement import Json
 
 SCHEMA = 1
 """Version of every JSON document that keyturn writes; readers refuse a newer one."""
 
 DONE = "DONE"
+_HELD = ".lock"
+"""What the operating system locks; it stays, since removing it would let two processes lock two files."""
 _LOCK = "LOCK"
-_FAR = 1 << 30
-"""Byte that Windows locks: beyond the text, which others must be able to read."""
+"""Who holds it, for people."""
+_HERE = hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
+_ASIDE = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.part")
+_LONGEST = 255
+"""Bytes that a name may have on the usual file systems."""
+
+_log = logging.getLogger("keyturn")
+_cleared: set[Path] = set()
 
 
 def identity(fields: Mapping[str, Any], length: int = 12) -> str:
@@ -51,108 +63,160 @@ def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"disk full while writing {path}", fix="free space, then resume") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise StorageError(
-                f"not allowed to write {path}", fix="choose another directory with --out"
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-            raise StorageError(
-                f"{path} cannot be a directory ({error.strerror})", fix="choose another one with --out"
-            ) from error
-        raise
+        what, fix = _refusal(path, error)
+        if not what:
+            raise
+        raise StorageError(what, fix=fix) from error
+
+
+def _refusal(path: Path, error: OSError) -> tuple[str, str]:
+    number = error.errno
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"disk full while writing {path}", "free space, then resume"
+    if number == errno.EFBIG:
+        return f"{path} may not grow further: a limit on the size of files", "raise it (ulimit -f), then resume"
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"not allowed to write {path}", "choose another directory with --out"
+    if number in (errno.EISDIR, errno.ELOOP):
+        return f"{path} is a directory or a link, not a plain file", "move it away, then run again"
+    if number == errno.EIO:
+        return (
+            f"the disk failed at {path} ({error.strerror})",
+            "check the disk, then resume elsewhere with --out",
+        )
+    if number in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        return f"{path} cannot be a directory ({error.strerror})", "choose another one with --out"
+    return "", ""
+
+
+def beside(path: Path, ending: str = "part") -> Path:
+    """The name under which the next version of a file or a folder is made, beside it.
+
+    It carries host and process, so that what a crash left there is known: it is removed when this process first
+    writes into the directory.
+    """
+    if path.parent not in _cleared:
+        _cleared.add(path.parent)
+        _clear(path.parent)
+    tail = f".{_HERE}-{os.getpid()}.{ending}"
+    name = f".{path.name}"
+    if len(os.fsencode(name + tail)) > _LONGEST:
+        name = f".{hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}"
+    return path.with_name(name + tail)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes that are gone were writing here."""
+    for path in folder.glob(".*.part"):
+        found = _ASIDE.fullmatch(path.name)
+        # A process of the same number is not alive but had our number before us: in a container all have.
+        if found and found[1] == _HERE and (int(found[2]) == os.getpid() or not _alive(int(found[2]))):
+            remove(path)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this host runs; where that cannot be asked, it is taken to."""
+    if os.name == "nt":
+        return True  # signal 0 would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link (not what it points to) or a folder, if it is there and may be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside its target, flushed to disk, renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write a file whole or not at all: beside its target, flushed to disk, renamed.
+
+    A link of that name is replaced; what it points to stays as it is.
+    """
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside = beside(path)
         try:
-            with aside.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
+            with aside.open("xb", buffering=0) as stream:
+                write_all(stream.fileno(), data)
                 os.fsync(stream.fileno())
             aside.replace(path)
-        except OSError:
-            aside.unlink(missing_ok=True)
+        except BaseException:
+            remove(aside)
             raise
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """All of it: a system call may take less, and says so only at the next one."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all; a lone surrogate, which UTF-8 lacks, becomes ``?``."""
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON document with its schema number, whole or not at all."""
-    text = json.dumps({"schema": SCHEMA, **document}, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(path, text.encode())
+    whole = {"schema": SCHEMA, **document}
+    try:
+        data = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # A lone surrogate: UTF-8 has no bytes for it, JSON has an escape.
+        data = json.dumps(whole, indent=1, allow_nan=False).encode()
+    write_bytes(path, data)
 
 
 def read_json(path: Path) -> dict[str, Json]:
-    """Read a JSON document and check its schema number."""
+    """Read a JSON document and check its schema number.
+
+    Raises:
+        StorageError: it is missing, damaged, or no plain file.
+        NewerError: a newer keyturn wrote it.
+    """
+    again = "delete it and run again"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read {path}: {error}", fix="delete it and run again") from error
+        document = json.loads(read_whole(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise StorageError(f"cannot read {path}: {error}", fix=again) from error
     if not isinstance(document, dict):
-        raise StorageError(f"{path} is not a JSON object", fix="delete it and run again")
-    if int(document.get("schema", 0)) > SCHEMA:
-        raise StorageError(f"{path} was written by a newer keyturn", fix="upgrade keyturn")
+        raise StorageError(f"{path} is not a JSON object", fix=again)
+    check_schema(document, str(path), again)
     return document
 
 
-def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
-    """Append one line; a torn last line of an earlier crash is cut off first."""
-    line = json.dumps(row, allow_nan=False).encode() + b"\n"
-    with storage(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            if size and (stream.seek(size - 1), stream.read(1))[1] != b"\n":
-                stream.seek(0)
-                size = stream.read().rfind(b"\n") + 1
-                stream.truncate(size)
-            try:
-                stream.write(line)
-                stream.flush()
-            except OSError:
-                # Half a line is worse than none: the next append would have to guess.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(stream.fileno(), size)
-                raise
-
-
-def read_jsonl(path: Path) -> list[dict[str, Json]]:
-    """All whole lines; a torn last one is left out.
+def check_schema(document: Mapping[str, Any], where: str, fix: str) -> None:
+    """Refuse a document of a newer keyturn, or one whose schema is no number; none at all is the first.
 
     Raises:
-        StorageError: a line within the file is not JSON; the message says which.
+        NewerError: newer than this keyturn reads.
+        StorageError: no version.
     """
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    rows = []
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].split(b"\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise StorageError(f"{path} line {number} is damaged", fix="remove that line") from error
-    return rows
-
-
-def cut(path: Path, size: int) -> None:
-    """Cut a file to ``size`` bytes: what was written after a checkpoint is written again.
-
-    Raises:
-        StorageError: the file is shorter than that, so something else has changed it.
-    """
-    have = path.stat().st_size if path.exists() else 0
-    if have < size:
-        raise StorageError(
-            f"{path} has {have} bytes where {size} were written", fix="start the run in a new directory"
+    schema = document.get("schema", SCHEMA)
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 0:
+        raise StorageError(f"{where} is of schema {str(schema)[:40]!r}, which is no version", fix=fix)
+    if schema > SCHEMA:
+        raise NewerError(
+            f"{where} was written by a newer keyturn (schema {schema}, this one reads {SCHEMA})",
+            fix="upgrade keyturn",
         )
-    if have > size:
-        with storage(path):
-            os.truncate(path, size)
+
+
+def read_whole(path: Path) -> bytes:
+    """The bytes of a plain file; a pipe, which could keep a reader waiting for ever, is refused."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no plain file")
+    return path.read_bytes()
 
 
 def mark_done(folder: Path) -> None:
@@ -174,66 +238,30 @@ def owned(folder: Path) -> Iterator[Path]:
     Raises:
         BusyError: a live process holds it.
     """
+    lock, name = filelock.FileLock(folder / _HELD, timeout=0), folder / _LOCK
     with storage(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / _LOCK
-    handle = _take(folder, lock)
     try:
+        with storage(folder / _HELD):
+            lock.acquire()
+    except filelock.Timeout as error:
+        raise BusyError(
+            f"{folder} is in use by {_holder(name)}",
+            fix="wait for it, stop it, or choose another directory with --out",
+        ) from error
+    try:
+        if name.is_file():
+            _log.warning("%s: went on from where %s was cut off", folder, _holder(name))
+        write_bytes(name, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         yield folder
     finally:
-        if os.name == "nt":
-            os.close(handle)
-            lock.unlink(missing_ok=True)
-        else:
-            # Removed while still held: nobody can lock a file that is about to go.
-            lock.unlink(missing_ok=True)
-            os.close(handle)
-
-
-def _take(folder: Path, lock: Path) -> int:
-    while True:
-        with storage(lock):
-            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-        if not _locked(handle):
-            os.close(handle)
-            raise BusyError(
-                f"{folder} is in use by {_holder(lock)}",
-                fix="wait for it, stop it, or choose another directory with --out",
-            )
-        try:
-            current = os.path.samestat(os.fstat(handle), os.stat(lock))
-        except FileNotFoundError:
-            current = False
-        if current:
-            break
-        # Its last owner removed it between our opening and our locking.
-        os.close(handle)
-    os.truncate(handle, 0)
-    os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-    return handle
-
-
-def _locked(handle: int) -> bool:
-    """Lock an open file for this process alone, without waiting."""
-    try:
-        if os.name == "nt":
-            msvcrt = importlib.import_module("msvcrt")
-            os.lseek(handle, _FAR, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            fcntl = importlib.import_module("fcntl")
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-            return False
-        raise
-    return True
+        remove(name)
+        lock.release()
 
 
 def _holder(lock: Path) -> str:
     try:
-        holder = json.loads(lock.read_text())
+        holder = json.loads(read_whole(lock))
         return f"process {int(holder['pid'])} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
@@ -244,10 +272,7 @@ def sweep(folder: Path) -> None:
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob(".*.part")):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
 def free_bytes(folder: Path) -> int:

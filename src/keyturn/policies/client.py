@@ -131,8 +131,8 @@ class ServerPolicy:
         failures: list[str] = []
         halt = threading.Event()
         answers: list[_Answer] = []
+        journal = Journal(self._journal)
         with (
-            Journal(self._journal) as journal,
             ThreadPoolExecutor(self.config.concurrency) as pool,
             progress(f"ask {self.config.model}", len(jobs)) as advance,
         ):

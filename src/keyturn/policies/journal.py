@@ -7,14 +7,13 @@ import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
-from keyturn.core.rundir import storage, write_bytes
+from keyturn.core.jsonl import append_jsonl, read_jsonl
 
 
 class Journal:
-    """Rows by key, appended one by one from any thread; a torn last line is cut off.
+    """Rows by key, appended one by one from any thread; a torn last line is left out.
 
     Args:
         path: the file, or None to keep nothing.
@@ -24,30 +23,8 @@ class Journal:
         self._path = path
         self._lock = threading.Lock()
         self._rows: dict[str, dict[str, Any]] = {}
-        self._stream: TextIO | None = None
-        if path is None or not path.exists():
-            return
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            write_bytes(path, whole)
-        for line in whole.splitlines():
-            row = json.loads(line)
-            self._rows[row.pop("key")] = row
-
-    def __enter__(self) -> Journal:
-        if self._path is not None:
-            with storage(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        for row in read_jsonl(path) if path is not None else []:
+            self._rows[str(row.pop("key", ""))] = row
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The row of a key, None where it is not there yet."""
@@ -55,13 +32,11 @@ class Journal:
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
         """Write a row down, whole, before anybody relies on it."""
-        line = json.dumps({"key": key, **_plain(row)}, allow_nan=False)
+        plain = _plain(row)
         with self._lock:
-            self._rows[key] = json.loads(line)
-            if self._stream is not None and self._path is not None:
-                with storage(self._path):
-                    self._stream.write(line + "\n")
-                    self._stream.flush()
+            if self._path is not None:
+                append_jsonl(self._path, {"key": key, **plain})
+            self._rows[key] = json.loads(json.dumps(plain))
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keyturn
 from keyturn.core.errors import UsageError
-from keyturn.core.rundir import read_jsonl
+from keyturn.core.jsonl import read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy, world_of

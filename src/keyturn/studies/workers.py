@@ -19,8 +19,8 @@ from rich.live import Live
 from rich.table import Table
 
 from keyturn.core.errors import KeyturnError
+from keyturn.core.jsonl import read_jsonl
 from keyturn.core.lazy import torch
-from keyturn.core.rundir import read_jsonl
 from keyturn.training.progress import sparkline
 
 _POLL_S = 0.5

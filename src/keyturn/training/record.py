@@ -16,9 +16,10 @@ import numpy as np
 
 import keyturn
 from keyturn.core.errors import UsageError
+from keyturn.core.jsonl import read_jsonl
 from keyturn.core.lazy import torch, transformers
 from keyturn.core.measurement import from_json_number
-from keyturn.core.rundir import identity, read_json, read_jsonl, storage, write_bytes, write_json
+from keyturn.core.rundir import identity, read_json, storage, write_bytes, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.protocol import Policy

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.errors import StorageError
+from keyturn.core.jsonl import append_jsonl, cut
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
-from keyturn.core.rundir import append_jsonl, cut, mark_done, sweep
+from keyturn.core.rundir import mark_done, sweep
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, RolloutBatch, judged
 from keyturn.objectives.surrogate import k3

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from keyturn.core.errors import UsageError
+from keyturn.core.jsonl import read_jsonl
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import read_jsonl
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keyturn.core.extras import need
+from keyturn.core.jsonl import append_jsonl, cut
 from keyturn.core.measurement import from_json_number, json_number
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import append_jsonl, cut, write_json
+from keyturn.core.rundir import write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import RolloutBatch, Term
 from keyturn.problems.contract import ProblemSet

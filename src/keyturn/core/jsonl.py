@@ -1,0 +1,141 @@
+"""JSON lines: one document a line, appended whole or not at all, whatever the disk does."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keyturn.core.errors import StorageError
+from keyturn.core.measurement import Json
+from keyturn.core.rundir import read_whole, storage, write_all
+
+_TAIL = 1 << 16
+_log = logging.getLogger("keyturn")
+
+
+def append_jsonl(path: Path, row: Mapping[str, Any], *, flush: bool = False) -> None:
+    """Append one line whole or not at all; a torn last line of an earlier crash is mended first.
+
+    Nothing is buffered, so that what a full disk refused is not written later by whoever closes the file. One
+    process at a time may append.
+
+    Args:
+        path: the file.
+        row: what the line says.
+        flush: come back only when the line is on the disk.
+    """
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _opened(path)
+        try:
+            size = _mended(handle)
+            try:
+                write_all(handle, line)
+                if flush:
+                    os.fsync(handle)
+            except BaseException:
+                # Half a line is worse than none.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """A plain file to append to, made if absent; a link is not followed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ELOOP, "not a plain file", str(path))
+    return handle
+
+
+def _mended(handle: int) -> int:
+    """The size of a file of whole lines: a torn last one is cut off, one that only lacks its end gets it."""
+    size = os.fstat(handle).st_size
+    at = max(size - 1, 0)
+    os.lseek(handle, at, os.SEEK_SET)
+    tail = os.read(handle, 1)
+    while at > 0 and b"\n" not in tail:
+        step = min(_TAIL, at)
+        at -= step
+        os.lseek(handle, at, os.SEEK_SET)
+        tail = os.read(handle, step) + tail
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if not torn:
+        return size
+    if _parsed(torn) is not None:
+        write_all(handle, b"\n")
+        return size + 1
+    os.ftruncate(handle, size - len(torn))
+    return size - len(torn)
+
+
+def _parsed(line: bytes) -> dict[str, Json] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def read_jsonl(path: Path, *, growing: bool = False) -> list[dict[str, Json]]:
+    """All whole lines; a torn last one is left out, and a warning says so.
+
+    Args:
+        path: the file; absent is empty.
+        growing: another process is appending, so that half a line at the end is nothing to warn of.
+
+    Raises:
+        StorageError: a line within the file is no JSON object; the message says which.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = read_whole(path).split(b"\n")
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error}", fix="move it away, then run again") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _parsed(line)
+        if row is not None:
+            rows.append(row)
+        elif number < len(lines):
+            raise StorageError(f"{path} line {number} is damaged", fix="remove that line")
+        elif not growing:
+            _log.warning("left out the last line of %s, which a crash tore off", path)
+    return rows
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut a file to ``size`` bytes: what was written after a checkpoint is written again.
+
+    Raises:
+        StorageError: the file is shorter than that, so something else has changed it.
+    """
+    have = path.stat().st_size if path.exists() else 0
+    if have < size:
+        raise StorageError(
+            f"{path} has {have} bytes where {size} were written", fix="start the run in a new directory"
+        )
+    if have > size:
+        with storage(path):
+            handle = _opened(path)
+            try:
+                os.ftruncate(handle, size)
+            finally:
+                os.close(handle)
