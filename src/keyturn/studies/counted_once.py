@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
             said.append(f"{samples.source}: every draw counts all the same, as {KEEP} asks")
         elif "uniform" in found.kinds:
             said.append(f"{samples.source}: {KEEP} counts all draws, if they are independent")
-        left.append(samples if independent else samples.select(found.keep))
+        left.append(samples if independent else _select(samples, found.keep))
     return left[0], left[1], tuple(said)
 
 
@@ -117,6 +118,21 @@ def _between(base: Samples, tuned: Samples) -> list[str]:
             fix="give the file of the tuned policy, or draw it again with another seed",
         )
     return [f"{base.source} and {tuned.source}: {shared.text}"]
+
+
+def _select(samples: Samples, keep: NDArray[np.bool_]) -> Samples:
+    """Some rows of a file: of every field that has one entry a row."""
+    rows = np.flatnonzero(keep)
+    changed: dict[str, object] = {
+        "columns": {name: column[rows] for name, column in samples.columns.items()},
+    }
+    for field in fields(samples):
+        value = getattr(samples, field.name)
+        if isinstance(value, np.ndarray):
+            changed[field.name] = value[rows]
+        elif isinstance(value, tuple) and field.name != "notes":
+            changed[field.name] = tuple(value[row] for row in rows)
+    return replace(samples, **changed)
 
 
 def _same_file(base: str, tuned: str) -> bool:

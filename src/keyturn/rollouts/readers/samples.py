@@ -120,18 +120,6 @@ class Samples:
             texts=self.texts,
         )
 
-    def select(self, rows: NDArray[np.bool_]) -> Samples:
-        """Some rows."""
-        index = np.flatnonzero(rows)
-        listed = ("problem", "prompts", "texts", "gold", "answer", "cells")
-        arrays = ("success", "verified", "draw", "truncated")
-        return replace(
-            self,
-            **{name: tuple(getattr(self, name)[row] for row in index) for name in listed},
-            **{name: getattr(self, name)[index] for name in arrays},
-            columns={name: column[index] for name, column in self.columns.items()},
-        )
-
     def with_grades(self, grades: Grades) -> Samples:
         """The same draws with a grader's verdicts in place of the file's."""
         return replace(
