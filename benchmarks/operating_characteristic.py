@@ -180,7 +180,7 @@ def simulate(name: str, problems: int, audit: int, stage: int) -> tuple[str, str
         tuned=plain_draws(np.full(problems, K), generator.binomial(K, q)),
     )
     verdict = judge_evidence(evidence, streams=streams, k=K, resamples=RESAMPLES)
-    return verdict.label, verdict.coverage, verdict.masses["gain"].low > 0
+    return verdict.label, verdict.coverage.label, verdict.masses["gain"].low > 0
 
 
 def key_of(name: str, problems: int, stage: int = FIRST_STAGE) -> str:

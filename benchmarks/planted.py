@@ -60,7 +60,7 @@ def one_run(root, arm, base_seed, rl_seed):
         "base": base_seed,
         "rl": rl_seed,
         "label": verdict.label,
-        "coverage": verdict.coverage,
+        "coverage": verdict.coverage.label,
         "why": verdict.why,
         "gain": verdict.masses["gain"].to_json(),
         "created": share(verdict, "created"),

@@ -51,7 +51,7 @@ def repetition(root, name, number, tuned):
         "world": name,
         "repetition": number,
         "label": found.label,
-        "coverage": found.coverage,
+        "coverage": found.coverage.label,
         "gain": found.masses["gain"].to_json(),
         "problems": found.problems,
     }

@@ -13,6 +13,7 @@ from keyturn.core.statistics.bootstrap import (
     ratio_interval,
     resample_weights,
     resampled_means,
+    unseen_share,
 )
 from keyturn.core.statistics.entropies import chao_shen_entropy, miller_madow_entropy, plug_in_entropy
 from keyturn.core.statistics.paired import paired_difference, sign_flip_p_value
@@ -126,15 +127,17 @@ def test_unknown_method_and_wrong_clusters_are_refused():
 def test_percentile_interval_is_widened_for_few_problems():
     replicates = np.linspace(-1, 1, 1001)[:, None]
     low, high = percentile_interval(replicates, [0.0], units=2)
-    assert [low[0], high[0]] == pytest.approx([-0.95 * math.sqrt(2), 0.95 * math.sqrt(2)], abs=1e-3)
+    wide = math.sqrt(2) * 12.7062 / 1.95996
+    assert [low[0], high[0]] == pytest.approx([-0.95 * wide, 0.95 * wide], rel=1e-3)
 
 
 def test_a_ratio_without_a_positive_denominator_only_widens():
     numerator = np.ones(1000)
     denominator = np.full(1000, 2.0)
-    assert ratio_interval(numerator, denominator) == (0.5, 0.5)
+    low, high = ratio_interval(numerator, denominator, units=50)
+    assert (low, high) == (0.5 - 0.5 * unseen_share(50), 0.5 + 0.5 * unseen_share(50))
     denominator[:50] = -1.0
-    low, high = ratio_interval(numerator, denominator)
+    low, high = ratio_interval(numerator, denominator, units=50)
     assert low == -math.inf
     assert high == math.inf
 
@@ -205,3 +208,25 @@ def test_corrected_entropies_are_nearer_the_truth_than_the_plug_in():
     bias = {f.__name__: abs(f(counts).mean() - truth)
             for f in (plug_in_entropy, miller_madow_entropy, chao_shen_entropy)}  # fmt: skip
     assert bias["chao_shen_entropy"] < bias["miller_madow_entropy"] < bias["plug_in_entropy"] / 1.5
+
+
+@pytest.mark.parametrize("units", [2, 12, 96])
+def test_equal_values_are_no_certainty_and_limits_keep_their_range(units):
+    replicates = np.full((100, 3), [1.0, 0.0, -0.25])
+    low, high = percentile_interval(replicates, [1.0, 0.0, -0.25], units, bounds=(-1, 1))
+    unseen = unseen_share(units)
+    assert unseen == pytest.approx(1 - 0.025 ** (1 / units))
+    assert low == pytest.approx([1 - 2 * unseen, -unseen, -0.25 - 0.75 * unseen])
+    assert high == pytest.approx([1.0, unseen, -0.25 + 1.25 * unseen])
+    spread = np.linspace(0.5, 1.0, 1001)[:, None]
+    low, high = percentile_interval(spread, [0.9], units, bounds=(-1, 1))
+    assert -1 <= low[0] < 0.9 < high[0] <= 1
+
+
+def test_a_band_keeps_its_range_and_its_doubt():
+    curves = np.stack([np.ones(30), np.linspace(0.7, 1.0, 30)], axis=1)
+    band = sup_t_band(curves, STREAMS.generator("ranged"), resamples=200, bounds=(0.0, 1.0))
+    assert band.high.max() <= 1
+    assert band.low[0] == pytest.approx(1 - unseen_share(30))
+    plain = sup_t_band(curves, STREAMS.generator("ranged"), resamples=200)
+    assert (plain.low[0], plain.high[0]) == (1, 1)

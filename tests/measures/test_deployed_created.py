@@ -87,8 +87,8 @@ def test_planted_truths_come_out():
         assert found.k == 64
         assert found.n_base == 256
         assert found.why
-    assert verdict(p, cases["created"], "planted").coverage == "expanded"
-    assert verdict(p, cases["deployed"], "planted").coverage == "kept"
+    assert verdict(p, cases["created"], "planted").coverage.label == "expanded"
+    assert verdict(p, cases["deployed"], "planted").coverage.label == "kept"
 
 
 def test_shares_exist_only_with_a_gain_and_classes_are_as_planted():
@@ -99,8 +99,8 @@ def test_shares_exist_only_with_a_gain_and_classes_are_as_planted():
     assert (created.classes[p > 0] == REACHABLE).all()
     still = verdict(p, p, "shares")
     assert all(math.isnan(found.value) for found in still.shares.values())
-    fallen = verdict(p, p * 0.6, "shares")
-    assert fallen.label == "undecided"
+    fallen = verdict(p, np.where(p > 0.5, p - 0.2, p), "shares")
+    assert fallen.label == "worse"
     assert "success fell" in fallen.why
     assert math.isnan(fallen.shares["deployed"].value)
 
@@ -121,7 +121,7 @@ def test_one_draw_a_problem_is_undecided_and_says_why():
     base, tuned = drawn("base", [0.2] * 200, 1, "one"), drawn("tuned", [0.6] * 200, 1, "one")
     found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
     assert found.label == "undecided"
-    assert found.coverage == "undecided"
+    assert found.coverage.label == "undecided"
     assert "one base draw a problem" in found.why
     assert "192" in found.why
     assert found.masses["gain"].low > 0.2
@@ -134,12 +134,13 @@ def test_few_draws_lower_k_and_print_it():
     base, tuned = drawn("base", thirds(), 96, "few"), drawn("tuned", thirds(), 32, "few")
     found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
     assert found.k == 32
-    assert any("K lowered from 64 to 32" in note for note in found.notes)
+    assert any("lowered from 64 to 32" in caution.text for caution in found.cautions)
     assert (found.classes[thirds() == 0] == UNREACHABLE).mean() > 0.9
     # coverage at a tuned policy's fewer draws says so, and does not lower K
     fewer = judge(base, tuned.select(tuned.draw < 8), streams=STREAMS, resamples=RESAMPLES)
     assert fewer.k == 32
-    assert any("within 8 draws" in note for note in fewer.notes)
+    assert fewer.coverage.k_max == 8
+    assert any("up to k = 8" in note for note in fewer.notes)
 
 
 def test_ungraded_rows_are_no_failures_and_empty_problems_are_left_out():
@@ -200,8 +201,11 @@ def test_a_guessers_success_is_not_reach():
     guessed = judge(
         answers["base"], answers["tuned"], streams=STREAMS, resamples=RESAMPLES, guess=np.full(60, 0.2)
     )
-    assert guessed.label == "undecided"
-    assert any("guessed at a rate of 0.200" in note for note in guessed.notes)
+    assert guessed.shares["at_chance"].low > 0.9
+    assert guessed.shares["deployed"].high < 0.1
+    assert guessed.label == "created"
+    assert "no better than by chance" in guessed.why
+    assert any("luck alone succeeds at a rate of 0.2 " in note for note in guessed.notes)
 
 
 def test_exact_values_are_compared_and_never_used():

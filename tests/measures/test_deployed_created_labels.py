@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from keyturn.core.measurement import Estimate
-from keyturn.measures.labels import coverage_of, label_of
+from keyturn.core.statistics.bands import Band
+from keyturn.measures.coverage_statement import budgets, first_loss, state_coverage
+from keyturn.measures.draws import plain_draws
+from keyturn.measures.evidence import Evidence
+from keyturn.measures.labels import LEAST_PROBLEMS, label_of, nothing_measured
 
 NOTHING = Estimate(math.nan)
 
@@ -19,10 +25,12 @@ def share(low: float) -> Estimate:
     [
         (Estimate(0.0, -0.02, 0.02), NOTHING, NOTHING, "kept", "no change"),
         (Estimate(0.015, 0.001, 0.029), share(0.9), share(-0.1), "kept", "no change"),
+        (Estimate(-0.015, -0.029, -0.001), NOTHING, NOTHING, "kept", "no change"),
         (Estimate(0.0, -0.02, 0.02), NOTHING, NOTHING, "undecided", "undecided"),
         (Estimate(0.0, -0.02, 0.02), NOTHING, NOTHING, "narrowed", "narrowed"),
         (Estimate(-0.1, -0.2, -0.05), NOTHING, NOTHING, "narrowed", "narrowed"),
-        (Estimate(-0.1, -0.2, -0.05), NOTHING, NOTHING, "kept", "undecided"),
+        (Estimate(-0.1, -0.2, -0.05), NOTHING, NOTHING, "kept", "worse"),
+        (Estimate(-0.3, -0.32, -0.28), NOTHING, NOTHING, "undecided", "worse"),
         (Estimate(0.01, -0.02, 0.04), NOTHING, NOTHING, "kept", "undecided"),
         (Estimate(0.01, -0.02, 0.04), NOTHING, NOTHING, "narrowed", "narrowed"),
         (Estimate(0.2, 0.1, 0.3), share(0.3), share(0.3), "expanded", "mixed"),
@@ -30,6 +38,7 @@ def share(low: float) -> Estimate:
         (Estimate(0.2, 0.1, 0.3), share(0.1), share(0.55), "expanded", "created"),
         (Estimate(0.2, 0.1, 0.3), share(0.55), share(0.1), "kept", "deployed"),
         (Estimate(0.2, 0.1, 0.3), share(0.55), share(0.1), "narrowed", "deployed"),
+        (Estimate(0.2, 0.1, 0.3), share(0.55), share(0.1), "crossing", "deployed"),
         (Estimate(0.2, 0.1, 0.3), share(0.45), share(0.1), "kept", "undecided"),
         (Estimate(0.2, 0.1, 0.3), share(-math.inf), share(-math.inf), "kept", "undecided"),
         (Estimate(0.2), NOTHING, NOTHING, "undecided", "undecided"),
@@ -37,23 +46,81 @@ def share(low: float) -> Estimate:
     ],
 )
 def test_the_first_rule_that_holds(gain, deployed, created, coverage, label):
-    assert label_of(gain, deployed, created, coverage) == label
+    assert label_of(gain, deployed, created, coverage, problems=100) == label
+    assert label_of(gain, deployed, created, coverage, problems=LEAST_PROBLEMS - 1) == "undecided"
+
+
+def band(value, half) -> Band:
+    value, half = np.asarray(value, float), np.asarray(half, float)
+    return Band(value=value, low=value - half, high=value + half, critical=3.0, replicates=np.empty((0, 4)))
 
 
 @pytest.mark.parametrize(
-    ("gained", "lost", "net", "coverage"),
+    ("value", "half", "label", "above", "below", "loss"),
     [
-        (Estimate(0.0, -0.02, 0.02), Estimate(0.0, -0.02, 0.02), Estimate(0.0, -0.03, 0.03), "kept"),
-        (Estimate(0.1, 0.05, 0.15), Estimate(-0.02, -0.04, 0.0), Estimate(0.12, 0.06, 0.18), "expanded"),
-        (Estimate(-0.02, -0.04, 0.0), Estimate(0.1, 0.05, 0.15), Estimate(-0.12, -0.18, -0.06), "narrowed"),
-        (Estimate(0.1, 0.05, 0.15), Estimate(0.1, 0.05, 0.15), Estimate(0.0, -0.1, 0.1), "undecided"),
-        (Estimate(0.1, 0.05, 0.15), Estimate(0.3, 0.2, 0.4), Estimate(-0.2, -0.3, -0.1), "narrowed"),
-        (Estimate(0.3, 0.2, 0.4), Estimate(0.1, 0.05, 0.15), Estimate(0.2, 0.1, 0.3), "expanded"),
-        (Estimate(0.0, -0.2, 0.2), Estimate(0.0, -0.02, 0.02), Estimate(0.0, -0.2, 0.2), "undecided"),
-        (Estimate(0.001, 0.0005, 0.002), Estimate(0.0, 0.0, 0.0), Estimate(0.0, 0.0, 0.001), "kept"),
-        (NOTHING, NOTHING, NOTHING, "undecided"),
-        (Estimate(0.5), Estimate(0.5), Estimate(0.0), "undecided"),
+        ([0, 0, 0, 0], [0.02] * 4, "kept", (), (), (1, None)),
+        ([0, 0, 0, 0], [0.2] * 4, "undecided", (), (), (1, None)),
+        ([0.2, 0.2, 0.1, 0.1], [0.05] * 4, "expanded", ((1, 4),), (), None),
+        ([0.2, 0.1, 0.0, 0.0], [0.05] * 4, "expanded", ((1, 2),), (), (3, None)),
+        ([0.2, 0.0, 0.0, 0.0], [0.05] * 4, "kept", ((1, 1),), (), (2, None)),
+        ([0.2, 0.0, -0.1, -0.2], [0.05] * 4, "crossing", ((1, 1),), ((3, 4),), (2, 3)),
+        ([0.0, 0.0, -0.1, -0.2], [0.05] * 4, "narrowed", (), ((3, 4),), (1, 3)),
+        ([-0.3, 0.0, 0.0, 0.0], [0.05] * 4, "kept", (), ((1, 1),), (1, 1)),
     ],
 )
-def test_coverage_beyond_the_null(gained, lost, net, coverage):
-    assert coverage_of(gained, lost, net, problems=100) == coverage
+def test_one_statement_over_all_budgets(value, half, label, above, below, loss):
+    said = state_coverage((1, 2, 3, 4), band(value, half), problems=100)
+    assert (said.label, said.above, said.below, said.first_loss) == (label, above, below, loss)
+    assert said.k_max == 4
+    for low, high in (*above, *below):
+        assert (str(low) if low == high else f"{low} to {high}") in said.sentence
+
+
+def test_a_band_without_ends_says_nothing():
+    said = state_coverage((1, 2), band([0.5, 0.5], [math.nan] * 2), problems=1)
+    assert (said.label, said.above, said.below) == ("undecided", (), ())
+
+
+def test_less_than_one_problem_is_no_difference():
+    tiny = band([0.0, 0.0, 3e-5, 3e-5], [0.02, 0.02, 1e-5, 1e-5])
+    assert state_coverage((1, 2, 3, 4), tiny, problems=100).label == "kept"
+    assert state_coverage((1, 2, 3, 4), tiny, problems=100_000).label == "expanded"
+
+
+def test_every_budget_up_to_128_and_sixteen_a_doubling_beyond():
+    assert budgets(0) == ()
+    assert budgets(5) == (1, 2, 3, 4, 5)
+    assert budgets(128) == tuple(range(1, 129))
+    far = budgets(1000)
+    assert far[-1] == 1000
+    assert list(far) == sorted(set(far))
+    assert all(b / a < 1.06 for a, b in pairwise(far[127:]))
+
+
+def test_the_first_loss_is_bracketed():
+    k = np.arange(1, 5)
+    off = np.zeros(4, bool)
+    assert first_loss(k, ~off, off) is None
+    assert first_loss(k, np.array([1, 1, 0, 0], bool), np.array([0, 0, 0, 1], bool)) == (3, 4)
+
+
+def evidence(p: float, q: float, *, problems=40, draws=64, **columns) -> Evidence:
+    n = np.full(problems, draws)
+    return Evidence(
+        base=plain_draws(n, np.full(problems, round(p * draws))),
+        tuned=plain_draws(n, np.full(problems, round(q * draws))),
+        **{name: np.full(problems, value) for name, value in columns.items()},
+    )
+
+
+def test_where_nothing_is_measured_the_reason_is_given():
+    flat = Estimate(0.0, -0.01, 0.01)
+    assert "too hard" in nothing_measured(evidence(0, 0), flat)
+    assert "too easy" in nothing_measured(evidence(1, 1), flat)
+    lenient = evidence(0, 0, base_lenient=0.3, tuned_lenient=0.9)
+    assert "grader" in nothing_measured(lenient, flat)
+    assert "0.30 and 0.90" in nothing_measured(lenient, flat)
+    cut = evidence(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
+    assert "96% of the completions of the base" in nothing_measured(cut, Estimate(0.5, 0.4, 0.6))
+    assert nothing_measured(evidence(0.3, 0.3), flat) == ""
+    assert nothing_measured(evidence(0, 1), Estimate(1.0, 0.9, 1.0)) == "", "a sure gain is something"

@@ -12,7 +12,7 @@ from keyturn.measures.deployed_created import judge_evidence
 from keyturn.measures.draws import Draws, plain_draws
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.masses import divide_gain, gross_masses
-from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 STREAMS = Streams(11, ("test-masses",))
 
@@ -41,8 +41,8 @@ def test_the_three_masses_sum_to_the_gain_exactly(rows, root, guessed):
     n, m, a, b = (np.array(column) for column in zip(*rows, strict=True))
     base, tuned = plain_draws(n, np.rint(n * a)), plain_draws(m, np.rint(m * b))
     guess = np.full(len(n), 0.2) if guessed else None
-    masses = divide_gain(base, tuned, (2, 4, 16), Streams(root).generator("cut"), guess=guess)
-    whole = masses.deployed + masses.created + masses.undecided
+    masses = divide_gain(base, tuned, (2, 4, 16), Streams(root).generator("cut"), chance=guess)
+    whole = masses.deployed + masses.created + masses.undecided + masses.at_chance
     assert whole == pytest.approx(np.repeat(masses.gain[:, None], 3, axis=1), abs=1e-12)
     assert masses.gross_gain - masses.gross_loss == pytest.approx(masses.gain, abs=1e-12)
     assert masses.base == pytest.approx(base.c / base.n)
@@ -131,9 +131,9 @@ def test_guessing_raises_the_bar_and_a_certified_bound_passes_it():
     c, n = np.array([30, 68, 0]), np.array([128, 128, 128])
     guess = np.array([0.2, 0.2, np.nan])
     assert classify(c, n, (64,))[:, 0].tolist() == [REACHABLE, REACHABLE, UNREACHABLE]
-    assert classify(c, n, (64,), guess=guess)[:, 0].tolist() == [UNDECIDED, REACHABLE, UNREACHABLE]
+    assert classify(c, n, (64,), chance=guess)[:, 0].tolist() == [AT_CHANCE, REACHABLE, UNREACHABLE]
     bound = np.array([0.3, np.nan, 0.02])
-    assert classify(c, n, (64,), guess=guess, bound=bound)[:, 0].tolist() == [UNDECIDED, REACHABLE, REACHABLE]
+    assert classify(c, n, (64,), chance=guess, bound=bound)[:, 0].tolist() == [AT_CHANCE, REACHABLE, REACHABLE]
 
 
 def test_exact_classes_and_agreement():

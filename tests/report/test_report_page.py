@@ -10,6 +10,7 @@ from hostile_audit import ATTACKS, all_attacks, hostile
 from page_reader import Page, breaches, hash_of, policy_of
 
 from keyturn.core.errors import StorageError
+from keyturn.measures.verdict import Coverage
 from keyturn.report import write_report
 from keyturn.report.page import asset, policy, render
 from keyturn.report.sections import sections_of
@@ -175,14 +176,22 @@ def test_one_draw_a_problem_claims_no_curve(audits):
             for m in result.measurements
             if m.name not in ("pass_at_k", "pass_at_k_difference") or m.parameters["k"] == 1
         ),
-        verdict=replace(result.verdict, label="undecided", k=1, n_base=1, curve=(), masses={}),
+        verdict=replace(
+            result.verdict,
+            label="undecided",
+            k=1,
+            n_base=1,
+            curve=(),
+            masses={},
+            coverage=Coverage(label="undecided", k_max=1),
+        ),
     )
     coverage = sections_of(once, "a")[1]
     assert [figure.name for figure in coverage.figures] == ["a-gained"]
     assert not any("meet" in sentence for sentence in coverage.says)
     text = render([once], command="c", seconds=1.0)
     assert "curves meet" not in text
-    assert "within 1 draw<" in text
+    assert "up to 1 draw<" in text
     assert "1 draws" not in text
 
 

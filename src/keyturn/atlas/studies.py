@@ -53,6 +53,7 @@ def audited_beyond_training(lab: Lab, subject: Subject) -> Outcome:
         bound=None if tables.bound is None else tables.bound[deep],
         exact=None if tables.exact is None else tables.exact[deep],
         guess=None if tables.guess is None else tables.guess[deep],
+        chance=None if tables.chance is None else tables.chance[deep],
         floor=None if tables.floor is None else tables.floor[deep],
     )
     floor = 7.0 ** -(depth[deep] - 1)

@@ -118,7 +118,8 @@ def interval(
     known = replicates[~np.isnan(replicates)]
     if units < 2 or len(known) < 2:
         return Estimate(value)
-    low, high = percentile_interval(known, value, units)
+    ranged = np.isfinite(within[0]) and np.isfinite(within[1])
+    low, high = percentile_interval(known, value, units, bounds=within if ranged else None)
     return Estimate(value, max(float(low), within[0]), min(float(high), within[1]))
 
 

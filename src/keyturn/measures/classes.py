@@ -1,10 +1,15 @@
-"""What the base could already do: each problem reachable, unreachable or undecided within K draws.
+"""What the base could already do: each problem reachable, unreachable, at chance or undecided within K draws.
 
-With the Jeffreys posterior of base success ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)``:
+With the Jeffreys posterior of base success ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)`` and chance g (file
+``chance``; 0 where nothing is known), the first that holds:
 
-    reachable     P(p > r) >= .95,  r = max(1/K, 2 g)   (g: rate at which the answer is guessed)
     unreachable   P(p < 1/K) >= .95
+    reachable     P(p > r) >= .95,  r = 1/K where chance is unknown, else ``chance.reach_threshold``
+    at chance     P(p > g) < .95 where luck counts, P(success by luck in K draws) = 1 - (1 - g)^K > .05
     undecided     else
+
+In a cell that is at chance as a whole the problems that are not unreachable are at chance too, except those
+that are reachable with the certainty ``1 - .05 / m`` that all m problems of the list ask for together.
 
 Denominator: the draws given, which must not be those on which p is estimated afterwards (the caller's
 business, see ``masses``): a problem called unreachable because it had no success would otherwise also be
@@ -22,20 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.statistics.proportions import probability_below
-from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.measures.chance import reach_threshold
+from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 CERTAINTY = 0.95
 """Posterior probability that a class asks for: the usual one-sided 5 % error per problem."""
-
-GUESS_FACTOR = 2.0
-"""How often above its guessing rate a problem must be answered to count as reached: a guesser who is lucky in
-its favourite answers stays below twice the average rate."""
-
-
-def reach_thresholds(k: int, guess: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """The success probability above which a problem counts as reached; float64 ``[problem]`` or ``[1]``."""
-    rates = np.zeros(1) if guess is None else np.nan_to_num(guess)
-    return np.maximum(1 / k, GUESS_FACTOR * rates)
 
 
 def classify(
@@ -43,7 +39,8 @@ def classify(
     n: NDArray[np.int64],
     ks: Sequence[int],
     *,
-    guess: NDArray[np.float64] | None = None,
+    chance: NDArray[np.float64] | None = None,
+    at_chance: NDArray[np.bool_] | None = None,
     bound: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int8]:
     """Classes at several budgets at once.
@@ -52,7 +49,8 @@ def classify(
         c: successes, ``[..., problem]``.
         n: draws, the same shape.
         ks: budgets.
-        guess: rate at which the answer is guessed, ``[problem]``, NaN unknown.
+        chance: rate at which a problem is solved by luck, ``[problem]``, NaN unknown.
+        at_chance: problems of cells that are at chance as a whole, ``[problem]``.
         bound: certified lower bound of p, ``[problem]``, NaN unknown; above the threshold it makes a problem
             reachable whatever was drawn.
 
@@ -60,25 +58,42 @@ def classify(
         int8 ``[..., problem, k]``.
     """
     problems = c.shape[-1]
-    rates = np.zeros(problems) if guess is None else np.nan_to_num(guess)
-    distinct, which = np.unique(rates, return_inverse=True)
-    # Few pairs (c, n, g) are distinct: the incomplete beta function is the cost of a verdict.
-    width = int(n.max(initial=0)) + 1
-    key = (np.broadcast_to(which, c.shape) * width + n) * width + c
-    pairs, place = np.unique(key, return_inverse=True)
-    pair_c, pair_n, pair_g = pairs % width, pairs // width % width, distinct[pairs // width**2]
+    luck = np.full(problems, np.nan) if chance is None else np.asarray(chance, dtype=np.float64)
+    flagged = np.zeros(problems, dtype=bool) if at_chance is None else at_chance
     budgets = np.asarray(ks, dtype=np.float64)
+    pairs, place = _distinct(c, n, luck, flagged)
+    pair_c, pair_n, pair_luck, pair_flag = pairs
     below = probability_below(pair_c[:, None], pair_n[:, None], 1 / budgets)
-    reach = np.maximum(1 / budgets, GUESS_FACTOR * pair_g[:, None])
-    below_reach = probability_below(pair_c[:, None], pair_n[:, None], reach) if guess is not None else below
+    reach = reach_threshold(pair_luck[:, None], budgets)
+    above = 1 - probability_below(pair_c[:, None], pair_n[:, None], reach)
+    luck_known = np.nan_to_num(pair_luck)
+    lucky = (probability_below(pair_c, pair_n, luck_known) > 1 - CERTAINTY) | pair_flag
+    luck_counts = 1 - (1 - luck_known[:, None]) ** budgets > 1 - CERTAINTY
+    together = 1 - (1 - CERTAINTY) / max(problems, 1)
+    wanted = np.where(pair_flag, together, CERTAINTY)[:, None]
     table = np.full(below.shape, UNDECIDED, dtype=np.int8)
+    table[lucky[:, None] & luck_counts] = AT_CHANCE
+    table[above >= wanted] = REACHABLE
     table[below >= CERTAINTY] = UNREACHABLE
-    table[1 - below_reach >= CERTAINTY] = REACHABLE
     classes = table[place.reshape(c.shape)]
     if bound is not None:
-        certified = np.nan_to_num(bound)[:, None] > np.maximum(1 / budgets, GUESS_FACTOR * rates[:, None])
+        certified = np.nan_to_num(bound)[:, None] > reach_threshold(luck[:, None], budgets)
         classes = np.where(certified, np.int8(REACHABLE), classes)
     return classes
+
+
+def _distinct(
+    c: NDArray[np.int64], n: NDArray[np.int64], luck: NDArray[np.float64], flagged: NDArray[np.bool_]
+) -> tuple[tuple[NDArray, NDArray, NDArray, NDArray], NDArray[np.int64]]:
+    """The distinct (c, n, chance, flag) and where each problem's is: the incomplete beta function is the
+    cost."""
+    rates, which = np.unique(luck, return_inverse=True)
+    kind = which * 2 + flagged
+    width = int(n.max(initial=0)) + 1
+    key = (np.broadcast_to(kind, c.shape) * width + n) * width + c
+    pairs, place = np.unique(key, return_inverse=True)
+    kinds = pairs // width**2
+    return (pairs % width, pairs // width % width, rates[kinds // 2], kinds % 2 == 1), place
 
 
 def exact_classes(exact: NDArray[np.float64], k: int) -> NDArray[np.int8]:
@@ -91,5 +106,5 @@ def exact_classes(exact: NDArray[np.float64], k: int) -> NDArray[np.int8]:
 
 def class_agreement(classes: NDArray[np.int8], exact: NDArray[np.float64], k: int) -> tuple[int, int]:
     """Of the problems that sampling decides and whose exact p is known: those that agree, and all of them."""
-    decided = (classes != UNDECIDED) & np.isfinite(exact)
+    decided = ((classes == REACHABLE) | (classes == UNREACHABLE)) & np.isfinite(exact)
     return int((classes == exact_classes(exact, k))[decided].sum()), int(decided.sum())

@@ -77,7 +77,8 @@ class Tables:
         elicited: problems that an elicitation without teacher solved for the base, bool ``[problem]``, or None.
         formats: graded draws by policy under a few-shot format prompt; empty where that arm was not run.
         guess: chance of hitting the answer without reading the problem, float64 ``[problem]``, or None.
-        floor: chance of hitting a valid trace without doing the task, the same.
+        chance: chance of hitting a valid trace by luck, known exactly or measured, the same.
+        floor: upper bound of that chance, the same.
         history: one mapping a training step (metrics.jsonl), oldest first.
     """
 
@@ -92,6 +93,7 @@ class Tables:
     elicited: NDArray[np.bool_] | None = None
     formats: Mapping[str, Answers] = field(default_factory=dict)
     guess: NDArray[np.float64] | None = None
+    chance: NDArray[np.float64] | None = None
     floor: NDArray[np.float64] | None = None
     history: tuple[Mapping[str, float], ...] = ()
 

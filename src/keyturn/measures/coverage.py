@@ -159,8 +159,11 @@ def _of_kind(
     solved: Solved, config: CoverageConfig, streams: Streams, parameters: dict[str, Parameter]
 ) -> list[Measurement]:
     def measured(name: str, values: NDArray[np.float64], null: Null | None, **extra: Parameter) -> Measurement:
+        bounds = (-1.0, 1.0) if name.endswith("excess") else (0.0, 1.0)
         labels = [str(value) for value in extra.values()]
-        estimate = bootstrap_mean(values, streams.generator(name, *labels), resamples=config.resamples)
+        estimate = bootstrap_mean(
+            values, streams.generator(name, *labels), resamples=config.resamples, bounds=bounds
+        )
         share = float(solved.extrapolated.mean()) if len(values) else float("nan")
         return Measurement(
             name=name,
@@ -178,7 +181,9 @@ def _of_kind(
         null = Null(kind="none possible: the base has fewer than 2k draws")
         moved = (("coverage_gained", solved.gained), ("coverage_lost", solved.lost))
         return [*policies, *(measured(name, values, null) for name, values in moved)]
-    replicate = bootstrap_mean(solved.null, streams.generator("null"), resamples=config.resamples)
+    replicate = bootstrap_mean(
+        solved.null, streams.generator("null"), resamples=config.resamples, bounds=(0.0, 1.0)
+    )
     kind = "replicate of the base"
     null = Null(kind=kind, value=replicate.value, low=replicate.low, high=replicate.high)
     nothing = Null(kind=kind, value=0.0) if len(solved.base) else Null(kind=kind)

@@ -1,10 +1,10 @@
 """Where the pass@k curves of base and tuned policy meet: the budget k* beyond which the base is ahead.
 
 With ``D(k) = pass@k(tuned) - pass@k(base)``, k* is the smallest k with ``D(k) <= 0`` after ``D(1) > 0``,
-interpolated linearly on ``log2 k`` between the powers of two; infinite where D stays positive up to the
-tuned policy's draws. Its interval is the bootstrap distribution over problems, infinity included, among the
-resamples in which the tuned policy leads at k = 1. A crossing is *established* only if the simultaneous band
-of D excludes 0 on both sides: above 0 before k*, below 0 after it.
+interpolated linearly on ``log2 k`` between the budgets compared (file ``coverage_statement``); infinite where D
+stays positive up to the tuned policy's draws. Its interval is the bootstrap distribution over problems,
+infinity included, among the resamples in which the tuned policy leads at k = 1. A crossing is *established*
+only if the simultaneous band of D excludes 0 on both sides: above 0 before k*, below 0 after it.
 
 Denominator: the problems with graded draws of both. Degenerate: where the tuned policy does not lead at
 k = 1 there is nothing to cross: NaN, n = 0. Known bias: k* is coarse where D is flat; the band, not k*, says
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.measurement import Measurement, Null, Parameter
-from keyturn.core.statistics.bands import Band, sup_t_band
+from keyturn.core.statistics.bands import Band
 from keyturn.core.statistics.bootstrap import RESAMPLES
-from keyturn.core.statistics.pass_at_k import powers_of_two
 from keyturn.core.streams import Streams
 from keyturn.measures.cells import places
 from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.coverage_statement import compare_pass_at_k
 from keyturn.measures.draws import Draws, check_same_problems, draws_of, plain_draws, successes
 from keyturn.measures.pass_at_k import curve_of
 
@@ -80,19 +80,24 @@ def measure_crossing(tables: Tables, config: CrossingConfig) -> tuple[Measuremen
         both = (pair[0].n > 0) & (pair[1].n > 0)
         for where, index in places(base.problems, config.by):
             index = index[both[index]]
-            streams = tables.streams.child("crossing", kind, str(where))
+            # The verdict's own randomness, so that its coverage statement and this measure are one.
+            place = tables.streams.child(*map(str, where.values()))
             parts = pair[0].at(index), pair[1].at(index)
-            found += _crossing(*parts, streams, config.resamples, {"success": kind, **where})
+            found += _crossing(*parts, (place, kind), config.resamples, {"success": kind, **where})
     return tuple(found)
 
 
 def _crossing(
-    base: Draws, tuned: Draws, streams: Streams, resamples: int, parameters: dict[str, Parameter]
+    base: Draws,
+    tuned: Draws,
+    streams: tuple[Streams, str],
+    resamples: int,
+    parameters: dict[str, Parameter],
 ) -> list[Measurement]:
-    ks = powers_of_two(max(tuned.typical(), 1))
-    difference = curve_of(tuned, ks)[0] - curve_of(base, ks)[0]
-    band = sup_t_band(difference, streams.generator("band"), resamples=resamples)
-    null = _null(base, ks, streams)
+    place, kind = streams
+    ks, band = compare_pass_at_k(base, tuned, place, kind=kind, resamples=resamples)
+    shown = [j for j, k in enumerate(ks) if k & (k - 1) == 0 or k == ks[-1]]
+    null = _null(base, tuple(ks[j] for j in shown), place.child("crossing", kind))
     gaps = [
         Measurement(
             name="pass_at_k_difference",
@@ -101,10 +106,10 @@ def _crossing(
             high=float(band.high[j]),
             n=len(base),
             unit="probability",
-            null=Null(kind="replicate of the base", value=0.0, low=float(null[0][j]), high=float(null[1][j])),
-            parameters={**parameters, "k": k},
+            null=Null(kind="replicate of the base", value=0.0, low=float(null[0][i]), high=float(null[1][i])),
+            parameters={**parameters, "k": ks[j]},
         )
-        for j, k in enumerate(ks)
+        for i, j in enumerate(shown)
     ]
     return [_point(band, ks, null[2], len(base), parameters), *gaps]
 

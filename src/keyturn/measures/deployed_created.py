@@ -1,13 +1,16 @@
 """Deployed or created: whether the gain is on problems that the base already reached.
 
-    gain = D + C + U,   D, C, U = mean of (tuned - base success) over the problems that the base reaches within
-                        K draws, does not reach, or about which its draws do not decide
+    gain = D + C + U + A,   means of (tuned - base success) over the problems that the base reaches within K
+    draws
+                            (D), does not reach (C), about which its draws do not decide (U), or that it solves
+                            no better than by chance (A, where chance is known)
 
 in three steps: classes (``classes``), masses (``masses``), label (``labels``). A verdict holds for its K; the
 curve of the created share against K, and the smallest K with another label, go with it.
 
 Denominator: the problems with a graded draw of both policies; they are what is resampled. Degenerate: no
-problem, one problem, or one draw a problem give ``undecided`` and say why.
+problem, too few problems, or one draw a problem give ``undecided`` and say why; where neither side ever
+succeeds (or always does), or answers were cut, ``nothing measured``.
 
 Known bias: none in the masses for the classes as drawn; the label's errors are measured in
 ``benchmarks/operating_characteristic``. Source: ours (docs/verdict.md). Where it is silent we decided:
@@ -15,9 +18,10 @@ Known bias: none in the masses for the classes as drawn; the label's errors are 
 - *N* is the number of base draws that nine of ten problems have, among those that did not stop early with
   enough successes; K is lowered to N // 3 if that is less. Problems with fewer draws stay, mostly undecided.
 - Under 6 base draws (K < 2) nothing can be classified: at K = 1 every problem would be "unreachable".
-- Tuned draws fewer than K do not lower K, which is about the base; coverage is then compared at the tuned
-  policy's number of draws, and says so.
-- The label at another K of the curve keeps the coverage of the verdict's own K.
+- Tuned draws fewer than K do not lower K, which is about the base; pass@k is then compared up to the tuned
+policy's
+  number of draws, and says so.
+- The label at another K of the curve keeps the coverage statement, which is about all k.
 - With ``elicited``, masses and shares count elicited problems as deployed (D + C + U is still the gain); the
   share created before that stands beside them, and the label is ``deployed (elicited)`` only where sampling
   alone would not have given ``deployed``.
@@ -37,10 +41,11 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
 from keyturn.core.statistics.bootstrap import RESAMPLES
 from keyturn.core.streams import Streams
+from keyturn.measures.cautions import cautions_of, needed_of
 from keyturn.measures.cells import CellKey, cell_name, cells_of, places
 from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.draws import plain_draws
-from keyturn.measures.estimates import SMALLEST_K, estimate, lowered_budget
+from keyturn.measures.estimates import CLASSES, SMALLEST_K, estimate, lowered_budget
 from keyturn.measures.evidence import Evidence, gather
 from keyturn.measures.masses import divide_gain, gross_masses
 from keyturn.measures.verdict import UNDECIDED, Verdict
@@ -57,9 +62,11 @@ def judge(
     bound: ArrayLike | None = None,
     exact: ArrayLike | None = None,
     guess: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
     floor: ArrayLike | None = None,
     elicited: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
+    cell_keys: Sequence[str] = (),
     answers_only: bool = False,
     resamples: int = RESAMPLES,
 ) -> Verdict:
@@ -72,10 +79,12 @@ def judge(
         bound: certified lower bound of base success, ``[problem]``, NaN unknown.
         exact: exact base success, ``[problem]``, NaN unknown; the notes compare the classes with it.
         guess: rate at which the answer is guessed, ``[problem]``, NaN unknown; used where answers alone count.
-        floor: rate at which a valid trace is hit by chance, the same; where traces are read it is stated and
-            compared with, never used.
+        chance: rate at which a valid trace is hit by luck, known exactly or measured, the same; used where
+            traces are read.
+        floor: an upper bound of that rate, the same; stated and compared with, never used.
         elicited: problems that an elicitation without teacher or answer bits solved, bool ``[problem]``.
         clusters: a label per problem (its base, its template); clusters are resampled whole.
+        cell_keys: fields of ``Problem.cell``; whole cells are tested against chance.
         answers_only: count right answers as success even where traces were read.
         resamples: bootstrap resamples.
 
@@ -84,8 +93,8 @@ def judge(
         UsageError: ``k < 2`` or no resample.
     """
     evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, floor=floor, elicited=elicited,
-        clusters=clusters, answers_only=answers_only,
+        base, tuned, bound=bound, exact=exact, guess=guess, chance=chance, floor=floor, elicited=elicited,
+        clusters=clusters, cell_keys=cell_keys, answers_only=answers_only,
     )  # fmt: skip
     return judge_evidence(evidence, streams=streams, k=k, resamples=resamples)
 
@@ -100,6 +109,7 @@ def judge_cells(
     bound: ArrayLike | None = None,
     exact: ArrayLike | None = None,
     guess: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
     floor: ArrayLike | None = None,
     elicited: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
@@ -112,8 +122,8 @@ def judge_cells(
         by: fields of ``Problem.cell`` that make a cell, e.g. ``("depth",)``.
     """
     evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, floor=floor, elicited=elicited,
-        clusters=clusters, answers_only=answers_only,
+        base, tuned, bound=bound, exact=exact, guess=guess, chance=chance, floor=floor, elicited=elicited,
+        clusters=clusters, cell_keys=by, answers_only=answers_only,
     )  # fmt: skip
     return tuple(
         (
@@ -136,7 +146,8 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         evidence.tuned,
         budget.curve,
         streams.generator("cuts"),
-        guess=evidence.guess,
+        chance=evidence.chance,
+        cells=evidence.cells,
         bound=evidence.bound,
     )
     judged = estimate(evidence, masses, budget, streams, resamples)
@@ -146,7 +157,7 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
     return Verdict(
         label=judged.label,
         coverage=judged.coverage,
-        why=why_of(judged, budget, len(classes)),
+        why=why_of(judged, budget, evidence.units),
         k=budget.shown,
         n_base=int(evidence.base.n.max(initial=0)),
         problems=len(classes),
@@ -159,6 +170,8 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         flips_at=judged.flips_at,
         unit=evidence.unit,
         notes=notes_of(evidence, judged, classes, budget, left_out=int((~known).sum())),
+        cautions=cautions_of(evidence, judged, budget, classes),
+        needed=needed_of(evidence, judged, budget, classes),
     )
 
 
@@ -196,6 +209,7 @@ def measure_deployed_created(tables: Tables, config: DeployedCreatedConfig) -> t
         bound=tables.bound,
         exact=tables.exact,
         guess=tables.guess,
+        chance=tables.chance,
         floor=tables.floor,
         elicited=tables.elicited,
     )
@@ -230,7 +244,8 @@ def replicate_masses(evidence: Evidence, k: int, streams: Streams) -> dict[str, 
         k: the verdict's K.
         streams: randomness.
     """
-    base = evidence.base.at(evidence.base.n >= 2)
+    base_evidence = evidence.at(evidence.base.n >= 2)
+    base = base_evidence.base
     if not len(base):
         return {}
     generator = streams.generator("replicates")
@@ -239,8 +254,10 @@ def replicate_masses(evidence: Evidence, k: int, streams: Streams) -> dict[str, 
     for _ in range(REPLICATES):
         c = generator.hypergeometric(base.c, base.n - base.c, apart)
         rest, other = plain_draws(base.n - apart, base.c - c), plain_draws(apart, c)
-        masses = divide_gain(rest, other, (k,), generator, splits=1)
-        for name in ("gain", "deployed", "created", "undecided"):
+        masses = divide_gain(
+            rest, other, (k,), generator, splits=1, chance=base_evidence.chance, cells=base_evidence.cells
+        )
+        for name in ("gain", *CLASSES):
             means.setdefault(name, []).append(float(getattr(masses, name).mean()))
         gross = gross_masses(masses.gain.mean(), masses.gross_loss.mean())
         for name, value in zip(("gross_gain", "gross_loss"), gross, strict=True):

@@ -78,6 +78,10 @@ class Draws:
         if corrected.any():
             value[corrected] = self._first_stage_pass_at_k(corrected, k)
         value[beyond] = posterior_pass_at_k(self.n[beyond], self.c[beyond], k)
+        # Whoever stopped with enough successes solves it within any more draws: the posterior's missing
+        # thousandth would be the same sign on every such problem, and a difference of curves would take it for
+        # sure.
+        value[beyond & (self.n > 0) & ~self.went_on & self.staged] = 1.0
         return value, beyond
 
     def _first_stage_pass_at_k(self, chosen: NDArray[np.bool_], k: int) -> NDArray[np.float64]:

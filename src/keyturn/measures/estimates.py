@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.bootstrap import (
@@ -21,18 +22,19 @@ from keyturn.core.statistics.bootstrap import (
     ratio_interval,
     resample_weights,
     resampled_means,
+    within_bounds,
 )
 from keyturn.core.statistics.pass_at_k import powers_of_two
 from keyturn.core.statistics.proportions import LEVEL
 from keyturn.core.streams import Streams
-from keyturn.measures.coverage import solved_within
+from keyturn.measures.coverage_statement import compare_pass_at_k, state_coverage
 from keyturn.measures.draws import Draws
 from keyturn.measures.evidence import Evidence
-from keyturn.measures.labels import COVERAGE_LEVEL, coverage_of, label_of, lies_above_zero
+from keyturn.measures.labels import label_of, lies_above_zero, nothing_measured
 from keyturn.measures.masses import Masses, gross_masses
 from keyturn.measures.verdict import Coverage, Label
 
-CLASSES = ("deployed", "created", "undecided")
+CLASSES = ("deployed", "created", "undecided", "at_chance")
 
 DRAWS_PER_K = 3
 """Base draws a problem for each unit of K: two thirds classify (2K without success just say "unreachable"),
@@ -48,10 +50,11 @@ class Judged:
 
     Args:
         masses, shares: as in :class:`keyturn.measures.verdict.Verdict`.
-        gained, lost: problems gained and lost in excess of the replicate null.
-        coverage: label of those.
-        coverage_k: draws at which coverage was compared.
+        coverage: the statement over all k.
+        nothing: why nothing was measured; empty where something was.
         label: the verdict's.
+        beyond: share of the gain that counts as created: the created share, and that at chance where
+            established.
         sampling_label: what it would be without elicitation.
         curve, flips_at: as in the verdict.
         flips_to: the label there.
@@ -60,11 +63,10 @@ class Judged:
 
     masses: dict[str, Estimate]
     shares: dict[str, Estimate]
-    gained: Estimate
-    lost: Estimate
     coverage: Coverage
-    coverage_k: int
+    nothing: str
     label: Label
+    beyond: Estimate
     sampling_label: Label
     curve: tuple[tuple[float, float, float, float], ...]
     flips_at: float
@@ -124,34 +126,37 @@ def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Stream
         streams: randomness of the resamples.
         resamples: how many.
     """
-    coverage_k = max(1, min(budget.shown, evidence.tuned.typical()))
-    sample = _Bootstrap.of(
-        _columns(evidence, masses, budget, coverage_k), streams, resamples, evidence.clusters
+    sample = _Bootstrap.of(_columns(evidence, masses, budget), streams, resamples, evidence.clusters)
+    coverage = state_coverage(
+        *compare_pass_at_k(
+            evidence.base,
+            evidence.tuned,
+            streams,
+            kind=evidence.unit,
+            resamples=resamples,
+            clusters=evidence.clusters,
+        ),
+        problems=len(evidence.base),
     )
-    gained, lost, net = (sample.mean(f"coverage_{name}", COVERAGE_LEVEL) for name in ("gained", "lost", "net"))
-    coverage: Coverage = "undecided"
-    if budget.decidable:
-        coverage = coverage_of(gained, lost, net, len(masses.gain))
     gain = sample.mean("gain")
-    by_sampling = label_of(
-        gain, sample.share("deployed by sampling"), sample.share("created by sampling"), coverage
-    )
-    labels: dict[int, Label] = {
-        k: label_of(gain, sample.share(f"deployed {k}"), sample.share(f"created {k}"), coverage)
-        for k in budget.curve
-    }
-    label: Label = labels[budget.shown] if budget.decidable else "undecided"
+    nothing = nothing_measured(evidence, gain)
+
+    def called(deployed: str, created: str) -> Label:
+        shares = sample.share(deployed), sample.share(created)
+        return "nothing measured" if nothing else label_of(gain, *shares, coverage.label, sample.units)
+
+    by_sampling = called("deployed by sampling", "beyond by sampling")
+    labels: dict[int, Label] = {k: called(f"deployed {k}", f"beyond {k}") for k in budget.curve}
+    label = labels[budget.shown] if budget.decidable or nothing else "undecided"
     flips = [k for k in budget.curve if labels[k] != label] if budget.decidable else []
     elicited = label == "deployed" and by_sampling != "deployed"
-    called: Label = "deployed (elicited)" if elicited else label
     return Judged(
-        masses=_masses(sample, budget, evidence.elicited is not None),
-        shares=_shares(sample, budget, evidence.elicited is not None),
-        gained=gained,
-        lost=lost,
+        masses=_masses(sample, budget, evidence),
+        shares=_shares(sample, budget, evidence),
         coverage=coverage,
-        coverage_k=coverage_k,
-        label=called,
+        nothing=nothing,
+        label="deployed (elicited)" if elicited else label,
+        beyond=sample.share(f"beyond {budget.k}") if budget.decidable else Estimate(math.nan),
         sampling_label=by_sampling if budget.decidable else "undecided",
         curve=_curve(sample, budget),
         flips_at=float(flips[0]) if flips else math.nan,
@@ -167,13 +172,10 @@ def _holds(labels: Mapping[int, Label], k: int) -> tuple[int, int]:
     return min(same), max(same)
 
 
-def _columns(
-    evidence: Evidence, masses: Masses, budget: Budget, coverage_k: int
-) -> dict[str, NDArray[np.float64]]:
+def _columns(evidence: Evidence, masses: Masses, budget: Budget) -> dict[str, NDArray[np.float64]]:
     """One value a problem for everything that needs an interval."""
     problems = len(masses.gain)
     elicited = evidence.elicited if evidence.elicited is not None else np.zeros(problems, dtype=bool)
-    solved = solved_within(evidence.base, evidence.tuned, coverage_k)
     at = budget.curve.index(budget.shown)
     moved = np.where(elicited[:, None], masses.created + masses.undecided, 0.0)
     columns = {
@@ -184,39 +186,76 @@ def _columns(
         "elicited": moved[:, at],
         "created by sampling": masses.created[:, at],
         "deployed by sampling": masses.deployed[:, at],
-        "coverage_gained": solved.gained - solved.null,
-        "coverage_lost": solved.lost - solved.null,
-        "coverage_net": solved.tuned - solved.base,
     }
+    luck = [luck_established(masses.beyond_luck[:, j], evidence.clusters) for j in range(len(budget.curve))]
+    columns["beyond by sampling"] = masses.created[:, at] + luck[at] * masses.at_chance[:, at]
     for j, k in enumerate(budget.curve):
         columns[f"deployed {k}"] = masses.deployed[:, j] + moved[:, j]
         columns[f"created {k}"] = np.where(elicited, 0.0, masses.created[:, j])
         columns[f"undecided {k}"] = np.where(elicited, 0.0, masses.undecided[:, j])
+        columns[f"at_chance {k}"] = masses.at_chance[:, j]
+        columns[f"beyond {k}"] = columns[f"created {k}"] + luck[j] * masses.at_chance[:, j]
     return columns
 
 
-def _masses(sample: _Bootstrap, budget: Budget, elicited: bool) -> dict[str, Estimate]:
+def luck_established(beyond_luck: NDArray[np.float64], clusters: NDArray | None) -> bool:
+    """Whether the success on problems at chance is surely mostly luck.
+
+    "At chance" alone says that ability was not shown, not that there is none. It counts as creation only where
+    the success is surely less than what is mostly luck (one-sided Student's t over problems, 97.5 %).
+
+    Args:
+        beyond_luck: see :class:`keyturn.measures.masses.Masses`, ``[problem]``.
+        clusters: a label per problem; its mean is then one unit.
+    """
+    if not beyond_luck.any():
+        return False
+    values = beyond_luck
+    if clusters is not None:
+        _, member = np.unique(clusters, return_inverse=True)
+        values = np.bincount(member, weights=beyond_luck) / np.bincount(member)
+    if len(values) < 2:
+        return False
+    error = values.std(ddof=1) / math.sqrt(len(values))
+    return bool(values.mean() + special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * error < 0)
+
+
+def classes_known(evidence: Evidence) -> tuple[str, ...]:
+    """The classes that this evidence can have: without a known chance no problem is at chance."""
+    return CLASSES if evidence.chance is not None else CLASSES[:-1]
+
+
+def _masses(sample: _Bootstrap, budget: Budget, evidence: Evidence) -> dict[str, Estimate]:
     found = {
-        name: sample.mean(f"{name} {budget.k}") if budget.decidable else Estimate(math.nan) for name in CLASSES
+        name: sample.mean(f"{name} {budget.k}") if budget.decidable else Estimate(math.nan)
+        for name in classes_known(evidence)
     }
     found |= {"gain": sample.mean("gain"), **sample.gross(), "base": sample.mean("base")}
     found["tuned"] = sample.mean("tuned")
-    return found | ({"elicited": sample.mean("elicited")} if elicited and budget.decidable else {})
+    elicited = evidence.elicited is not None and budget.decidable
+    return found | ({"elicited": sample.mean("elicited")} if elicited else {})
 
 
-def _shares(sample: _Bootstrap, budget: Budget, elicited: bool) -> dict[str, Estimate]:
+def _shares(sample: _Bootstrap, budget: Budget, evidence: Evidence) -> dict[str, Estimate]:
+    names = classes_known(evidence)
     if not budget.decidable:
-        return {name: Estimate(math.nan) for name in CLASSES}
-    found = {name: sample.share(f"{name} {budget.k}") for name in CLASSES}
-    return found | ({"created_before_elicitation": sample.share("created by sampling")} if elicited else {})
+        return {name: Estimate(math.nan) for name in names}
+    found = {name: sample.share(f"{name} {budget.k}") for name in names}
+    before = {"created_before_elicitation": sample.share("created by sampling")}
+    return found | (before if evidence.elicited is not None else {})
 
 
 def _curve(sample: _Bootstrap, budget: Budget) -> tuple[tuple[float, float, float, float], ...]:
-    """Rows (k, created share, low, high)."""
+    """Rows (k, created share, low, high); luck that is established counts as created, as it does in the
+    label."""
     if not budget.decidable:
         return ()
-    shares = {k: sample.share(f"created {k}") for k in budget.curve}
+    shares = {k: sample.share(f"beyond {k}") for k in budget.curve}
     return tuple((float(k), share.value, share.low, share.high) for k, share in shares.items())
+
+
+_RANGES = {"base": (0.0, 1.0), "tuned": (0.0, 1.0)}
+"""Range of one problem's value where it is not that of a difference of two rates."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -247,17 +286,16 @@ class _Bootstrap:
             )  # fmt: skip
         weights = resample_weights(problems, resamples, streams.generator("problems"), clusters)
         value, replicates = table.mean(axis=0), resampled_means(table, weights)
+        bounds = np.array([_RANGES.get(name, (-1.0, 1.0)) for name in columns]).T
         low, high = percentile_interval(replicates, value, units)
+        low, high = within_bounds(value, low, high, units, (bounds[0], bounds[1]))
         return _Bootstrap(
             names=tuple(columns), values=value, replicates=replicates, units=units, low=low, high=high
         )
 
-    def mean(self, name: str, level: float = LEVEL) -> Estimate:
+    def mean(self, name: str) -> Estimate:
         j = self.names.index(name)
-        low, high = self.low[j], self.high[j]
-        if level != LEVEL and not math.isnan(low):
-            low, high = percentile_interval(self.replicates[:, j], self.values[j], self.units, level)
-        return Estimate(float(self.values[j]), float(low), float(high))
+        return Estimate(float(self.values[j]), float(self.low[j]), float(self.high[j]))
 
     def gross(self) -> dict[str, Estimate]:
         """Gross gain and gross loss."""
@@ -266,8 +304,8 @@ class _Bootstrap:
         replicates = gross_masses(self.replicates[:, g], self.replicates[:, loss])
         found = {}
         for name, value, draws in zip(("gross_gain", "gross_loss"), values, replicates, strict=True):
-            low, high = percentile_interval(draws, value, self.units)
-            found[name] = Estimate(float(value), float(np.maximum(low, 0.0)), float(high))
+            low, high = percentile_interval(draws, value, self.units, bounds=(0.0, 1.0))
+            found[name] = Estimate(float(value), float(low), float(high))
         return found
 
     def share(self, name: str) -> Estimate:
@@ -275,5 +313,5 @@ class _Bootstrap:
         if not lies_above_zero(self.mean("gain")):
             return Estimate(math.nan)
         j, g = self.names.index(name), self.names.index("gain")
-        low, high = ratio_interval(self.replicates[:, j], self.replicates[:, g])
+        low, high = ratio_interval(self.replicates[:, j], self.replicates[:, g], self.units)
         return Estimate(float(self.values[j] / self.values[g]), low, high)

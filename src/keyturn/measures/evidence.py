@@ -5,12 +5,14 @@ Source: ours (docs/verdict.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keyturn.core.errors import InputError
+from keyturn.measures.cells import cells_of
 from keyturn.measures.draws import Draws, check_same_problems, draws_of
 from keyturn.rollouts.grades import Answers
 
@@ -23,10 +25,13 @@ class Evidence:
         base, tuned: draws of the same problems.
         bound: certified lower bound of base success, NaN unknown.
         exact: exact base success, NaN unknown; compared with, never used.
-        guess: rate at which the answer is guessed, NaN unknown; None where traces are read.
-        floor: rate at which a valid trace is hit by chance, NaN unknown; stated and compared with, never used.
+        chance: rate at which a success is hit by luck, known or measured, NaN unknown (file ``chance``).
+        floor: upper bound of that rate, NaN unknown; stated and compared with, never used.
         elicited: solved for the base by an elicitation without teacher.
         clusters: a label per problem; clusters are resampled whole.
+        cells: number of a problem's cell; whole cells are tested against chance.
+        base_cut, tuned_cut: share of the draws that were cut at the length limit.
+        base_lenient, tuned_lenient: success under lenient extraction, NaN where nothing was graded.
         unit: ``"verified"`` or ``"answer"``.
     """
 
@@ -34,19 +39,30 @@ class Evidence:
     tuned: Draws
     bound: NDArray[np.float64] | None = None
     exact: NDArray[np.float64] | None = None
-    guess: NDArray[np.float64] | None = None
+    chance: NDArray[np.float64] | None = None
     floor: NDArray[np.float64] | None = None
     elicited: NDArray[np.bool_] | None = None
     clusters: NDArray | None = None
+    cells: NDArray[np.int64] | None = None
+    base_cut: NDArray[np.float64] | None = None
+    tuned_cut: NDArray[np.float64] | None = None
+    base_lenient: NDArray[np.float64] | None = None
+    tuned_lenient: NDArray[np.float64] | None = None
     unit: str = "verified"
 
     def at(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Evidence:
         """The evidence on some problems."""
-        optional = {
-            name: None if (column := getattr(self, name)) is None else column[index]
-            for name in ("bound", "exact", "guess", "floor", "elicited", "clusters")
+        columns = {
+            field.name: value[index]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray)
         }
-        return Evidence(base=self.base.at(index), tuned=self.tuned.at(index), unit=self.unit, **optional)
+        return Evidence(base=self.base.at(index), tuned=self.tuned.at(index), unit=self.unit, **columns)
+
+    @property
+    def units(self) -> int:
+        """What is resampled: problems, or clusters of them."""
+        return len(self.base) if self.clusters is None else len(np.unique(self.clusters))
 
 
 def gather(
@@ -56,9 +72,11 @@ def gather(
     bound: ArrayLike | None = None,
     exact: ArrayLike | None = None,
     guess: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
     floor: ArrayLike | None = None,
     elicited: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
+    cell_keys: Sequence[str] = (),
     answers_only: bool = False,
 ) -> Evidence:
     """Count draws and check columns; arguments as for :func:`keyturn.measures.deployed_created.judge`."""
@@ -82,9 +100,36 @@ def gather(
         tuned=draws_of(*kinds[1]),
         bound=column("bound", bound),
         exact=column("exact", exact),
-        guess=None if traces else column("guess", guess),
+        chance=column("chance", chance) if traces else column("guess", guess),
         floor=column("floor", floor) if traces else None,
         elicited=column("elicited", elicited, bool),
         clusters=column("clusters", clusters, None),
+        cells=_cell_numbers(base, cell_keys),
+        base_cut=_cut(base),
+        tuned_cut=_cut(tuned),
+        base_lenient=_lenient(base),
+        tuned_lenient=_lenient(tuned),
         unit="verified" if traces else "answer",
     )
+
+
+def _cell_numbers(answers: Answers, keys: Sequence[str]) -> NDArray[np.int64] | None:
+    """The number of each problem's cell; problems in no cell are one more."""
+    if not keys:
+        return None
+    cells = cells_of(answers.problems, keys)
+    number = np.full(len(answers.problems), len(cells), dtype=np.int64)
+    for i, (_, index) in enumerate(cells):
+        number[index] = i
+    return number
+
+
+def _cut(answers: Answers) -> NDArray[np.float64]:
+    """Share of each problem's draws that were cut at the limit, NaN without a draw."""
+    return answers.rates(answers.truncated.astype(np.float32))
+
+
+def _lenient(answers: Answers) -> NDArray[np.float64] | None:
+    """Success of each problem under lenient extraction; None where a grader has no such reading."""
+    column = answers.columns.get("lenient")
+    return None if column is None else answers.rates(np.asarray(column, dtype=np.float32))

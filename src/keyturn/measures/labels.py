@@ -1,33 +1,31 @@
-"""From intervals to a label: the first rule that holds. Pure, and the only place where thresholds stand.
+"""From intervals to a label: the first rule that holds. Pure, and the only place where its thresholds stand.
 
-    no change    the gain's interval lies within +-NO_CHANGE and coverage is kept
-    narrowed     no gain (its interval does not lie above 0) and coverage lost beyond the null
-    undecided    the gain's interval contains 0, or lies below it: there is no gain to divide
-    mixed        lower limits of created and deployed share both >= MIXED_SHARE
-    created      lower limit of the created share >= OWN_SHARE
-    deployed     lower limit of the deployed share >= OWN_SHARE
-    undecided    else (the undecided mass U counts against both, being in the denominator of the shares)
+    nothing measured   no side can be told from always failing (or always succeeding), or answers were cut
+    undecided          fewer problems than LEAST_PROBLEMS, or no interval
+    no change          the gain's interval lies within +-NO_CHANGE and coverage is kept
+    narrowed           no gain (within +-NO_CHANGE, or not surely above 0), and pass@k surely lower at large k
+    undecided          the gain's interval lies within +-NO_CHANGE: too little to divide
+    worse              the gain's interval lies below 0
+    undecided          the gain's interval contains 0
+    mixed              lower limits of created and deployed share both >= MIXED_SHARE
+    created            lower limit of the created share >= OWN_SHARE
+    deployed           lower limit of the deployed share >= OWN_SHARE
+    undecided          else (the undecided mass U counts against both, being in the denominator of the shares)
 
-Coverage compares the problems solved within K draws with the replicate null, in excess of which problems are
-gained or lost:
-
-    narrowed     problems lost beyond the null (its interval above 0, and at least ONE_PROBLEM of them), and
-                 none gained, or fewer gained than lost
-    expanded     the mirror image
-    kept         neither, and no more than COVERAGE_MARGIN of the problems can have been lost or gained
-    undecided    else
-
-Where the design is silent: a gain whose interval lies *below* 0 without lost coverage (the tuned policy
-answers less often what it still answers) is ``undecided`` as a label, since nothing was gained that could
-have been deployed or created; the sentence beside it says that success fell. Source: ours (docs/verdict.md).
+The created share here counts problems that the base does not solve within K draws, and those that it solves no
+better than by chance where that is established (``estimates``). Coverage is the statement of
+``coverage_statement``. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from keyturn.core.measurement import Estimate
-from keyturn.measures.verdict import Coverage, Label
+from keyturn.measures.evidence import Evidence
+from keyturn.measures.verdict import CoverageLabel, Label
 
 NO_CHANGE = 0.03
 """Smallest gain of interest: below it three problems in a hundred are at stake, less than most seeds move."""
@@ -38,17 +36,15 @@ MIXED_SHARE = 0.2
 OWN_SHARE = 0.5
 """More than half of the gain for sure: the smallest share that no other class can beat."""
 
-COVERAGE_MARGIN = 0.1
-"""Coverage is kept if at most one problem in ten can have been lost or gained: three of a cell of 32, where
-five is the fewest that an exact McNemar test can tell from none."""
+LEAST_PROBLEMS = 12
+"""Fewer problems get no label: docs/results/operating_characteristic.md measures how often it would be
+wrong."""
 
+EDGE = 0.01
+"""Success within 1 % of never or always: what is left to be compared is less than a grader's own errors."""
 
-COVERAGE_LEVEL = 0.99
-"""Confidence of the coverage intervals: gained and lost are two further tests on the draws that the gain
-was already tested on, and a self-audit must pass all three in 95 of 100."""
-
-ONE_PROBLEM = 1.0
-"""Less than one problem in excess of the null changes no set of problems, however sure the excess is."""
+MOSTLY_CUT = 0.5
+"""Where half of the completions end at the length limit, the limit is what was measured."""
 
 
 def lies_above_zero(estimate: Estimate) -> bool:
@@ -56,41 +52,68 @@ def lies_above_zero(estimate: Estimate) -> bool:
     return estimate.low > 0
 
 
-def coverage_of(gained: Estimate, lost: Estimate, net: Estimate, problems: int) -> Coverage:
-    """The coverage label from excesses over the replicate null.
+def nothing_measured(evidence: Evidence, gain: Estimate) -> str:
+    """Why these draws measure nothing, as the rest of a sentence; empty where they measure something.
 
     Args:
-        gained: share of problems that only the tuned policy solves, less the null's.
-        lost: share of problems that only the base solves, less the null's.
-        net: tuned coverage less base coverage.
-        problems: how many there are.
+        evidence: what was drawn, at least one graded draw of both policies a problem.
+        gain: tuned less base success.
     """
-    more = lies_above_zero(gained) and gained.value * problems >= ONE_PROBLEM
-    less = lies_above_zero(lost) and lost.value * problems >= ONE_PROBLEM
-    if less and (not more or net.high < 0):
-        return "narrowed"
-    if more and (not less or net.low > 0):
-        return "expanded"
-    # A NaN limit compares false: without an interval nothing is kept.
-    if not more and not less and gained.high <= COVERAGE_MARGIN and lost.high <= COVERAGE_MARGIN:
-        return "kept"
-    return "undecided"
+    if not len(evidence.base):
+        return ""
+    for name, cut in (("base", evidence.base_cut), ("tuned policy", evidence.tuned_cut)):
+        share = _mean(cut)
+        if share >= MOSTLY_CUT:
+            return (
+                f"{share:.0%} of the completions of the {name} were cut at the length limit; "
+                "raise --max-new-tokens"
+            )
+    if lies_above_zero(gain) or gain.high < 0:
+        return ""
+    base, tuned = float(np.mean(evidence.base.rate)), float(np.mean(evidence.tuned.rate))
+    if max(base, tuned) <= EDGE:
+        return f"neither policy succeeds ({base:.3f} and {tuned:.3f}){_lenient_reason(evidence)}"
+    if min(base, tuned) >= 1 - EDGE:
+        return f"both policies always succeed ({base:.3f} and {tuned:.3f}): these problems are too easy to tell"
+    return ""
 
 
-def label_of(gain: Estimate, deployed: Estimate, created: Estimate, coverage: Coverage) -> Label:
-    """The label from the gain, the shares of it, and the coverage.
+def _lenient_reason(evidence: Evidence) -> str:
+    base, tuned = _mean(evidence.base_lenient), _mean(evidence.tuned_lenient)
+    if max(base, tuned) > 5 * EDGE:
+        return (
+            f", but lenient extraction finds right answers ({base:.2f} and {tuned:.2f}): the grader and the "
+            "format of the answers do not meet; try another --grader"
+        )
+    return ": these problems are too hard to tell, or the grader does not read these answers"
+
+
+def _mean(column: np.ndarray | None) -> float:
+    if column is None or not np.isfinite(column).any():
+        return 0.0
+    return float(np.nanmean(column))
+
+
+def label_of(
+    gain: Estimate, deployed: Estimate, created: Estimate, coverage: CoverageLabel, problems: int
+) -> Label:
+    """The label of something measured.
 
     Args:
         gain: tuned less base success.
         deployed, created: shares of the gain; NaN where they do not exist.
-        coverage: from :func:`coverage_of`.
+        coverage: label of the coverage statement.
+        problems: how many there are (clusters, where those are the sampling unit).
     """
-    if math.isnan(gain.low) or math.isnan(gain.high):
+    if problems < LEAST_PROBLEMS or math.isnan(gain.low) or math.isnan(gain.high):
         return "undecided"
-    if gain.low >= -NO_CHANGE and gain.high <= NO_CHANGE and coverage == "kept":
+    small = gain.low >= -NO_CHANGE and gain.high <= NO_CHANGE
+    if small and coverage == "kept":
         return "no change"
-    if not lies_above_zero(gain):
-        return "narrowed" if coverage == "narrowed" else "undecided"
+    if small or not lies_above_zero(gain):
+        if coverage == "narrowed":
+            return "narrowed"
+        return "worse" if gain.high < 0 and not small else "undecided"
     if created.low >= MIXED_SHARE and deployed.low >= MIXED_SHARE:
         return "mixed"
     if created.low >= OWN_SHARE:

@@ -1,8 +1,9 @@
 """The gain, problem by problem, divided over what the base reached, did not reach, or left undecided.
 
-Per problem i, with tuned success ``q_i`` and base success ``p_i``, class R / N / U:
+Per problem i, with tuned success ``q_i`` and base success ``p_i``, class R (reachable) / N (unreachable) / U
+(undecided) / A (at chance):
 
-    D = mean (q_i - p_i) 1[R],   C = mean (q_i - p_i) 1[N],   U = mean (q_i - p_i) 1[U],   D + C + U = gain
+    D = mean (q_i - p_i) 1[R],  C = mean (q_i - p_i) 1[N],  U = ... 1[U],  A = ... 1[A],   D + C + U + A = gain
 
 Base draws are cut at random into three parts; each part in turn estimates p while the *other two* classify
 (never both on the same draws), and a part counts by its number of draws, so that every draw estimates once
@@ -16,11 +17,11 @@ still differ by exactly the gain, and both are 0 on average where nothing change
 away from both, so that a mean can fall below 0: it is then shown as 0 (:func:`gross_masses`).
 
 Denominator: the problems. Degenerate: one draw leaves nothing to classify with, so the problem is undecided.
-Known bias: none in D, C, U for the classes as drawn; a certified lower bound comes from the tuned policy's own
-verified draws, so where it alone decides, lucky problems are the reachable ones (the class itself is right).
-Gross gain and loss are small where signs are hard to read. With two-stage draws the estimates are shifted to
-the unbiased rate (``draws``), a shift that depends on all draws but is nil (below 1e-6) wherever the class is
-in doubt. Source: ours (docs/verdict.md).
+Known bias: none in D, C, U, A for the classes as drawn; a certified lower bound comes from the tuned policy's
+own verified draws, so where it alone decides, lucky problems are the reachable ones (the class itself is
+right). Gross gain and loss are small where signs are hard to read. With two-stage draws the estimates are
+shifted to the unbiased rate (``draws``), a shift that depends on all draws but is nil (below 1e-6) wherever the
+class is in doubt. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.measures.chance import cells_at_chance, more_than_luck
 from keyturn.measures.classes import classify
 from keyturn.measures.draws import Draws
-from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 PARTS = 3
 """Parts that the draws are cut into; all but one classify."""
+
+CLASSES = (REACHABLE, UNREACHABLE, UNDECIDED, AT_CHANCE)
+"""In the order of :attr:`Masses.membership`."""
 
 SPLITS = 8
 """Random cuts that are averaged: more change no mass by more than .001 at 24 problems."""
@@ -49,9 +54,12 @@ class Masses:
     Args:
         base, tuned: estimated success, float64 ``[problem]``.
         gain: ``tuned - base``, ``[problem]``.
-        deployed, created, undecided: the gain by class, float64 ``[problem, k]``; they sum to ``gain``.
-        membership: share of the cuts in which a problem was reachable, unreachable and undecided,
-            float64 ``[3, problem, k]``.
+        deployed, created, undecided, at_chance: the gain by class, float64 ``[problem, k]``; they sum to
+            ``gain``.
+        beyond_luck: base success less what is mostly luck (``chance.more_than_luck``), where a problem was at
+            chance, float64 ``[problem, k]``: surely below 0 in the mean, most of that success is luck.
+        membership: share of the cuts in which a problem was reachable, unreachable, undecided and at chance,
+            float64 ``[4, problem, k]``.
         gross_gain, gross_loss: ``[problem]``; their difference is ``gain``.
     """
 
@@ -61,6 +69,8 @@ class Masses:
     deployed: NDArray[np.float64]
     created: NDArray[np.float64]
     undecided: NDArray[np.float64]
+    at_chance: NDArray[np.float64]
+    beyond_luck: NDArray[np.float64]
     membership: NDArray[np.float64]
     gross_gain: NDArray[np.float64]
     gross_loss: NDArray[np.float64]
@@ -68,7 +78,7 @@ class Masses:
     def classes(self, at: int) -> NDArray[np.int8]:
         """The class that a problem had in more than half of the cuts, else undecided; int8 ``[problem]``."""
         share = self.membership[:, :, at]
-        names = np.array([REACHABLE, UNREACHABLE, UNDECIDED], dtype=np.int8)
+        names = np.array(CLASSES, dtype=np.int8)
         best = share.argmax(axis=0)
         return np.where(share.max(axis=0) > 0.5, names[best], np.int8(UNDECIDED)).astype(np.int8)
 
@@ -79,7 +89,8 @@ def divide_gain(
     ks: Sequence[int],
     generator: np.random.Generator,
     *,
-    guess: NDArray[np.float64] | None = None,
+    chance: NDArray[np.float64] | None = None,
+    cells: NDArray[np.int64] | None = None,
     bound: NDArray[np.float64] | None = None,
     splits: int = SPLITS,
 ) -> Masses:
@@ -90,23 +101,31 @@ def divide_gain(
         tuned: tuned draws of the same problems, at least one a problem.
         ks: budgets.
         generator: randomness of the cuts.
-        guess: guessing rate a problem, see :func:`keyturn.measures.classes.classify`.
+        chance: rate of luck a problem, NaN unknown, see :func:`keyturn.measures.classes.classify`.
+        cells: number of a problem's cell, ``[problem]``, for the test of whole cells against chance.
         bound: certified lower bound of base success a problem.
         splits: random cuts to average.
     """
     sizes = _part_sizes(base.n)
     parts = _cut(base.n, base.c, sizes, splits, generator)
-    classes = classify(
-        base.c - parts, base.n - np.broadcast_to(sizes, parts.shape), ks, guess=guess, bound=bound
-    )
     base_rate, tuned_rate = base.rate, tuned.rate
+    classes = classify(
+        base.c - parts,
+        base.n - np.broadcast_to(sizes, parts.shape),
+        ks,
+        chance=chance,
+        at_chance=cells_at_chance(base_rate, chance, cells),
+        bound=bound,
+    )
     share = sizes / base.n
     # Each part's share of the base's success, shifted from the pooled to the unbiased rate.
     success = parts / base.n + share * (base_rate - base.c / base.n)
     contribution = share * tuned_rate - success
-    by_class = [classes == name for name in (REACHABLE, UNREACHABLE, UNDECIDED)]
+    by_class = [classes == name for name in CLASSES]
     divided = [np.einsum("sfp,sfpk->pk", contribution, chosen) / splits for chosen in by_class]
     membership = [np.einsum("fp,sfpk->pk", share, chosen) / splits for chosen in by_class]
+    mostly_luck = more_than_luck(np.zeros(len(base)) if chance is None else chance)
+    beyond = np.einsum("sfp,sfpk->pk", success - share * mostly_luck, by_class[-1]) / splits
     gain = tuned_rate - base_rate
     gross_gain = _gross_gain(base, tuned, parts, sizes, success, generator)
     return Masses(
@@ -116,6 +135,8 @@ def divide_gain(
         deployed=divided[0],
         created=divided[1],
         undecided=divided[2],
+        at_chance=divided[3],
+        beyond_luck=beyond,
         membership=np.stack(membership),
         gross_gain=gross_gain,
         gross_loss=gross_gain - gain,

@@ -76,7 +76,7 @@ def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: in
     graded = draws.at(draws.n > 0)
     ks = powers_of_two(max(limit, 1))
     values, beyond = curve_of(graded, ks)
-    band = sup_t_band(values, streams.generator("band"), resamples=resamples)
+    band = sup_t_band(values, streams.generator("band"), resamples=resamples, bounds=(0.0, 1.0))
     share = beyond.mean(axis=0) if len(graded) else np.full(len(ks), np.nan)
     return Curve(ks=ks, band=band, extrapolated=share, problems=len(graded))
 
@@ -118,8 +118,8 @@ def _measurements(
         Measurement(
             name="pass_at_k",
             value=float(curve.band.value[j]),
-            low=float(np.maximum(curve.band.low[j], 0.0)),
-            high=float(np.minimum(curve.band.high[j], 1.0)),
+            low=float(curve.band.low[j]),
+            high=float(curve.band.high[j]),
             n=curve.problems,
             unit="probability",
             null=nulls[j],

@@ -167,7 +167,7 @@ def _parts(
     found = []
     for part in PARTS:
         values: NDArray[np.float64] = getattr(split, part)
-        estimate = bootstrap_mean(values, streams.generator(part), resamples=resamples)
+        estimate = bootstrap_mean(values, streams.generator(part), resamples=resamples, bounds=(-1.0, 1.0))
         means = [_mean(getattr(replicate, part)[index]) for replicate in replicates]
         means = [mean for mean in means if not np.isnan(mean)]
         null = Null(kind="replicate of the base")
@@ -179,7 +179,7 @@ def _parts(
         share = Estimate(float("nan"))
         if lies_above_zero(gain):
             both = resampled_means(np.stack([values, split.gain], axis=1), weights)
-            share = Estimate(estimate.value / gain.value, *ratio_interval(both[:, 0], both[:, 1]))
+            share = Estimate(estimate.value / gain.value, *ratio_interval(both[:, 0], both[:, 1], problems))
         known = 0 if np.isnan(share.value) else problems
         found.append(_measurement("routing_execution_share", share, known, "share of the gain", keys, None))
     return found
@@ -199,7 +199,9 @@ def _profile(
     found = []
     for j, name in enumerate(names):
         keys = {"alternative": name, **parameters}
-        taken = bootstrap_mean(share[:, j], streams.generator("share", name), resamples=config.resamples)
+        taken = bootstrap_mean(
+            share[:, j], streams.generator("share", name), resamples=config.resamples, bounds=(0.0, 1.0)
+        )
         found.append(_measurement("strategy_share", taken, problems, "share of draws", keys, None))
         using = int((counted.n[:, j] > 0).sum())
         accuracy = Estimate(float("nan"))
@@ -208,7 +210,7 @@ def _profile(
         if using > 1:
             weights = resample_weights(problems, config.resamples, streams.generator("accuracy", name))
             both = resampled_means(np.stack([success[:, j], share[:, j]], axis=1), weights)
-            low, high = ratio_interval(both[:, 0], both[:, 1])
+            low, high = ratio_interval(both[:, 0], both[:, 1], using)
             accuracy = Estimate(accuracy.value, max(low, 0.0), min(high, 1.0))
         found.append(_measurement("strategy_accuracy", accuracy, using, "probability", keys, None))
     return found

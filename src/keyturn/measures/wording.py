@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.measurement import Estimate
-from keyturn.measures.classes import class_agreement, reach_thresholds
+from keyturn.measures.chance import reach_threshold
+from keyturn.measures.classes import class_agreement
 from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
 from keyturn.measures.evidence import Evidence
-from keyturn.measures.labels import NO_CHANGE
-from keyturn.measures.verdict import REACHABLE, UNDECIDED
+from keyturn.measures.labels import LEAST_PROBLEMS, NO_CHANGE
+from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 problem``, ``3 problems``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def signed(estimate: Estimate) -> str:
@@ -34,6 +40,8 @@ def why_of(judged: Judged, budget: Budget, problems: int) -> str:
     """One sentence that says which numbers decided the label."""
     if problems == 0:
         return "no problem has a graded draw of both policies"
+    if judged.nothing:
+        return judged.nothing
     gain = judged.masses["gain"]
     if not budget.decidable:
         draws = "one base draw" if budget.draws == 1 else f"{budget.draws} base draws"
@@ -42,46 +50,53 @@ def why_of(judged: Judged, budget: Budget, problems: int) -> str:
             f"{DRAWS_PER_K * budget.asked} base draws a problem, the smallest K takes "
             f"{DRAWS_PER_K * SMALLEST_K}); the gain is {signed(gain)}"
         )
+    if problems < LEAST_PROBLEMS:
+        few = counted(problems, "problem")
+        return f"{few}: a label takes at least {LEAST_PROBLEMS}; the gain is {signed(gain)}"
     if math.isnan(gain.low):
         return f"one problem (or one cluster) has no interval; the gain is {signed(gain)}"
     within = f"within {budget.k} draws"
-    return _undecided(judged, gain, within) if judged.label == "undecided" else _decided(judged, gain, within)
+    return _undecided(judged, gain) if judged.label == "undecided" else _decided(judged, gain, within)
 
 
 def _decided(judged: Judged, gain: Estimate, within: str) -> str:
-    deployed, created = plain(judged.shares["deployed"]), plain(judged.shares["created"])
+    coverage = judged.coverage.sentence
+    deployed, created = plain(judged.shares["deployed"]), plain(judged.beyond)
     of_the_gain = f"of the gain of {signed(gain)} is on problems that the base"
+    out_of_reach = f"does not solve {within}"
+    luck = judged.shares.get("at_chance")
+    if luck is not None and luck.value > 0 and judged.beyond.value != judged.shares["created"].value:
+        out_of_reach += f" or solves no better than by chance ({plain(luck)} of the gain)"
     if judged.label == "no change":
-        return f"the gain of {signed(gain)} lies within ±{NO_CHANGE} and coverage {within} is kept"
+        return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}; {coverage}"
     if judged.label == "narrowed":
-        lost = f"{signed(judged.lost)} of them {within}"
-        return f"no gain ({signed(gain)}), and problems are lost beyond the replicate null: {lost}"
+        return f"no gain ({signed(gain)}), and {coverage}"
+    if judged.label == "worse":
+        return f"success fell ({signed(gain)}); {coverage}"
     if judged.label == "mixed":
-        return f"{deployed} {of_the_gain} solves {within}, and {created} on problems that it does not solve"
-    if judged.label == "created":
-        return f"{created} {of_the_gain} does not solve {within}"
-    if judged.label == "deployed":
-        return f"{deployed} {of_the_gain} solves {within}"
-    before = plain(judged.shares["created_before_elicitation"])
-    return (
-        f"{deployed} {of_the_gain} solves {within} or under elicitation; created share {before} before "
-        f"elicitation, {created} after"
-    )
+        said = f"{deployed} {of_the_gain} solves {within}, and {created} on problems that it {out_of_reach}"
+    elif judged.label == "created":
+        said = f"{created} {of_the_gain} {out_of_reach}"
+    elif judged.label == "deployed":
+        said = f"{deployed} {of_the_gain} solves {within}"
+    else:
+        before = plain(judged.shares["created_before_elicitation"])
+        said = (
+            f"{deployed} {of_the_gain} solves {within} or under elicitation; created share {before} before "
+            f"elicitation, {created} after"
+        )
+    return f"{said}; {coverage}" if judged.coverage.below else said
 
 
-def _undecided(judged: Judged, gain: Estimate, within: str) -> str:
-    if gain.high < 0:
-        return f"success fell ({signed(gain)}) and no loss of problems {within} is sure: no gain to divide"
+def _undecided(judged: Judged, gain: Estimate) -> str:
+    coverage = judged.coverage.sentence
     if gain.low >= -NO_CHANGE and gain.high <= NO_CHANGE:
-        return (
-            f"the gain of {signed(gain)} lies within ±{NO_CHANGE}, but coverage {within} is {judged.coverage}"
-        )
+        return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}, but the whole curve does not: {coverage}"
     if gain.low <= 0:
-        return (
-            f"the gain's interval contains 0 and is wider than ±{NO_CHANGE}: {signed(gain)}; "
-            f"coverage {within}: {judged.coverage}"
-        )
-    parts = ", ".join(f"{name} {plain(judged.shares[name])}" for name in CLASSES)
+        return f"the gain's interval contains 0 and is wider than ±{NO_CHANGE}: {signed(gain)}; {coverage}"
+    parts = ", ".join(
+        f"{name.replace('_', ' ')} {plain(judged.shares[name])}" for name in CLASSES if name in judged.shares
+    )
     return f"no class holds half of the gain of {signed(gain)} for sure: {parts}"
 
 
@@ -103,15 +118,13 @@ def notes_of(
         notes.append("success is the answer alone, not a read trace; answers can be guessed")
     if not budget.decidable:
         return tuple(notes)
-    if budget.k < budget.asked:
-        notes.append(f"K lowered from {budget.asked} to {budget.k}, a third of {budget.draws} base draws")
     thin = 0 if base.staged else int((base.n < budget.draws).sum())
     if thin:
         notes.append(f"{thin} problems have fewer than {budget.draws} base draws and may stay undecided")
-    if judged.coverage_k < budget.k:
-        notes.append(f"coverage is compared within {judged.coverage_k} draws, the tuned policy's number")
+    if judged.coverage.k_max < budget.k:
+        notes.append(f"pass@k is compared up to k = {judged.coverage.k_max}, the draws that both policies have")
     notes += [
-        *_guess_notes(evidence, budget.k),
+        *_luck_notes(evidence, classes, budget.k),
         *_elicited_notes(evidence, judged, classes),
         *_exact_notes(evidence, classes, budget.k),
     ]
@@ -121,31 +134,27 @@ def notes_of(
             f"the label holds for K from {first} to {last}; at K = {judged.flips_at:.0f} it would be "
             f"{judged.flips_to}"
         )
-    gain = judged.masses["gain"]
-    if judged.label == "undecided" and gain.low <= 0 <= gain.high:
-        half = (gain.high - gain.low) / 2
-        if half > NO_CHANGE:
-            needed = math.ceil(len(classes) * (half / NO_CHANGE) ** 2)
-            notes.append(f"about {needed} such problems would narrow the gain's interval to ±{NO_CHANGE}")
     return tuple(notes)
 
 
-def _guess_notes(evidence: Evidence, k: int) -> list[str]:
+def _luck_notes(evidence: Evidence, classes: NDArray[np.int8], k: int) -> list[str]:
     notes = []
-    reach = reach_thresholds(k, evidence.guess)
-    if evidence.guess is not None and np.isfinite(evidence.guess).any():
+    if evidence.chance is not None and np.isfinite(evidence.chance).any():
+        known = np.isfinite(evidence.chance)
         notes.append(
-            f"answers are guessed at a rate of {np.nanmean(evidence.guess):.3f}; {np.sum(reach > 1 / k)} "
-            "problems count as reached only above twice their rate"
+            f"luck alone succeeds at a rate of {np.mean(evidence.chance[known]):.2g} (mean), the base at "
+            f"{np.mean(evidence.base.rate[known]):.2g}; {int((classes == AT_CHANCE).sum())} of {len(classes)} "
+            "problems are at chance, and their gain never counts as deployed"
         )
     if evidence.floor is not None and np.isfinite(evidence.floor).any():
-        known = np.isfinite(evidence.floor) & (evidence.base.n > 0)
+        known = np.isfinite(evidence.floor)
         notes.append(
             f"a valid trace is hit by chance at a rate of at most {np.mean(evidence.floor[known]):.2g} (mean); "
             f"the base's success is {np.mean(evidence.base.rate[known]):.2g}"
         )
     if evidence.bound is not None:
-        certified = int((np.nan_to_num(evidence.bound) > reach).sum())
+        luck = np.full(len(classes), np.nan) if evidence.chance is None else evidence.chance
+        certified = int((np.nan_to_num(evidence.bound) > reach_threshold(luck, k)).sum())
         notes.append(f"{certified} problems are reachable by the certified lower bound")
     return notes
 

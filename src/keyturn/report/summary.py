@@ -22,6 +22,8 @@ SAID: dict[Label, str] = {
     "mixed": "post-training deployed part of its gain and created part of it",
     "narrowed": "post-training narrowed what is solved and gained nothing",
     "no change": "post-training changed nothing that these problems show",
+    "worse": "post-training made the policy succeed less often",
+    "nothing measured": "these draws measure nothing",
     "undecided": "the draws do not decide what post-training changed",
 }
 """Label -> what it means, as the rest of a sentence that begins with the audit's name."""
@@ -33,6 +35,8 @@ SIGNS: dict[Label, tuple[str, str]] = {
     "mixed": ("mixed", "◐"),
     "narrowed": ("narrowed", "▼"),
     "no change": ("quiet", "○"),
+    "worse": ("narrowed", "▽"),
+    "nothing measured": ("quiet", "–"),
     "undecided": ("quiet", "?"),
 }
 """Label -> class and sign of its badge."""
@@ -90,7 +94,13 @@ def facts(result: AuditResult) -> tuple[Fact, ...]:
         for name, found in shares
         if found is not None and math.isfinite(found.value)
     ]
-    out.append(Fact(name="coverage", value=verdict.coverage, more=f"within {counted(verdict.k, 'draw')}"))
+    out.append(
+        Fact(
+            name="coverage",
+            value=verdict.coverage.label,
+            more=f"up to {counted(verdict.coverage.k_max, 'draw')}",
+        )
+    )
     crossing = crossing_of(result.measurements, verdict.unit)
     if crossing is not None and not math.isnan(crossing.value):
         value = "never" if math.isinf(crossing.value) else f"k = {number(crossing.value, digits=1)}"
@@ -136,7 +146,7 @@ def _row(name: str, cell: str, verdict: Verdict) -> tuple[str, ...]:
         number(mass(masses, "tuned").value),
         estimate(mass(masses, "gain"), signed=True),
         *(number(mass(masses, part).value, signed=True) for part in PARTS),
-        verdict.coverage,
+        verdict.coverage.label,
         verdict.label,
     )
 

@@ -167,6 +167,7 @@ def conclude(
         seconds=dict(lab.seconds),
         limits=limits_of(tables, pooled),
         left_out=left_out,
+        cautions=pooled.cautions,
     )
 
 
@@ -254,10 +255,10 @@ def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdic
     """The pooled verdict and one a cell."""
     if tables.base is None or tables.tuned is None:
         raise ValueError("a verdict needs the draws of both policies")
-    names = ("bound", "exact", "guess", "floor", "elicited")
+    names = ("bound", "exact", "guess", "chance", "floor", "elicited")
     facts = {name: getattr(tables, name) for name in names}
-    pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, **facts)
     keys = cell_keys or tuple(sorted({key for p in tables.base.problems for key in p.cell}))
+    pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, cell_keys=keys, **facts)
     by_cell = judge_cells(tables.base, tables.tuned, by=keys, streams=tables.streams, k=k, **facts)
     return pooled, tuple(Cell(key=dict(key), verdict=verdict) for key, verdict in by_cell)
 

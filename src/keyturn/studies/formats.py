@@ -133,7 +133,9 @@ def format_measurements(tables: Tables) -> tuple[Measurement, ...]:
         if policy in tables.formats:
             scores["few-shot format"] = draws_of(tables.formats[policy]).rate
         for scoring, rates in scores.items():
-            mean = bootstrap_mean(rates, tables.streams.generator("formats", policy, scoring))
+            mean = bootstrap_mean(
+                rates, tables.streams.generator("formats", policy, scoring), bounds=(0.0, 1.0)
+            )
             found.append(
                 Measurement(
                     name="accuracy",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keyturn.core.measurement import Json, Measurement, json_number
 from keyturn.measures.contract import Tables
-from keyturn.measures.verdict import Verdict
+from keyturn.measures.verdict import Caution, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,9 @@ class AuditResult:
         seconds: stage -> wall seconds on this machine (shown as shares of the whole).
         limits: what this audit cannot say, one sentence each.
         left_out: measure -> why it was not computed.
+        settings: what a reader must know of the set-up, under ``base``, ``tuned`` and ``both``: temperature,
+            prompt format, stop tokens, fingerprint, grader, seed...
+        cautions: reasons to distrust the verdict, the verdict's own first.
     """
 
     name: str
@@ -91,6 +94,8 @@ class AuditResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -113,4 +118,6 @@ class AuditResult:
             "seconds": {k: json_number(v) for k, v in self.seconds.items()},
             "limits": list(self.limits),
             "left_out": dict(self.left_out),
+            "settings": {who: dict(said) for who, said in self.settings.items()},
+            "cautions": [caution.to_json() for caution in self.cautions],
         }

@@ -62,6 +62,7 @@ class WorldFacts:
             exact=np.where(complete, mass, math.nan) if self.plain else None,
             bound=bound if self.plain else None,
             guess=_facts(problems, "guess_rate"),
+            chance=_facts(problems, "chance"),
             floor=_facts(problems, "floor"),
             forced=self.forced(lab, tables, {"base": base, "tuned": tuned}, limits, parents),
         )

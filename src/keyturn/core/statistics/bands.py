@@ -3,9 +3,9 @@
 With the curve's mean ``m_k``, its bootstrap standard error ``s_k`` and ``t = max_k |m*_k - m_k| / s_k`` of
 each resampled curve, the band is ``m_k +- q s_k`` with q the 95 % quantile of t. What is random: the
 problems; a resample takes each problem's curve whole. Denominator: the problems. Degenerate: points where
-the curve does not vary (``s_k = 0``) have a band of width 0 and do not enter t; fewer than two problems give
-NaN. Known bias: widened by ``sqrt(m / (m - 1))`` as all our bootstraps; with under some 20 problems it still
-covers a few points less than 95 %.
+the curve does not vary (``s_k = 0``) do not enter t; where the range of a problem's value is given they get the
+width of what was not seen (``bootstrap.within_bounds``), else none; fewer than two problems give NaN. Known
+bias: widened as all our bootstraps (``bootstrap.small_sample_factor``).
 
 Source: Montiel Olea and Plagborg-Moller 2019, "Simultaneous confidence bands", algorithm 2.
 """
@@ -22,6 +22,7 @@ from keyturn.core.statistics.bootstrap import (
     resample_weights,
     resampled_means,
     small_sample_factor,
+    within_bounds,
 )
 from keyturn.core.statistics.proportions import LEVEL
 
@@ -52,6 +53,7 @@ def sup_t_band(
     resamples: int = RESAMPLES,
     clusters: ArrayLike | None = None,
     level: float = LEVEL,
+    bounds: tuple[float, float] | None = None,
 ) -> Band:
     """The simultaneous band of a mean curve.
 
@@ -61,6 +63,7 @@ def sup_t_band(
         resamples: bootstrap resamples.
         clusters: a label per problem; clusters are resampled whole.
         level: simultaneous coverage wanted.
+        bounds: range of one problem's value: the band stays inside.
     """
     problems, points = curves.shape
     units = problems if clusters is None else len(np.unique(np.asarray(clusters)))
@@ -73,9 +76,12 @@ def sup_t_band(
     spread = replicates.std(axis=0, ddof=1)
     # Rounding leaves a spread of 1e-17 on a constant curve, whose ratio would be noise over noise.
     varies = spread > 1e-12
-    if not varies.any():
-        return Band(value=value, low=value, high=value, critical=np.nan, replicates=replicates)
-    largest = (np.abs(replicates - value)[:, varies] / spread[varies]).max(axis=1)
-    critical = float(np.quantile(largest, level))
-    half = np.where(varies, critical * spread * small_sample_factor(units), 0.0)
-    return Band(value=value, low=value - half, high=value + half, critical=critical, replicates=replicates)
+    critical, half = float("nan"), np.zeros(points)
+    if varies.any():
+        largest = (np.abs(replicates - value)[:, varies] / spread[varies]).max(axis=1)
+        critical = float(np.quantile(largest, level))
+        half = np.where(varies, critical * spread * small_sample_factor(units, level), 0.0)
+    low, high = value - half, value + half
+    if bounds is not None:
+        low, high = within_bounds(value, low, high, units, bounds, level)
+    return Band(value=value, low=low, high=high, critical=critical, replicates=replicates)

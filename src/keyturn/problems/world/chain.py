@@ -168,6 +168,8 @@ def problem_of(world: ChainWorld, maps: tuple[int, ...], start: int) -> Problem:
             "seen": skills <= world.known_skills,
             "atoms_seen": atoms,
             "floor": float(MODULUS) ** -(depth - 1),
+            # One who knows the maps and links at random; a single map is at best guessed.
+            "chance": float(MODULUS) ** -max(depth - 1, 1),
             "guess_rate": 1 / MODULUS,
         },
     )

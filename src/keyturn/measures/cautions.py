@@ -1,0 +1,137 @@
+"""Reasons to distrust a verdict, and what would decide an undecided one; in words, with their numbers.
+
+Ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.measures.classes import classify
+from keyturn.measures.estimates import DRAWS_PER_K, Budget, Judged
+from keyturn.measures.evidence import Evidence
+from keyturn.measures.labels import EDGE, LEAST_PROBLEMS, NO_CHANGE, OWN_SHARE, lies_above_zero
+from keyturn.measures.verdict import AT_CHANCE, UNDECIDED, Caution
+from keyturn.measures.wording import counted
+
+WORTH_SAYING = 0.05
+"""Share of completions from which truncation, or a difference between two ways to grade, is said."""
+
+FEW_PROBLEMS = 24
+"""Below this a caution stands beside the label."""
+
+TIMES = (2, 4, 8, 16, 32)
+"""Multiples of the base's draws that are tried."""
+
+
+def cautions_of(
+    evidence: Evidence, judged: Judged, budget: Budget, classes: NDArray[np.int8]
+) -> tuple[Caution, ...]:
+    """Reasons to distrust a verdict, most serious first."""
+    if not len(classes):
+        return ()
+    found = [Caution(kind="nothing measured", text=judged.nothing)] if judged.nothing else []
+    found += [*_cut(evidence), *_format(evidence), *_edges(judged)]
+    problems = counted(len(classes), "problem")
+    if len(classes) < FEW_PROBLEMS:
+        few = f"{problems}: intervals are wide, and a label takes at least {LEAST_PROBLEMS}"
+        found.append(Caution(kind="few problems", text=few))
+    lucky = int((classes == AT_CHANCE).sum())
+    if lucky:
+        chance = f"the base solves {lucky} of {problems} no better than by chance"
+        found.append(Caution(kind="chance", text=chance))
+    if budget.decidable and budget.k < budget.asked:
+        lowered = f"K was lowered from {budget.asked} to {budget.k}, a third of {budget.draws} base draws"
+        found.append(Caution(kind="few draws", text=lowered))
+    return tuple(found)
+
+
+def _cut(evidence: Evidence) -> Iterator[Caution]:
+    for name, cut in (("base", evidence.base_cut), ("tuned policy", evidence.tuned_cut)):
+        if cut is None or not np.isfinite(cut).any():
+            continue
+        share = float(np.nanmean(cut))
+        if share >= WORTH_SAYING:
+            text = f"{share:.0%} of the completions of the {name} were cut at the length limit"
+            yield Caution(kind="truncated", text=text)
+
+
+def _format(evidence: Evidence) -> Iterator[Caution]:
+    sides = (
+        ("base", evidence.base, evidence.base_lenient),
+        ("tuned policy", evidence.tuned, evidence.tuned_lenient),
+    )
+    for name, draws, column in sides:
+        if column is None or not np.isfinite(column).any():
+            continue
+        strict, lenient = float(np.mean(draws.rate)), float(np.nanmean(column))
+        if lenient - strict >= WORTH_SAYING:
+            yield Caution(
+                kind="format",
+                text=f"the {name} is right in {strict:.2f} of its draws as graded and in {lenient:.2f} under "
+                "lenient extraction: it does not write answers as the grader wants them",
+            )
+
+
+def _edges(judged: Judged) -> Iterator[Caution]:
+    base, tuned = judged.masses["base"].value, judged.masses["tuned"].value
+    if base <= EDGE < tuned:
+        text = (
+            f"the base hardly ever succeeds ({base:.3f}): make sure that it is asked and graded as it answers"
+        )
+        yield Caution(kind="floor", text=text)
+    if base >= 1 - EDGE:
+        text = f"the base nearly always succeeds ({base:.3f}): there is no room for a gain"
+        yield Caution(kind="ceiling", text=text)
+
+
+def needed_of(evidence: Evidence, judged: Judged, budget: Budget, classes: NDArray[np.int8]) -> str:
+    """How many more draws or problems would decide what is undecided; empty where nothing is."""
+    problems, gain = evidence.units, judged.masses["gain"]
+    if judged.label != "undecided" or not len(classes):
+        return ""
+    if not budget.decidable:
+        wanted = DRAWS_PER_K * budget.asked
+        return f"K = {budget.asked} takes {wanted} base draws a problem; there are {budget.draws}"
+    if problems < LEAST_PROBLEMS:
+        return f"a label takes at least {LEAST_PROBLEMS} problems; there are {problems}"
+    if not lies_above_zero(gain):
+        return _problems_for_the_gain(problems, judged)
+    open_share = judged.shares["undecided"].value
+    best = max((judged.shares["deployed"], judged.beyond), key=lambda share: share.value)
+    if best.value < OWN_SHARE <= best.value + open_share:
+        return _draws_needed(evidence, budget.k, classes)
+    if best.value > OWN_SHARE and math.isfinite(best.low):
+        more = math.ceil(problems * ((best.value - best.low) / (best.value - OWN_SHARE)) ** 2)
+        return f"about {more} such problems would let one share's interval lie above {OWN_SHARE}"
+    return "the gain is spread over the classes: more draws or problems need not give one of them half"
+
+
+def _problems_for_the_gain(problems: int, judged: Judged) -> str:
+    """Problems that would tell the gain from 0, or show that it is none."""
+    gain = judged.masses["gain"]
+    half, target = (gain.high - gain.low) / 2, max(abs(gain.value), NO_CHANGE)
+    more = math.ceil(problems * (half / target) ** 2)
+    if more <= problems:
+        return "the gain is settled; more draws of both policies would settle pass@k at large k"
+    wanted = "exclude 0" if target > NO_CHANGE else f"lie within ±{NO_CHANGE}"
+    return f"about {more} such problems would let the gain's interval {wanted}"
+
+
+def _draws_needed(evidence: Evidence, k: int, classes: NDArray[np.int8]) -> str:
+    """The multiple of the base's draws that would decide half of the undecided problems at the rates seen."""
+    here = classes == UNDECIDED
+    n, c = evidence.base.n[here], evidence.base.c[here]
+    if not len(n):
+        return "more base draws"
+    luck = None if evidence.chance is None else evidence.chance[here]
+    open_ones = counted(len(n), "undecided problem")
+    for times in TIMES:
+        decided = classify(c * times, n * times, (k,), chance=luck)[:, 0] != UNDECIDED
+        if decided.mean() >= OWN_SHARE:
+            return f"about {times} times the base draws ({times * int(n.max())} a problem) on {open_ones}"
+    return f"{open_ones} lie too near 1/K = 1/{k} for draws to decide; another K would"

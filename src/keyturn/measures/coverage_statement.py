@@ -1,0 +1,158 @@
+"""Where pass@k of the tuned policy lies above or below the base's: one statement over all k that the draws
+allow.
+
+    D(k) = pass@k(tuned) - pass@k(base),   k = 1 ... k_max
+
+with a simultaneous (sup-t) band: *surely above* where the band lies above 0 and D(k) is at least one problem,
+*surely below* where it lies below 0, *unknown* elsewhere. The confidence set of the *first loss* (the smallest
+k with D(k) <= 0) runs from the first k that is not surely above to the first k that is surely below. At the
+band's 95 % all of these hold together.
+
+``k_max`` is the largest k for which nine of ten problems have own draws of both policies (problems of the base
+that stopped after enough successes do not count: their pass@k is near 1 and comes from the posterior). Every k
+up to 128 is compared, beyond it sixteen a doubling. Denominator: the problems with graded draws of both.
+Degenerate: fewer than two problems have no band, and nothing is said. Known bias: none in D(k) up to a
+problem's own draws.
+
+Source: pass@k Chen et al. 2021 (arXiv 2107.03374); band Montiel Olea and Plagborg-Moller 2019; first-loss
+confidence set as in arXiv 2609.22547 (program ``passk-inference``), with which a test compares.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.statistics.bands import Band, sup_t_band
+from keyturn.core.streams import Streams
+from keyturn.measures.draws import Draws
+from keyturn.measures.pass_at_k import curve_of
+from keyturn.measures.verdict import Coverage, CoverageLabel, Range
+
+EVERY = 128
+"""Every budget up to here is compared."""
+
+ONE_PROBLEM = 1.0
+"""Less than one problem's difference is called none, however sure it is. Where all problems are solved but for
+one draw in 10,000, resampling them shows no spread, and the next problem may be the first that is missed."""
+
+A_DOUBLING = 16
+"""Budgets a doubling beyond that: D(k) is smooth, and moves by less than its error between them."""
+
+COVERAGE_MARGIN = 0.1
+"""Coverage is kept if the band stays within one problem in ten: three of a cell of 32, where five is the fewest
+that an exact McNemar test can tell from none."""
+
+
+def budgets(limit: int) -> tuple[int, ...]:
+    """The budgets compared, from 1 to ``limit``; none below 1."""
+    ks = list(range(1, min(limit, EVERY) + 1))
+    step = 1
+    while ks and ks[-1] < limit:
+        ks.append(max(ks[-1] + 1, min(limit, round(EVERY * 2 ** (step / A_DOUBLING)))))
+        step += 1
+    return tuple(ks)
+
+
+def largest_budget(base: Draws, tuned: Draws) -> int:
+    """``k_max``; 0 where a policy has no draw."""
+    waiting = base.went_on if base.staged and base.went_on.any() else None
+    return min(base.typical(waiting), tuned.typical())
+
+
+def compare_pass_at_k(
+    base: Draws,
+    tuned: Draws,
+    streams: Streams,
+    *,
+    kind: str,
+    resamples: int,
+    clusters: NDArray | None = None,
+) -> tuple[tuple[int, ...], Band]:
+    """D(k) with its simultaneous band, as the verdict and the measure ``crossing`` both use it.
+
+    Args:
+        base, tuned: draws of the same problems, at least one a problem.
+        streams: of the place (pooled, or one cell).
+        kind: what counts as success; names the randomness.
+        resamples: bootstrap resamples over problems.
+        clusters: a label per problem; clusters are resampled whole.
+
+    Returns:
+        budgets ``[k]`` and the band over them; one budget where there are no draws.
+    """
+    ks = budgets(max(largest_budget(base, tuned), 1))
+    difference = curve_of(tuned, ks)[0] - curve_of(base, ks)[0]
+    generator = streams.generator("pass@k difference", kind)
+    return ks, sup_t_band(difference, generator, resamples=resamples, clusters=clusters, bounds=(-1.0, 1.0))
+
+
+def state_coverage(ks: tuple[int, ...], band: Band, problems: int) -> Coverage:
+    """The statement that a band makes.
+
+    The label looks at large budgets, from half of the largest on: small budgets are what the gain speaks of.
+    With one budget alone there is no coverage to speak of.
+
+    Args:
+        ks: budgets, ``[k]``.
+        band: D(k) over them.
+        problems: how many stand behind it.
+    """
+    if not np.isfinite(band.low).all():
+        return Coverage(label="undecided", sentence="too few problems to compare pass@k")
+    k = np.asarray(ks)
+    some = np.abs(band.value) * problems >= ONE_PROBLEM
+    above, below = (band.low > 0) & some, (band.high < 0) & some
+    loss = first_loss(k, above, below)
+    large = k >= k[-1] / 2
+    within = (band.low >= -COVERAGE_MARGIN) & (band.high <= COVERAGE_MARGIN)
+    label: CoverageLabel = "undecided"
+    if len(k) < 2:
+        label = "undecided"
+    elif above.any() and below.any():
+        label = "crossing"
+    elif (below & large).any():
+        label = "narrowed"
+    elif (above & large).any():
+        label = "expanded"
+    elif within[large].all():
+        label = "kept"
+    ranges = {"above": _ranges(k, above), "below": _ranges(k, below)}
+    return Coverage(
+        label=label,
+        above=ranges["above"],
+        below=ranges["below"],
+        k_max=int(k[-1]),
+        first_loss=loss,
+        sentence=_sentence(ranges, int(k[-1])),
+    )
+
+
+def first_loss(
+    k: NDArray[np.int64], above: NDArray[np.bool_], below: NDArray[np.bool_]
+) -> tuple[int, int | None] | None:
+    """Confidence set of the smallest k at which the tuned policy is not ahead; None where it is surely
+    ahead."""
+    if above.all():
+        return None
+    low = int(k[np.argmin(above)])
+    return low, int(k[np.argmax(below)]) if below.any() else None
+
+
+def _ranges(k: NDArray[np.int64], here: NDArray[np.bool_]) -> tuple[Range, ...]:
+    edges = np.diff(np.concatenate([[False], here, [False]]).astype(np.int8))
+    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    return tuple((int(k[a]), int(k[b])) for a, b in zip(starts, stops, strict=True))
+
+
+def _sentence(ranges: dict[str, tuple[Range, ...]], k_max: int) -> str:
+    said = [f"surely {side} the base's for k = {_in_words(found)}" for side, found in ranges.items() if found]
+    if not said:
+        return f"pass@k of the tuned policy is nowhere surely above or below the base's up to k = {k_max}"
+    covered = sum(b - a + 1 for found in ranges.values() for a, b in found)
+    rest = "" if covered >= k_max else f", unknown elsewhere up to k = {k_max}"
+    return f"pass@k of the tuned policy is {' and '.join(said)}{rest}"
+
+
+def _in_words(found: tuple[Range, ...]) -> str:
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in found)
