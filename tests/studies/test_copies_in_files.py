@@ -20,7 +20,7 @@ def audit(capsys, base, tuned, out, *more):
 
 
 def said(found):
-    return " ".join(found["limits"])
+    return " ".join(caution["text"] for caution in found["cautions"] if caution["kind"] == "copies")
 
 
 def written(path, plan, rate, seed):

@@ -80,6 +80,8 @@ class Tables:
         chance: chance of hitting a valid trace by luck, known exactly or measured, the same.
         floor: upper bound of that chance, the same.
         history: one mapping a training step (metrics.jsonl), oldest first.
+        copies: what was found of draws that are copies and no draws, one sentence each; those that do not count
+            are in no table any more.
     """
 
     streams: Streams
@@ -96,6 +98,7 @@ class Tables:
     chance: NDArray[np.float64] | None = None
     floor: NDArray[np.float64] | None = None
     history: tuple[Mapping[str, float], ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,13 @@ from keyturn.measures import MEASURES
 from keyturn.measures.contract import Tables
 from keyturn.measures.deployed_created import judge, judge_cells
 from keyturn.measures.routing_execution import shares as routing_shares
-from keyturn.measures.verdict import Verdict
+from keyturn.measures.verdict import Caution, Verdict
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
+from keyturn.studies import counted_once
 from keyturn.studies.formats import elicit_format, format_measurements, leaves_room
 from keyturn.studies.looking import certified, shift_table
 from keyturn.studies.result import AuditResult, Cell
@@ -118,12 +119,15 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         draws, config = 1, replace(config, n_base=1)
     base = draw_two_stages(lab, pair, config, limits)
     tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
+    of_base, copied = once(pair.base, "base", base)
+    of_tuned, copied_too = once(pair.tuned, "tuned", tuned)
     tables = Tables(
         streams=lab.streams.child("measure", pair.name),
-        base=base.answers,
-        tuned=replace(tuned.answers, k_max=draws),
+        base=of_base,
+        tuned=replace(of_tuned, k_max=int(of_tuned.counts()[0].max(initial=1)) if copied_too else draws),
         weights=pair.weights,
         history=pair.history,
+        copies=(*copied, *copied_too),
     )
     tables = look_inside(lab, pair, config, tables, base, tuned)
     policies = {"base": pair.base, "tuned": pair.tuned}
@@ -134,6 +138,13 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
     return tables
+
+
+def once(policy: Policy, name: str, drawn: Drawn) -> tuple[Answers, tuple[str, ...]]:
+    """Answers without copies. Our own draws are independent; a server may ignore the seeds that it is sent."""
+    if isinstance(policy, LocalPolicy):
+        return drawn.answers, ()
+    return counted_once.of_policy(name, drawn.completions, drawn.answers)
 
 
 def conclude(
@@ -167,7 +178,7 @@ def conclude(
         seconds=dict(lab.seconds),
         limits=limits_of(tables, pooled),
         left_out=left_out,
-        cautions=pooled.cautions,
+        cautions=(*pooled.cautions, *(Caution(kind="copies", text=text) for text in tables.copies)),
     )
 
 

@@ -155,10 +155,12 @@ def of_samples(
         base_name=files[0],
         tuned_name=files[1],
         problems_name=f"{len(found.problems)} problems common to both files",
-        tables=Tables(streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned),
+        tables=Tables(
+            streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned, copies=copies
+        ),
         k=config.k,
     )
-    return replace(result, limits=(*result.limits, *copies, *found.notes))
+    return replace(result, limits=(*result.limits, *found.notes))
 
 
 def graded(samples: Samples, grader: str, asked: Sequence[Problem]) -> Samples:
