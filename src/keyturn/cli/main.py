@@ -1,6 +1,7 @@
 """``keyturn``: finds the verb, runs it, and turns what goes wrong into one line and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. Results go to stdout, talk to stderr.
+Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted, 143 ended by SIGTERM. Results go to stdout, talk to
+stderr. What this module imports is imported before a signal is answered, so it is little.
 """
 
 from __future__ import annotations
@@ -8,14 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import shlex
 import sys
-import traceback
 from collections.abc import Sequence
 
 import keyturn
-from keyturn.core.errors import KeyturnError, StorageError, unknown
-from keyturn.core.text import visible
+from keyturn.cli import stopping
 
 VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "what did post-training change? two policies, or the embedded worlds"),
@@ -40,8 +38,30 @@ examples:
 """
 
 
+def run() -> int:
+    """The command line as a process of its own: signals are answered, and no character is one too many."""
+    stopping.watch()
+    try:
+        _any_character()
+        return main()
+    except KeyboardInterrupt as stop:
+        return _stopped(sys.argv[1:], getattr(stop, "number", 2))
+    finally:
+        stopping.closing()
+
+
+def _any_character() -> None:
+    """A terminal of ASCII or cp1252 shows an arrow as its code; a lone surrogate is nowhere a character."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
+    from keyturn.core.errors import KeyturnError
+
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(words)
@@ -53,28 +73,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.fix:
             _say(f"    fix: {error.fix}")
         return error.exit_code
-    except KeyboardInterrupt:
-        _say("keyturn: interrupted; what is finished is kept. Resume with:")
-        _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
-        return 130
+    except KeyboardInterrupt as stop:
+        return _stopped(words, getattr(stop, "number", 2))
     except BrokenPipeError:
         _give_up_stdout()
         return 0
     except OSError as error:
-        if error.filename is None:
-            traceback.print_exc()
-        _say(f"keyturn: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-        _say("    fix: another path, or one that can be read and written")
-        return StorageError.exit_code
+        return _refused(error)
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0
         _say(f"keyturn: {stop.code}")
         return 1
     except Exception:
-        traceback.print_exc()
+        # A library that was interrupted in the middle may turn that into an error of its own.
+        if stopping.stopped():
+            return _stopped(words, stopping.stopped())
+        _traceback()
         _say("keyturn: this is a bug; the traceback above and `keyturn doctor` belong in the report.")
         return 1
+
+
+def _stopped(words: list[str], number: int) -> int:
+    import shlex
+
+    how = "interrupted" if number == 2 else f"ended by signal {number}"
+    _say(f"keyturn: {how}; what is finished is kept. Resume with:")
+    _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
+    return stopping.exit_code(number)
+
+
+def _refused(error: OSError) -> int:
+    """What the operating system refuses is no bug; only an error without its number is."""
+    from keyturn.core.errors import StorageError
+
+    if error.filename is None and error.errno is None:
+        _traceback()
+    if error.filename is None:
+        _give_up_stdout()  # what could not be written would be tried again at exit
+    _say(f"keyturn: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    _say("    fix: another path, or one that can be read and written")
+    return StorageError.exit_code
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _again(words: list[str]) -> list[str]:
@@ -99,6 +144,8 @@ def _dispatch(words: list[str]) -> int:
             run = module.runner(words[length:]) if hasattr(module, "runner") else module.run
             code = tyro.cli(run, args=words[length:], prog=f"keyturn {name}", description=module.__doc__)
             return int(code or 0)
+    from keyturn.core.errors import unknown
+
     group = [verb for verb in VERBS if verb.split()[0] == words[0]]
     if group and len(words) == 1:
         _say(f"keyturn: `{words[0]}` needs a second word:\n{_table(group)}".rstrip())
@@ -124,6 +171,8 @@ def _table(verbs: Sequence[str] | dict[str, tuple[str, str]]) -> str:
 
 
 def _say(line: str, *, whole: bool = False) -> None:
+    from keyturn.core.text import visible
+
     sys.stderr.write((visible(line, max_line=0) if whole else visible(line)) + "\n")
 
 
@@ -134,4 +183,4 @@ def _give_up_stdout() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

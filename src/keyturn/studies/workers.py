@@ -6,11 +6,17 @@ that results do not depend on how many processes there were.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import connection, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +24,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from keyturn.core import errors
 from keyturn.core.errors import KeyturnError
 from keyturn.core.jsonl import read_jsonl
 from keyturn.core.lazy import torch
 from keyturn.training.progress import sparkline
 
 _POLL_S = 0.5
+_PATIENCE_S = 5.0
+"""How long a worker that was asked to end may take."""
 
 
 def free_cores() -> int:
@@ -34,48 +43,118 @@ def free_cores() -> int:
 def run_together(
     jobs: Mapping[str, tuple[Callable[..., None], tuple[Any, ...]]], folders: Mapping[str, Path]
 ) -> None:
-    """Run functions in processes of their own and wait for all.
+    """Run functions in processes of their own and wait for all; the first failure ends the others.
+
+    A worker ends with its parent, however that ends.
 
     Args:
         jobs: name -> (a module-level function, its picklable arguments).
         folders: name -> the run directory that it works in, to show its progress.
 
     Raises:
-        KeyturnError: a worker failed; its own words are already on stderr.
+        KeyturnError: a worker failed; what it raised itself, where that is one of ours.
     """
     context = multiprocessing.get_context("spawn")
-    started = {name: context.Process(target=_quietly, args=job, name=name) for name, job in jobs.items()}
-    for process in started.values():
-        process.start()
-    console = Console(stderr=True)
+    started: dict[str, BaseProcess] = {}
+    words: dict[str, Connection] = {}
     try:
+        with _deaf_to_ctrl_c():
+            for name, (function, arguments) in jobs.items():
+                words[name], theirs = context.Pipe(duplex=False)
+                started[name] = context.Process(target=_quietly, args=(theirs, function, arguments), name=name)
+                started[name].start()
+                theirs.close()
+        _wait(started, folders)
+        failed = next((name for name, process in started.items() if process.exitcode), None)
+        if failed is not None:
+            raise _failure(failed, started[failed].exitcode or 0, words[failed])
+    finally:
+        _end(started.values())
+        for reader in words.values():
+            reader.close()
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started in here never see Ctrl-C, which a terminal sends to all: their parent ends them.
+
+    The signal is held back in this process for so long, not lost.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let the signal through again when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(started: Mapping[str, BaseProcess], folders: Mapping[str, Path]) -> None:
+    """Until all are done or one has failed."""
+    console = Console(stderr=True)
+    with contextlib.ExitStack() as stack:
+        live = None
         if console.is_terminal:
-            with Live(console=console, refresh_per_second=4, transient=True) as live:
-                while any(p.is_alive() for p in started.values()):
-                    live.update(_state(folders))
-                    time.sleep(_POLL_S)
-        for process in started.values():
-            process.join()
-    except BaseException:
-        for process in started.values():
+            live = stack.enter_context(Live(console=console, refresh_per_second=4, transient=True))
+        while True:
+            running = [process for process in started.values() if process.is_alive()]
+            if not running or any(process.exitcode for process in started.values()):
+                return
+            if live is not None:
+                live.update(_state(folders))
+            connection.wait([process.sentinel for process in running], timeout=_POLL_S)
+
+
+def _end(processes: Any) -> None:
+    """End those that still run. What is on disk is whole at any moment."""
+    for process in processes:
+        if process.is_alive():
             process.terminate()
-        raise
-    failed = [name for name, process in started.items() if process.exitcode]
-    if failed:
-        raise KeyturnError(
-            f"the worker for {', '.join(failed)} failed", fix="run again with --workers 1 to see why"
+    deadline = time.monotonic() + _PATIENCE_S
+    for process in processes:
+        if process.pid is not None:
+            process.join(max(deadline - time.monotonic(), 0.1))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _failure(name: str, code: int, words: Connection) -> KeyturnError:
+    """What became of a worker that failed: its own error, or how it ended."""
+    with contextlib.suppress(EOFError, OSError):
+        if words.poll():
+            kind, what, fix = words.recv()
+            return getattr(errors, kind, KeyturnError)(what, fix=fix)
+    if code < 0:
+        ended = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        return KeyturnError(
+            f"the worker for {name} was ended by {ended}",
+            fix="run again: what is finished is kept; with --workers 1 if the memory is short",
         )
+    return KeyturnError(f"the worker for {name} failed with a bug, see above", fix="report it with the command")
 
 
-def _quietly(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _quietly(words: Connection, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         function(*arguments)
     except KeyturnError as error:
-        sys.stderr.write(f"keyturn: {error}\n")
+        words.send((type(error).__name__, error.what, error.fix))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that was killed cannot end its workers, and nobody would know of them."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        # At once: what is on disk is whole at any moment, and a training step may take long.
+        os._exit(1)
 
 
 def _state(folders: Mapping[str, Path]) -> Table:
@@ -92,7 +171,7 @@ def _of(folder: Path) -> tuple[str, str]:
     rewards = [
         float(row["reward"])  # type: ignore[arg-type]
         for path in folder.glob("stages/rl-*/run/metrics.jsonl")
-        for row in read_jsonl(path)
+        for row in read_jsonl(path, growing=True)
         if row.get("reward") is not None
     ]
     curve = f"reward {sparkline(rewards)} {rewards[-1]:.2f} after {len(rewards)} steps" if rewards else ""
