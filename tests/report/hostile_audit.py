@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from keyturn.measures.verdict import Caution
 from keyturn.studies.result import AuditResult, Cell, TokenSpan
 
 ATTACKS = (
@@ -44,7 +45,7 @@ def hostile(result: AuditResult) -> AuditResult:
         tuned=every,
         problems=every,
         run=every,
-        verdict=replace(result.verdict, why=every, notes=ATTACKS),
+        verdict=replace(result.verdict, why=every, notes=ATTACKS, needed=every),
         cells=tuple(Cell(key={every: every}, verdict=replace(c.verdict, why=every)) for c in result.cells),
         measurements=tuple(
             replace(m, note=every, unit=every, parameters={**m.parameters, "extra": every})
@@ -55,6 +56,8 @@ def hostile(result: AuditResult) -> AuditResult:
         seconds={every: 3.0, **result.seconds},
         limits=ATTACKS,
         left_out={every: every},
+        settings={"base": {every: every}, "tuned": {every: "x"}, "both": {f"{every} ": every}},
+        cautions=(Caution(kind=every, text=every),),
     )
 
 

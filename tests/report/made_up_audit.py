@@ -15,6 +15,7 @@ from keyturn.core.streams import Streams
 from keyturn.measures import MEASURES
 from keyturn.measures.contract import Tables, TokenShift
 from keyturn.measures.deployed_created import judge, judge_cells
+from keyturn.measures.verdict import AT_CHANCE, Caution
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Answers, Grades
 from keyturn.studies.result import AuditResult, Cell, TokenSpan
@@ -268,4 +269,34 @@ def audit_of(
             *verdict.notes,
         ),
         left_out={"elicited": "needs elicited, which this audit does not have"},
+        settings=settings_of(name),
+        cautions=(Caution(kind="few problems", text=f"{len(problems)} problems stand behind the verdict."),),
     )
+
+
+def settings_of(name: str) -> dict[str, dict[str, str]]:
+    return {
+        "base": {"prompt format": "chat template", "fingerprint": f"{name}-4be1f0c2"},
+        "tuned": {"prompt format": "chat template", "fingerprint": f"{name}-99aa01c2"},
+        "both": {"temperature": "1.0", "grader": "numeric", "seed": "0"},
+    }
+
+
+def with_verdict(result: AuditResult, **changes) -> AuditResult:
+    """The same audit with another pooled verdict."""
+    return replace(result, verdict=replace(result.verdict, **changes))
+
+
+def lucky(result: AuditResult) -> AuditResult:
+    """The same audit with a part of its gain, some problems and a cell at chance."""
+    verdict = result.verdict
+    masses = dict(verdict.masses)
+    part = masses["deployed"]
+    masses["at_chance"] = replace(part, value=part.value / 2, low=part.low / 2, high=part.high / 2)
+    masses["deployed"] = masses["at_chance"]
+    classes = verdict.classes.copy()
+    classes[::5] = AT_CHANCE
+    shares = {**verdict.shares, "at_chance": verdict.shares["deployed"]}
+    changed = replace(verdict, masses=masses, classes=classes, shares=shares)
+    cells = tuple(replace(c, verdict=replace(c.verdict, masses=masses)) for c in result.cells[:1])
+    return replace(result, verdict=changed, cells=cells + result.cells[1:])

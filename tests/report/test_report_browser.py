@@ -1,10 +1,15 @@
 """The page in a real browser: nothing runs that is not ours, nothing loads, keys reach everything."""
 
+import math
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile_audit import all_attacks, hostile
+from made_up_audit import lucky
 
 from keyturn.report import write_report
 
@@ -50,6 +55,11 @@ def opened(browser, path, **options):
     return context, Watched(context, path)
 
 
+def unfold(page):
+    """Open whatever is folded."""
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_opens_from_disk_without_a_word(browser, path, scheme):
     context, watched = opened(browser, path, color_scheme=scheme, viewport={"width": 1280, "height": 900})
@@ -59,9 +69,12 @@ def test_it_opens_from_disk_without_a_word(browser, path, scheme):
     context.close()
 
 
-@pytest.mark.parametrize("width", [360, 420, 768, 1280])
+# 320 is what a page of 1280 has at a zoom of 400 %, 640 at one of 200 %.
+@pytest.mark.parametrize("width", [320, 360, 390, 420, 640, 768, 1280])
 def test_no_width_scrolls_sideways(browser, path, width):
     context, watched = opened(browser, path, viewport={"width": width, "height": 900})
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
+    unfold(watched.page)
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
     shown = "[...document.querySelectorAll('figure')].map(f => [...f.querySelectorAll('svg')]"
     counts = watched.page.evaluate(f"{shown}.filter(s => s.getBoundingClientRect().width > 0).length)")
@@ -89,6 +102,7 @@ def test_hostile_text_does_nothing(browser, audits, tmp_path):
             page.evaluate("[...new Set([...document.querySelectorAll('*')].map(e => e.localName))]")
         )
         if name == "attacked":
+            unfold(page)
             page.locator(".tokens .t").first.click()
             shown = page.locator(".panel dd").nth(1).inner_text()
             assert "<script>" in shown, "the side panel shows the token as text"
@@ -122,6 +136,7 @@ def test_it_is_readable_without_scripts(browser, path, audits):
     details = page.locator("figure details").first
     details.locator("summary").click()
     assert details.locator("table").is_visible()
+    page.locator("#a1-spans > summary").click()
     token = page.locator(".tokens .fork").first
     before = token.evaluate("e => getComputedStyle(e).backgroundColor")
     page.locator("input[value=shift]").first.check()
@@ -137,8 +152,10 @@ def test_the_keyboard_reaches_and_leaves_everything(browser, path):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     stops, lists = [], 0
-    for _ in range(600):
+    for _ in range(1500):
         page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('details:not([open]) > summary')"):
+            page.keyboard.press("Enter")
         stop = page.evaluate(
             "(() => { const e = document.activeElement; const s = getComputedStyle(e);"
             " return [e.localName, e.className, s.outlineStyle !== 'none' || s.boxShadow !== 'none', e === "
@@ -165,6 +182,7 @@ def test_keys_walk_the_tokens(browser, path):
             f"[...{open_panels}.parentElement.querySelectorAll('.panel dd')].map(d => d.textContent)"
         )
 
+    unfold(page)
     page.locator(".tokens .t").first.focus()
     assert panel()[:2] == ["0", "FWD"]
     page.keyboard.press("ArrowRight")
@@ -210,11 +228,157 @@ def test_paper_is_light_and_shows_the_data(browser, path, tmp_path):
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".theme").is_hidden()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("figure details:not(.long) table").first.is_visible()
-    assert page.locator("details.long").first.is_hidden()
+    assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    for part in (
+        ".fold.part .says",
+        ".fold.part figure svg",
+        "#a1-pass-verified-f .data table",
+        ".data .reading",
+    ):
+        assert page.locator(part).first.is_visible(), part
+    for part in ("details.listing", ".data.long table", "#markdown"):
+        assert page.locator(part).first.is_hidden(), part
+    # A page ends between figures, never within one, nor between a title and what it names.
+    kept = "[...document.querySelectorAll('.plate, .card, .completion, .opening')]"
+    assert set(page.evaluate(f"{kept}.map(e => getComputedStyle(e).breakInside)")) == {"avoid"}
     page.evaluate("dispatchEvent(new Event('afterprint'))")
-    page.pdf(path=str(tmp_path / "report.pdf"))
+    assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
+    page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
     assert (tmp_path / "report.pdf").stat().st_size > 50_000
+    context.close()
+
+
+def test_paper_shows_what_is_folded_without_scripts(browser, path):
+    context, watched = opened(browser, path, java_script_enabled=False)
+    watched.page.emulate_media(media="print")
+    assert watched.page.locator(".fold.part figure svg").first.is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "most"), [(1280, 7_500), (390, 12_000)])
+def test_two_audits_are_a_short_page(browser, path, width, most):
+    context, watched = opened(browser, path, viewport={"width": width, "height": 900})
+    assert watched.page.evaluate("document.documentElement.scrollHeight") < most
+    context.close()
+
+
+LONG_NAME = {"topic": "competition mathematics, high school, number theory and combinatorics, level five"}
+
+
+@pytest.mark.parametrize("label", ["deployed (elicited)", "nothing measured", "created"])
+def test_the_verdict_column_is_seen_on_a_telephone(browser, audits, tmp_path, label):
+    cells = tuple(replace(c, key=LONG_NAME, verdict=replace(c.verdict, label=label)) for c in audits[0].cells)
+    file = write_report([replace(audits[0], cells=cells)], tmp_path / "r.html", command="c", seconds=1.0)
+    context, watched = opened(browser, file, viewport={"width": 390, "height": 900})
+    columns = watched.page.evaluate(
+        "[...document.querySelectorAll('.numbers tbody tr')].map(r => [1, 2].map(i => r.cells[i])"
+        ".map(c => c.getBoundingClientRect().right))"
+    )
+    assert all(verdict <= 390 and gain <= 390 for verdict, gain in columns), (
+        "verdict and gain without scrolling"
+    )
+    page = watched.page
+    page.evaluate("document.querySelector('.numbers').scrollLeft = 300")
+    name = page.evaluate("document.querySelector('.numbers tbody th').getBoundingClientRect().left")
+    assert 0 <= name < 60, "the name stays beside its numbers"
+    context.close()
+
+
+COLLISIONS = """() => {
+  const found = [];
+  for (const svg of document.querySelectorAll('svg[role=img]')) {
+    const around = svg.getBoundingClientRect();
+    if (!around.width) continue;
+    const boxes = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+    boxes.forEach(([words, a], i) => {
+      const sides = Math.max(around.left - a.left, a.right - around.right);
+      if (Math.max(sides, around.top - a.top, a.bottom - around.bottom) > 3)
+        found.push(['beyond its drawing', words, svg.querySelector('title').textContent]);
+      for (const [other, b] of boxes.slice(i + 1))
+        if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+            && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3)
+          found.push([words, other, svg.querySelector('title').textContent]);
+    });
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("kind", ["made up", "hostile", "long names", "close notes"])
+def test_no_label_lies_over_another(browser, audits, tmp_path, width, kind):
+    shown = list(audits)
+    if kind == "hostile":
+        shown = [hostile(a) for a in audits]
+    if kind == "long names":
+        shown = [replace(a, cells=tuple(replace(c, key=LONG_NAME) for c in a.cells)) for a in audits]
+    if kind == "close notes":
+        shown = [
+            replace(a, verdict=replace(a.verdict, flips_at=a.verdict.k / 2), measurements=met(a))
+            for a in audits
+        ]
+    file = write_report([lucky(a) for a in shown], tmp_path / "r.html", command="c", seconds=1.0)
+    context, watched = opened(browser, file, viewport={"width": width, "height": 900})
+    unfold(watched.page)
+    assert watched.page.evaluate(COLLISIONS) == []
+    context.close()
+
+
+def met(result):
+    """Curves that meet just beside the budget."""
+    found = {"value": result.verdict.k - 1.0, "low": 1.0, "high": math.inf}
+    return tuple(replace(m, **found) if m.name == "crossing" else m for m in result.measurements)
+
+
+def test_a_link_opens_what_it_leads_to(browser, path):
+    context, watched = opened(browser, path, viewport={"width": 1280, "height": 900})
+    page = watched.page
+    page.locator(".contents a[href='#a1-weights']").click()
+    assert page.locator("#a1-weights figure").first.is_visible()
+    again = Watched(context, path)
+    again.page.goto(f"{path.as_uri()}#a2-tokens")
+    assert again.page.locator("#a2-tokens figure").first.is_visible()
+    context.close()
+
+
+def test_every_control_and_region_has_a_name(browser, path):
+    context, watched = opened(browser, path)
+    page = watched.page
+    unfold(page)
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('a, button, summary, input, nav, [role=region], [role=group], "
+        "[role=listbox]')]"
+        ".filter(e => !(e.innerText || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || "
+        "(e.labels && e.labels.length))).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert unnamed == []
+    landmarks = page.evaluate(
+        "['header', 'nav', 'main', 'footer'].map(n => document.querySelectorAll(`body ${n}`).length)"
+    )
+    assert all(landmarks)
+    assert page.evaluate("[...document.querySelectorAll('th')].every(h => h.scope)")
+    context.close()
+
+
+def test_hundreds_of_long_completions_still_open_at_once(browser, audits, tmp_path):
+    size = 32_000
+    one = audits[0].spans[0]
+    unknown = np.zeros(size, dtype=np.float32)
+    long = replace(
+        one, text=(" token",) * size, role=("unknown",) * size, entropy=unknown, logprob=unknown,
+        base_logprob=unknown, sibling=None,
+    )  # fmt: skip
+    started = time.perf_counter()
+    file = write_report(
+        [replace(audits[0], spans=(long,) * 64), audits[1]], tmp_path / "r.html", command="c", seconds=1.0
+    )
+    written = time.perf_counter() - started
+    assert file.stat().st_size < 8_000_000
+    context, watched = opened(browser, file)
+    loaded = watched.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    assert loaded < 2_000
+    assert written < 20
+    assert "more tokens are not shown" in watched.page.content()
     context.close()
 
 

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.measurement import Estimate
-from keyturn.report.axes import Scale, linear, logarithmic, spread, tick_names
-from keyturn.report.numbers import counted, estimate, number, percent, seconds, whole
+from keyturn.report.axes import Scale, linear, logarithmic, tick_names
+from keyturn.report.keys import Note, place_notes
+from keyturn.report.numbers import counted, estimate, number, parted, seconds, whole
+from keyturn.report.svg import clip, fit, width_of
 from keyturn.report.tables import Table, markdown
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
@@ -45,9 +47,6 @@ def test_an_estimate_shows_its_interval_or_none():
 
 def test_shares_counts_and_durations():
     assert [counted(n, "draw") for n in (0, 1, 64, 1319)] == ["0 draws", "1 draw", "64 draws", "1,319 draws"]
-    assert percent(0.625) == "62%"
-    assert percent(0.0042) == "0.4%"
-    assert percent(math.nan) == "n/a"
     assert whole(12345) == "12,345"
     assert whole(math.inf) == "\u221e"
     assert [seconds(s) for s in (0.42, 48.4, 192, 7512, math.nan)] == [
@@ -90,11 +89,33 @@ def test_ticks_are_round():
     assert Scale(low=1, high=256, start=0, stop=300, base=2).ticks == (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-@given(st.lists(st.floats(0, 100), max_size=5))
-def test_labels_stand_apart(wanted):
-    placed = spread(wanted, 15, 0, 100)
-    ordered = sorted(placed)
-    assert all(b - a >= 15 - 1e-9 for a, b in itertools.pairwise(ordered))
+@given(
+    st.lists(st.tuples(st.floats(0, 350), st.sampled_from(["K = 32", "another label at K = 2"])), max_size=6)
+)
+def test_notes_stand_apart_and_within(places):
+    placed = place_notes([Note(x=x, words=words) for x, words in places], 350).placed
+    spans = [(row, middle - width_of(n.words) / 2, middle + width_of(n.words) / 2) for n, middle, row in placed]
+    assert all(left >= -1e-6 and right <= 350 + 1e-6 for _, left, right in spans)
+    for (row, left, right), (other, left2, right2) in itertools.combinations(spans, 2):
+        assert row != other or right <= left2 or right2 <= left
+
+
+@given(st.text(max_size=80), st.floats(20, 400))
+def test_a_long_name_keeps_both_ends_and_its_width(words, width):
+    shown = fit(words, width)
+    assert width_of(shown) <= max(width, width_of("ＷＷ…"))
+    assert len(clip(words, 20)) <= 20
+
+
+def test_names_that_differ_at_their_ends_stay_different():
+    long = "mathematics, high school, competition level "
+    assert fit(f"{long}1", 120) != fit(f"{long}2", 120)
+    assert "\n" not in fit("two\nlines", 200)
+
+
+def test_an_estimate_comes_apart_again():
+    assert parted(estimate(Estimate(0.19, 0.12, 0.26), signed=True)) == ("+0.19", "[+0.12, +0.26]")
+    assert parted("n/a") == ("n/a", "")
 
 
 def test_markdown_lines_up_and_hostile_words_stay_words():

@@ -154,7 +154,13 @@ def test_a_section_with_nothing_says_why(audits):
         spans=(),
         cells=(),
         seconds={},
-        verdict=replace(audits[0].verdict, curve=(), classes=np.zeros(0, dtype=np.int8)),
+        verdict=replace(
+            audits[0].verdict,
+            curve=(),
+            classes=np.zeros(0, dtype=np.int8),
+            base_p=np.zeros(0),
+            tuned_q=np.zeros(0),
+        ),
         left_out={"update_geometry": "needs weights, which this audit does not have"},
     )
     sections = sections_of(bare, "a")
@@ -191,7 +197,8 @@ def test_one_draw_a_problem_claims_no_curve(audits):
     assert not any("meet" in sentence for sentence in coverage.says)
     text = render([once], command="c", seconds=1.0)
     assert "curves meet" not in text
-    assert "up to 1 draw<" in text
+    assert "up to 1 draw" in text
+    assert "up to 1 base draw a problem" in text
     assert "1 draws" not in text
 
 

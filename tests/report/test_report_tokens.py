@@ -1,15 +1,24 @@
 """The token view: every token once, as text, with its fill, its line and its exact value."""
 
+import io
 import re
+import time
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_reader import breaches
+from rich.console import Console
 
+from keyturn.measures.verdict import Caution
+from keyturn.report import terminal
+from keyturn.report.page import render
 from keyturn.report.token_view import (
     ENTROPY_STEPS,
+    PAGE,
     SHIFT_STEPS,
     SHOWN,
     block,
@@ -17,6 +26,7 @@ from keyturn.report.token_view import (
     legend,
     level,
     pieces,
+    share_of,
 )
 from keyturn.studies.result import TokenSpan
 
@@ -89,3 +99,45 @@ def test_names_are_unique_and_siblings_stand_beside(audits):
     made = blocks(audits[0].spans, "a1")
     names = [b.name for b in made] + [b.sibling.name for b in made if b.sibling]
     assert len(names) == len(set(names)) == 2 * len(made)
+
+
+def test_a_page_has_room_for_so_many_tokens_and_shares_it_out(audits):
+    short = span(["x"] * 3)
+    few, many = replace(audits[0], spans=(short,)), replace(audits[0], spans=(short,) * 200)
+    assert share_of([few]) == SHOWN
+    assert share_of([many]) * 200 <= PAGE
+    assert share_of([replace(audits[0], spans=(short,) * (2 * PAGE))]) == 1
+    assert [b.cut for b in blocks((span(["x"] * 9),), "p", 4)] == [5]
+
+
+ENDLESS = {
+    "combining marks": "e" + "\u0301" * 100_000,
+    "one line": "x" * 1_000_000,
+    "escapes": "\x1b[" * 200_000,
+    "surrogates": "\ud800" * 100_000,
+    "nul": "\x00" * 100_000,
+    "bidi": "\u202e" * 100_000,
+    "zero width": "\u200b" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_text_without_end_is_cut_and_said_everywhere(audits, kind):
+    text = ENDLESS[kind]
+    made = span([text, "a"])
+    result = replace(
+        audits[0],
+        name=text, base=text, problems=text, spans=(replace(made, prompt=text, title=text, problem=text),),
+        cells=tuple(replace(c, key={text: text}) for c in audits[0].cells),
+        cautions=(Caution(kind=text, text=text),), limits=(text,), settings={"both": {text: text}},
+    )  # fmt: skip
+    started = time.perf_counter()
+    page = render([result], command="c", seconds=1.0)
+    terminal([result], console=Console(file=io.StringIO()))
+    assert time.perf_counter() - started < 10
+    assert len(page.encode()) < 3_000_000
+    assert breaches(page) == []
+    shown = page[page.index("<body>") :]
+    assert not re.search("[\x00\x1b\u200b\u202e\ud800-\udfff]", shown)
+    assert "\u0301" * 9 not in shown
+    assert "more characters" in shown or "combining marks" in shown

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.report.numbers import number
-from keyturn.report.svg import LETTER, Point, label, line
+from keyturn.report.svg import label, line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,35 +125,6 @@ def tick_names(ticks: Sequence[float], digits: int | None = None) -> list[str]:
         step = min((abs(b - a) for a, b in itertools.pairwise(ticks)), default=1.0)
         digits = 0 if step >= 1 else min(6, math.ceil(-math.log10(step) - 1e-9))
     return [number(0.0 if abs(tick) < 1e-12 else tick, digits=digits) for tick in ticks]
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights of labels as near as can be to where they belong and at least ``gap`` apart."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    placed = [0.0] * len(wanted)
-    floor = low
-    for i in order:
-        placed[i] = max(wanted[i], floor)
-        floor = placed[i] + gap
-    ceiling = high
-    for i in reversed(order):
-        placed[i] = min(placed[i], ceiling)
-        ceiling = placed[i] - gap
-    return placed
-
-
-def end_labels(
-    points: Sequence[Point], words: Sequence[str], classes: Sequence[str], frame: Frame
-) -> Iterator[Markup]:
-    """Names of lines at their right ends, kept apart from each other."""
-    heights = spread([y for _, y in points], 15, frame.top + 4, frame.bottom - 2)
-    for (x, _), y, name, class_ in zip(points, heights, words, classes, strict=True):
-        yield label((x + 8, y + 4), name, f"name {class_}")
-
-
-def width_of(words: str) -> float:
-    """Roughly how wide a label is, in user units."""
-    return LETTER * len(words)
 
 
 def _step(rough: float) -> float:

@@ -53,16 +53,6 @@ def counted(count: float, noun: str) -> str:
     return f"{whole(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def percent(value: float, *, digits: int = 0) -> str:
-    """A share as a percentage."""
-    if not math.isfinite(value):
-        return number(value)
-    size = abs(100 * value)
-    digits = max(digits, 1) if 0 < size < 1 else digits
-    shown = f"{size:,.{digits}f}"
-    return (MINUS if value < 0 and float(shown.replace(",", "")) else "") + shown + "%"
-
-
 def estimate(found: Estimate | None, *, digits: int = 2, signed: bool = False, small: bool = False) -> str:
     """``+0.19 [+0.12, +0.26]``; without its interval where there is none."""
     if found is None or math.isnan(found.value):
@@ -72,6 +62,12 @@ def estimate(found: Estimate | None, *, digits: int = 2, signed: bool = False, s
         return shown
     low, high = (number(end, digits=digits, signed=signed, small=small) for end in (found.low, found.high))
     return f"{shown} [{low}, {high}]"
+
+
+def parted(shown: str) -> tuple[str, str]:
+    """The value and the interval of what :func:`estimate` wrote, to set them under each other."""
+    value, bracket, rest = shown.partition(" [")
+    return value, bracket.strip() + rest
 
 
 def seconds(value: float) -> str:

@@ -26,6 +26,7 @@ from keyturn.report import numbers, reading, summary, tables, token_view
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Words, amounts
 from keyturn.report.sections import sections_of
+from keyturn.report.svg import clip
 from keyturn.studies.result import AuditResult
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy")
@@ -55,15 +56,18 @@ def write_report(results: Sequence[AuditResult], path: Path, *, command: str, se
 def render(results: Sequence[AuditResult], *, command: str, seconds: float, made: str = "") -> str:
     """The report as text; arguments as for :func:`write_report`, ``made`` is the time it says it was made."""
     style, script = asset("report.css"), asset("report.js")
-    audits = [_audit(result, f"a{i + 1}") for i, result in enumerate(results)]
-    table = summary.table(results)
+    budget = token_view.share_of(results)
+    audits = [_audit(result, f"a{i + 1}", budget) for i, result in enumerate(results)]
+    table, apart = summary.page_tables(results)
     return _environment().get_template("report.html.jinja").render(
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
         audits=audits,
         table=table,
-        markdown=tables.markdown(table),
+        apart=apart,
+        looks=summary.SIGNS,
+        markdown=tables.markdown(summary.table(results)),
         readings=reading.VERDICT,
         legends={
             "entropy": token_view.legend(token_view.ENTROPY_STEPS),
@@ -102,15 +106,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _audit(result: AuditResult, prefix: str) -> dict[str, Any]:
-    """Everything that the template shows of one audit."""
+def _audit(result: AuditResult, prefix: str, budget: int) -> dict[str, Any]:
+    """Everything that the template shows of one audit; ``budget`` is of tokens a completion."""
     return {
         "id": prefix,
         "result": result,
         "card": summary.card(result, prefix),
-        "standing": summary.standing(result.verdict),
         "sections": sections_of(result, prefix),
-        "spans": token_view.blocks(result.spans, prefix),
+        "spans": token_view.blocks(result.spans, prefix, budget),
         "no_spans": "No completion was looked at token by token: that takes both models, not only samples.",
         "clock": _clock(result, prefix),
     }
@@ -122,7 +125,7 @@ def _clock(result: AuditResult, prefix: str) -> Figure | None:
         return None
     total = sum(result.seconds.values())
     words = Words(
-        title="Where the seconds went",
+        title=f"Where the seconds went: {clip(result.name, 40)}",
         axis="wall seconds",
         reading="Wall time of each stage when it ran, also where a later run found it finished.",
         says=f"{numbers.seconds(total)} in all.",
@@ -141,6 +144,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["counted"] = numbers.counted
+    environment.filters["parted"] = numbers.parted
     return environment
 
 

@@ -1,4 +1,5 @@
-"""One row a thing: names at the left (above, where they are long), values at the right, a plot between."""
+"""One row a thing: its name at the left, its value at the right, a plot between; names and values stand above
+their rows where both leave too little room."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.text import one_line
-from keyturn.report.axes import Frame, Scale, width_of
+from keyturn.report.axes import Frame, Scale
 from keyturn.report.numbers import UNDEFINED
-from keyturn.report.svg import box, dot, label, line
+from keyturn.report.svg import box, dot, element, fit, label, line, width_of
+
+PLOT = 0.5
+"""Least share of the width that the plot keeps; below it names and values stand above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,25 +23,31 @@ class Rows:
     """Where rows stand.
 
     Args:
-        names: one a row.
+        names: one a row; a name that is too long loses its middle, never the room of the values.
         values: shown at the right end of each row; empty strings for none.
         width: of the drawing.
         pitch: height of a row.
+        top: where the first row begins.
     """
 
     names: tuple[str, ...]
     values: tuple[str, ...]
     width: float
     pitch: float = 25.0
+    top: float = 10.0
 
     @property
     def above(self) -> bool:
-        """Whether names stand above their rows because they are long."""
-        return self._name_width > 0.34 * self.width
+        """Whether names and values stand above their rows."""
+        return self._name_width + self._value_width + 30 > (1 - PLOT) * self.width
 
     @property
     def _name_width(self) -> float:
         return max((width_of(one_line(name, 60)) for name in self.names), default=0.0)
+
+    @property
+    def _value_width(self) -> float:
+        return max((width_of(v) for v in self.values), default=0.0)
 
     @property
     def step(self) -> float:
@@ -47,14 +57,13 @@ class Rows:
     @property
     def frame(self) -> Frame:
         """The plotting area."""
-        values = max((width_of(v) for v in self.values), default=0.0)
-        left = 4.0 if self.above else self._name_width + 14
-        return Frame(
-            left=left,
-            right=self.width - (values + 12 if values else 8),
-            top=10.0,
-            bottom=10 + self.step * max(len(self.names), 1),
-        )
+        if self.above:
+            left, right = 8.0, self.width - 10
+        else:
+            left = self._name_width + 16
+            right = self.width - (self._value_width + 16 if self._value_width else 10)
+        bottom = self.top + self.step * max(len(self.names), 1)
+        return Frame(left=left, right=right, top=self.top, bottom=bottom)
 
     @property
     def height(self) -> float:
@@ -63,21 +72,29 @@ class Rows:
 
     def y(self, row: int) -> float:
         """The middle of a row's plot."""
-        return 10 + self.step * row + (15 if self.above else 0) + self.pitch / 2
+        return self.top + self.step * row + (15 if self.above else 0) + self.pitch / 2
 
     def words(self, classes: Sequence[str] = ()) -> Iterator[Markup]:
         """Names and values of all rows."""
         for row, (name, value) in enumerate(zip(self.names, self.values, strict=True)):
-            class_ = classes[row] if classes else ""
-            at = (
-                (4.0, self.y(row) - self.pitch / 2 - 1)
-                if self.above
-                else (self.frame.left - 12, self.y(row) + 4)
-            )
-            yield label(at, one_line(name, 60), f"row-name {class_}".strip(), "start" if self.above else "end")
+            class_ = f"row-name {classes[row] if classes else ''}".strip()
+            height = self.y(row) - self.pitch / 2 - 1 if self.above else self.y(row) + 4
+            if self.above:
+                yield self._named(name, (2.0, height), self.width - width_of(value) - 16, class_, "start")
+            else:
+                yield self._named(name, (self.frame.left - 12, height), self.frame.left - 14, class_, "end")
             if value:
                 quiet = " tick" if value == UNDEFINED else ""
-                yield label((self.width - 2, self.y(row) + 4), value, f"value{quiet}", "end")
+                yield label((self.width - 2, height), value, f"value{quiet}", "end")
+
+    def _named(self, name: str, at: tuple[float, float], room: float, class_: str, anchor: str) -> Markup:
+        shown = fit(name, room)
+        if shown == one_line(name, 400):
+            return label(at, shown, class_, anchor)
+        # The whole name is told to a pointer that rests on it.
+        told = element("title", one_line(name, 400))
+        words = label(at, shown, class_, anchor)
+        return element("g", told, words)
 
 
 def whisker(

@@ -1,4 +1,4 @@
-"""The terminal: one sentence an audit, the deciding numbers, and a table that pastes as Markdown."""
+"""The terminal: one sentence an audit, its warnings, its numbers, and a table that pastes as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from keyturn.core.text import one_line, visible
 from keyturn.report import summary
-from keyturn.report.tables import markdown
+from keyturn.report.tables import Table, markdown, without
 from keyturn.studies.result import AuditResult
 
 STYLES = {
@@ -18,8 +18,13 @@ STYLES = {
     "created": "bold dark_orange3",
     "mixed": "bold magenta",
     "narrowed": "bold red",
+    "caution": "bold yellow",
 }
 """Class of a label -> rich style; the others are plain bold."""
+
+
+DROPPED = ("problems", "undecided", "coverage", "at chance", "deployed", "base", "tuned", "created")
+"""Columns that a narrow terminal goes without, first what it misses least; the page and the file have all."""
 
 
 def terminal(
@@ -30,18 +35,31 @@ def terminal(
     Args:
         results: the audits.
         report: where the report is, told last.
-        console: stdout by default.
+        console: stdout by default. A terminal gets the columns that fit its width; a pipe or a file all.
     """
+    out = console or Console(highlight=False)
+    width = out.width if out.is_terminal else 0
     # Neither wrapped nor marked up: what stands on the screen is what pastes.
-    (console or Console(highlight=False)).print(renderable(results, report=report), soft_wrap=True)
+    out.print(renderable(results, report=report, width=width), soft_wrap=True)
 
 
-def renderable(results: Sequence[AuditResult], *, report: Path | None = None) -> Group:
-    """The same for rich: sentences, deciding numbers, table, and where the report is."""
+def renderable(results: Sequence[AuditResult], *, report: Path | None = None, width: int = 0) -> Group:
+    """The same for rich: sentences, warnings, deciding numbers, table, and where the report is.
+
+    Args:
+        results: the audits.
+        report: where the report is.
+        width: that the table should keep to; 0 for no limit.
+    """
     parts: list[Text] = []
     for result in results:
-        parts += [_sentence(result), _facts(result), Text()]
-    parts.append(_table(results))
+        parts += [_sentence(result), *_warnings(result), _facts(result), Text()]
+    whole = summary.table(results)
+    shown = narrowed(whole, width)
+    parts.append(_table(shown))
+    if shown is not whole:
+        left = ", ".join(name for name in whole.header if name not in shown.header)
+        parts.append(Text(f"for want of width without {left}: the report has them", style="dim"))
     if report is not None:
         parts += [Text(), Text.assemble(("report  ", "dim"), visible(str(report)))]
     return Group(*parts)
@@ -50,6 +68,17 @@ def renderable(results: Sequence[AuditResult], *, report: Path | None = None) ->
 def markdown_table(results: Sequence[AuditResult]) -> str:
     """Pooled and per-cell verdicts as a Markdown table, ending in a newline."""
     return markdown(summary.table(results)) + "\n"
+
+
+def narrowed(table: Table, width: int) -> Table:
+    """The table with as many of its columns as a width has room for; the same table where all fit."""
+    shown = table
+    for name in DROPPED:
+        if width <= 0 or len(markdown(shown).partition("\n")[0]) <= width:
+            break
+        if name in shown.header:
+            shown = without(shown, name)
+    return shown
 
 
 def _sentence(result: AuditResult) -> Text:
@@ -65,25 +94,43 @@ def _sentence(result: AuditResult) -> Text:
     )
 
 
+def _warnings(result: AuditResult) -> list[Text]:
+    """One line a caution, and what would decide an undecided verdict."""
+    found = result.cautions or result.verdict.cautions
+    out = [
+        Text.assemble(("  ! ", "bold yellow"), (one_line(c.kind, 40), "yellow"), ": ", visible(c.text))
+        for c in found
+    ]
+    needed = result.verdict.needed
+    return [*out, Text.assemble(("  needed ", "dim"), visible(needed))] if needed else out
+
+
 def _facts(result: AuditResult) -> Text:
     out = Text("  ")
     for fact in summary.facts(result):
-        out.append(f"{fact.name} ", "dim").append(visible(fact.value)).append(f" ({fact.more})   ", "dim")
+        more = fact.more if fact.more.startswith("[") else f"({fact.more})"
+        out.append(f"{fact.name} ", "dim").append(visible(fact.value)).append(f" {more}   ", "dim")
     out.rstrip()
     return out.append(f"\n  {summary.standing(result.verdict)}", "dim")
 
 
-def _table(results: Sequence[AuditResult]) -> Text:
+def _table(table: Table) -> Text:
     """Exactly the Markdown table; labels coloured by their class."""
     out = Text()
-    table = summary.table(results)
-    for number, line in enumerate(markdown_table(results).splitlines()):
+    place = table.header.index("verdict")
+    for number, line in enumerate(markdown(table).splitlines()):
         row = Text(line + "\n", style="dim" if number == 1 else "bold" if number - 2 in table.marked else "")
         if number >= 2:
-            label = table.rows[number - 2][-1]
+            label = table.rows[number - 2][place]
             class_ = next((look[0] for name, look in summary.SIGNS.items() if name == label), "")
-            start = line.rstrip(" |").rfind(label)
+            # Cells before it hold text from outside, so the place is counted from the end.
+            start = len(line) + 1 - sum(len(cell) + 3 for cell in _last(line, len(table.header) - place))
             row.stylize(STYLES.get(class_, ""), start, start + len(label))
         out.append_text(row)
     out.rstrip()
     return out
+
+
+def _last(line: str, count: int) -> list[str]:
+    """The last cells of a line of a Markdown table, with their padding."""
+    return line.removesuffix(" |").split(" | ")[-count:]

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.core.measurement import Estimate
-from keyturn.measures.verdict import Label, Verdict
+from keyturn.measures.verdict import Caution, Label, Verdict
+from keyturn.report.conditions import Condition, conditions
 from keyturn.report.figure import Figure
-from keyturn.report.figures.gain import PARTS, mass, waterfall
+from keyturn.report.figures.gain import mass, parts_of, waterfall, words_of
 from keyturn.report.lookup import crossing_of
-from keyturn.report.numbers import counted, estimate, number, percent, whole
+from keyturn.report.numbers import counted, estimate, number, whole
+from keyturn.report.svg import clip
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult
 
@@ -21,10 +23,10 @@ SAID: dict[Label, str] = {
     "deployed (elicited)": "post-training deployed what elicitation already gets out of the base",
     "mixed": "post-training deployed part of its gain and created part of it",
     "narrowed": "post-training narrowed what is solved and gained nothing",
+    "worse": "post-training made success rarer",
     "no change": "post-training changed nothing that these problems show",
-    "worse": "post-training made the policy succeed less often",
-    "nothing measured": "these draws measure nothing",
     "undecided": "the draws do not decide what post-training changed",
+    "nothing measured": "nothing was measured: these draws cannot show what post-training changed",
 }
 """Label -> what it means, as the rest of a sentence that begins with the audit's name."""
 
@@ -34,17 +36,22 @@ SIGNS: dict[Label, tuple[str, str]] = {
     "created": ("created", "◆"),
     "mixed": ("mixed", "◐"),
     "narrowed": ("narrowed", "▼"),
-    "no change": ("quiet", "○"),
     "worse": ("narrowed", "▽"),
-    "nothing measured": ("quiet", "–"),
+    "no change": ("quiet", "○"),
     "undecided": ("quiet", "?"),
+    "nothing measured": ("caution", "–"),
 }
 """Label -> class and sign of its badge."""
+
+NAME = 44
+"""Characters of an audit's or a cell's name in the table; a longer one loses its middle."""
+FEW = 16
+"""Cells of an audit that stand in the page's main table; more of them stand behind a summary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One deciding number: what it is, its value, what stands behind it."""
+    """One deciding number: what it is, its value, its interval or what stands behind it."""
 
     name: str
     value: str
@@ -53,15 +60,30 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The verdict of one audit at a glance."""
+    """The verdict of one audit at a glance.
+
+    Args:
+        name, label: of the audit and its verdict.
+        said: the verdict as the rest of a sentence.
+        badge: class and sign of the label.
+        why: the deciding numbers in one sentence.
+        needed: what would decide an undecided verdict; empty where it is decided.
+        cautions: the strip of warnings.
+        facts: the deciding numbers.
+        conditions: what a reader must know of the set-up.
+        figure: where the gain came from; None where nothing was measured.
+    """
 
     name: str
     said: str
     label: str
     badge: tuple[str, str]
     why: str
+    needed: str
+    cautions: tuple[Caution, ...]
     facts: tuple[Fact, ...]
-    figure: Figure
+    conditions: tuple[Condition, ...]
+    figure: Figure | None
 
 
 def said(result: AuditResult) -> str:
@@ -72,35 +94,32 @@ def said(result: AuditResult) -> str:
 def card(result: AuditResult, prefix: str) -> Card:
     """The verdict of one audit at a glance."""
     verdict = result.verdict
+    drawn = verdict.label != "nothing measured" and math.isfinite(mass(verdict.masses, "gain").value)
     return Card(
         name=result.name,
         said=said(result),
         label=verdict.label,
         badge=SIGNS[verdict.label],
         why=verdict.why,
+        needed=verdict.needed,
+        cautions=result.cautions or verdict.cautions,
         facts=facts(result),
-        figure=waterfall(f"{prefix}-waterfall", verdict.masses, verdict.unit),
+        conditions=conditions(result),
+        figure=waterfall(f"{prefix}-waterfall", verdict.masses, verdict.unit) if drawn else None,
     )
 
 
 def facts(result: AuditResult) -> tuple[Fact, ...]:
     """The numbers that decided, most telling first."""
     verdict = result.verdict
-    gain = mass(verdict.masses, "gain")
-    shares = [(name, verdict.shares.get(name)) for name in ("deployed", "created")]
-    out = [Fact(name="gain", value=number(gain.value, signed=True), more=_span(gain, True))]
-    out += [
-        Fact(name=f"{name} share", value=percent(found.value), more=_span_percent(found))
-        for name, found in shares
-        if found is not None and math.isfinite(found.value)
-    ]
-    out.append(
-        Fact(
-            name="coverage",
-            value=verdict.coverage.label,
-            more=f"up to {counted(verdict.coverage.k_max, 'draw')}",
-        )
-    )
+    out = [_fact("gain", mass(verdict.masses, "gain"), signed=True)]
+    for name in ("deployed", "created", "at_chance"):
+        found = verdict.shares.get(name)
+        if found is not None and math.isfinite(found.value):
+            out.append(_fact(f"{words_of(name)} share", found))
+    coverage = verdict.coverage
+    reach = f"up to {counted(coverage.k_max, 'draw')}" if coverage.k_max else "nothing compared"
+    out.append(Fact(name="coverage", value=coverage.label, more=reach))
     crossing = crossing_of(result.measurements, verdict.unit)
     if crossing is not None and not math.isnan(crossing.value):
         value = "never" if math.isinf(crossing.value) else f"k = {number(crossing.value, digits=1)}"
@@ -117,47 +136,73 @@ def standing(verdict: Verdict) -> str:
 
 
 def table(results: Sequence[AuditResult]) -> Table:
-    """Pooled and per cell, all audits: the table of the terminal, the report and the clipboard."""
+    """Pooled and per cell, all audits, every figure with its interval: for the terminal and the clipboard."""
+    parts = parts_of(v.masses for result in results for v in _verdicts(result))
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
     for result in results:
         marked.append(len(rows))
-        rows.append(_row(result.name, "all", result.verdict))
-        cells = [cell for cell in result.cells if cell.name]
-        rows += [_row(result.name, cell.name, cell.verdict) for cell in cells]
-    budgets = sorted({result.verdict.k for result in results})
-    k = ", ".join(str(budget) for budget in budgets)
+        name = clip(result.name, NAME)
+        rows.append((name, "all", *_row(result.verdict, parts)))
+        rows += [(name, clip(c.name, NAME), *_row(c.verdict, parts)) for c in result.cells if c.name]
     return Table(
-        caption=f"Mean success and where its gain came from, at K = {k}; brackets: 95 % intervals",
-        header=("audit", "cell", "problems", "base", "tuned", "gain", *PARTS, "coverage", "verdict"),
+        caption=_caption(results),
+        header=("audit", "cell", *_header(parts)),
         rows=tuple(rows),
-        words=frozenset({0, 1, 9, 10}),
+        words=frozenset({0, 1, 2, 6 + len(parts)}),
         marked=frozenset(marked),
     )
 
 
-def _row(name: str, cell: str, verdict: Verdict) -> tuple[str, ...]:
+def page_tables(results: Sequence[AuditResult]) -> tuple[Table, tuple[Table, ...]]:
+    """The same for the page: one main table, whose rows are named by audit and cell at once, and one table of
+    its own for each audit with very many cells."""
+    parts = parts_of(v.masses for result in results for v in _verdicts(result))
+    header = ("", *_header(parts))
+    words = frozenset({0, 1, 5 + len(parts)})
+    rows: list[tuple[str, ...]] = []
+    marked: list[int] = []
+    apart: list[Table] = []
+    for result in results:
+        marked.append(len(rows))
+        rows.append((clip(result.name, NAME), *_row(result.verdict, parts)))
+        cells = tuple((clip(c.name, NAME), *_row(c.verdict, parts)) for c in result.cells if c.name)
+        if len(cells) <= FEW:
+            rows += cells
+        else:
+            caption = f"{clip(result.name, NAME)}: {counted(len(cells), 'cell')}; brackets: 95 % intervals"
+            apart.append(Table(caption=caption, header=header, rows=cells, words=words))
+    main = Table(
+        caption=_caption(results), header=header, rows=tuple(rows), words=words, marked=frozenset(marked)
+    )
+    return main, tuple(apart)
+
+
+def _verdicts(result: AuditResult) -> list[Verdict]:
+    return [result.verdict, *(cell.verdict for cell in result.cells)]
+
+
+def _caption(results: Sequence[AuditResult]) -> str:
+    k = ", ".join(str(budget) for budget in sorted({result.verdict.k for result in results}))
+    return f"Mean success and where its gain came from, at K = {k}; brackets: 95 % intervals"
+
+
+def _header(parts: Sequence[str]) -> tuple[str, ...]:
+    return ("verdict", "gain", "base", "tuned", *map(words_of, parts), "coverage", "problems")
+
+
+def _row(verdict: Verdict, parts: Sequence[str]) -> tuple[str, ...]:
     masses = verdict.masses
     return (
-        name,
-        cell,
-        whole(verdict.problems),
-        number(mass(masses, "base").value),
-        number(mass(masses, "tuned").value),
-        estimate(mass(masses, "gain"), signed=True),
-        *(number(mass(masses, part).value, signed=True) for part in PARTS),
-        verdict.coverage.label,
         verdict.label,
+        estimate(mass(masses, "gain"), signed=True),
+        *(estimate(mass(masses, policy)) for policy in ("base", "tuned")),
+        *(estimate(mass(masses, part), signed=True) for part in parts),
+        verdict.coverage.label,
+        whole(verdict.problems),
     )
 
 
-def _span(found: Estimate, signed: bool = False) -> str:
-    if math.isnan(found.low) or math.isnan(found.high):
-        return "no interval"
-    return f"{number(found.low, signed=signed)} to {number(found.high, signed=signed)}"
-
-
-def _span_percent(found: Estimate) -> str:
-    if math.isnan(found.low) or math.isnan(found.high):
-        return "no interval"
-    return f"{percent(found.low)} to {percent(found.high)}"
+def _fact(name: str, found: Estimate, *, signed: bool = False) -> Fact:
+    value, _, interval = estimate(found, signed=signed).partition(" ")
+    return Fact(name=name, value=value, more=interval or "no interval")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
@@ -15,8 +16,47 @@ from markupsafe import Markup, escape
 from keyturn.core.text import one_line
 
 Point = tuple[float, float]
-LETTER = 6.3
+LETTER = 6.4
 """Mean width of a letter of the labels, in user units, at their size of 12."""
+
+_WIDTHS = {
+    **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ&", 8.6),
+    **dict.fromkeys("MWmw@%—…", 11.0),
+    **dict.fromkeys("iljI.,:;|!' ()[]-ft/r", 4.2),
+}
+"""Letters that are far from the mean, as sans-serif faces have them."""
+
+
+def width_of(words: str) -> float:
+    """Roughly how wide a label is, in user units."""
+    return sum(_WIDTHS.get(letter) or _wide(letter) for letter in words)
+
+
+def _wide(letter: str) -> float:
+    """East Asia's letters are square, and pictures count as such."""
+    return 12.5 if unicodedata.east_asian_width(letter) in "WF" else LETTER if letter.isalnum() else 7.5
+
+
+def fit(words: str, width: float) -> str:
+    """Words on one line within a width: long ones lose their middle, as names differ at their ends."""
+    shown = one_line(words, 400)
+    if width_of(shown) <= width:
+        return shown
+    kept = min(len(shown) - 1, int(width / 3.5) + 2)
+    while kept > 2 and width_of(_middle_out(shown, kept)) > width:
+        kept -= 1
+    return _middle_out(shown, kept)
+
+
+def clip(words: str, most: int) -> str:
+    """Words on one line of at most so many letters; a long one loses its middle."""
+    shown = one_line(words, 400)
+    return shown if len(shown) <= most else _middle_out(shown, most - 1)
+
+
+def _middle_out(words: str, kept: int) -> str:
+    tail = kept // 2
+    return f"{words[: kept - tail]}…{words[len(words) - tail :]}"
 
 
 def element(tag: str, *children: Markup | str, **attributes: str | float) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.core.text import markdown_cell
 
@@ -38,7 +38,23 @@ class Table:
     @property
     def long(self) -> bool:
         """Too long to print on paper."""
-        return len(self.rows) > 60
+        return len(self.rows) > 16
+
+
+def without(table: Table, column: str) -> Table:
+    """The table without one of its columns.
+
+    Raises:
+        ValueError: it has no such column.
+    """
+    gone = table.header.index(column)
+    kept = [i for i in range(len(table.header)) if i != gone]
+    return replace(
+        table,
+        header=tuple(table.header[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+        words=frozenset(new for new, old in enumerate(kept) if old in table.words),
+    )
 
 
 def markdown(table: Table) -> str:

@@ -16,10 +16,19 @@ from markupsafe import Markup, escape
 from keyturn.core.text import visible_tokens
 from keyturn.report.numbers import number
 from keyturn.report.tables import Table
-from keyturn.studies.result import TokenSpan
+from keyturn.studies.result import AuditResult, TokenSpan
 
 SHOWN = 1500
 """Tokens of a completion that are shown; longer ones are cut and say so."""
+
+PAGE = 16_000
+"""Tokens of all completions of a page together: a page of tens of long completions still opens at once."""
+
+LETTERS = 400
+"""Characters of one token that are shown; a tokenizer's longest have some hundred."""
+
+WORDS = 20_000
+"""Characters of a prompt that are shown."""
 
 ENTROPY_STEPS = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Nats that part the six fills of the entropy channel."""
@@ -85,26 +94,36 @@ class TokenBlock:
     sibling: TokenBlock | None = None
 
 
-def blocks(spans: Sequence[TokenSpan], prefix: str) -> tuple[TokenBlock, ...]:
-    """All chosen completions of an audit, each with its sibling."""
-    return tuple(block(span, f"{prefix}-span{i + 1}") for i, span in enumerate(spans))
+def share_of(results: Sequence[AuditResult]) -> int:
+    """How many tokens of each completion a page has room for."""
+    completions = sum(1 if span.sibling is None else 2 for result in results for span in result.spans)
+    return max(1, min(SHOWN, PAGE // max(completions, 1)))
 
 
-def block(span: TokenSpan, name: str) -> TokenBlock:
+def blocks(spans: Sequence[TokenSpan], prefix: str, most: int = SHOWN) -> tuple[TokenBlock, ...]:
+    """All chosen completions of an audit, each with its sibling, at most so many tokens of each."""
+    return tuple(block(span, f"{prefix}-span{i + 1}", most) for i, span in enumerate(spans))
+
+
+def block(span: TokenSpan, name: str, most: int = SHOWN) -> TokenBlock:
     """One completion."""
-    size = min(len(span.text), SHOWN)
+    size = min(len(span.text), most)
     return TokenBlock(
         name=name,
         title=span.title,
         problem=span.problem,
-        prompt=span.prompt,
+        prompt=_cut(span.prompt, WORDS),
         outcome=span.outcome,
         badge=OUTCOMES.get(span.outcome, ("none", "?")),
         tokens=Markup("").join(_token(span, i) for i in range(size)),
         table=_values(span, size),
         cut=len(span.text) - size,
-        sibling=None if span.sibling is None else block(span.sibling, f"{name}-sibling"),
+        sibling=None if span.sibling is None else block(span.sibling, f"{name}-sibling", most),
     )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}⟨{len(text) - most} more characters⟩"
 
 
 def level(value: float, steps: Sequence[float]) -> str:
@@ -128,7 +147,7 @@ def _token(span: TokenSpan, i: int) -> Markup:
         classes.append(f"r-{UNDERLINES[role]}")
     if entropy >= FORK:
         classes.append("fork")
-    return Markup('<bdi class="{}">{}</bdi>').format(" ".join(classes), pieces(span.text[i]))
+    return Markup('<bdi class="{}">{}</bdi>').format(" ".join(classes), pieces(_cut(span.text[i], LETTERS)))
 
 
 def pieces(text: str) -> Markup:
@@ -157,7 +176,7 @@ def _values(span: TokenSpan, size: int) -> Table:
         rows=tuple(
             (
                 str(i),
-                span.text[i],
+                _cut(span.text[i], LETTERS),
                 span.role[i],
                 number(float(span.entropy[i]), digits=3),
                 number(float(span.logprob[i]), digits=3),

@@ -38,13 +38,27 @@
     });
   }
 
-  // On paper short tables are open and long ones left out.
+  // On paper everything is open but what the style sheet leaves out there.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not(.long):not([open])")];
+    opened = [...document.querySelectorAll("details:not([open])")];
     for (const d of opened) d.open = true;
   });
   addEventListener("afterprint", () => { for (const d of opened) d.open = false; opened = []; });
+
+  // A link to what stands behind a summary opens it.
+  const unfold = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let closed = false;
+    for (let e = target; e; e = e.parentElement) if (e.localName === "details" && !e.open) e.open = closed = true;
+    if (closed) target.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+  for (const a of document.querySelectorAll(".contents a")) a.addEventListener("click", () => {
+    const target = document.getElementById(a.hash.slice(1));
+    if (target && target.localName === "details") target.open = true;
+  });
 
   // Where in the page one is.
   const links = new Map([...document.querySelectorAll(".contents a")].map((a) => [a.hash.slice(1), a]));

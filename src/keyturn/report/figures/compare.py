@@ -11,12 +11,16 @@ from markupsafe import Markup
 from keyturn.core.measurement import Estimate
 from keyturn.report.axes import Scale, linear, unit
 from keyturn.report.figure import Figure, half
+from keyturn.report.keys import Key, keys, patch, spot
 from keyturn.report.numbers import estimate, number
 from keyturn.report.rows import Rows, mark, segment, whisker, zero_line
 from keyturn.report.svg import drawing
 from keyturn.report.tables import Table
 
 NOTHING = Estimate(math.nan)
+KEYS = 12.0
+"""Height of the first row of keys."""
+_PAIR = (Key(words="base", sample=spot("dot-base")), Key(words="tuned", sample=spot("dot-tuned")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ def before_and_after(name: str, pairs: Sequence[Pair], words: Words, *, shares: 
     table = Table(
         caption=f"{words.title}: {words.axis}, with 95 % intervals",
         header=("", "base", "tuned"),
-        rows=tuple((p.name, *(estimate(e, digits=words.digits + 1) for e in (p.base, p.tuned))) for p in pairs),
+        rows=tuple((p.name, *(estimate(e, digits=words.digits) for e in (p.base, p.tuned))) for p in pairs),
     )
     values = tuple(
         f"{number(p.base.value, digits=words.digits)} → {number(p.tuned.value, digits=words.digits)}"
@@ -71,9 +75,10 @@ def before_and_after(name: str, pairs: Sequence[Pair], words: Words, *, shares: 
     )
 
     def draw(drawn: str, width: float) -> Markup:
-        rows = Rows(names=tuple(p.name for p in pairs), values=values, width=width)
-        scale = _scale([e for p in pairs for e in (p.base, p.tuned)], rows, shares)
-        parts = [*rows.frame.x_axis(scale, words.axis, grid=True), *rows.words()]
+        shown, top = keys([*_PAIR, *_null_key(pairs)], 2, width, KEYS)
+        rows = Rows(names=tuple(p.name for p in pairs), values=values, width=width, top=top)
+        scale = _scale([e for p in pairs for e in (p.base, p.tuned, p.null)], rows, shares)
+        parts = [*shown, *rows.frame.x_axis(scale, words.axis, grid=True), *rows.words()]
         for index, pair in enumerate(pairs):
             parts += _pair(pair, rows.y(index), scale, words.digits)
         return drawing(drawn, (width, rows.height), words.title, _described(pairs, values), parts)
@@ -88,9 +93,11 @@ def changes(name: str, bars: Sequence[Bar], words: Words) -> Figure:
     values = tuple(number(b.found.value, digits=words.digits, signed=True) for b in bars)
 
     def draw(drawn: str, width: float) -> Markup:
-        rows = Rows(names=tuple(b.name for b in bars), values=values, width=width)
+        shown, top = keys(_null_key(bars), 2, width, KEYS)
+        rows = Rows(names=tuple(b.name for b in bars), values=values, width=width, top=top)
         scale = _scale([e for b in bars for e in (b.found, b.null)], rows, False, include=(0.0,))
-        parts = [*rows.frame.x_axis(scale, words.axis, grid=True), zero_line(scale, rows.frame), *rows.words()]
+        axis = rows.frame.x_axis(scale, words.axis, grid=True)
+        parts = [*shown, *axis, zero_line(scale, rows.frame), *rows.words()]
         for index, bar in enumerate(bars):
             y = rows.y(index)
             parts.append(
@@ -109,9 +116,10 @@ def beside_null(name: str, bars: Sequence[Bar], words: Words, *, shares: bool = 
     values = tuple(number(b.found.value, digits=words.digits) for b in bars)
 
     def draw(drawn: str, width: float) -> Markup:
-        rows = Rows(names=tuple(b.name for b in bars), values=values, width=width)
+        shown, top = keys(_null_key(bars), 2, width, KEYS)
+        rows = Rows(names=tuple(b.name for b in bars), values=values, width=width, top=top)
         scale = _scale([e for b in bars for e in (b.found, b.null)], rows, shares)
-        parts = [*rows.frame.x_axis(scale, words.axis, grid=True), *rows.words()]
+        parts = [*shown, *rows.frame.x_axis(scale, words.axis, grid=True), *rows.words()]
         for index, bar in enumerate(bars):
             y = rows.y(index)
             parts.append(
@@ -150,6 +158,11 @@ def amounts(
     return half(name, words.title, words.says, words.reading, table, draw)
 
 
+def _null_key(rows: Sequence[Pair | Bar]) -> list[Key]:
+    known = any(math.isfinite(row.null.low) and math.isfinite(row.null.high) for row in rows)
+    return [Key(words="null, 95 % range", sample=patch("fill-null"))] if known else []
+
+
 def _pair(pair: Pair, y: float, scale: Scale, digits: int) -> Iterator[Markup]:
     yield segment(scale, y, pair.null.low, pair.null.high, "fill-null", 12, "the null's 95 % range")
     yield segment(scale, y, pair.base.value, pair.tuned.value, "fill-way", 2)
@@ -171,7 +184,7 @@ def _scale(found: Sequence[Estimate], rows: Rows, shares: bool, include: Sequenc
 
 
 def _one_table(bars: Sequence[Bar], words: Words, *, signed: bool = False) -> Table:
-    digits = words.digits + 1
+    digits = words.digits
     return Table(
         caption=f"{words.title}: {words.axis}",
         header=("", "value [95 % interval]", "null", "null, 95 % range"),

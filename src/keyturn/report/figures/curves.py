@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
-from keyturn.report.axes import Frame, Scale, end_labels, linear, logarithmic, unit, width_of
+from keyturn.report.axes import Frame, Scale, linear, logarithmic, unit
 from keyturn.report.figure import Figure, half
+from keyturn.report.figures.ranges import Stretch, strip
+from keyturn.report.keys import ROW, Key, Note, keys, patch, place_notes, stroke
 from keyturn.report.numbers import estimate, number, whole
-from keyturn.report.svg import band, dot, drawing, label, line, polyline
+from keyturn.report.svg import band, dot, drawing, line, polyline
 from keyturn.report.tables import Table
 
-HEIGHT = 310.0
+PLOT = 210.0
+"""Height of the plot itself; keys and notes stand above it."""
+LEFT = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +50,23 @@ class Curve:
         return next((i for i, share in enumerate(self.extrapolated) if share > 0), len(self.k))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """Where base and tuned meet: ``k`` (infinite: they do not) and whether that is sure."""
+
+    k: float
+    sure: bool = False
+
+
 def pass_at_k(
-    name: str, curves: Sequence[Curve], *, success: str, budget: int, crossing: Estimate | None
+    name: str,
+    curves: Sequence[Curve],
+    *,
+    success: str,
+    budget: int,
+    meeting: Meeting | None,
+    stretches: Sequence[Stretch] = (),
+    said: str = "",
 ) -> Figure:
     """Success within k draws, one curve a policy.
 
@@ -56,8 +75,11 @@ def pass_at_k(
         curves: base and tuned, with simultaneous bands.
         success: ``"verified"`` or ``"answer"``.
         budget: the K of the verdict, marked.
-        crossing: k at which base and tuned meet (infinite: they do not), or None where that is not known.
+        meeting: where base and tuned meet, or None where that is not known.
+        stretches: where the tuned policy is surely above, unknown, surely below: a strip under the plot.
+        said: what the stretches say, in words.
     """
+    curves = [curve for curve in curves if any(math.isfinite(v) for v in curve.value)]
     ks = sorted({k for curve in curves for k in curve.k})
     dotted = any(curve.drawn < len(curve.k) for curve in curves)
     table = Table(
@@ -67,18 +89,28 @@ def pass_at_k(
         rows=tuple((whole(k), *(_at(curve, k) for curve in curves)) for k in ks),
         words=frozenset(),
     )
-    says = "; ".join(_ends_of(curve) for curve in curves if curve.k) + "."
+    says = said or ("; ".join(_ends_of(curve) for curve in curves) + "." if curves else "Nothing is known.")
+    described = " ".join(dict.fromkeys([says, "; ".join(_ends_of(curve) for curve in curves)]))
 
     def draw(drawn: str, width: float) -> Markup:
-        frame = _frame(width, curves)
-        x, y = logarithmic(ks, frame.left, frame.right), unit(frame.bottom, frame.top)
-        parts = [*frame.y_axis(y, f"pass@k, {success}"), *frame.x_axis(x, "draws k (log scale)", digits=0)]
-        parts += _budget(frame, x, budget)
+        x = logarithmic(ks, LEFT, width - 12)
+        noted = place_notes([*_budget(x, budget), *_met(meeting, x)], width)
+        shown, frame = _frame(width, _keys(curves, dotted), noted.rows)
+        y = unit(frame.bottom, frame.top)
+        parts = [*shown, *frame.y_axis(y, f"pass@k, {success}")]
+        parts += frame.x_axis(x, "draws k (log scale)", digits=0)
+        parts += noted.drawn(frame.top, frame.bottom)
         parts += [_band(curve, x, y) for curve in curves]
         parts += [mark for curve in curves for mark in _line(curve, x, y)]
-        parts += _meeting(curves, crossing, x, y)
-        parts += _names(curves, x, y, frame)
-        return drawing(drawn, (width, HEIGHT), "Success within k draws", says, parts)
+        parts += _ring(curves, meeting, x, y)
+        under, height = strip(stretches, x, frame.bottom + 44, f"{drawn}-s")
+        return drawing(
+            drawn,
+            (width, max(height, frame.bottom + 44)),
+            "Success within k draws",
+            described,
+            [*parts, *under],
+        )
 
     return half(
         name,
@@ -87,7 +119,12 @@ def pass_at_k(
         "At each k: the chance that at least one of k draws succeeds, averaged over problems, with "
         "simultaneous "
         "95 % bands. A tuned curve that starts higher and ends lower has traded breadth for certainty."
-        + (" Dotted: beyond some problems' own draws, from their posterior." if dotted else ""),
+        + (" Dotted: beyond some problems' own draws, from their posterior." if dotted else "")
+        + (
+            " The strip tells at which k the tuned policy is surely above or below the base."
+            if stretches
+            else ""
+        ),
         table,
         draw,
     )
@@ -107,26 +144,32 @@ def difference(
     """
     table = Table(
         caption=f"pass@k of tuned less base ({success}), with simultaneous 95 % bands",
-        header=("k", "tuned − base", "null, low", "null, high"),
+        header=("k", "tuned less base", "null, low", "null, high"),
         rows=tuple(
-            (whole(k), _at(curve, k, signed=True), *(number(v, digits=3, signed=True) for v in ends))
-            for k, *ends in null
+            (whole(k), _at(curve, k, signed=True), *(number(v, signed=True) for v in ends)) for k, *ends in null
         ),
         words=frozenset(),
     )
     ends = [(curve.k[i], curve.value[i]) for i in (0, -1)] if curve.k else []
     says = "; ".join(f"{number(v, signed=True)} at k = {whole(k)}" for k, v in ends) + "."
+    entries = [
+        Key(words="tuned less base", sample=stroke("tuned")),
+        Key(words="two halves of the base", sample=patch("fill-null")),
+    ]
 
     def draw(drawn: str, width: float) -> Markup:
-        frame = _frame(width, [])
-        x = logarithmic(curve.k, frame.left, frame.right)
+        x = logarithmic(curve.k, LEFT, width - 12)
+        noted = place_notes(_budget(x, budget), width)
+        shown, frame = _frame(width, entries, noted.rows)
         seen = (*curve.low, *curve.high, *curve.value, *(v for _, *pair in null for v in pair))
         y = linear(seen, frame.bottom, frame.top, include=(0.0,))
-        parts = [*frame.y_axis(y, "tuned less base"), *frame.x_axis(x, "draws k (log scale)", digits=0)]
+        parts = [*shown, *frame.y_axis(y, f"difference of pass@k, {success}")]
+        parts += frame.x_axis(x, "draws k (log scale)", digits=0)
         grey = [[(x(k), y(pair[i])) for k, *pair in null] for i in (0, 1)]
         parts += [band(grey[0], grey[1], "fill-null"), line((frame.left, y(0)), (frame.right, y(0)), "zero")]
-        parts += [*_budget(frame, x, budget), _band(curve, x, y), *_line(curve, x, y)]
-        return drawing(drawn, (width, HEIGHT), "Tuned less base, by k", says, parts)
+        parts += noted.drawn(frame.top, frame.bottom)
+        parts += [_band(curve, x, y), *_line(curve, x, y)]
+        return drawing(drawn, (width, frame.bottom + 44), "Tuned less base, by k", says, parts)
 
     return half(
         name,
@@ -145,7 +188,6 @@ def created_share(
     *,
     budget: int,
     flips_at: float,
-    said: str = "",
 ) -> Figure:
     """The created share of the gain against the budget that the base is granted.
 
@@ -157,8 +199,8 @@ def created_share(
     """
     table = Table(
         caption="Created share of the gain by budget K, with 95 % intervals",
-        header=("K", "created share", "low", "high"),
-        rows=tuple((whole(k), number(v), number(low), number(high)) for k, v, low, high in rows),
+        header=("K", "created share"),
+        rows=tuple((whole(k), estimate(Estimate(*found))) for k, *found in rows),
         words=frozenset(),
     )
     here = next((row for row in rows if row[0] == budget), None)
@@ -171,20 +213,18 @@ def created_share(
     )
 
     def draw(drawn: str, width: float) -> Markup:
-        frame = _frame(width, [_of_rows(rows)])
-        x = logarithmic([row[0] for row in rows], frame.left, frame.right)
+        x = logarithmic([row[0] for row in rows], LEFT, width - 12)
+        noted = place_notes([*_budget(x, budget), *_flip(x, flips_at, rows)], width)
+        shown, frame = _frame(width, (), noted.rows)
         # A share leaves 0 to 1 where one class gained and another lost: then the axis follows it.
         beyond = [row[1] for row in rows if not -0.05 <= row[1] <= 1.05]
         y = linear(beyond, frame.bottom, frame.top, include=(0.0, 1.0))
         curve = _of_rows(rows)
-        parts = [
-            *frame.y_axis(y, "created share of the gain"),
-            *frame.x_axis(x, "budget K (log scale)", digits=0),
-        ]
-        parts += _budget(frame, x, budget)
-        parts += _flip(frame, x, flips_at, rows)
-        parts += [_band(curve, x, y), *_line(curve, x, y), *_names([curve], x, y, frame)]
-        return drawing(drawn, (width, HEIGHT), "Created share against the budget", says, parts)
+        parts = [*shown, *frame.y_axis(y, "created share of the gain")]
+        parts += frame.x_axis(x, "budget K (log scale)", digits=0)
+        parts += noted.drawn(frame.top, frame.bottom)
+        parts += [_band(curve, x, y), *_line(curve, x, y)]
+        return drawing(drawn, (width, frame.bottom + 44), "Created share against the budget", says, parts)
 
     return half(
         name,
@@ -206,7 +246,9 @@ def _of_rows(rows: Sequence[tuple[float, float, float, float]]) -> Curve:
 def _band(curve: Curve, x: Scale, y: Scale) -> Markup:
     lower = [(x(k), y(v)) for k, v in zip(curve.k, curve.low, strict=True)]
     upper = [(x(k), y(v)) for k, v in zip(curve.k, curve.high, strict=True)]
-    return band(lower, upper, f"band band-{curve.look}")
+    # Two greys over each other look alike: the edges of a band repeat the dashes of its curve.
+    edges = polyline(lower, f"edge edge-{curve.look}") + polyline(upper, f"edge edge-{curve.look}")
+    return band(lower, upper, f"band band-{curve.look}") + edges
 
 
 def _line(curve: Curve, x: Scale, y: Scale) -> Iterator[Markup]:
@@ -217,58 +259,50 @@ def _line(curve: Curve, x: Scale, y: Scale) -> Iterator[Markup]:
     )
     for place, (k, value, point) in enumerate(zip(curve.k, curve.value, points, strict=True)):
         if math.isfinite(point[0]) and math.isfinite(point[1]):
-            told = f"{curve.name}: k = {whole(k)}, {number(value, digits=3)}"
+            told = f"{curve.name}: k = {whole(k)}, {number(value)}"
             yield dot(point, 2.8 if place < curve.drawn else 1.8, f"dot-{curve.look}", told)
 
 
-def _frame(width: float, named: Sequence[Curve]) -> Frame:
-    """Room at the right for the names of the curves, above the plot for notes."""
-    room = max((width_of(curve.name) for curve in named), default=0.0)
-    return Frame(left=40, right=width - room - 18, top=46, bottom=HEIGHT - 44, lift=30)
+def _keys(curves: Sequence[Curve], dotted: bool) -> list[Key]:
+    found = [Key(words=curve.name, sample=stroke(curve.look)) for curve in curves]
+    beyond = Key(words="beyond the draws", sample=stroke("base beyond", marked=False))
+    return [*found, beyond] if dotted else found
 
 
-def _names(curves: Sequence[Curve], x: Scale, y: Scale, frame: Frame) -> Iterator[Markup]:
-    ends = []
-    for curve in curves:
-        known = [(x(k), y(v)) for k, v in zip(curve.k, curve.value, strict=True) if math.isfinite(v)]
-        if known:
-            ends.append((known[-1], curve))
-    yield from end_labels(
-        [p for p, _ in ends], [c.name for _, c in ends], [f"is-{c.look}" for _, c in ends], frame
-    )
+def _frame(width: float, entries: Sequence[Key], rows: int) -> tuple[list[Markup], Frame]:
+    """Keys, and the plot below the words of its axis, the keys and the rows of notes."""
+    shown, below = keys(entries, 0, width, 32)
+    top = (below if entries else 24) + ROW * rows + (4 if rows else 0)
+    return shown, Frame(left=LEFT, right=width - 12, top=top, bottom=top + PLOT, lift=top - 12)
 
 
-def _budget(frame: Frame, x: Scale, budget: int) -> Iterator[Markup]:
+def _budget(x: Scale, budget: int) -> list[Note]:
     """The verdict's K as a quiet vertical line, where it lies within the axis."""
-    if x.low <= budget <= x.high:
-        at = x(budget)
-        yield line((at, frame.top - 4), (at, frame.bottom), "budget")
-        yield label((at, frame.top - 10), f"K = {budget}", "note", "middle" if at < frame.right - 12 else "end")
+    return [Note(x=x(budget), words=f"K = {budget}")] if x.low <= budget <= x.high else []
 
 
-def _meeting(curves: Sequence[Curve], crossing: Estimate | None, x: Scale, y: Scale) -> Iterator[Markup]:
+def _met(meeting: Meeting | None, x: Scale) -> list[Note]:
+    if meeting is None or not x.low <= meeting.k <= x.high:
+        return []
+    sure = "" if meeting.sure else ", not for sure"
+    return [
+        Note(x=x(meeting.k), words=f"the curves meet at {number(meeting.k, digits=1)}{sure}", class_="meet")
+    ]
+
+
+def _ring(curves: Sequence[Curve], meeting: Meeting | None, x: Scale, y: Scale) -> Iterator[Markup]:
     """A ring where the curves meet."""
-    if crossing is None or not math.isfinite(crossing.value) or not curves:
+    if meeting is None or not math.isfinite(meeting.k) or not curves:
         return
-    base = curves[0]
-    height = _between(base, crossing.value)
-    at = (x(crossing.value), y(height))
+    at = (x(meeting.k), y(_between(curves[0], meeting.k)))
     if math.isfinite(at[0]) and math.isfinite(at[1]):
-        yield dot(at, 8, "ring", f"the curves meet at k = {number(crossing.value, digits=1)}")
-        yield label((at[0] + 9, at[1] + 22), f"k* = {number(crossing.value, digits=1)}", "note")
+        yield dot(at, 8, "ring", f"the curves meet at k = {number(meeting.k, digits=1)}")
 
 
-def _flip(
-    frame: Frame, x: Scale, flips_at: float, rows: Sequence[tuple[float, float, float, float]]
-) -> Iterator[Markup]:
-    if not rows or not math.isfinite(flips_at):
-        return
-    at = x(flips_at)
-    if math.isfinite(at):
-        yield line((at, frame.top - 4), (at, frame.bottom), "flip")
-        words = f"label flips at {whole(flips_at)}"
-        left = at > (frame.left + frame.right) / 2
-        yield label((at + (5 if left else -5), frame.top - 10), words, "note", "end" if left else "start")
+def _flip(x: Scale, flips_at: float, rows: Sequence[tuple[float, float, float, float]]) -> list[Note]:
+    if not rows or not math.isfinite(flips_at) or not math.isfinite(x(flips_at)):
+        return []
+    return [Note(x=x(flips_at), words=f"another label at K = {whole(flips_at)}", class_="flip")]
 
 
 def _between(curve: Curve, k: float) -> float:
@@ -288,7 +322,7 @@ def _at(curve: Curve, k: float, *, signed: bool = False) -> str:
         return number(math.nan)
     i = curve.k.index(k)
     star = "*" if curve.extrapolated and curve.extrapolated[i] > 0 else ""
-    return estimate(Estimate(curve.value[i], curve.low[i], curve.high[i]), digits=3, signed=signed) + star
+    return estimate(Estimate(curve.value[i], curve.low[i], curve.high[i]), signed=signed) + star
 
 
 def _ends_of(curve: Curve) -> str:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from keyturn.report.axes import Frame, Scale, apart, end_labels, linear, logarithmic, unit
+from keyturn.report.axes import Frame, Scale, apart, linear, logarithmic, unit
 from keyturn.report.figure import Figure, half
+from keyturn.report.keys import Key, keys, stroke
 from keyturn.report.numbers import number, scientific, whole
-from keyturn.report.svg import Point, drawing, label, line, polyline
+from keyturn.report.svg import drawing, label, line, polyline
 from keyturn.report.tables import Table
 
-HEIGHT = 250.0
+PLOT = 170.0
+"""Height of the plot itself; keys stand above it."""
 ROWS = 60
 """Rows of a table of steps; of more steps an even choice is shown."""
 
@@ -59,24 +61,23 @@ def lines(name: str, series: Sequence[Series], plot: Plot) -> Figure:
     table = Table(
         caption=f"{plot.y_words} by {plot.x_words}" + (f" ({ROWS} of {len(xs)})" if len(xs) > ROWS else ""),
         header=(plot.x_words, *(one.name for one in series)),
-        rows=tuple((_x_name(x), *(number(_at(one, x), digits=3) for one in series)) for x in shown),
+        rows=tuple((_x_name(x), *(number(_at(one, x)) for one in series)) for x in shown),
         words=frozenset(),
     )
     says = "; ".join(_ends(one) for one in series) + "."
 
     def draw(drawn: str, width: float) -> Markup:
-        room = max((6.6 * len(one.name) for one in series), default=0.0) + 14
-        frame = Frame(left=40, right=width - min(room, width / 3), top=30, bottom=HEIGHT - 44)
+        entries = [Key(words=one.name, sample=stroke(one.look, marked=False)) for one in series]
+        shown, top = keys(entries if len(series) > 1 else (), 0, width, 32)
+        top = max(top, 28)
+        frame = Frame(left=40, right=width - 12, top=top, bottom=top + PLOT, lift=top - 12)
         x = logarithmic(xs, frame.left, frame.right, base=plot.base) if plot.base else _steps(xs, frame)
         y = _heights(series, frame, plot)
-        parts = [*frame.y_axis(y, plot.y_words)]
+        parts = [*shown, *frame.y_axis(y, plot.y_words)]
         parts += frame.x_axis(x, plot.x_words) if not plot.base else _powers(frame, x, plot.x_words)
         for one in series:
             parts += _drawn(one, x, y, plot.smooth)
-        last = [(one, place) for one in series if (place := _last(one, x, y))]
-        points = [place for _, place in last]
-        parts += end_labels(points, [one.name for one, _ in last], [f"is-{one.look}" for one, _ in last], frame)
-        return drawing(drawn, (width, HEIGHT), plot.title, says, parts)
+        return drawing(drawn, (width, frame.bottom + 44), plot.title, says, parts)
 
     return half(name, plot.title, says, plot.reading, table, draw)
 
@@ -122,12 +123,6 @@ def _powers(frame: Frame, x: Scale, words: str) -> list[Markup]:
         out.append(line((x(tick), frame.bottom), (x(tick), frame.bottom + 4), "axis"))
         out.append(label((x(tick), frame.bottom + 17), _x_name(tick), "tick", "middle"))
     return [*out, label((frame.right, frame.bottom + 35), words, "words", "end")]
-
-
-def _last(one: Series, x: Scale, y: Scale) -> Point | None:
-    """Where the last point that has a place stands."""
-    places = [(x(a), y(b)) for a, b in zip(one.x, one.y, strict=True)]
-    return next((p for p in reversed(places) if math.isfinite(p[0]) and math.isfinite(p[1])), None)
 
 
 def _at(one: Series, x: float) -> float:

@@ -9,17 +9,28 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
+from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 from keyturn.report.axes import Frame, Scale, unit
 from keyturn.report.figure import Figure, full
+from keyturn.report.keys import SAMPLE, Key, keys, spot
+from keyturn.report.numbers import counted as counted_words
 from keyturn.report.numbers import number
-from keyturn.report.svg import drawing, element, label, line
+from keyturn.report.svg import drawing, element, line
 from keyturn.report.tables import Table
 
-HEIGHT = 330.0
+PLOT = 250.0
+"""Height of the plot itself."""
 SHOWN = 1200
 """Strokes of the figure and rows of its table; of more problems an even choice along the order is shown."""
-CLASSES = ((REACHABLE, "reachable"), (UNDECIDED, "undecided"), (UNREACHABLE, "unreachable"))
+CLASSES = (
+    (REACHABLE, "reachable"),
+    (UNDECIDED, "undecided"),
+    (AT_CHANCE, "at chance"),
+    (UNREACHABLE, "unreachable"),
+)
+"""Class codes and their names, in the order drawn."""
+GAP = 12.0
+"""Between classes."""
 
 
 def moved(
@@ -38,7 +49,7 @@ def moved(
         ids: of the problems (hostile), ``[problem]``.
         cells: name of each problem's cell, ``[problem]``.
         base_p, tuned_q: estimated success, ``[problem]``.
-        classes: REACHABLE / UNREACHABLE / UNDECIDED, ``[problem]``.
+        classes: REACHABLE / UNREACHABLE / UNDECIDED / AT_CHANCE, ``[problem]``.
         budget: the K of the classes.
     """
     order = _order(base_p, tuned_q, classes)
@@ -62,26 +73,29 @@ def moved(
     )
     change = tuned_q - base_p
     rose, fell = int(np.nansum(change > 0.1)), int(np.nansum(change < -0.1))
-    counted = ", ".join(f"{int((classes == code).sum())} {word}" for code, word in CLASSES)
+    found = [(int((classes == code).sum()), word) for code, word in CLASSES]
+    counted = ", ".join(f"{count} {word}" for count, word in found if count)
     says = (
-        f"{len(base_p)} problems ({counted} at K = {budget}); {rose} rose by more than 0.10, "
+        f"{counted_words(len(base_p), 'problem')} ({counted} at K = {budget}); {rose} rose by more than 0.10, "
         f"{fell} fell by as much."
     )
 
     def draw(drawn: str, width: float) -> Markup:
-        frame = Frame(left=34, right=width - 6, top=30, bottom=HEIGHT - 34)
+        shown, top = keys(_keys(classes), 0, width, 32)
+        frame = Frame(left=34, right=width - 6, top=top, bottom=top + PLOT, lift=top - 12)
         y = unit(frame.bottom, frame.top)
-        parts = [*frame.y_axis(y, "success per problem")]
+        parts = [*shown, *frame.y_axis(y, "success per problem")]
         for code, word in CLASSES:
             parts += _class(kept, code, word, base_p, tuned_q, classes, frame, y)
-        return drawing(drawn, (width, HEIGHT), "Which problems moved", says, parts)
+        return drawing(drawn, (width, frame.bottom + 18), "Which problems moved", says, parts)
 
     return full(
         name,
         "Which problems moved",
         says,
         "One stroke a problem, from the base's success (hollow end) to the tuned policy's (full end), in the "
-        "order of the base's success within each class. What rose in the unreachable class was created.",
+        "order of the base's success within each class. What rose in the unreachable class was created"
+        + ("; what rose at chance counts as neither." if (classes == AT_CHANCE).any() else "."),
         table,
         draw,
     )
@@ -91,7 +105,7 @@ def _order(
     base_p: NDArray[np.float64], tuned_q: NDArray[np.float64], classes: NDArray[np.int8]
 ) -> NDArray[np.int64]:
     """By class as drawn, then base success, then tuned success."""
-    rank = np.select([classes == code for code, _ in CLASSES], [0, 1, 2], default=1)
+    rank = np.select([classes == code for code, _ in CLASSES], range(len(CLASSES)), default=1)
     direction = np.where(rank == 0, -1.0, 1.0)
     return np.lexsort((direction * np.nan_to_num(tuned_q), direction * np.nan_to_num(base_p), rank))
 
@@ -100,6 +114,24 @@ def _kept(order: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(order) <= SHOWN:
         return order
     return order[np.linspace(0, len(order) - 1, SHOWN).round().astype(int)]
+
+
+def _keys(classes: NDArray[np.int8]) -> list[Key]:
+    """Both ends of a stroke, and the rule of each class that occurs, with its count."""
+    out = [Key(words="base", sample=spot("dot-base")), Key(words="tuned", sample=spot("dot-tuned"))]
+    for code, word in CLASSES:
+        count = int((classes == code).sum())
+        if count:
+
+            def sample(x: float, y: float, word: str = word) -> Markup:
+                return line((x, y), (x + SAMPLE, y), f"rule rule-{_look(word)}")
+
+            out.append(Key(words=f"{word} ({count})", sample=sample))
+    return out
+
+
+def _look(word: str) -> str:
+    return word.replace(" ", "-")
 
 
 def _class(
@@ -112,21 +144,16 @@ def _class(
     frame: Frame,
     y: Scale,
 ) -> Iterator[Markup]:
-    """The strokes of one class, its name above them and a rule beside them."""
+    """The strokes of one class with its rule below them."""
     places = [place for place, i in enumerate(kept) if classes[i] == code]
     if not places:
         return
-    pitch = (frame.right - frame.left - 24) / len(kept)
-    gap = 12.0 * [c for c, _ in CLASSES].index(code)
+    shown = [c for c, _ in CLASSES if any(classes[i] == c for i in kept)]
+    pitch = (frame.right - frame.left - GAP * (len(shown) - 1)) / len(kept)
+    gap = GAP * shown.index(code)
     first = frame.left + gap + pitch * places[0]
     last = frame.left + gap + pitch * (places[-1] + 1)
-    yield line((first, frame.bottom + 8), (last, frame.bottom + 8), f"rule rule-{word}")
-    yield label(
-        ((first + last) / 2, frame.bottom + 26),
-        _fitting(word, int((classes == code).sum()), last - first),
-        "row-name",
-        "middle",
-    )
+    yield line((first, frame.bottom + 8), (last, frame.bottom + 8), f"rule rule-{_look(word)}")
     size = min(2.6, max(0.7, pitch * 0.38))
     ups, downs, hollow, solid = [], [], [], []
     for place in places:
@@ -138,19 +165,14 @@ def _class(
         hollow.append(_round(x, y1, size))
         solid.append(_round(x, y2, size))
     dense = " dense" if pitch < 2 else ""
-    for marks, class_ in ((ups, f"stroke stroke-{word}{dense}"), (downs, f"stroke stroke-loss{dense}")):
+    for marks, class_ in ((ups, f"stroke stroke-{_look(word)}{dense}"), (downs, f"stroke stroke-loss{dense}")):
         if marks:
             yield element("path", d="".join(marks), class_=class_)
     if hollow:
         yield element("path", d="".join(hollow), class_="dot-base thin")
-        yield element("path", d="".join(solid), class_=f"end-{word}")
+        yield element("path", d="".join(solid), class_=f"end-{_look(word)}")
 
 
 def _round(x: float, y: float, r: float) -> str:
     """A circle as a path, so that hundreds of them are one element."""
     return f"M{x - r:.1f} {y:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0"
-
-
-def _fitting(word: str, count: int, width: float) -> str:
-    """The class's name with its count, shortened to the room there is."""
-    return next((w for w in (f"{word} ({count})", word, word[:5] + ".", "") if 6.6 * len(w) <= width + 10), "")

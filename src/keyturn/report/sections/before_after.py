@@ -29,7 +29,7 @@ def strategies(result: AuditResult, prefix: str) -> Section:
     """Shares of strategies and formats, and the split of the gain into choosing and carrying out."""
     figures = []
     for over in ("strategy", "format"):
-        pairs = _pairs(result, "strategy_share", over)
+        pairs = [pair for pair in _pairs(result, "strategy_share", over) if _known(pair)]
         if len(pairs) > 1:
             words = Words(
                 title=f"How completions are spread over {_plural(over)}",
@@ -116,7 +116,13 @@ def _scorings(result: AuditResult) -> list[Pair]:
     rows: dict[str, dict[str, Estimate]] = {}
     for m in find(result.measurements, "accuracy"):
         rows.setdefault(str(m.parameters.get("scoring")), {})[str(m.parameters.get("policy"))] = estimate_of(m)
-    return [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+    pairs = [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+    return [pair for pair in pairs if _known(pair)]
+
+
+def _known(pair: Pair) -> bool:
+    """Whether there is anything to draw of a row."""
+    return math.isfinite(pair.base.value) or math.isfinite(pair.tuned.value)
 
 
 def training(result: AuditResult, prefix: str) -> Section:
@@ -217,7 +223,7 @@ _ROUTES = (
         smooth=True,
     ),
 )
-_CYCLE = ("tuned", "base", "exec", "plan", "deployed", "created")
+_CYCLE = ("tuned", "base", "exec", "plan", "deployed", "other")
 
 
 def _curves(
@@ -226,7 +232,8 @@ def _curves(
     pattern, plot = wanted
     keys = sorted({key for row in history for key in row if pattern.match(key)})
     columns = {key: tuple(float(row.get(key, math.nan)) for row in history) for key in keys}
-    columns = {key: values for key, values in columns.items() if np.isfinite(values).any()}
+    # A line takes two points.
+    columns = {key: values for key, values in columns.items() if np.isfinite(values).sum() > 1}
     if not columns or len(steps) < 2:
         return None
     largest = sorted(columns, key=lambda key: -float(np.nanmax(columns[key])))[:MOST]

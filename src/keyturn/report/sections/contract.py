@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keyturn.report.figure import Figure
+from keyturn.report.numbers import counted
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult
 
@@ -27,29 +28,28 @@ class Section:
         title: as in the table of contents.
         says: sentences above the figures.
         figures: in the order shown; those of one column stand in pairs.
+        more: figures behind a summary of their own.
         listings: long tables behind summaries.
         absent: why there is nothing, where there is nothing.
+        folded: the whole section stands behind its title and its gist.
     """
 
     id: str
     title: str
     says: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
+    more: tuple[Figure, ...] = ()
     listings: tuple[Listing, ...] = ()
     absent: str = ""
+    folded: bool = True
 
     @property
-    def solo(self) -> frozenset[str]:
-        """Names of figures of one column that have no neighbour: they get the whole width."""
-        alone: list[str] = []
-        waiting = ""
-        for figure in self.figures:
-            if figure.full:
-                alone += [waiting] if waiting else []
-                waiting = ""
-            else:
-                waiting = "" if waiting else figure.name
-        return frozenset([*alone, waiting] if waiting else alone)
+    def gist(self) -> str:
+        """One sentence for the title of a folded section: what it says first."""
+        if self.listings:
+            rows = sum(len(one.table.rows) for one in self.listings)
+            return f"{counted(rows, 'number')} with intervals and nulls."
+        return next((words for words in (*self.says, *(f.says for f in self.figures)) if words), "")
 
 
 def absence(result: AuditResult, measure: str, otherwise: str) -> str:

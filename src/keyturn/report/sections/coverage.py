@@ -9,54 +9,68 @@ import numpy as np
 from keyturn.core.measurement import Estimate, Measurement
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Words, beside_null
-from keyturn.report.figures.curves import Curve, created_share, difference, pass_at_k
+from keyturn.report.figures.curves import Curve, Meeting, created_share, difference, pass_at_k
+from keyturn.report.figures.ranges import Stretch, stretches_of
 from keyturn.report.lookup import crossing_of, estimate_of, find, first, null_of
-from keyturn.report.numbers import counted, number, percent
+from keyturn.report.numbers import counted, estimate, number
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
 
 def coverage(result: AuditResult, prefix: str) -> Section:
-    """pass@k curves with the crossing, the created share by budget, problems gained and lost."""
-    made = [figure for figure in _figures(result, prefix) if figure is not None]
+    """pass@k curves; behind a summary the created share by budget, problems gained and lost."""
+    kinds = [kind for kind in ("verified", "answer") if _budgets(result, "pass_at_k", kind) > 1]
+    # The unit of the verdict first; the other one stands with what is told apart.
+    kinds.sort(key=lambda kind: kind != result.verdict.unit)
+    curves = [_pass(result, prefix, kind) for kind in kinds]
+    shown = [*curves[:1], *_if_any(_difference(result, prefix))]
+    more = [*_if_any(_share(result, prefix)), *curves[1:], *_if_any(_gained_and_lost(result, prefix))]
     return Section(
         id=f"{prefix}-coverage",
         title="Success within k draws",
         says=(*_crossing(result), *_mcnemar(result)),
-        figures=tuple(made),
-        absent="" if made else absence(result, "pass_at_k", "No pass@k was measured."),
+        figures=tuple(shown or more),
+        more=tuple(more if shown else ()),
+        absent="" if shown or more else absence(result, "pass_at_k", "No pass@k was measured."),
+        folded=False,
     )
 
 
-def _figures(result: AuditResult, prefix: str) -> list[Figure | None]:
-    kinds = [kind for kind in ("verified", "answer") if _budgets(result, "pass_at_k", kind) > 1]
-    # The unit of the verdict first, then what the budget does to it, then the other unit; alike stand in pairs.
-    kinds.sort(key=lambda kind: kind != result.verdict.unit)
-    curves = [_pass(result, prefix, kind) for kind in kinds]
-    return [
-        *curves[:1],
-        _difference(result, prefix),
-        _share(result, prefix),
-        *curves[1:],
-        _gained_and_lost(result, prefix),
-    ]
+def _if_any(figure: Figure | None) -> list[Figure]:
+    return [] if figure is None else [figure]
 
 
 def _budgets(result: AuditResult, name: str, kind: str) -> int:
-    """Points of a curve; one point is none."""
-    return len({_k(m) for m in find(result.measurements, name, success=kind, cell=None)})
+    """Points of a curve that are known; one point is none."""
+    found = find(result.measurements, name, success=kind, cell=None)
+    return len({_k(m) for m in found if math.isfinite(m.value)})
 
 
 def _pass(result: AuditResult, prefix: str, kind: str) -> Figure:
     found = crossing_of(result.measurements, kind)
-    crossing = estimate_of(found)
+    meeting = None
+    if found is not None and not math.isnan(found.value):
+        meeting = Meeting(k=found.value, sure=bool(found.parameters.get("established")))
+    judged = kind == result.verdict.unit
     return pass_at_k(
         f"{prefix}-pass-{kind}",
         [c for c in (_curve(result, policy, kind) for policy in ("base", "tuned")) if c.k],
         success=kind,
         budget=result.verdict.k,
-        crossing=None if found is None or math.isnan(crossing.value) else crossing,
+        meeting=meeting,
+        stretches=_stretches(result) if judged else (),
+        said=_sentence(result.verdict.coverage.sentence) if judged else "",
     )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:].rstrip(".") + "." if words else ""
+
+
+def _stretches(result: AuditResult) -> tuple[Stretch, ...]:
+    """Where the verdict says that the tuned policy is surely above, unknown, surely below."""
+    found = result.verdict.coverage
+    return stretches_of(found.above, found.below, found.k_max) if found.k_max > 1 else ()
 
 
 def _curve(result: AuditResult, policy: str, kind: str) -> Curve:
@@ -135,9 +149,8 @@ def _excess(result: AuditResult) -> str:
     for name, words in (("coverage_gained_excess", "gained"), ("coverage_lost_excess", "lost")):
         found = first(result.measurements, name, success=result.verdict.unit, cell=None)
         if found is not None and not math.isnan(found.low):
-            low, high = (number(end, digits=2, signed=True) for end in (found.low, found.high))
             sure = "beyond luck" if found.low > 0 else "not beyond luck for sure"
-            said.append(f"{words}: {number(found.value, digits=2, signed=True)} [{low}, {high}], {sure}")
+            said.append(f"{words}: {estimate(estimate_of(found), signed=True)}, {sure}")
     return f"In excess of the null, {'; '.join(said)}." if said else ""
 
 
@@ -150,7 +163,7 @@ def _crossing(result: AuditResult) -> tuple[str, ...]:
     said = crossing_words(estimate_of(found))
     never = found.parameters.get("p_no_crossing")
     if isinstance(never, float) and 0 < never < 1:
-        said += f" In {percent(never)} of the resamples they do not meet."
+        said += f" In {number(never)} of the resamples they do not meet."
     if found.parameters.get("established") is False and math.isfinite(found.value):
         said += " The bands do not establish it."
     return (said,)
@@ -158,12 +171,11 @@ def _crossing(result: AuditResult) -> tuple[str, ...]:
 
 def crossing_words(crossing: Estimate) -> str:
     """Where the curves meet, in words; infinite: they do not."""
-    low, high = (number(end, digits=1) for end in (crossing.low, crossing.high))
     if math.isinf(crossing.value):
+        low = number(crossing.low, digits=1)
         reach = f" (95 % interval from k = {low} on)" if math.isfinite(crossing.low) else ""
         return f"The curves do not meet within the tuned policy's draws{reach}."
-    span = "" if math.isnan(crossing.low) else f" [{low}, {high}]"
-    return f"The curves meet at k* = {number(crossing.value, digits=1)}{span}."
+    return f"The curves meet at k = {estimate(crossing, digits=1)}."
 
 
 def _mcnemar(result: AuditResult) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def _listing(name: str, rows: list[Measurement]) -> Listing:
     return Listing(
         title=f"{name} ({whole(len(rows))})",
         table=Table(
-            caption=f"{name}: every measurement{more}",
+            caption=f"{name}: every measurement{more}, to four decimals",
             header=("name", "of", "value [95 % interval]", "null [its range]", "n", "unit", "the null is"),
             rows=tuple(
                 (

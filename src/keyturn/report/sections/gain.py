@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from keyturn.report.figures.gain import CellRow, by_cell
+from keyturn.measures.verdict import Verdict
+from keyturn.report.figures.gain import CellRow, by_cell, mass
 from keyturn.report.figures.problems import moved
 from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section
@@ -17,14 +18,14 @@ def gain(result: AuditResult, prefix: str) -> Section:
     """The masses by cell, and one stroke a problem."""
     verdict = result.verdict
     figures = []
-    cells = [cell for cell in result.cells if cell.name]
+    cells = [cell for cell in result.cells if cell.name and _known(cell.verdict)]
     if cells:
         rows = [
             CellRow(name=c.name, label=c.verdict.label, problems=c.verdict.problems, masses=c.verdict.masses)
             for c in cells
         ]
         figures.append(by_cell(f"{prefix}-cells", rows, verdict.unit))
-    if len(verdict.classes):
+    if np.isfinite(verdict.base_p + verdict.tuned_q).any():
         ids, names = judged_problems(result)
         figures.append(
             moved(f"{prefix}-moved", ids, names, verdict.base_p, verdict.tuned_q, verdict.classes, verdict.k)
@@ -35,7 +36,13 @@ def gain(result: AuditResult, prefix: str) -> Section:
         says=_elicited(result),
         figures=tuple(figures),
         absent="" if figures else f"No problem was judged: {verdict.why}.",
+        folded=False,
     )
+
+
+def _known(verdict: Verdict) -> bool:
+    """Whether there is anything to draw of a verdict."""
+    return all(math.isfinite(mass(verdict.masses, name).value) for name in ("base", "tuned"))
 
 
 def _elicited(result: AuditResult) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from keyturn.core.measurement import Measurement
 from keyturn.core.roles import Role
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, beside_null
 from keyturn.report.lookup import estimate_of, find, first, null_of
-from keyturn.report.numbers import estimate, percent
+from keyturn.report.numbers import estimate, number
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
@@ -32,7 +34,7 @@ def tokens(result: AuditResult, prefix: str) -> Section:
 
 def _by_role(result: AuditResult, name: str, **wanted: str) -> dict[str, Measurement]:
     found = {str(m.parameters.get("by")): m for m in find(result.measurements, name, **wanted)}
-    known = [group for group in GROUPS if group in found and found[group].n > 0]
+    known = [g for g in GROUPS if g in found and found[g].n > 0 and math.isfinite(found[g].value)]
     return {group: found[group] for group in known}
 
 
@@ -87,7 +89,7 @@ def _concentration(result: AuditResult) -> tuple[str, ...]:
     said = []
     if flips is not None and flips.n:
         said.append(
-            f"At {percent(flips.value, digits=1)} of the tuned policy's tokens the most likely next token is "
+            f"At a share of {number(flips.value)} of the tuned policy's tokens the most likely next token is "
             "another than the base's."
         )
     if top is not None and top.n:

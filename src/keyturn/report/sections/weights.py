@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Words, beside_null
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
-from keyturn.report.numbers import percent
+from keyturn.report.numbers import number
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
@@ -44,7 +45,7 @@ _RANKS = (("update_stable_rank", "Stable rank"), ("update_entropy_rank", "Entrop
 def _tolerances(result: AuditResult, prefix: str) -> Figure | None:
     rows = find(result.measurements, "update_within", tensor="all", relative=False)
     zero = first(result.measurements, "update_zero", tensor="all")
-    if not rows:
+    if sum(math.isfinite(m.value) for m in rows) < 2:
         return None
     rows = sorted(rows, key=lambda m: float(m.parameters["tolerance"] or 0.0))
     x = tuple(float(m.parameters["tolerance"] or 0.0) for m in rows)
@@ -52,7 +53,11 @@ def _tolerances(result: AuditResult, prefix: str) -> Figure | None:
         Series(name="tuned", look="tuned", x=x, y=tuple(m.value for m in rows)),
         Series(name="null", look="base", x=x, y=tuple(null_of(m).value for m in rows)),
     ]
-    exact = "" if zero is None else f" Exactly unchanged: {percent(zero.value, digits=1)} of the entries."
+    exact = (
+        ""
+        if zero is None
+        else f" Exactly unchanged: a share of {number(zero.value, small=True)} of the entries."
+    )
     plot = Plot(
         title="Entries within a tolerance",
         x_words="tolerance (log scale)",
@@ -69,7 +74,8 @@ def _visible(result: AuditResult, prefix: str) -> Figure | None:
     rows = [
         m for m in find(result.measurements, "update_visible") if "permuted" in str(m.parameters["against"])
     ]
-    if not rows or all(m.n == 0 for m in rows):
+    rows = [m for m in rows if m.n and math.isfinite(m.value)]
+    if not rows:
         return None
     limited = any(m.parameters.get("precision") == "precision-limited" for m in rows)
     words = Words(
@@ -85,7 +91,7 @@ def _places(result: AuditResult, prefix: str) -> Figure | None:
     bars = []
     for name, words in (("update_rows", "rows"), ("update_columns", "columns")):
         found = first(result.measurements, name, tensor="all")
-        if found is not None and found.n:
+        if found is not None and found.n and math.isfinite(found.value):
             bars.append(Bar(name=words, found=estimate_of(found), null=null_of(found)))
     if not bars:
         return None
@@ -99,7 +105,11 @@ def _places(result: AuditResult, prefix: str) -> Figure | None:
 
 
 def _ranks(result: AuditResult, prefix: str, name: str, title: str) -> Figure | None:
-    rows = [m for m in find(result.measurements, name) if m.n and m.parameters.get("side")]
+    rows = [
+        m
+        for m in find(result.measurements, name)
+        if m.n and math.isfinite(m.value) and m.parameters.get("side")
+    ]
     if not rows:
         return None
     bars = [
@@ -124,7 +134,9 @@ def _norm(result: AuditResult) -> tuple[str, ...]:
     found = first(result.measurements, "update_norm", tensor="all")
     if found is None or not found.n:
         return ()
-    return (f"The update is {percent(found.value, digits=2)} of the base's weights in norm.",)
+    return (
+        f"The norm of the update is {number(found.value, digits=4, small=True)} of that of the base's weights.",
+    )
 
 
 def _bars(rows: Sequence[Measurement]) -> list[Bar]:
@@ -133,7 +145,7 @@ def _bars(rows: Sequence[Measurement]) -> list[Bar]:
     return [
         Bar(name=_short(str(m.parameters["tensor"])), found=estimate_of(m), null=null_of(m))
         for m in kept
-        if m.n
+        if m.n and math.isfinite(m.value)
     ]
 
 

@@ -1,0 +1,51 @@
+"""What a reader asks first of an audit: which models, problems, budget, temperature, prompt, grader, seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyturn.report.numbers import counted, whole
+from keyturn.studies.result import AuditResult
+
+NONE = "not known"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One setting: the same for both policies (``both``), or one value each."""
+
+    name: str
+    both: str = ""
+    base: str = ""
+    tuned: str = ""
+
+
+def conditions(result: AuditResult) -> tuple[Condition, ...]:
+    """Models first, then what differs between them, then what holds for both; each name once."""
+    verdict = result.verdict
+    unit = "a verified completion" if verdict.unit == "verified" else "the answer alone"
+    found = [
+        Condition(name="model", base=result.base, tuned=result.tuned),
+        *_settings(result.settings),
+        Condition(name="problems", both=f"{result.problems}; {whole(verdict.problems)} judged"),
+        Condition(
+            name="budget", both=f"K = {verdict.k}, of up to {counted(verdict.n_base, 'base draw')} a problem"
+        ),
+        Condition(name="success", both=unit),
+    ]
+    once: dict[str, Condition] = {}
+    for one in found:
+        once.setdefault(one.name, one)
+    return tuple(once.values())
+
+
+def _settings(settings: Mapping[str, Mapping[str, str]]) -> list[Condition]:
+    base, tuned = settings.get("base", {}), settings.get("tuned", {})
+    out = []
+    for name in dict.fromkeys([*base, *tuned]):
+        one, other = base.get(name, NONE), tuned.get(name, NONE)
+        out.append(
+            Condition(name=name, both=one) if one == other else Condition(name=name, base=one, tuned=other)
+        )
+    return out + [Condition(name=name, both=value) for name, value in settings.get("both", {}).items()]
