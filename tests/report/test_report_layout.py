@@ -139,6 +139,7 @@ def test_where_nothing_was_measured_nothing_is_drawn_as_if_it_were(audits):
     assert summary.card(nothing, "a").figure is None
     text = render([nothing], command="c", seconds=1.0)
     assert "a1-waterfall" not in text
+    assert "a1-moved" not in text
     assert "Nothing measured at K = 32: neither policy ever succeeds." in text
     assert "nothing was measured" in text
 

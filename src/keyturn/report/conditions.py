@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.report.numbers import counted, whole
+from keyturn.report.svg import clip
 from keyturn.studies.result import AuditResult
 
 NONE = "not known"
+NAME = 40
+"""Characters of a setting's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,4 +51,5 @@ def _settings(settings: Mapping[str, Mapping[str, str]]) -> list[Condition]:
         out.append(
             Condition(name=name, both=one) if one == other else Condition(name=name, base=one, tuned=other)
         )
-    return out + [Condition(name=name, both=value) for name, value in settings.get("both", {}).items()]
+    out += [Condition(name=name, both=value) for name, value in settings.get("both", {}).items()]
+    return [replace(one, name=clip(one.name, NAME)) for one in out]

@@ -96,10 +96,9 @@ def _sentence(result: AuditResult) -> Text:
 
 def _warnings(result: AuditResult) -> list[Text]:
     """One line a caution, and what would decide an undecided verdict."""
-    found = result.cautions or result.verdict.cautions
     out = [
         Text.assemble(("  ! ", "bold yellow"), (one_line(c.kind, 40), "yellow"), ": ", visible(c.text))
-        for c in found
+        for c in summary.cautions(result)
     ]
     needed = result.verdict.needed
     return [*out, Text.assemble(("  needed ", "dim"), visible(needed))] if needed else out

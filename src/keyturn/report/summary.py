@@ -45,6 +45,8 @@ SIGNS: dict[Label, tuple[str, str]] = {
 
 NAME = 44
 """Characters of an audit's or a cell's name in the table; a longer one loses its middle."""
+TITLE = 70
+"""Characters of an audit's name where it is a title."""
 FEW = 16
 """Cells of an audit that stand in the page's main table; more of them stand behind a summary."""
 
@@ -96,17 +98,23 @@ def card(result: AuditResult, prefix: str) -> Card:
     verdict = result.verdict
     drawn = verdict.label != "nothing measured" and math.isfinite(mass(verdict.masses, "gain").value)
     return Card(
-        name=result.name,
+        name=clip(result.name, TITLE),
         said=said(result),
         label=verdict.label,
         badge=SIGNS[verdict.label],
         why=verdict.why,
         needed=verdict.needed,
-        cautions=result.cautions or verdict.cautions,
+        cautions=cautions(result),
         facts=facts(result),
         conditions=conditions(result),
         figure=waterfall(f"{prefix}-waterfall", verdict.masses, verdict.unit) if drawn else None,
     )
+
+
+def cautions(result: AuditResult) -> tuple[Caution, ...]:
+    """Reasons to distrust the verdict; what its own sentence says already is not said twice."""
+    found = result.cautions or result.verdict.cautions
+    return tuple(caution for caution in found if caution.text != result.verdict.why)
 
 
 def facts(result: AuditResult) -> tuple[Fact, ...]:

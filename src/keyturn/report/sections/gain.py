@@ -14,10 +14,18 @@ from keyturn.report.sections.contract import Section
 from keyturn.studies.result import AuditResult
 
 
+TITLE = "Where the gain came from"
+
+
 def gain(result: AuditResult, prefix: str) -> Section:
     """The masses by cell, and one stroke a problem."""
     verdict = result.verdict
     figures = []
+    if verdict.label == "nothing measured":
+        # Classes of problems that were never told apart would look like a finding.
+        return Section(
+            id=f"{prefix}-gain", title=TITLE, absent=f"Nothing was measured: {verdict.why}.", folded=False
+        )
     cells = [cell for cell in result.cells if cell.name and _known(cell.verdict)]
     if cells:
         rows = [
@@ -32,7 +40,7 @@ def gain(result: AuditResult, prefix: str) -> Section:
         )
     return Section(
         id=f"{prefix}-gain",
-        title="Where the gain came from",
+        title=TITLE,
         says=_elicited(result),
         figures=tuple(figures),
         absent="" if figures else f"No problem was judged: {verdict.why}.",
