@@ -13,7 +13,6 @@ from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section
 from keyturn.studies.result import AuditResult
 
-
 TITLE = "Where the gain came from"
 
 
