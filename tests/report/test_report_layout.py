@@ -13,10 +13,10 @@ from made_up_audit import lucky, with_verdict
 from page_reader import Page, breaches
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate
 from keyturn.measures.verdict import Caution, Label
 from keyturn.report import summary
 from keyturn.report.conditions import conditions
-from keyturn.report.numbers import estimate
 from keyturn.report.page import asset, render
 from keyturn.report.sections import sections_of
 from keyturn.report.sections.before_after import _CYCLE

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import counted, estimate, number, parted, seconds, whole
 from keyturn.report.axes import Scale, linear, logarithmic, tick_names
 from keyturn.report.keys import Note, place_notes
-from keyturn.report.numbers import counted, estimate, number, parted, seconds, whole
 from keyturn.report.svg import clip, fit, width_of
 from keyturn.report.tables import Table, markdown
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from keyturn.report.numbers import number
+from keyturn.core.numbers import number
 from keyturn.report.svg import label, line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from keyturn.report.numbers import counted, whole
+from keyturn.core.numbers import counted, whole
 from keyturn.report.svg import clip
 from keyturn.studies.result import AuditResult
 

@@ -20,9 +20,10 @@ import jinja2
 from markupsafe import Markup
 
 import keyturn
+from keyturn.core import numbers
 from keyturn.core.rundir import write_bytes
 from keyturn.core.text import visible
-from keyturn.report import numbers, reading, summary, tables, token_view
+from keyturn.report import reading, summary, tables, token_view
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Words, amounts
 from keyturn.report.sections import sections_of

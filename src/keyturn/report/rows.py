@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import UNDEFINED
 from keyturn.core.text import one_line
 from keyturn.report.axes import Frame, Scale
-from keyturn.report.numbers import UNDEFINED
 from keyturn.report.svg import box, dot, element, fit, label, line, width_of
 
 PLOT = 0.5

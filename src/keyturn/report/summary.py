@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import counted, estimate, number, whole
 from keyturn.measures.verdict import Caution, Label, Verdict
 from keyturn.report.conditions import Condition, conditions
 from keyturn.report.figure import Figure
 from keyturn.report.figures.gain import mass, parts_of, waterfall, words_of
 from keyturn.report.lookup import crossing_of
-from keyturn.report.numbers import counted, estimate, number, whole
 from keyturn.report.svg import clip
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult

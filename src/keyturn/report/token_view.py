@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from keyturn.core.numbers import number
 from keyturn.core.text import visible_tokens
-from keyturn.report.numbers import number
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult, TokenSpan
 

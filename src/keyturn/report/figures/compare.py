@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate, number
 from keyturn.report.axes import Scale, linear, unit
 from keyturn.report.figure import Figure, half
 from keyturn.report.keys import Key, keys, patch, spot
-from keyturn.report.numbers import estimate, number
 from keyturn.report.rows import Rows, mark, segment, whisker, zero_line
 from keyturn.report.svg import drawing
 from keyturn.report.tables import Table

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate, number, whole
 from keyturn.report.axes import Frame, Scale, linear, logarithmic, unit
 from keyturn.report.figure import Figure, half
 from keyturn.report.figures.ranges import Stretch, strip
 from keyturn.report.keys import ROW, Key, Note, keys, patch, place_notes, stroke
-from keyturn.report.numbers import estimate, number, whole
 from keyturn.report.svg import band, dot, drawing, line, polyline
 from keyturn.report.tables import Table
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate, number, whole
 from keyturn.report.axes import Scale, unit
 from keyturn.report.figure import Figure, full, half
 from keyturn.report.keys import SAMPLE, Key, keys, patch, spot
-from keyturn.report.numbers import estimate, number, whole
 from keyturn.report.rows import Rows, mark, segment, whisker
 from keyturn.report.svg import box, drawing, element, line
 from keyturn.report.tables import Table

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from keyturn.core.numbers import number, scientific, whole
 from keyturn.report.axes import Frame, Scale, apart, linear, logarithmic, unit
 from keyturn.report.figure import Figure, half
 from keyturn.report.keys import Key, keys, stroke
-from keyturn.report.numbers import number, scientific, whole
 from keyturn.report.svg import drawing, label, line, polyline
 from keyturn.report.tables import Table
 

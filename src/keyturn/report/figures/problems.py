@@ -9,12 +9,12 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from keyturn.core.numbers import counted as counted_words
+from keyturn.core.numbers import number
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 from keyturn.report.axes import Frame, Scale, unit
 from keyturn.report.figure import Figure, full
 from keyturn.report.keys import SAMPLE, Key, keys, spot
-from keyturn.report.numbers import counted as counted_words
-from keyturn.report.numbers import number
 from keyturn.report.svg import drawing, element, line
 from keyturn.report.tables import Table
 

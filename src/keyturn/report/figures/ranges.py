@@ -8,8 +8,8 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from keyturn.core.numbers import whole
 from keyturn.report.axes import Scale
-from keyturn.report.numbers import whole
 from keyturn.report.svg import element, label, width_of
 
 Kind = Literal["above", "unknown", "below"]

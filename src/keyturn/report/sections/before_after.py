@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, changes
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
-from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 

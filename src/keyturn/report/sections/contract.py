@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keyturn.core.numbers import counted
 from keyturn.report.figure import Figure
-from keyturn.report.numbers import counted
 from keyturn.report.tables import Table
 from keyturn.studies.result import AuditResult
 

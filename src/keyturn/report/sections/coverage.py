@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from keyturn.core.measurement import Estimate, Measurement
+from keyturn.core.numbers import counted, estimate, number
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Words, beside_null
 from keyturn.report.figures.curves import Curve, Meeting, created_share, difference, pass_at_k
 from keyturn.report.figures.ranges import Stretch, stretches_of
 from keyturn.report.lookup import crossing_of, estimate_of, find, first, null_of
-from keyturn.report.numbers import counted, estimate, number
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 

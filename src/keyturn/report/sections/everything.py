@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from keyturn.core.measurement import Estimate, Measurement
+from keyturn.core.numbers import estimate, whole
 from keyturn.report.lookup import null_of, parameter_words
-from keyturn.report.numbers import estimate, whole
 from keyturn.report.reading import family, reading
 from keyturn.report.sections.contract import Listing, Section
 from keyturn.report.tables import Table

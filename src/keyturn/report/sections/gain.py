@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from keyturn.core.numbers import estimate
 from keyturn.measures.verdict import Verdict
 from keyturn.report.figures.gain import CellRow, by_cell, mass
 from keyturn.report.figures.problems import moved
-from keyturn.report.numbers import estimate
 from keyturn.report.sections.contract import Section
 from keyturn.studies.result import AuditResult
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from keyturn.core.measurement import Estimate, Measurement
+from keyturn.core.numbers import number
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Words, beside_null
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
-from keyturn.report.numbers import number
 from keyturn.report.sections.contract import Section, absence
 from keyturn.studies.result import AuditResult
 
