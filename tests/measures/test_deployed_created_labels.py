@@ -121,6 +121,6 @@ def test_where_nothing_is_measured_the_reason_is_given():
     assert "grader" in nothing_measured(lenient, flat)
     assert "0.30 and 0.90" in nothing_measured(lenient, flat)
     cut = evidence(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
-    assert "96% of the completions of the base" in nothing_measured(cut, Estimate(0.5, 0.4, 0.6))
+    assert "0.96 of the completions of the base" in nothing_measured(cut, Estimate(0.5, 0.4, 0.6))
     assert nothing_measured(evidence(0.3, 0.3), flat) == ""
     assert nothing_measured(evidence(0, 1), Estimate(1.0, 0.9, 1.0)) == "", "a sure gain is something"

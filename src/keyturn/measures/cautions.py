@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.numbers import number
 from keyturn.measures.classes import classify
 from keyturn.measures.estimates import DRAWS_PER_K, Budget, Judged
 from keyturn.measures.evidence import Evidence
@@ -56,7 +57,7 @@ def _cut(evidence: Evidence) -> Iterator[Caution]:
             continue
         share = float(np.nanmean(cut))
         if share >= WORTH_SAYING:
-            text = f"{share:.0%} of the completions of the {name} were cut at the length limit"
+            text = f"{number(share)} of the completions of the {name} were cut at the length limit"
             yield Caution(kind="truncated", text=text)
 
 
@@ -72,20 +73,20 @@ def _format(evidence: Evidence) -> Iterator[Caution]:
         if lenient - strict >= WORTH_SAYING:
             yield Caution(
                 kind="format",
-                text=f"the {name} is right in {strict:.2f} of its draws as graded and in {lenient:.2f} under "
-                "lenient extraction: it does not write answers as the grader wants them",
+                text=f"the {name} is right in {number(strict)} of its draws as graded and in {number(lenient)} "
+                "under lenient extraction: it does not write answers as the grader wants them",
             )
 
 
 def _edges(judged: Judged) -> Iterator[Caution]:
     base, tuned = judged.masses["base"].value, judged.masses["tuned"].value
     if base <= EDGE < tuned:
-        text = (
-            f"the base hardly ever succeeds ({base:.3f}): make sure that it is asked and graded as it answers"
-        )
+        rate = number(base, small=True)
+        text = f"the base hardly ever succeeds ({rate}): make sure that it is asked and graded as it answers"
         yield Caution(kind="floor", text=text)
     if base >= 1 - EDGE:
-        text = f"the base nearly always succeeds ({base:.3f}): there is no room for a gain"
+        rate = number(1 - base, small=True)
+        text = f"the base fails in only {rate} of its draws: there is no room for a gain"
         yield Caution(kind="ceiling", text=text)
 
 

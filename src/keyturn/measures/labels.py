@@ -24,6 +24,7 @@ import math
 import numpy as np
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import number
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.verdict import CoverageLabel, Label
 
@@ -65,16 +66,17 @@ def nothing_measured(evidence: Evidence, gain: Estimate) -> str:
         share = _mean(cut)
         if share >= MOSTLY_CUT:
             return (
-                f"{share:.0%} of the completions of the {name} were cut at the length limit; "
+                f"{number(share)} of the completions of the {name} were cut at the length limit; "
                 "raise --max-new-tokens"
             )
     if lies_above_zero(gain) or gain.high < 0:
         return ""
     base, tuned = float(np.mean(evidence.base.rate)), float(np.mean(evidence.tuned.rate))
+    shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
     if max(base, tuned) <= EDGE:
-        return f"neither policy succeeds ({base:.3f} and {tuned:.3f}){_lenient_reason(evidence)}"
+        return f"neither policy succeeds ({shown}){_lenient_reason(evidence)}"
     if min(base, tuned) >= 1 - EDGE:
-        return f"both policies always succeed ({base:.3f} and {tuned:.3f}): these problems are too easy to tell"
+        return f"both policies always succeed ({shown}): these problems are too easy to tell"
     return ""
 
 
@@ -82,8 +84,8 @@ def _lenient_reason(evidence: Evidence) -> str:
     base, tuned = _mean(evidence.base_lenient), _mean(evidence.tuned_lenient)
     if max(base, tuned) > 5 * EDGE:
         return (
-            f", but lenient extraction finds right answers ({base:.2f} and {tuned:.2f}): the grader and the "
-            "format of the answers do not meet; try another --grader"
+            f", but lenient extraction finds right answers ({number(base)} and {number(tuned)}): "
+            "the grader and the format of the answers do not meet; try another --grader"
         )
     return ": these problems are too hard to tell, or the grader does not read these answers"
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.measurement import Estimate
+from keyturn.core.numbers import estimate, number
 from keyturn.measures.chance import reach_threshold
 from keyturn.measures.classes import class_agreement
 from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
@@ -24,16 +25,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def signed(estimate: Estimate) -> str:
-    """``+0.31 [+0.24, +0.38]``."""
-    if math.isnan(estimate.low):
-        return f"{estimate.value:+.3f} (no interval)"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
-
-
-def plain(estimate: Estimate) -> str:
-    """``0.92 [0.81, 1.00]``."""
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+def signed(found: Estimate) -> str:
+    """``+0.31 [+0.24, +0.38]``, as every table prints it."""
+    return estimate(found, signed=True) + (" (no interval)" if math.isnan(found.low) else "")
 
 
 def why_of(judged: Judged, budget: Budget, problems: int) -> str:
@@ -61,12 +55,12 @@ def why_of(judged: Judged, budget: Budget, problems: int) -> str:
 
 def _decided(judged: Judged, gain: Estimate, within: str) -> str:
     coverage = judged.coverage.sentence
-    deployed, created = plain(judged.shares["deployed"]), plain(judged.beyond)
+    deployed, created = estimate(judged.shares["deployed"]), estimate(judged.beyond)
     of_the_gain = f"of the gain of {signed(gain)} is on problems that the base"
     out_of_reach = f"does not solve {within}"
     luck = judged.shares.get("at_chance")
     if luck is not None and luck.value > 0 and judged.beyond.value != judged.shares["created"].value:
-        out_of_reach += f" or solves no better than by chance ({plain(luck)} of the gain)"
+        out_of_reach += f" or solves no better than by chance ({estimate(luck)} of the gain)"
     if judged.label == "no change":
         return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}; {coverage}"
     if judged.label == "narrowed":
@@ -80,7 +74,7 @@ def _decided(judged: Judged, gain: Estimate, within: str) -> str:
     elif judged.label == "deployed":
         said = f"{deployed} {of_the_gain} solves {within}"
     else:
-        before = plain(judged.shares["created_before_elicitation"])
+        before = estimate(judged.shares["created_before_elicitation"])
         said = (
             f"{deployed} {of_the_gain} solves {within} or under elicitation; created share {before} before "
             f"elicitation, {created} after"
@@ -95,7 +89,7 @@ def _undecided(judged: Judged, gain: Estimate) -> str:
     if gain.low <= 0:
         return f"the gain's interval contains 0 and is wider than ±{NO_CHANGE}: {signed(gain)}; {coverage}"
     parts = ", ".join(
-        f"{name.replace('_', ' ')} {plain(judged.shares[name])}" for name in CLASSES if name in judged.shares
+        f"{name.replace('_', ' ')} {estimate(judged.shares[name])}" for name in CLASSES if name in judged.shares
     )
     return f"no class holds half of the gain of {signed(gain)} for sure: {parts}"
 
@@ -165,7 +159,9 @@ def _elicited_notes(evidence: Evidence, judged: Judged, classes: NDArray[np.int8
     count = int((evidence.elicited & (classes != REACHABLE)).sum())
     before, after = judged.shares["created_before_elicitation"], judged.shares["created"]
     shares = (
-        "" if math.isnan(after.value) else f"; created share {before.value:.2f} before, {after.value:.2f} after"
+        ""
+        if math.isnan(after.value)
+        else f"; created share {number(before.value)} before, {number(after.value)} after"
     )
     return [f"{count} problems that sampling does not reach are solved under elicitation{shares}"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.measurement import Measurement
+from keyturn.core.numbers import number
 from keyturn.measures import MEASURES
 from keyturn.measures.contract import Tables
 from keyturn.measures.deployed_created import judge, judge_cells
@@ -298,7 +299,8 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
     if base is not None and bool(base.truncated.any()):
         share = float(base.truncated.mean())
         said.append(
-            f"{_percent(share)} of the base's completions were cut at the length limit and count as they stand."
+            f"A share of {number(share, small=True)} of the base's completions was cut at the length limit; "
+            "they count as they stand."
         )
     if tables.exact is None:
         said.append("The base's success probabilities are sampled, not computed.")
@@ -308,11 +310,6 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
             "formats gives other shares: the two are not told apart."
         )
     return (*said, *verdict.notes)
-
-
-def _percent(share: float) -> str:
-    """A share above 0, which is never shown as 0.0%."""
-    return f"{share:.1%}" if share >= 0.001 else "Less than 0.1%"
 
 
 def _there(value: object) -> bool:
