@@ -25,8 +25,9 @@ from keyturn.problems.graders.gsm8k import marked_quantity
 from keyturn.problems.graders.numbers import quantity
 from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near
+from keyturn.rollouts.readers.messages import as_text
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
-from keyturn.rollouts.readers.samples import alternatives, as_text
+from keyturn.rollouts.readers.values import alternatives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,8 @@ def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] 
     without = [problem.id for problem in filled if not problem.golds]
     if without:
         raise InputError(
-            f"{samples.source}: {len(without)} of {len(filled)} problems have no gold answer ({without[0]!r})",
+            f"{samples.source}: {len(without)} of {len(filled)} problems have no gold answer"
+            f" ({samples.no_gold or repr(without[0])})",
             fix="name the column with --columns.gold, or give the problems with --problems",
         )
     return samples.with_grades(grader.grade(filled, completions))

@@ -10,6 +10,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.rollouts.grades import Answers
 from keyturn.rollouts.readers.samples import Samples
+from keyturn.rollouts.readers.values import same_gold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,24 +41,29 @@ class Pair:
 def pair(base: Samples, tuned: Samples) -> Pair:
     """The comparison of two files of samples.
 
-    Problems are matched by id; where the files have no ids, by prompt. A problem of one file only is dropped
-    and counted. Rows without a verdict stay and count as ungraded. Where only one file says whether traces
-    are valid, answers alone are compared.
+    Problems are matched by id; where the files have no ids, or ids that mean other problems in the other file,
+    by prompt. A problem of one file only is dropped and counted. Rows without a verdict stay and count as
+    ungraded. Where only one file says whether traces are valid, answers alone are compared.
 
     Raises:
         InputError: no problem in common, different gold answers under one id, or nothing graded in a file.
     """
+    base, tuned, notes = _matched(base, tuned)
     ours = {problem.id: problem for problem in base.problems()}
     theirs = {problem.id: problem for problem in tuned.problems()}
-    problems = _common(base, tuned, ours, theirs)
+    problems = tuple(problem for name, problem in ours.items() if name in theirs)
+    if not problems:
+        raise InputError(
+            f"{base.source} and {tuned.source} have no problem in common"
+            f" ({_first(ours)} against {_first(theirs)})",
+            fix="name the columns that identify a problem with --columns.problem or --columns.prompt",
+        )
+    notes += [f"{samples.source}: {note}" for samples in (base, tuned) for note in samples.notes]
+    notes += _same_problems(base, tuned, problems, theirs)
     tables = [_answers("base", base, problems), _answers("tuned", tuned, problems)]
-    notes = [f"{samples.source}: {note}" for samples in (base, tuned) for note in samples.notes]
     if tables[0].reads_traces != tables[1].reads_traces:
         tables = [replace(table, verified=np.full_like(table.verified, np.nan)) for table in tables]
         notes.append("only one file says whether traces are valid: answers alone are compared")
-    moved = sum(bool(p.prompt and theirs[p.id].prompt and p.prompt != theirs[p.id].prompt) for p in problems)
-    if moved:
-        notes.append(f"{moved} problems have the same id and different prompts in the two files")
     ungraded = []
     for table, samples, known in zip(tables, (base, tuned), (ours, theirs), strict=True):
         if not np.isfinite(table.success).any():
@@ -82,26 +88,60 @@ def pair(base: Samples, tuned: Samples) -> Pair:
     )
 
 
-def _common(
-    base: Samples, tuned: Samples, ours: dict[str, Problem], theirs: dict[str, Problem]
-) -> tuple[Problem, ...]:
-    """Problems of both files, checked to be the same ones."""
-    common = [problem for name, problem in ours.items() if name in theirs]
-    if not common:
+def _matched(base: Samples, tuned: Samples) -> tuple[Samples, Samples, list[str]]:
+    """Both files under identities that mean the same problems.
+
+    Raises:
+        InputError: an id means different problems, and prompts do not identify them.
+    """
+    ours, theirs = _prompts(base), _prompts(tuned)
+    under = {prompt: name for name, prompt in ours.items()}
+    shared = [name for name, prompt in theirs.items() if prompt in under]
+    moved = [name for name in shared if name in ours and under[theirs[name]] != name]
+    if not moved and (any(name in ours for name in theirs) or not shared):
+        return base, tuned, []
+    unique = all(len(set(prompts.values())) == len(prompts) for prompts in (ours, theirs))
+    if moved and not unique:
+        name = moved[0]
         raise InputError(
-            f"{base.source} and {tuned.source} have no problem in common"
-            f" ({_first(ours)} against {_first(theirs)})",
-            fix="name the columns that identify a problem with --columns.problem or --columns.prompt",
+            f"{len(moved)} of {len(theirs)} ids mean other problems in {tuned.source} than in {base.source}"
+            f" ({name!r}: {theirs[name][:40]!r} and {ours[name][:40]!r})",
+            fix="identify problems by what both files share: --columns.problem prompt",
         )
-    for problem in common:
-        mine, other = problem.golds, theirs[problem.id].golds
-        if mine and other and set(mine) != set(other):
-            raise InputError(
-                f"problem {problem.id!r} has the gold answer {' or '.join(mine)[:60]!r} in {base.source}"
-                f" and {' or '.join(other)[:60]!r} in {tuned.source}",
-                fix="the ids mean different problems, or the column is an extracted answer: see --columns.gold",
-            )
-    return tuple(common)
+    said = "ids mean other problems in the two files" if moved else "the files have no id in common"
+    return base.by_prompt(), tuned.by_prompt(), [f"{said}: problems are matched by prompt"]
+
+
+def _prompts(samples: Samples) -> dict[str, str]:
+    """The prompt of each problem that has one, white space aside."""
+    known = {problem.id: " ".join(problem.prompt.split()) for problem in samples.problems()}
+    return {name: prompt for name, prompt in known.items() if prompt}
+
+
+def _same_problems(
+    base: Samples, tuned: Samples, problems: tuple[Problem, ...], theirs: dict[str, Problem]
+) -> list[str]:
+    """Notes on what differs between the files under one identity.
+
+    Raises:
+        InputError: gold answers differ where prompts do not show that the problem is the same.
+    """
+    changed = sum(bool(p.prompt and theirs[p.id].prompt and p.prompt != theirs[p.id].prompt) for p in problems)
+    said = f"{changed} problems have the same id and different prompts in the two files"
+    notes = [said] if changed else []
+    golds = [(p, p.golds, theirs[p.id].golds) for p in problems]
+    torn = [p for p, ours, others in golds if ours and others and not same_gold(ours, others)]
+    if not torn:
+        return notes
+    one, other = " or ".join(torn[0].golds)[:60], " or ".join(theirs[torn[0].id].golds)[:60]
+    if all(p.prompt and p.prompt == theirs[p.id].prompt for p in torn):
+        return [*notes, f"{len(torn)} problems have other gold answers in {tuned.source} than in {base.source}"]
+    raise InputError(
+        f"{len(torn)} of {len(problems)} problems have other gold answers in {tuned.source}"
+        f" than in {base.source} (problem {torn[0].id!r}: the gold answer {one!r} against {other!r})",
+        fix="if the ids mean different problems: --columns.problem prompt;"
+        " if the column is what the model answered: --columns.answer NAME",
+    )
 
 
 def _answers(policy: str, samples: Samples, problems: tuple[Problem, ...]) -> Answers:

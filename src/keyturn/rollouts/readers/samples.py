@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-import json
-import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from keyturn.core.errors import InputError, UsageError
+from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import identity, write_bytes
-from keyturn.rollouts.arrow import SURROGATE
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 from keyturn.rollouts.grades import Grades
-from keyturn.rollouts.readers.columns import Columns, Resolved, choose, lookup, near, resolve
+from keyturn.rollouts.readers.choose import NESTED, choose
+from keyturn.rollouts.readers.columns import KNOWN, Columns, lookup
+from keyturn.rollouts.readers.counts import count_columns, read_counts
+from keyturn.rollouts.readers.layouts import plain_rows
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
+from keyturn.rollouts.readers.resolve import Resolved, require, resolve
+from keyturn.rollouts.readers.rows import Cell, Drawn, asked_of, draw_rows
+from keyturn.rollouts.readers.values import same_gold
+from keyturn.rollouts.readers.which_draw import number_draws, refuse_two_verdicts, repeated
+from keyturn.rollouts.readers.which_problem import Asked, prompt_key, which_problem
 
-_RIGHT = frozenset({"c", "correct", "true", "yes", "1", "1.0", "pass", "passed"})
-_WRONG = frozenset({"i", "incorrect", "false", "no", "0", "0.0", "n", "fail", "failed"})
-_UNGRADED = frozenset({"", "nan", "none", "null", "ungraded"})
-_CUT = frozenset({"length", "max_tokens", "model_length", "true"})
-Cell = Mapping[str, str | int]
+_LISTED = ("problem", "prompts", "texts", "final", "gold", "answer", "cells")
+_ARRAYS = ("answered", "success", "verified", "draw", "truncated")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """Draws of one policy as a file holds them, one row a completion.
+    """Draws of one policy as a file holds them, one row a draw, in the order of the file.
 
     Args:
         source: the file, with the selector where one was given.
         policy: what the file calls the policy; the file's name where it says nothing.
         problem: problem ids, ``[row]``.
         prompts: ``[row]``, ``""`` where the file has none.
-        texts: completions, ``[row]``.
+        texts: all that the policy said, ``[row]``; ``""`` where the file has no completion.
+        final: its last message, which graders read; the same as ``texts`` but in conversations.
+        answered: whether the file holds a completion, bool ``[row]``: False for errors and nulls, and
+        everywhere in
+            files of verdicts or counts.
         success: 1 right, 0 wrong, NaN ungraded, float32 ``[row]``.
         verified: the same for answer and trace together; all NaN where nobody read traces.
         gold: gold answers, ``""`` where there is none, ``[row]``.
@@ -49,6 +53,7 @@ class Samples:
         truncated: cut at the limit (False where unknown), bool ``[row]``.
         cells: where each row's problem stands, ``[row]``.
         columns: further columns of the grader, one entry a row (``lenient``...).
+        no_gold: why a column of gold answers was passed over; else ``""``.
         notes: what was passed over or made up, one sentence each.
     """
 
@@ -57,6 +62,8 @@ class Samples:
     problem: tuple[str, ...]
     prompts: tuple[str, ...]
     texts: tuple[str, ...]
+    final: tuple[str, ...]
+    answered: NDArray[np.bool_]
     success: NDArray[np.float32]
     verified: NDArray[np.float32]
     gold: tuple[str, ...]
@@ -66,6 +73,7 @@ class Samples:
     cells: tuple[Cell, ...]
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, NDArray] = field(default_factory=dict)
+    no_gold: str = ""
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -82,31 +90,21 @@ class Samples:
         return np.array([len(text.split()) for text in self.texts], dtype=np.int32)
 
     def problems(self) -> tuple[Problem, ...]:
-        """The problems in the order of their first row.
-
-        Raises:
-            InputError: two rows of a problem have different gold answers.
-        """
+        """The problems in the order of their first row."""
         found: dict[str, Problem] = {}
         for name, prompt, gold, cell in zip(self.problem, self.prompts, self.gold, self.cells, strict=True):
-            further = self.also.get(name, ())
-            known = found.setdefault(
-                name, Problem(id=name, prompt=prompt, answer=gold, also=further, cell=dict(cell))
-            )
-            if known.answer != gold:
-                raise InputError(
-                    f"{self.source}: problem {name!r} has two gold answers,"
-                    f" {known.answer[:60]!r} and {gold[:60]!r}",
-                    fix="name the column of gold answers with --columns.gold",
-                )
+            if name not in found:
+                also = self.also.get(name, ())
+                found[name] = Problem(id=name, prompt=prompt, answer=gold, also=also, cell=dict(cell))
         return tuple(found.values())
 
     def completions(self) -> tuple[tuple[Problem, ...], Completions]:
-        """The texts as completions without tokens, for a grader."""
+        """The last messages as completions without tokens, for a grader."""
         problems = self.problems()
         place = {problem.id: index for index, problem in enumerate(problems)}
         none = np.zeros(0, dtype=np.float32)
         prompts = Prompts.build([p.id for p in problems], [p.prompt for p in problems], [[] for _ in problems])
+        stop = np.where(self.truncated, Stop.LENGTH, Stop.UNKNOWN)
         return problems, Completions(
             policy=self.policy,
             prompts=prompts,
@@ -116,9 +114,25 @@ class Samples:
             offsets=np.zeros(len(self) + 1, dtype=np.int64),
             logprobs=none,
             entropies=none,
-            stop=np.where(self.truncated, Stop.LENGTH, Stop.UNKNOWN).astype(np.uint8),
-            texts=self.texts,
+            stop=np.where(self.answered, stop, Stop.ERROR).astype(np.uint8),
+            texts=self.final,
         )
+
+    def select(self, rows: NDArray[np.bool_]) -> Samples:
+        """Some rows."""
+        index = np.flatnonzero(rows)
+        parts: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in index) for name in _LISTED}
+        parts |= {name: getattr(self, name)[index] for name in _ARRAYS}
+        return replace(self, **parts, columns={name: column[index] for name, column in self.columns.items()})
+
+    def by_prompt(self) -> Samples:
+        """The same draws with problems identified by prompts, where there are any."""
+        keys = {name: prompt_key(prompt) if prompt else name for name, prompt in self._asked().items()}
+        also = {keys[name]: golds for name, golds in self.also.items()}
+        return replace(self, problem=tuple(keys[name] for name in self.problem), also=also)
+
+    def _asked(self) -> dict[str, str]:
+        return dict(zip(self.problem, self.prompts, strict=True))
 
     def with_grades(self, grades: Grades) -> Samples:
         """The same draws with a grader's verdicts in place of the file's."""
@@ -135,237 +149,128 @@ def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  
     """Read a file of samples.
 
     Args:
-        source: a ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet`` file; ``file#which`` selects one of
+        source: JSON lines, JSON, CSV, Parquet or an Inspect log, plain or compressed; ``file#which`` selects
+        one of
             several policies in it.
         columns: names where the known ones do not do.
 
     Raises:
         UsageError: no such file, column or selection.
-        InputError: a damaged file, no completions, no problems, neither verdicts nor gold answers, rewards
-            that are not verdicts, a draw that occurs twice, or several policies and none chosen.
+        InputError: a damaged file, no completions or verdicts, no problems, neither verdicts nor gold answers,
+            rewards that are not verdicts, several columns of which one must be chosen, identities that
+            contradict prompts, a draw that occurs twice, or several policies and none chosen.
     """
     path, which = split_selector(source)
     if which and columns.select and which != columns.select:
         raise UsageError(f"{source} selects {which!r} and the option {columns.select!r}", fix="leave one out")
     records = read_records(path)
-    rows, policy = choose(path, records.rows, which or columns.select)
-    found = resolve(path, rows, columns)
-    if not found.names["success"] and not found.names["gold"]:
-        raise InputError(
-            f"{path}: neither verdicts nor gold answers",
-            fix=f"name a column with --columns.success or --columns.gold; {near(rows, 'reward', 'answer')}",
+    rows, policy, nested = choose(path, plain_rows(records.rows), which or columns.select)
+    known = {**KNOWN, "completion": NESTED} if nested else KNOWN
+    counted = count_columns(path, rows, columns)
+    if counted is not None:
+        # Of a file of counts only problems, prompts and gold answers are read.
+        none = dict.fromkeys(("completion", "success", "draw", "answer", "verified", "truncated"), ())
+        found = resolve(path, rows, columns, {**known, **none})
+    else:
+        found = resolve(path, rows, columns, known)
+        require(path, rows, found)
+    asked = [asked_of(row, found) for row in rows]
+    keys, notes = which_problem(path, rows, asked, found)
+    notes = [*records.notes, *found.notes, *notes]
+    if counted is not None:
+        record, success = read_counts(path, rows, counted, keys)
+        drawn = Drawn.of_counts(record, success)
+        notes.append(f"{len(rows)} records of counts: verdicts without completions, in no order")
+    else:
+        drawn = draw_rows(path, rows, found, columns.success_at)
+        notes += _checked(path, rows, drawn, keys, found)
+    golds, no_gold = _golds(keys, asked, found)
+    table = _Table(source=str(source), policy=policy or records.policy or path.name.split(".")[0], keys=keys)
+    return table.samples(rows, asked, drawn, found, golds, no_gold, notes)
+
+
+def _checked(
+    path: Path, rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: Resolved
+) -> list[str]:
+    """Numbers of draws made unique, records that occur twice left out; notes on both and on what holds no
+    text."""
+    notes = []
+    again = repeated(rows, drawn, [keys[place] for place in drawn.record], found)
+    if again:
+        drawn.leave_out(again)
+        notes.append(f"{len(again)} records repeat an earlier one, its draw included, and were read once")
+    own = [keys[place] for place in drawn.record]
+    refuse_two_verdicts(path, rows, drawn, own, found)
+    notes += number_draws(path, rows, drawn, own, found)
+    if drawn.shared:
+        notes.append(f"{drawn.shared} texts share a verdict with others and count as ungraded")
+    if drawn.silent:
+        what = f"{drawn.silent} of {len(own)} draws hold no completion (null or an error) and count as ungraded"
+        notes.append(what)
+    if not found.names["completion"]:
+        notes.append("no completions were found: verdicts alone are read")
+    return notes
+
+
+def _golds(
+    keys: Sequence[str], asked: Sequence[Asked], found: Resolved
+) -> tuple[Mapping[str, tuple[str, ...]], str]:
+    """The gold answers of each problem, and why there are none where a problem has several sets of them."""
+    sets: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for key, one in zip(keys, asked, strict=True):
+        if one.golds and not any(same_gold(one.golds, known) for known in sets[key]):
+            sets[key].append(one.golds)
+    torn = [key for key, known in sets.items() if len(known) > 1]
+    if torn:
+        one, other = (" or ".join(golds)[:40] for golds in sets[torn[0]][:2])
+        why = (
+            f"{found.names['gold']!r} differs within {len(torn)} of {len(sets)} problems"
+            f" ({one!r} and {other!r} in {torn[0][:40]!r}), so it holds no gold answers"
         )
-    table = _Rows(path, found, columns.success_at)
-    for number, row in enumerate(rows, start=1):
-        table.add(number, row)
-    return table.samples(policy or path.name.split(".")[0], str(source), records.notes)
+        return {}, why
+    return {key: known[0] for key, known in sets.items() if known}, ""
 
 
-def write_samples(path: Path, samples: Samples) -> None:
-    """Write samples under our own column names; the ending chooses JSONL or Parquet."""
-    columns: dict[str, list[Any]] = {
-        "problem_id": list(samples.problem),
-        "prompt": list(samples.prompts),
-        "completion": list(samples.texts),
-        "draw": samples.draw.tolist(),
-        "outcome": [None if math.isnan(value) else float(value) for value in samples.success],
-        "verified": [None if math.isnan(value) else float(value) for value in samples.verified],
-        "answer": list(samples.answer),
-        "gold": _written_golds(samples),
-        "truncated": samples.truncated.tolist(),
-        "policy": [samples.policy] * len(samples),
-    }
-    for name in sorted({key for cell in samples.cells for key in cell} - set(columns)):
-        columns[name] = [cell.get(name) for cell in samples.cells]
-    if path.name.endswith(".parquet"):
-        clean = {
-            name: [SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value for value in column]
-            for name, column in columns.items()
-        }
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(clean), sink, compression="zstd")
-        write_bytes(path, sink.getvalue().to_pybytes())
-        return
-    if not path.name.endswith(".jsonl"):
-        raise UsageError(f"cannot write {path.name}", fix="name a file that ends in .jsonl or .parquet")
-    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    write_bytes(path, b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows))
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """What is known of a file beside its rows."""
 
+    source: str
+    policy: str
+    keys: Sequence[str]
 
-def _written_golds(samples: Samples) -> list[Any]:
-    """Gold answers as a column: texts, or lists of texts where any problem has several."""
-    if not samples.also:
-        return list(samples.gold)
-    return [
-        [gold, *samples.also.get(name, ())] for name, gold in zip(samples.problem, samples.gold, strict=True)
-    ]
-
-
-class _Rows:
-    """Collects rows while a file is read."""
-
-    def __init__(self, path: Path, columns: Resolved, success_at: float) -> None:
-        self.path, self.columns, self.success_at = path, columns, success_at
-        self.problem: list[str] = []
-        self.prompts: list[str] = []
-        self.texts: list[str] = []
-        self.success: list[float] = []
-        self.verified: list[float] = []
-        self.gold: list[str] = []
-        self.also: dict[str, tuple[str, ...]] = {}
-        self.answer: list[str] = []
-        self.draw: list[int] = []
-        self.truncated: list[bool] = []
-        self.cells: list[Cell] = []
-        self.next_draw: dict[str, int] = {}
-        self.shared = 0
-
-    def add(self, number: int, row: Record) -> None:
-        """One record: one draw, or several where its completion is a list of texts."""
-        get = self.columns.get
-        where = f"{self.path}, record {number}"
-        texts = as_texts(get(row, "completion"))
-        if texts is None:
-            name = self.columns.names["completion"]
-            raise InputError(
-                f"{where}: {name!r} holds no text", fix="name another column: --columns.completion"
-            )
-        prompt = as_text(get(row, "prompt"))
-        problem = get(row, "problem")
-        if problem is None and prompt is None:
-            raise InputError(f"{where}: neither a problem id nor a prompt", fix="see --columns.problem")
-        key = str(problem) if problem is not None else "prompt-" + identity({"prompt": prompt})
-        success = get(row, "success")
-        verdicts = success if isinstance(success, Sequence) and not isinstance(success, str) else [success]
-        if len(verdicts) != len(texts):
-            # One verdict over several texts (a mean, a majority) says nothing of any one of them.
-            self.shared += len(texts)
-            verdicts = [None] * len(texts)
-        given = get(row, "draw")
-        for text, verdict in zip(texts, verdicts, strict=True):
-            draw = self.next_draw.get(key, 0) if given is None or len(texts) > 1 else _whole(where, given)
-            self.next_draw[key] = self.next_draw.get(key, 0) + 1
-            self.problem.append(key)
-            self.prompts.append(prompt or "")
-            self.texts.append(text)
-            self.success.append(verdict_of(where, verdict, self.success_at))
-            self.verified.append(verdict_of(where, get(row, "verified"), math.nan))
-            gold, *further = (as_gold(one) for one in alternatives(get(row, "gold")))
-            self.gold.append(gold)
-            if self.also.setdefault(key, tuple(further)) != tuple(further):
-                raise InputError(
-                    f"{where}: problem {key!r} has other gold answers in an earlier record",
-                    fix="name the column of gold answers with --columns.gold",
-                )
-            self.answer.append(as_gold(alternatives(get(row, "answer"))[0]))
-            self.draw.append(draw)
-            self.truncated.append(str(get(row, "truncated")).lower() in _CUT)
-            self.cells.append(_cell(row, self.columns.cells))
-
-    def samples(self, policy: str, source: str, notes: Sequence[str]) -> Samples:
-        """The table, checked."""
-        pairs: dict[tuple[str, int], int] = {}
-        for number, pair in enumerate(zip(self.problem, self.draw, strict=True)):
-            if pair in pairs:
-                raise InputError(
-                    f"{source}: draw {pair[1]} of problem {pair[0][:80]!r} occurs twice",
-                    fix="name the columns with --columns.draw and --columns.problem, or choose one policy",
-                )
-            pairs[pair] = number
-        if self.shared:
-            notes = [*notes, f"{self.shared} texts share a verdict with others and count as ungraded"]
+    def samples(
+        self,
+        rows: Sequence[Record],
+        asked: Sequence[Asked],
+        drawn: Drawn,
+        found: Resolved,
+        golds: Mapping[str, tuple[str, ...]],
+        no_gold: str,
+        notes: Sequence[str],
+    ) -> Samples:
+        """The table; what all draws of a record share is made once."""
+        cells = [_cell(row, found.cells) for row in rows]
+        own = [self.keys[place] for place in drawn.record]
         return Samples(
-            source=source,
-            policy=policy,
-            problem=tuple(self.problem),
-            prompts=tuple(self.prompts),
-            texts=tuple(self.texts),
-            success=np.array(self.success, dtype=np.float32),
-            verified=np.array(self.verified, dtype=np.float32),
-            gold=tuple(self.gold),
-            also={name: further for name, further in self.also.items() if further},
-            answer=tuple(self.answer),
-            draw=np.array(self.draw, dtype=np.int32),
-            truncated=np.array(self.truncated, dtype=np.bool_),
-            cells=tuple(self.cells),
-            notes=tuple(notes),
+            source=self.source,
+            policy=self.policy,
+            problem=tuple(own),
+            prompts=tuple(asked[place].prompt for place in drawn.record),
+            texts=tuple(drawn.texts),
+            final=tuple(drawn.final),
+            answered=np.array(drawn.answered, dtype=np.bool_),
+            success=np.array(drawn.success, dtype=np.float32),
+            verified=np.array(drawn.verified, dtype=np.float32),
+            gold=tuple(golds[key][0] if key in golds else "" for key in own),
+            also={key: known[1:] for key, known in golds.items() if len(known) > 1},
+            answer=tuple(drawn.answer),
+            draw=np.array(drawn.number, dtype=np.int32),
+            truncated=np.array(drawn.truncated, dtype=np.bool_),
+            cells=tuple(cells[place] for place in drawn.record),
+            no_gold=no_gold,
+            notes=(*notes, *([no_gold] if no_gold else [])),
         )
-
-
-def verdict_of(where: str, value: Any, success_at: float) -> float:
-    """A verdict or reward as 1, 0 or NaN.
-
-    Raises:
-        InputError: a reward other than 0 and 1 without a threshold, an infinite one, or no verdict at all.
-    """
-    if isinstance(value, Mapping) and "value" in value:
-        value = value["value"]
-    if value is None:
-        return math.nan
-    if isinstance(value, str):
-        word = value.strip().lower()
-        known = 1.0 if word in _RIGHT else 0.0 if word in _WRONG else math.nan if word in _UNGRADED else None
-        if known is not None:
-            return known
-        raise InputError(f"{where}: {value[:40]!r} is no verdict", fix="name another column: --columns.success")
-    if not isinstance(value, bool | int | float):
-        raise InputError(
-            f"{where}: {str(value)[:40]!r} is no verdict", fix="name another column: --columns.success"
-        )
-    number = math.inf if isinstance(value, int) and abs(value) > 1e300 else float(value)
-    if math.isnan(number):
-        return math.nan
-    if math.isinf(number):
-        raise InputError(f"{where}: an infinite reward", fix="mend the file")
-    if not math.isnan(success_at):
-        return float(number >= success_at)
-    if number not in (0.0, 1.0):
-        raise InputError(
-            f"{where}: the reward {number:g} is neither 0 nor 1",
-            fix="say from which reward on a completion counts as right: --columns.success-at 1",
-        )
-    return number
-
-
-def as_text(value: Any) -> str | None:
-    """Text of a prompt or completion: a string, a chat message, or a list of chat messages; else None."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return as_text(value.get("content", value.get("text")))
-    if isinstance(value, Sequence) and value and all(isinstance(part, Mapping) for part in value):
-        pieces = [as_text(part) for part in value]
-        return "\n".join(piece for piece in pieces if piece)
-    return None
-
-
-def as_texts(value: Any) -> list[str] | None:
-    """The texts in a completion's field: one, or one a draw; None where there is no text."""
-    text = as_text(value)
-    if text is not None:
-        return [text]
-    if not isinstance(value, Sequence) or isinstance(value, bytes) or not value:
-        return None
-    if len(value) == 1 and isinstance(value[0], Sequence) and not isinstance(value[0], str):
-        return as_texts(value[0])
-    texts = [as_text(part) for part in value]
-    return None if any(text is None for text in texts) else [text for text in texts if text is not None]
-
-
-def alternatives(value: Any) -> list[Any]:
-    """The gold answers in one field, each as right as the others: a list's entries, else the value itself."""
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        given = [one for one in value if one is not None]
-        if all(isinstance(one, str | bool | int | float) for one in given) or len(given) == 1:
-            return given or [None]
-    return [value]
-
-
-def as_gold(value: Any) -> str:
-    """A gold or extracted answer as text, ``""`` where there is none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _cell(row: Record, names: Sequence[str]) -> Cell:
@@ -375,15 +280,3 @@ def _cell(row: Record, names: Sequence[str]) -> Cell:
         if isinstance(value, str | int):
             cell[name] = value
     return cell
-
-
-def _whole(where: str, value: Any) -> int:
-    try:
-        number = float(value)
-        if number != int(number) or not 0 <= number < 2**31:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(
-            f"{where}: {str(value)[:40]!r} is no number of a draw", fix="see --columns.draw"
-        ) from None
-    return int(number)

@@ -1,0 +1,115 @@
+"""Whose records: one policy and one grading of it, where a file holds several."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.rollouts.readers.columns import KNOWN, lookup, scalar, spellings
+from keyturn.rollouts.readers.records import Record
+from keyturn.rollouts.readers.values import key_of
+
+POLICY_COLUMNS = (
+    "model", "model_name", "model_id", "policy", "checkpoint", "revision", "agent", "filter", "metric",
+    "scorer", "step", "global_step", "temperature",
+)  # fmt: skip
+"""Columns whose different values are different policies or different gradings: one must be chosen."""
+_NAMES_POLICY = ("model", "model_name", "model_id", "policy", "checkpoint", "agent")
+NESTED = (*KNOWN["completion"], "solution")
+"""Names of a completion inside a record of a model's own, where ``solution`` is not the data set's."""
+
+
+def choose(path: Path, rows: Sequence[Record], select: str) -> tuple[Sequence[Record], str, bool]:
+    """The records of one policy, its name, and whether they were records inside records.
+
+    Raises:
+        UsageError: no such record or value.
+        InputError: the records of several policies and none selected.
+    """
+    nested = nested_policies(rows)
+    if nested:
+        chosen = _one_of(path, "records of the models", nested, select)
+        return [{**row, **_inner(row, chosen)} for row in rows], chosen, True
+    kept, name = rows, ""
+    wanted = _wanted(rows, select)
+    spelling = spellings(rows[:20])
+    for known in POLICY_COLUMNS:
+        column = spelling.get(known, known)
+        values = list(dict.fromkeys(value for row in kept if (value := _shown(row.get(column)))))
+        asked = [one for one in wanted if one in values]
+        if asked:
+            kept, name = [row for row in kept if _shown(row.get(column)) == asked[0]], name or asked[0]
+            wanted.remove(asked[0])
+        elif len(values) > 1 and not _named(column, wanted):
+            _one_of(path, f"records of several values of {column!r}:", values, ",".join(wanted))
+        elif values and known in _NAMES_POLICY:
+            name = name or values[0]
+    for one in list(wanted):
+        column, sign, value = one.partition("=")
+        if sign:
+            kept = [row for row in kept if _shown(row.get(column)) == value]
+            wanted.remove(one)
+            name = name or value
+            if not kept:
+                raise UsageError(f"{path}: no record has {one}", fix=_values_of(rows, column))
+    if wanted:
+        raise UsageError(f"{path}: nothing in it is called {wanted[0]!r}", fix=f"leave out #{select}")
+    return kept, name, False
+
+
+def nested_policies(rows: Sequence[Record]) -> list[str]:
+    """Names of records inside the records that hold a completion of their own."""
+    seen = rows[:50]
+    if any(isinstance(lookup(row, name), str | list) for row in seen for name in KNOWN["completion"]):
+        return []
+    found = dict.fromkeys(
+        key
+        for row in seen
+        for key, value in row.items()
+        if isinstance(value, Mapping) and any(isinstance(value.get(name), str) for name in NESTED)
+    )
+    return list(found)
+
+
+def _wanted(rows: Sequence[Record], select: str) -> list[str]:
+    """The parts of a selection; a comma inside a value does not divide it."""
+    if not select:
+        return []
+    shown = {_shown(value) for row in rows for value in row.values() if scalar(value)}
+    return [select] if "," not in select or select in shown else select.split(",")
+
+
+def _named(column: str, wanted: Sequence[str]) -> bool:
+    return any(one.startswith(f"{column}=") for one in wanted)
+
+
+def _shown(value: Any) -> str:
+    return (key_of(value) or "") if scalar(value) else ""
+
+
+def _values_of(rows: Sequence[Record], column: str) -> str:
+    values = list(dict.fromkeys(_shown(row.get(column)) for row in rows if scalar(row.get(column))))
+    known = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
+    return f"values of {column!r}: {known}" if values else f"there is no column {column!r}"
+
+
+def _one_of(path: Path, what: str, names: Sequence[str], select: str) -> str:
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    if select in names:
+        return select
+    if select:
+        close = difflib.get_close_matches(select, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {shown}"
+        raise UsageError(f"{path} holds nothing called {select!r}", fix=hint)
+    if len(names) == 1:
+        return names[0]
+    raise InputError(f"{path} holds {what} {shown}", fix=f"choose one, e.g. {path.name}#{names[0]}")
+
+
+def _inner(row: Record, name: str) -> Record:
+    """What a record holds of one model; nothing where that model failed on it."""
+    inner = row.get(name)
+    return inner if isinstance(inner, Mapping) else {}

@@ -1,0 +1,126 @@
+"""Counts ``{id, c, n}`` as a sample file: of n draws of a problem, c were right. No text, no order.
+
+The measures read one row a draw, and some take a problem's draws apart in two; so the verdicts of a problem
+are put in a random order of its own, the same whenever the file is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.core.streams import Streams
+from keyturn.rollouts.readers.columns import KNOWN, MISSING, Columns, lookup, near, spellings
+from keyturn.rollouts.readers.messages import said
+from keyturn.rollouts.readers.records import Record
+from keyturn.rollouts.readers.values import key_of, whole
+
+_ALSO_RIGHT = ("correct", "passed", "success", "right", "solved")
+"""Names of verdicts that are counts where a number of draws stands beside them."""
+LARGEST = 10_000_000
+"""Draws in a file of counts: each becomes a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountColumns:
+    """The two columns of a file of counts."""
+
+    right: str
+    drawn: str
+
+
+def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> CountColumns | None:
+    """The columns of counts, None where a file holds none.
+
+    A file holds counts where the user says so, or where it has no completions, no problem twice, and two whole
+    numbers a record of known names of which one is never above the other.
+
+    Raises:
+        UsageError: only one of the two columns is named, or a named one is not there.
+    """
+    given = {"right": columns.right, "drawn": columns.drawn}
+    for name in filter(None, given.values()):
+        if all(lookup(row, name) is MISSING for row in rows):
+            raise UsageError(f"{path}: no column {name!r} for counts", fix=near(rows, name))
+    asked = any(given.values())
+    if columns.completion or (columns.success and not asked):
+        return None
+    spelling = spellings(rows)
+    if not asked and any(
+        said(row.get(spelling.get(name, name))) for row in rows[:20] for name in KNOWN["completion"]
+    ):
+        return None
+    names = {
+        purpose: [given[purpose]] if given[purpose] else [spelling[name] for name in known if name in spelling]
+        for purpose, known in (("right", (*KNOWN["right"], *_ALSO_RIGHT)), ("drawn", KNOWN["drawn"]))
+    }
+    for drawn in names["drawn"]:
+        for right in names["right"]:
+            if asked or _are_counts(rows, right, drawn):
+                return CountColumns(right=right, drawn=drawn)
+    if asked:
+        lacking = "drawn" if not names["drawn"] else "right"
+        raise UsageError(
+            f"{path}: no column of counts for {lacking}", fix=f"--columns.{lacking} NAME; {near(rows)}"
+        )
+    return None
+
+
+def _are_counts(rows: Sequence[Record], right: str, drawn: str) -> bool:
+    pairs = [(whole(row.get(right)), whole(row.get(drawn))) for row in rows]
+    if right == drawn or not all(c is not None and n is not None and c <= n for c, n in pairs):
+        return False
+    ids = [name for name in KNOWN["problem"] if name in rows[0]]
+    # A verdict of 0 or 1 beside the size of its group is a draw: then its problem occurs again.
+    keys = Counter(str(row.get(ids[0] if ids else "prompt")) for row in rows)
+    return keys.most_common(1)[0][1] == 1
+
+
+def read_counts(
+    path: Path, rows: Sequence[Record], found: CountColumns, keys: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """One row a draw: the record it belongs to and its verdict.
+
+    Returns:
+        Records, int64 ``[row]``, and verdicts in random order within a problem, float32 ``[row]``.
+
+    Raises:
+        InputError: no whole numbers, more right than drawn, a problem twice, or more draws than can be held.
+    """
+    twice = [key for key, times in Counter(keys).items() if times > 1]
+    if twice:
+        raise InputError(
+            f"{path}: {len(twice)} problems have several counts ({twice[0][:80]!r})",
+            fix="choose one policy, or name what identifies a problem, e.g. --columns.problem task,id",
+        )
+    pairs = []
+    for number, row in enumerate(rows, start=1):
+        c, n = whole(lookup(row, found.right)), whole(lookup(row, found.drawn))
+        if c is None or n is None or c > n:
+            shown = f"{found.right} {_shown(row, found.right)}, {found.drawn} {_shown(row, found.drawn)}"
+            raise InputError(
+                f"{path}, record {number}: {shown} are no counts of right draws and of draws",
+                fix="name the columns with --columns.right and --columns.drawn",
+            )
+        pairs.append((c, n))
+    total = sum(n for _, n in pairs)
+    if total > LARGEST:
+        raise InputError(f"{path}: {total} draws are counted, {LARGEST} can be held", fix="give fewer problems")
+    verdicts = [_shuffled(c, n, key) for (c, n), key in zip(pairs, keys, strict=True)]
+    record = np.repeat(np.arange(len(rows)), [n for _, n in pairs])
+    return record, np.concatenate(verdicts).astype(np.float32)
+
+
+def _shuffled(c: int, n: int, key: str) -> NDArray[np.bool_]:
+    return Streams(0).generator("counts", key).permutation(np.arange(n) < c)
+
+
+def _shown(row: Mapping[str, object], name: str) -> str:
+    value = lookup(row, name)
+    return "missing" if value is MISSING else str(key_of(value))[:40]
