@@ -140,5 +140,9 @@ def test_equal_texts_with_different_verdicts_ask_for_the_column(tmp_path, capsys
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         files.append(path)
-    _, found = audit(capsys, *files, tmp_path / "run")
+    code, error = audit(capsys, *files, tmp_path / "run")
+    assert code == 1
+    assert "--columns.completion" in error
+    code, found = audit(capsys, *files, tmp_path / "run", "--columns.draw", "none")
+    assert code == 0
     assert "--columns.completion" in said(found)

@@ -24,7 +24,7 @@ from keyturn.problems.graders.choice import gold_letter
 from keyturn.problems.graders.gsm8k import marked_quantity
 from keyturn.problems.graders.numbers import quantity
 from keyturn.rollouts.readers import Samples
-from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near
+from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near, paths, spellings
 from keyturn.rollouts.readers.messages import as_text
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
 from keyturn.rollouts.readers.values import alternatives
@@ -172,9 +172,11 @@ def _column(name: str, rows: Sequence[Record], purpose: str, given: str) -> str:
         if all(lookup(row, given) is MISSING for row in sample):
             raise UsageError(f"{name}: no column {given!r} for the {purpose}", fix=near(rows, given))
         return given
+    spelling = spellings(sample)
     for known in _KNOWN[purpose]:
-        if any(lookup(row, known) not in (MISSING, None) for row in sample):
-            return known
+        for column in paths(sample, known, spelling):
+            if any(lookup(row, column) not in (MISSING, None) for row in sample):
+                return column
     if purpose == "prompt":
         raise InputError(f"{name}: no column with prompts", fix=near(rows, *_KNOWN["prompt"][:3]))
     return ""

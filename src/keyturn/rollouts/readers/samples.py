@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,6 @@ from keyturn.rollouts.readers.rows import Cell, Drawn, asked_of, draw_rows
 from keyturn.rollouts.readers.values import same_gold
 from keyturn.rollouts.readers.which_draw import number_draws, refuse_two_verdicts, repeated
 from keyturn.rollouts.readers.which_problem import Asked, prompt_key, which_problem
-
-_LISTED = ("problem", "prompts", "texts", "final", "gold", "answer", "cells")
-_ARRAYS = ("answered", "success", "verified", "draw", "truncated")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,13 +113,6 @@ class Samples:
             stop=np.where(self.answered, stop, Stop.ERROR).astype(np.uint8),
             texts=self.final,
         )
-
-    def select(self, rows: NDArray[np.bool_]) -> Samples:
-        """Some rows."""
-        index = np.flatnonzero(rows)
-        parts: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in index) for name in _LISTED}
-        parts |= {name: getattr(self, name)[index] for name in _ARRAYS}
-        return replace(self, **parts, columns={name: column[index] for name, column in self.columns.items()})
 
     def by_prompt(self) -> Samples:
         """The same draws with problems identified by prompts, where there are any."""

@@ -145,5 +145,6 @@ def refuse_two_verdicts(
         raise InputError(
             f"{path}: every record occurs {gradings} times, and {rarer:g} of {len(keys)} with another verdict"
             f" in {found.names['success']!r}: the same draws, graded in several ways",
-            fix="keep the records of one grading; or --columns.draw none, if each is a draw and a judge wavers",
+            fix="keep the records of one grading; if the model wrote another column: --columns.completion NAME;"
+            " if each is a draw and a judge wavers: --columns.draw none",
         )
