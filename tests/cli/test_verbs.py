@@ -5,7 +5,8 @@ import json
 import pytest
 
 from keyturn.cli.main import main
-from keyturn.cli.train import _positional
+from keyturn.cli.options import positional
+from keyturn.cli.train import every_switch
 
 TINY = [
     "--rl.steps",
@@ -85,7 +86,7 @@ def test_an_answer_may_be_as_long_as_is_said(tmp_path, capsys):
 
 def test_options_before_the_method_and_their_values_are_no_names():
     words = ["--seed", "1", "--json", "grpo", "--out=x", "--rl.no-store-rollouts", "graph", "--rl.lr", "1e-3"]
-    assert _positional(words) == ["grpo", "graph"]
+    assert positional(words, every_switch()) == ["grpo", "graph"]
 
 
 def test_methods_are_listed_with_what_they_cost(capsys):

@@ -6,12 +6,14 @@ import json as jsonlib
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from keyturn.cli.options import idle, spelled
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity
 from keyturn.core.streams import Streams
@@ -40,7 +42,7 @@ def run(
     worlds: tuple[str, ...] = ("graph", "chain"),
     workers: int = 0,
     device: str = "auto",
-    dtype: str = "float32",
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
@@ -76,12 +78,13 @@ def run(
         columns: names of a sample file's columns where the known ones do not do.
     """
     started = time.monotonic()
-    _one_way_in(policies, samples)
+    options = {name: value for name, value in locals().items() if name != "started"}
+    _refuse_idle(options, _way_in(policies, samples, problems))
     from keyturn.studies import entry
     from keyturn.training.lab import Lab
 
-    options = {name: value for name, value in locals().items() if name not in _NOT_IDENTITY}
-    root = out or Path("runs") / f"audit-{identity(options, length=8)}"
+    decisive = {name: value for name, value in options.items() if name not in ("out", "json", "workers")}
+    root = out or Path("runs") / f"audit-{identity(decisive, length=8)}"
     lab = Lab(root, Streams(seed))
     config = entry.config_of(k=k, n_base=n_base, max_new_tokens=max_new_tokens)
     if samples is not None:
@@ -98,16 +101,55 @@ def run(
     return 0
 
 
-_NOT_IDENTITY = {"out", "json", "workers", "started", "entry", "Lab"}
+_WAYS = {
+    "samples": "sample files",
+    "file": "models and a file of problems",
+    "world": "models and the problems of their world",
+    "embedded": "the embedded worlds",
+}
+_OF_MODELS = ("file", "world")
+_READ_BY = {
+    "problems": ("samples", "file"),
+    "grader": ("samples", "file"),
+    "columns": ("samples",),
+    "draws_independent": ("samples",),
+    "n_base": (*_OF_MODELS, "embedded"),
+    "limit": ("file",),
+    "per_cell": ("world", "embedded"),
+    "max_new_tokens": ("file",),
+    "worlds": ("embedded",),
+    "workers": ("embedded",),
+    **dict.fromkeys(("temperature", "top_p", "template", "device", "dtype", "revision"), _OF_MODELS),
+    **dict.fromkeys(("trust_remote_code", "allow_pickle"), _OF_MODELS),
+}
+"""Option -> the ways into an audit that read it; the others are read by all."""
 
 
-def _one_way_in(policies: tuple[str, ...], samples: tuple[str, str] | None) -> None:
-    """Refuse what names no one way into an audit."""
+def _refuse_idle(options: Mapping[str, Any], way: str) -> None:
+    """Refuse options that this way into an audit does not read, and numbers that count nothing."""
+    for name in idle(options, run, [name for name in options if way in _READ_BY.get(name, _WAYS)]):
+        others = " or ".join(_WAYS[other] for other in _READ_BY[name])
+        raise UsageError(
+            f"{spelled(name)} would do nothing: this is an audit of {_WAYS[way]}",
+            fix=f"leave it out; it is for audits of {others}",
+        )
+    for name, least in (("limit", 0), ("per_cell", 1), ("workers", 0), ("max_new_tokens", 0)):
+        if options[name] < least:
+            raise UsageError(
+                f"{spelled(name)} is {options[name]}", fix=f"a number of {least} or more, or leave it out"
+            )
+
+
+def _way_in(policies: tuple[str, ...], samples: tuple[str, str] | None, problems: Path | None) -> str:
+    """Which of :data:`_WAYS` is asked for; refuses what names none or two."""
     if samples is not None and policies:
         raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
     if len(policies) not in (0, 2):
         given = "1 model" if len(policies) == 1 else f"{len(policies)} models"
         raise UsageError(f"{given} given", fix="give base and tuned, or none for the embedded worlds")
+    if samples is not None:
+        return "samples"
+    return "embedded" if not policies else "file" if problems is not None else "world"
 
 
 def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: float) -> None:

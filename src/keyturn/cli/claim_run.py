@@ -16,6 +16,7 @@ from keyturn.atlas.planned import run_study
 from keyturn.atlas.verdict import verdict
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
+from keyturn.studies.naming import place_of
 
 
 def run(
@@ -44,6 +45,9 @@ def run(
     """
     found = claim_named(claim)
     _refuse_idle(found, base, tuned, problems)
+    _refuse_idle_sizes(found, tuned, problems, profile, workers)
+    for name in filter(None, (base, tuned)):
+        place_of(name)  # a typo is answered before anything is made
     subject = Subject(
         base=base or found.default.base, tuned=tuned, problems=problems, seed=seed, profile=profile
     )
@@ -69,6 +73,19 @@ def run(
     preliminary = ", preliminary" if said.preliminary else ""
     sys.stdout.write(f"verdict on {said.records} record(s): {said.state}{preliminary}. {said.why}\n")
     sys.stderr.write(f"evidence {made.id} appended to {path}\n")
+
+
+def _refuse_idle_sizes(claim: Claim, tuned: str, problems: str, profile: str, workers: int) -> None:
+    """Refuse what an audit would not look at, and numbers that count nothing."""
+    if workers < 0:
+        raise UsageError(f"--workers is {workers}", fix="0 takes the free cores")
+    if claim.methods:
+        return
+    if problems and not tuned:
+        raise UsageError("without --tuned the base is trained in its own world", fix="--tuned MODEL beside it")
+    for option, said in (("--profile", profile != "short"), ("--workers", workers != 0)):
+        if said:
+            raise UsageError(f"{claim.id} is one audit and reads no {option}", fix=f"without {option}")
 
 
 def _refuse_idle(claim: Claim, base: str, tuned: str, problems: str) -> None:

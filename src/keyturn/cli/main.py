@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import keyturn
 from keyturn.cli import stopping
@@ -138,12 +139,7 @@ def _dispatch(words: list[str]) -> int:
         name = " ".join(words[:length])
         if len(words) >= length and name in VERBS:
             module = importlib.import_module(f"keyturn.cli.{VERBS[name][0]}")
-            import tyro
-
-            # A verb whose settings depend on its first words makes its function from them.
-            run = module.runner(words[length:]) if hasattr(module, "runner") else module.run
-            code = tyro.cli(run, args=words[length:], prog=f"keyturn {name}", description=module.__doc__)
-            return int(code or 0)
+            return int(_run(name, module, words[length:]) or 0)
     from keyturn.core.errors import unknown
 
     group = [verb for verb in VERBS if verb.split()[0] == words[0]]
@@ -156,6 +152,19 @@ def _dispatch(words: list[str]) -> int:
     if group:
         raise unknown(f"verb of `keyturn {words[0]}`", words[1], [verb.split()[1] for verb in group])
     raise unknown("verb", words[0], {verb.split()[0] for verb in VERBS})
+
+
+def _run(name: str, module: ModuleType, words: list[str]) -> int | None:
+    import tyro
+
+    from keyturn.cli.options import settled, switches
+
+    # A verb whose settings depend on its first words makes its function from them.
+    run = module.runner(words) if hasattr(module, "runner") else module.run
+    words = settled(words, switches(run))
+    if {"-h", "--help"} & set(words):
+        words = ["--help"]  # else what was given already would be missing from the page
+    return tyro.cli(run, args=words, prog=f"keyturn {name}", description=module.__doc__)
 
 
 def _help() -> str:

@@ -9,11 +9,13 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import tyro
 
+from keyturn.cli.options import after, positional, switches
 from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
@@ -22,6 +24,7 @@ from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.offsets import Decodes, roles_from
 from keyturn.policies.protocol import Limits
+from keyturn.rewards import REWARDS
 from keyturn.rewards.named import default_config, named
 from keyturn.roles.grams import read_grams
 from keyturn.studies.embedded import EMBEDDED
@@ -37,8 +40,10 @@ from keyturn.training.rollout import beside, sampled
 from keyturn.training.stages import demonstrations, shown
 
 RECORD = "train.json"
-FLAGS = frozenset({"resume", "dry-run", "json", "help", "h", "rl.store-rollouts"})
-"""Options without a value; ``--no-`` before them switches them off."""
+DEMONSTRATIONS = 32
+"""Worked solutions beside the draws of a step."""
+Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
+Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,7 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
     Raises:
         UsageError: no method, or none of that name.
     """
-    named_words = _positional(words)
+    named_words = positional(words, every_switch())
     method, model = (*named_words, "", "")[:2]
     if not method:
         return no_method
@@ -91,15 +96,28 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
         )
     if method not in RECIPES and method not in OBJECTIVES:
         raise unknown("method", method, [*RECIPES, *OBJECTIVES])
-    profile = _after(words, "--profile", "demo")
+    profile = after(words, "--profile", "demo")
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     if method in RECIPES:
         return _typed(by_recipe, settings=RECIPES[method].profiles[profile])
-    reward = _after(words, "--reward", "outcome")
+    reward = after(words, "--reward", "outcome")
     rl = _sizes(profile, model)
     settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
     return _typed(by_objective, settings=settings, paid=paid, rl=rl)
+
+
+@functools.cache
+def every_switch() -> frozenset[str]:
+    """Switches of any method: a command line is read for its method before that method's own are known."""
+    found = switches(no_method)
+    for settings in chain.from_iterable(recipe.profiles.values() for recipe in RECIPES.values()):
+        found |= switches(_typed(by_recipe, settings=settings))
+    for make in OBJECTIVES.values():
+        found |= switches(_typed(by_objective, settings=make().config, paid=None))
+    for reward in REWARDS:
+        found |= switches(_typed(by_objective, settings=None, paid=default_config(reward)))
+    return found
 
 
 def _sizes(profile: str, model: str) -> RLConfig:
@@ -120,8 +138,8 @@ def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> N
 
 
 def by_recipe(
-    method: tyro.conf.Positional[str],
-    model: tyro.conf.Positional[str] = "",
+    method: Method,
+    model: Model = "",
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
     settings: Any = None,
 ) -> None:
@@ -136,6 +154,8 @@ def by_recipe(
     recipe = RECIPES[method]
     if common.roles is not None:
         raise UsageError(f"{method} reads no roles", fix="leave --roles out; objectives read them")
+    if common.teacher and "teacher" not in recipe.needs:
+        raise UsageError(f"{method} has no teacher", fix="leave --teacher out")
     common = _placed(common)
     _vacant(common)
     task = _task(method, model, common)
@@ -163,11 +183,11 @@ def by_recipe(
 
 
 def by_objective(
-    method: tyro.conf.Positional[str],
-    model: tyro.conf.Positional[str] = "",
+    method: Method,
+    model: Model = "",
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
     reward: str = "outcome",
-    demonstrations_a_step: int = 32,
+    demonstrations_a_step: int = DEMONSTRATIONS,
     settings: Any = None,
     paid: Any = None,
     rl: RLConfig = RLConfig(),  # noqa: B008
@@ -186,6 +206,10 @@ def by_objective(
     """
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
     rewarded = named(reward, paid)
+    if common.teacher:
+        raise UsageError(f"{method} has no teacher", fix="leave --teacher out; recipes have one, e.g. distill")
+    if demonstrations_a_step != DEMONSTRATIONS and "demonstration" not in objective.needs:
+        raise UsageError(f"{method} reads no demonstrations", fix="leave --demonstrations-a-step out")
     common = _placed(common)
     _vacant(common)
     task = _task(method, model, common)
@@ -326,30 +350,6 @@ def _line(found: Mapping[str, Any]) -> str:
         text += f" [{from_json_number(found['low']):.3f}, {from_json_number(found['high']):.3f}]"
     rest = {k: v for k, v in found.items() if k not in ("name", "value", "low", "high") and v is not None}
     return text + ("  " + ", ".join(f"{k} {v}" for k, v in rest.items()) if rest else "")
-
-
-def _after(words: Sequence[str], option: str, default: str) -> str:
-    """The value of an option before the command line is parsed, since it decides which settings there are."""
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(f"{option}="):
-            return word.split("=", 1)[1]
-    return default
-
-
-def _positional(words: Sequence[str]) -> list[str]:
-    """The words that are neither options nor their values."""
-    found, skip = [], False
-    for word in words:
-        if word.startswith("-"):
-            name = word.lstrip("-").replace("no-", "")
-            skip = "=" not in word and name not in FLAGS
-        elif skip:
-            skip = False
-        else:
-            found.append(word)
-    return found
 
 
 def _typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:

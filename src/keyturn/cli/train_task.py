@@ -12,7 +12,8 @@ from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import read_problems
-from keyturn.studies.embedded import EMBEDDED, MODELS
+from keyturn.studies.embedded import EMBEDDED
+from keyturn.studies.naming import place_of
 from keyturn.training.contract import Task
 from keyturn.training.tasks import file_task, world_task
 
@@ -60,14 +61,16 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
         raise UsageError(
             f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the usual"
         )
-    folder = str(MODELS / model) if model in EMBEDDED else model
+    folder = place_of(model)
     world = world_of(folder) if Path(folder).is_dir() else None
     asked = None if given.problems is None else read_problems(given.problems, grader=given.grader)
     if asked is None:
         _refuse_idle(given, model, world is not None)
+    elif given.per_cell != Given().per_cell:
+        raise UsageError("--per-cell would do nothing: the problems are those of a file", fix="leave it out")
     test = None if given.test is None else read_problems(given.test, grader=given.grader)
     base = load_policy(folder, device=given.device)
-    others = {slot: load_policy(name, device=given.device) for slot, name in given.others.items()}
+    others = {slot: load_policy(place_of(name), device=given.device) for slot, name in given.others.items()}
     device = str(base.model.device)
     if asked is not None:
         _readable(base, asked)
@@ -99,7 +102,8 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
 def _refuse_idle(given: Given, model: str, world: bool) -> None:
     """Say it where problems are missing, and where an option would do nothing."""
     if not world:
-        raise UsageError(f"{model} is no model of a world, so problems must be named", fix="--problems FILE")
+        what = f"{model} was made in no controlled world, so it brings no problems of its own"
+        raise UsageError(what, fix="--problems FILE")
     for option, said in (("--test", given.test is not None), ("--grader", given.grader != "auto")):
         if said:
             raise UsageError(

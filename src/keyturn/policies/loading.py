@@ -31,7 +31,7 @@ from keyturn.core.progress import waiting
 from keyturn.core.rundir import read_json
 from keyturn.core.weight_files import Weights
 from keyturn.policies.local import LocalPolicy, Sampling
-from keyturn.policies.model_folder import CARD, WORLD, check_folder, quiet_bars, save_folder
+from keyturn.policies.model_folder import CARD, WORLD, check_folder, near_folders, quiet_bars, save_folder
 from keyturn.problems.world.worlds import World, world_from_json, world_to_json
 
 if TYPE_CHECKING:
@@ -160,21 +160,28 @@ def find_folder(
     """
     text = str(path_or_id)
     path = Path(text).expanduser()
-    looks_remote = isinstance(path_or_id, str) and re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None
+    looks_remote = isinstance(path_or_id, str) and is_repository(text)
     if path.is_dir():
         if looks_remote:
             _log.warning("%s is a folder here; the Hub is not asked", text)
         return path
     if path.exists():
         raise UsageError(f"{text} is a file, not a model folder", fix="name the folder that holds config.json")
-    if not looks_remote or text.startswith((".", "~", "/")):
-        raise UsageError(f"no model folder {text}", fix="name a folder, or owner/name on the Hub")
+    if not looks_remote:
+        near = near_folders(path)
+        fix = f"did you mean {' or '.join(near)}?" if near else "name a folder, or owner/name on the Hub"
+        raise UsageError(f"no model folder {text}", fix=fix)
     if trust_remote_code and not (revision and _COMMIT.fullmatch(revision)):
         raise UsageError(
             f"code of {text} would run, but no commit is pinned",
             fix="pass --revision with the full 40-digit commit that you have read",
         )
     return _from_hub(text, revision, trust_remote_code, allow_pickle, endpoint)
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name could be a repository's on the Hub: ``owner/name``."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not name.startswith((".", "~", "/"))
 
 
 def _from_hub(repo: str, revision: str | None, code: bool, pickles: bool, endpoint: str | None) -> Path:
@@ -185,7 +192,10 @@ def _from_hub(repo: str, revision: str | None, code: bool, pickles: bool, endpoi
             repo, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*"], endpoint=endpoint
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError) as error:
-        raise _hub_error(repo, revision, error) from error
+        said = _hub_error(repo, revision, error)
+        if near := near_folders(Path(repo)):
+            said.fix = f"did you mean {' or '.join(near)}? Else: {said.fix}"
+        raise said from error
     return Path(where)
 
 

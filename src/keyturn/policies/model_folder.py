@@ -9,6 +9,8 @@ checked against it.
 from __future__ import annotations
 
 import contextlib
+import difflib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -107,6 +109,28 @@ def save_folder(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return hashes
+
+
+def near_folders(path: Path, most: int = 3) -> list[str]:
+    """Model folders, and runs that hold one, whose paths are like one that is not there.
+
+    Args:
+        path: as the user wrote it.
+        most: how many are named.
+    """
+    found = [Path(path.anchor) if path.is_absolute() else Path()]
+    for part in path.parts[1:] if path.is_absolute() else path.parts:
+        steps: list[Path] = []
+        for place in found:
+            if (place / part).exists():
+                steps.append(place / part)
+                continue
+            with contextlib.suppress(OSError):
+                names = [entry.name for entry in itertools.islice(os.scandir(place), 1000) if entry.is_dir()]
+                steps += [place / near for near in difflib.get_close_matches(part, names, n=most)]
+        found = steps[:most]
+    holding = (place for place in found if any((place / at / "config.json").is_file() for at in ("", "model")))
+    return [str(place) for place in holding]
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from keyturn.studies.embedded import (
     settings_for,
     world_problems,
 )
+from keyturn.studies.naming import place_of
 from keyturn.studies.result import AuditResult
 from keyturn.studies.workers import free_cores, run_together
 from keyturn.studies.world_facts import WorldFacts
@@ -92,8 +93,9 @@ def of_models(
     lab: Lab, policies: Sequence[str], asked: Asked, loading: Loading, config: AuditConfig
 ) -> AuditResult:
     """Audit any two causal LMs."""
-    base, tuned = (load(path, loading) for path in policies)
-    problem_set, facts, config = problems_of(policies[0], asked, config, loading, lab)
+    places = tuple(place_of(name) for name in policies)
+    problem_set, facts, config = problems_of(places[0], asked, config, loading, lab)
+    base, tuned = (load(place, loading) for place in places)
     made = Pair(
         name=problem_set.name,
         base=base,
@@ -103,7 +105,7 @@ def of_models(
         problems=problem_set,
         problems_name=str(asked.problems or f"test problems of the world {problem_set.name}"),
         facts=facts,
-        weights=folders(policies),
+        weights=folders(places),
         form="" if asked.problems is None else getattr(problem_set.grader, "form", ""),
     )
     return audit(lab, made, config)
@@ -120,7 +122,7 @@ def problems_of(
             problem_set = replace(problem_set, problems=problem_set.problems[: asked.limit])
         return problem_set, None, config
     if world is None:
-        what = f"{base} is no model of a controlled world, so the problems must be named"
+        what = f"{base} was made in no controlled world, so it brings no problems of its own"
         raise UsageError(what, fix="--problems FILE")
     problem_set, tokens = world_problems(world, asked.per_cell, lab.streams)
     plain = loading.temperature == 1.0 and loading.top_p == 1.0
@@ -219,7 +221,7 @@ def audit_subject(lab: Lab, base: str, tuned: str = "", problems: str = "") -> t
         return found, load(base, Loading()).fingerprint
     if base in EMBEDDED:
         return audit_embedded(lab, EMBEDDED[base], PER_CELL, config), load_policy(MODELS / base).fingerprint
-    folder = Path(base).expanduser()
+    folder = Path(place_of(base)).expanduser()
     if not folder.is_dir():
         raise UsageError(
             f"no model folder {base}, and no embedded world of that name", fix="name a folder, or --tuned"

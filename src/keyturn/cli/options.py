@@ -1,0 +1,129 @@
+"""The words of a command line: which options are switches, and what an option says where nothing reads it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from keyturn.core.errors import UsageError
+
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def switches(function: Callable[..., Any]) -> frozenset[str]:
+    """Names of the options of a verb that take no value, nested ones by their dotted name.
+
+    Args:
+        function: that the verb calls; an argument without a name of its own (``tyro.conf.arg(name="")``) gives
+            its fields to the verb.
+    """
+    found: set[str] = set()
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        unnamed = any(getattr(extra, "name", None) == "" for extra in get_args(hints[name])[1:])
+        found |= _switches("" if unnamed else name, _plain(hints[name]), parameter.default)
+    return frozenset(found)
+
+
+def settled(words: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The words with ``--json=False`` written as ``--no-json`` and ``--json=true`` as ``--json``.
+
+    Args:
+        words: of the command line.
+        known: switches of the verb, see :func:`switches`.
+
+    Raises:
+        UsageError: a switch is given another value.
+    """
+    names = set(known)
+    out = []
+    for word in words:
+        option = re.fullmatch(r"--([\w.-]+)=(.*)", word, re.DOTALL)
+        name = option[1].replace("_", "-") if option else ""
+        if option is None or name not in names:
+            out.append(word)
+            continue
+        said = option[2].strip().lower()
+        if said not in (*_YES, *_NO):
+            raise UsageError(f"--{name} is a switch, not {option[2]!r}", fix=f"--{name} or --{negated(name)}")
+        out.append(f"--{name}" if said in _YES else f"--{negated(name)}")
+    return out
+
+
+def negated(name: str) -> str:
+    """The option that switches another off: ``rl.store-rollouts`` to ``rl.no-store-rollouts``."""
+    *path, last = name.split(".")
+    return ".".join([*path, f"no-{last}"])
+
+
+def idle(values: Mapping[str, Any], function: Callable[..., Any], read: Iterable[str]) -> tuple[str, ...]:
+    """Options that were set and are not read.
+
+    Args:
+        values: option -> value.
+        function: whose defaults they have where nothing was said.
+        read: options that are read.
+    """
+    known, used = inspect.signature(function).parameters, set(read)
+    return tuple(name for name in values if name not in used and values[name] != known[name].default)
+
+
+def spelled(name: str) -> str:
+    """An option as it is written: ``per_cell`` to ``--per-cell``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def after(words: Sequence[str], option: str, default: str) -> str:
+    """The value of an option before the command line is parsed, since it decides which settings there are."""
+    for index, word in enumerate(words):
+        if word == option and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{option}="):
+            return word.split("=", 1)[1]
+    return default
+
+
+def positional(words: Sequence[str], known: Iterable[str]) -> list[str]:
+    """The words that are neither options nor their values.
+
+    Args:
+        words: of the command line.
+        known: options without a value; ``--no-`` before them switches them off.
+    """
+    alone = {*known, "help", "h"}
+    found, skip = [], False
+    for word in words:
+        if word.startswith("-"):
+            name = word.lstrip("-").replace("no-", "")
+            skip = "=" not in word and name not in alone
+        elif skip:
+            skip = False
+        else:
+            found.append(word)
+    return found
+
+
+def _switches(name: str, kind: Any, default: Any) -> set[str]:
+    if kind is bool:
+        return {name.replace("_", "-")}
+    inner = type(default) if is_dataclass(default) and not isinstance(default, type) else kind
+    if not (isinstance(inner, type) and is_dataclass(inner)):
+        return set()
+    hints = get_type_hints(inner, include_extras=True)
+    return {
+        found
+        for field in fields(inner)
+        for found in _switches(
+            f"{name}.{field.name}".removeprefix("."),
+            _plain(hints[field.name]),
+            getattr(default, field.name, None),
+        )
+    }
+
+
+def _plain(hint: Any) -> Any:
+    """A type without what is annotated to it."""
+    return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint

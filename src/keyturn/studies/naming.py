@@ -1,0 +1,45 @@
+"""What a user calls a model, and where it lies: a folder, a run, an embedded world, a name on the Hub.
+
+The same names do for every verb. A run directory stands for the policy that it saved, so that what one verb
+leaves is what the next one takes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+
+from keyturn.core.errors import UsageError
+from keyturn.policies.loading import is_repository
+from keyturn.policies.model_folder import near_folders
+from keyturn.studies.embedded import EMBEDDED, MODELS
+from keyturn.training.record import MODEL
+
+_log = logging.getLogger("keyturn")
+
+
+def place_of(name: str) -> str:
+    """The folder or the Hub name of a model.
+
+    Args:
+        name: a model folder, a run directory with the folder ``model`` in it, an embedded world (``graph``,
+            ``chain``) or ``owner/name`` on the Hub.
+
+    Raises:
+        UsageError: none of these; the near matches are named.
+    """
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file():
+        if name in EMBEDDED:
+            _log.warning("%s is a model folder here; the embedded world of that name is left alone", name)
+        return name
+    if (path / MODEL / "config.json").is_file():
+        return str(path / MODEL)
+    if name in EMBEDDED:
+        return str(MODELS / name)
+    if path.exists() or is_repository(name):
+        return name
+    near = [*difflib.get_close_matches(name, EMBEDDED, n=2, cutoff=0.5), *near_folders(path)]
+    known = f"a model folder, owner/name on the Hub, or an embedded world ({', '.join(EMBEDDED)})"
+    raise UsageError(f"no model {name!r}", fix=f"did you mean {' or '.join(near)}?" if near else known)
