@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keyturn.core.errors import InputError, UsageError
+from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import read_problems
 from keyturn.studies.embedded import EMBEDDED
@@ -19,8 +20,6 @@ from keyturn.training.tasks import file_task, world_task
 
 FILE_TOKENS = 1024
 """Length limit of an answer to a problem of a file, tokens."""
-MOST_UNKNOWN = 0.1
-"""Share of unknown tokens up to which prompts are taken; a rare sign is no foreign language."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +114,8 @@ def _readable(base: LocalPolicy, asked: ProblemSet) -> None:
     """Refuse prompts that the tokenizer does not know the words of.
 
     Raises:
-        InputError: more than a tenth of the tokens are unknown.
+        InputError: more than a tenth of the words are unknown.
     """
-    unknown = getattr(base.tokenizer, "unk_token_id", None)
-    if unknown is None:
-        return
-    some = asked.problems[:64]
-    tokens = [token for problem in some for token in base.tokenizer(problem.prompt)["input_ids"]]
-    share = tokens.count(unknown) / max(len(tokens), 1)
+    share = base.unknown_words(asked.problems[:64])
     if share > MOST_UNKNOWN:
-        raise InputError(
-            f"{share:.0%} of the prompts' tokens are unknown to this model's tokenizer",
-            fix="problems in words that it knows, or another model",
-        )
+        raise unreadable(share, "this model's tokenizer")

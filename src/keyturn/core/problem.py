@@ -17,6 +17,8 @@ class Problem:
     """Derived from content; unique within a set."""
     prompt: str
     """The text that the policy is given (before any chat template)."""
+    messages: tuple[tuple[str, str], ...] = ()
+    """The same as a chat, ``(role, text)`` each, where the prompt has roles; empty: one message of a user's."""
     answer: str = ""
     """The gold answer as text; empty where only an external verdict exists."""
     also: tuple[str, ...] = ()
@@ -33,3 +35,13 @@ class Problem:
     def golds(self) -> tuple[str, ...]:
         """Every gold answer there is, the first one first; empty where only an external verdict exists."""
         return tuple(dict.fromkeys(gold for gold in (self.answer, *self.also) if gold))
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """What a chat template is given, ``(role, text)`` each."""
+        return self.messages or (("user", self.prompt),)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What decides which answers are drawn, for identities: id, prompt and roles."""
+        return (self.id, self.prompt, *(part for turn in self.messages for part in turn))

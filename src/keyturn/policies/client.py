@@ -53,7 +53,7 @@ class ServerConfig:
     model: str
     """Name under which the server knows the model."""
     route: Literal["completions", "chat"] = "completions"
-    """``completions`` sends the prompt as it is, ``chat`` as one user message for the server's template."""
+    """``completions`` sends the prompt as it is, ``chat`` as messages for the server's template."""
     temperature: float = 1.0
     """Of the sampling distribution."""
     top_p: float = 1.0
@@ -214,7 +214,7 @@ class ServerPolicy:
         wants = config.logprobs != "off"
         if config.route == "completions":
             return {**body, "prompt": problem.prompt} | ({"logprobs": 1} if wants else {})
-        messages = [{"role": "user", "content": problem.prompt}]
+        messages = [{"role": role, "content": text} for role, text in problem.turns]
         return {**body, "messages": messages} | ({"logprobs": True} if wants else {})
 
     def _read(self, reply: Mapping[str, Any]) -> _Answer:

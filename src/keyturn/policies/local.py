@@ -18,6 +18,7 @@ from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.context import check_causal, context_length
 from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
+from keyturn.policies.prompting import TurnEnd, as_given, cut_at, encode, turn_end, unknown_words
 from keyturn.policies.protocol import Limits, Need, TokenTable
 from keyturn.policies.sampling import Sampling
 from keyturn.rollouts.completions import Completions, Prompts, Stop
@@ -73,6 +74,7 @@ class LocalPolicy:
         self.hooks = tuple(hooks)
         self.processors = tuple(processors)
         self.chat = chat
+        self.turn = turn_end(tokenizer) if chat else TurnEnd()
         self._weights: tuple[object, str] | None = None
 
     def having(
@@ -94,7 +96,9 @@ class LocalPolicy:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, tokenizer, sampling and interventions."""
+        """Hash of weights, tokenizer, sampling, interventions and what ends an answer."""
+        usual = self.ends == (self.tokenizer.eos_token_id,) and not self.turn.texts
+        stops = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
         return identity(
             {
                 "weights": self._weights_hash(),
@@ -103,6 +107,7 @@ class LocalPolicy:
                 "hooks": [(hook.name, hook.module) for hook in self.hooks],
                 "processors": [processor.name for processor in self.processors],
                 "chat": self.chat,
+                **stops,
             }
         )
 
@@ -121,8 +126,8 @@ class LocalPolicy:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """End-of-sequence ids of the model's generation settings, its config and its tokenizer."""
-        found: set[int] = set()
+        """Ids that end an answer: of the generation settings, the config, the tokenizer and a chat's turn."""
+        found: set[int] = set(self.turn.tokens)
         generation = getattr(self.model, "generation_config", None)
         for owner in (generation, self.model.config, self.tokenizer):
             value = getattr(owner, "eos_token_id", None)
@@ -136,7 +141,7 @@ class LocalPolicy:
             InputError: a prompt is empty, longer than the context, or has tokens that the model does not know.
         """
         texts = [problem.prompt for problem in problems]
-        rows = [self._encode(problem) for problem in problems]
+        rows = [encode(self.tokenizer, problem, chat=self.chat) for problem in problems]
         context = context_length(self.model)
         long = [p.id for p, row in zip(problems, rows, strict=True) if context and len(row) >= context]
         if long:
@@ -152,29 +157,14 @@ class LocalPolicy:
             )
         return Prompts.build([problem.id for problem in problems], texts, rows)
 
+    def unknown_words(self, problems: Sequence[Problem]) -> float:
+        """Share of the words of these prompts, as they are given, that the tokenizer does not know."""
+        return unknown_words(self.tokenizer, [as_given(self.tokenizer, p, chat=self.chat) for p in problems])
+
     @property
     def _embedded(self) -> int:
         """Ids that the model knows."""
         return self.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-
-    def _encode(self, problem: Problem) -> list[int]:
-        tokenizer: Any = self.tokenizer
-        if self.chat:
-            message = [{"role": "user", "content": problem.prompt}]
-            text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        plain = list(tokenizer(problem.prompt, add_special_tokens=False)["input_ids"])
-        ids = list(tokenizer(problem.prompt)["input_ids"])
-        start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        if _trailing(ids, end) > _trailing(plain, end):
-            ids = ids[:-1]  # a tokenizer that closes what it reads: a prompt is not closed
-        if len(ids) > 1 and start is not None and ids[0] == ids[1] == start:
-            ids = ids[1:]  # the text already began with the token that the tokenizer adds
-        if not ids and (start if start is not None else end) is not None:
-            ids = [start if start is not None else end]
-        if not ids:
-            raise InputError(f"the prompt of problem {problem.id} has no tokens", fix="give it some text")
-        return ids
 
     def draw(
         self,
@@ -285,9 +275,15 @@ class LocalPolicy:
             place = (offsets[rows][:, None] + np.arange(drawn.tokens.shape[1]))[inside]
             tokens[place] = drawn.tokens[inside]
             logprobs[place], entropies[place] = drawn.logprobs[inside], drawn.entropies[inside]
-        pieces: Any = [tokens[offsets[row] : offsets[row + 1]] for row in range(count)]
+        shown = [
+            token for token in self.ends if self.tokenizer.decode([token], skip_special_tokens=True).strip()
+        ]
+        last = tokens[np.maximum(offsets[1:] - 1, 0)] if len(tokens) else np.zeros(count, dtype=np.int32)
+        # What ends an answer is no part of its text, even where the tokenizer does not call it special.
+        stops = offsets[1:] - (ended & np.isin(last, shown))
+        pieces: Any = [tokens[offsets[row] : stops[row]] for row in range(count)]
         numbers = np.asarray(draws, dtype=np.int32)
-        return Completions(
+        found = Completions(
             policy=self.fingerprint,
             prompts=prompts,
             problem=np.repeat(np.arange(len(prompts), dtype=np.int32), len(draws)),
@@ -299,6 +295,7 @@ class LocalPolicy:
             stop=np.where(ended, Stop.EOS, Stop.LENGTH).astype(np.uint8),
             texts=tuple(self.tokenizer.batch_decode(pieces, skip_special_tokens=True)),
         )
+        return cut_at(found, self.tokenizer, self.turn.texts) if self.turn.texts else found
 
     def score(self, completions: Completions, *, advance: Callable[[int], None] | None = None) -> TokenTable:
         """Teacher-forced log-probabilities, entropies and ranks at temperature 1, under the policy's hooks.
@@ -363,11 +360,6 @@ def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     body = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     return identity({"body": body, "special": tokenizer.special_tokens_map, "chat": tokenizer.chat_template})
-
-
-def _trailing(ids: Sequence[int], token: int | None) -> int:
-    """How often ``token`` stands at the end."""
-    return next((place for place, other in enumerate(reversed(ids)) if other != token), len(ids))
 
 
 def _listed(ids: Sequence[str], most: int = 8) -> str:

@@ -35,7 +35,8 @@ class ProblemColumns:
     """Names of a problem file's columns. Empty: the known names are tried in order."""
 
     prompt: str = ""
-    """What is asked: text or chat messages (``prompt question problem input query``)."""
+    """What is asked: text, or chat messages whose roles a chat template is given (``prompt question problem
+    input query``)."""
     answer: str = ""
     """The gold answer (``answer gold gold_answer target ground_truth solution``)."""
     id: str = ""
@@ -109,7 +110,7 @@ def problem_set(
         known = found.setdefault(problem.id, problem)
         if known is not problem:
             repeated += 1
-            if (known.prompt, known.golds) != (problem.prompt, problem.golds):
+            if (known.turns, known.golds) != (problem.turns, problem.golds):
                 raise InputError(
                     f"{name}, record {number}: the id {problem.id!r} belongs to another problem already",
                     fix="name the column of ids, or leave it out to derive them from content",
@@ -198,16 +199,29 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
     facts |= {name: text for name in TOLD if isinstance(text := row.get(name), str)}
     if not layout and isinstance(solution, str) and last_box(solution) is not None:
         facts["layout"] = "boxed"
+    messages = _messages(lookup(row, names["prompt"]))
+    content = {"prompt": prompt, "answer": answer} | ({"messages": messages} if messages else {})
     given = lookup(row, names["id"]) if names["id"] else None
     known = given is not None and given is not MISSING
     return Problem(
-        id=str(given) if known else "problem-" + identity({"prompt": prompt, "answer": answer}),
+        id=str(given) if known else "problem-" + identity(content),
         prompt=prompt,
+        messages=messages,
         answer=answer,
         also=also,
         cell={cell: row[cell] for cell in cells if isinstance(row.get(cell), str | int)},
         facts=facts,
     )
+
+
+def _messages(value: Any) -> tuple[tuple[str, str], ...]:
+    """Role and text of each message; empty for plain text, and for one message of a user's."""
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return ()
+    found = tuple((str(m["role"]), as_text(m) or "") for m in value if isinstance(m, Mapping) and m.get("role"))
+    return () if len(found) < len(value) or [role for role, _ in found] == ["user"] else found
 
 
 def _gold(where: str, raw: Any) -> tuple[str, str, str]:

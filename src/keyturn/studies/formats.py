@@ -11,7 +11,7 @@ Source: research note on confounds (format against capability); ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,7 +70,21 @@ def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
         f"Question: {question}\nAnswer: {form.format(work=work, answer=answer)}\n\n"
         for question, work, answer in SUMS
     )
-    return tuple(replace(p, prompt=f"{shots}Question: {p.prompt}\nAnswer:") for p in problems)
+
+    def behind(text: str) -> str:
+        return f"{shots}Question: {text}\nAnswer:"
+
+    return tuple(
+        replace(p, prompt=behind(p.prompt), messages=_last_of_user(p.messages, behind)) for p in problems
+    )
+
+
+def _last_of_user(
+    messages: tuple[tuple[str, str], ...], change: Callable[[str], str]
+) -> tuple[tuple[str, str], ...]:
+    """Messages with the last one of the user's changed: what stands before it keeps its role."""
+    place = max((i for i, (role, _) in enumerate(messages) if role == "user"), default=-1)
+    return tuple((role, change(text) if i == place else text) for i, (role, text) in enumerate(messages))
 
 
 def leaves_room(policy: Policy, problems: Sequence[Problem], form: str, limits: Limits) -> bool:

@@ -120,7 +120,7 @@ class Lab:
         """
         fields = {
             "policy": policy.fingerprint,
-            "problems": identity({"asked": [(p.id, p.prompt) for p in problems]}),
+            "problems": identity({"asked": [p.asked for p in problems]}),
             "draws": [draws.start, draws.stop],
             "max_new_tokens": limits.max_new_tokens,
         }

@@ -1,0 +1,203 @@
+"""From a problem to the tokens that a policy is given, and what ends its answer.
+
+With a chat template, the end of a turn is found by rendering a finished one: what stands behind the assistant's
+words ends them, whatever the tokenizer calls its end of sequence (many bases keep ``<|endoftext|>`` there while
+every turn ends with another token). A template that separates turns by text ends them by that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import TemplateError
+
+from keyturn.core.errors import InputError
+from keyturn.core.problem import Problem
+from keyturn.rollouts.completions import Completions, Stop, gather_ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_SAID, _NEXT = "KEYTURN0SAID", "KEYTURN1NEXT"
+"""Stand for an assistant's words and for what a user says next; no template has reason to change them."""
+
+MOST_UNKNOWN = 0.1
+"""Share of unknown words up to which prompts are taken; a rare sign is no foreign language."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnEnd:
+    """What ends an assistant's turn.
+
+    Args:
+        tokens: any of these ids.
+        texts: or any of these texts, where the template has no token for it.
+        unknown: why neither is known; empty where one is.
+    """
+
+    tokens: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
+    """What the chat template writes behind an assistant's words."""
+    finished = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
+    try:
+        behind = _rendered(tokenizer, finished).rpartition(_SAID)[2]
+        if not behind.strip():
+            # Some templates close a turn by opening the next one.
+            longer = _rendered(tokenizer, [*finished, {"role": "user", "content": _NEXT}])
+            behind = longer.rpartition(_SAID)[2].partition(_NEXT)[0]
+    except InputError as error:
+        return TurnEnd(unknown=error.what)
+    if not behind.strip():
+        return TurnEnd(unknown="the chat template writes nothing between turns")
+    ids = _ids(tokenizer, behind)
+    shown = [token for token in ids if tokenizer.decode([token]).strip()]
+    if shown and (shown[0] in _added(tokenizer) or len(shown) == 1):
+        return TurnEnd(tokens=(shown[0],))
+    return TurnEnd(texts=(behind.rstrip(),))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) -> list[int]:
+    """The tokens of one prompt.
+
+    Raises:
+        InputError: no tokens, or the chat template cannot render the messages.
+    """
+    if chat:
+        return _ids(tokenizer, as_given(tokenizer, problem, chat=True))
+    called: Any = tokenizer
+    plain = list(called(problem.prompt, add_special_tokens=False)["input_ids"])
+    ids = list(called(problem.prompt)["input_ids"])
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if _trailing(ids, end) > _trailing(plain, end):
+        ids = ids[:-1]  # a tokenizer that closes what it reads: a prompt is not closed
+    if len(ids) > 1 and start is not None and ids[0] == ids[1] == start:
+        ids = ids[1:]  # the text already began with the token that the tokenizer adds
+    if not ids and (start if start is not None else end) is not None:
+        ids = [start if start is not None else end]
+    if not ids:
+        raise InputError(f"the prompt of problem {problem.id} has no tokens", fix="give it some text")
+    return ids
+
+
+def as_given(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) -> str:
+    """The text that is tokenised: the prompt, or its messages through the chat template.
+
+    A last message of the assistant's is gone on with, not closed.
+    """
+    if not chat:
+        return problem.prompt
+    messages = [{"role": role, "content": text} for role, text in problem.turns]
+    begun = messages[-1]["role"] == "assistant"
+    try:
+        return _rendered(tokenizer, messages, add_generation_prompt=not begun, continue_final_message=begun)
+    except InputError as error:
+        raise InputError(f"{error.what} (problem {problem.id})", fix=error.fix) from error
+
+
+def unknown_words(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """Share of words that hold a character which the tokenizer does not know (or drops); 0 without words.
+
+    A tokenizer without offsets is asked for its unknown tokens, over all its tokens.
+    """
+    called: Any = tokenizer
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    words = strange = 0
+    for text in texts:
+        if not getattr(tokenizer, "is_fast", False):
+            ids = called(text, add_special_tokens=False)["input_ids"]
+            words, strange = words + len(ids), strange + ids.count(unknown)
+            continue
+        coded = called(text, add_special_tokens=False, return_offsets_mapping=True)
+        known = np.zeros(len(text) + 1, dtype=bool)
+        for token, (start, stop) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
+            known[start:stop] |= token != unknown
+        bad = np.array([not char.isspace() for char in text] + [False], dtype=bool) & ~known
+        space = np.array([char.isspace() for char in text] + [True], dtype=bool)
+        first = ~space & np.concatenate([[True], space[:-1]])
+        words += int(first.sum())
+        word = np.cumsum(first)
+        strange += len(np.unique(word[bad]))
+    return strange / words if words else 0.0
+
+
+def unreadable(share: float, whose: str) -> InputError:
+    """The error for prompts beyond :data:`MOST_UNKNOWN`."""
+    return InputError(
+        f"{share:.0%} of the prompts' words are unknown to {whose}",
+        fix="problems in words that it knows, or another model",
+    )
+
+
+def cut_at(completions: Completions, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Completions:
+    """Completions that end where one of these texts is first complete; their texts end before it.
+
+    Args:
+        completions: as they were drawn.
+        tokenizer: decodes them.
+        texts: what ends a turn.
+    """
+
+    def said(tokens: Any) -> str:
+        return str(tokenizer.decode(tokens.tolist(), skip_special_tokens=True))
+
+    lengths, shown, stop = completions.lengths.copy(), list(completions.texts), completions.stop.copy()
+    for row, text in enumerate(completions.texts):
+        if not any(end in text for end in texts):
+            continue
+        tokens = completions.row(row)
+        low, high = 1, len(tokens)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if any(e in said(tokens[:middle]) for e in texts) else (middle + 1, high)
+        lengths[row], stop[row] = low, Stop.EOS
+        shown[row] = text[: min(text.index(end) for end in texts if end in text)]
+    if (lengths == completions.lengths).all() and tuple(shown) == completions.texts:
+        return completions
+    place, _ = gather_ragged(completions.offsets, np.arange(len(completions)))
+    column = place - np.repeat(completions.offsets[:-1], completions.lengths)
+    kept = column < np.repeat(lengths, completions.lengths)
+    return replace(
+        completions,
+        tokens=completions.tokens[kept],
+        logprobs=completions.logprobs[kept],
+        entropies=completions.entropies[kept],
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        texts=tuple(shown),
+        stop=stop,
+    )
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], **how: bool) -> str:
+    called: Any = tokenizer
+    try:
+        return str(called.apply_chat_template(messages, tokenize=False, **how))
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
+        raise InputError(
+            f"the chat template cannot write messages of {roles}: {said}",
+            fix="give the problems other roles, or ask for plain prompts (--template plain)",
+        ) from error
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    called: Any = tokenizer
+    return list(called(text, add_special_tokens=False)["input_ids"])
+
+
+def _added(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    return {int(token) for token in getattr(tokenizer, "added_tokens_decoder", {})} | set(
+        tokenizer.all_special_ids
+    )
+
+
+def _trailing(ids: Sequence[int], token: int | None) -> int:
+    """How often ``token`` stands at the end."""
+    return next((place for place, other in enumerate(reversed(ids)) if other != token), len(ids))
