@@ -3,7 +3,9 @@
 import json
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
@@ -153,3 +155,41 @@ def test_samples_are_graded_against_their_own_gold_or_a_file_of_problems(tmp_pat
         grade_samples(samples, GRADERS["gsm8k"])
     problems = problem_set(GSM8K, name="a").problems
     np.testing.assert_array_equal(grade_samples(samples, GRADERS["gsm8k"], problems).success, [1, 0, 0])
+
+
+ROLES = [("system", "be short"), ("user", "q0"), ("assistant", "5"), ("user", "q1")]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "data set"])
+def test_roles_of_prompts_are_kept(tmp_path, kind):
+    prompts = [ROLES, ROLES[1:], [("user", "q1")], "q1"]
+    rows = [
+        {"prompt": p if isinstance(p, str) else [{"role": r, "content": t} for r, t in p], "answer": str(i)}
+        for i, p in enumerate(prompts)
+    ]
+    if kind == "jsonl":
+        found = read_problems(jsonl(tmp_path / "p.jsonl", rows)).problems
+    else:
+        rows = rows[:3]  # one type a column
+        if kind == "parquet":
+            parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "p.parquet")
+            found = read_problems(tmp_path / "p.parquet").problems
+        else:
+            found = problem_set(pytest.importorskip("datasets").Dataset.from_list(rows), name="p").problems
+    assert [p.turns for p in found][:3] == [tuple(ROLES), tuple(ROLES[1:]), (("user", "q1"),)]
+    assert found[2].messages == ()  # one message of a user's is the prompt itself
+    assert found[0].prompt == "be short\nq0\n5\nq1"
+    if kind == "jsonl":
+        assert found[3].turns == found[2].turns
+
+
+def test_prompts_that_differ_in_roles_alone_are_different_problems():
+    def row(*roles):
+        return {"prompt": [{"role": r, "content": t} for r, t in zip(roles, "ab", strict=True)], "answer": "1"}
+
+    one, two = problem_set([row("system", "user"), row("user", "user")], name="p").problems
+    assert one.prompt == two.prompt
+    assert one.id != two.id
+    named = [{**row("system", "user"), "id": "x"}, {**row("user", "user"), "id": "x"}]
+    with pytest.raises(InputError, match="belongs to another problem"):
+        problem_set(named, name="p")

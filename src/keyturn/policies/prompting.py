@@ -60,7 +60,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
     shown = [token for token in ids if tokenizer.decode([token]).strip()]
     if shown and (shown[0] in _added(tokenizer) or len(shown) == 1):
         return TurnEnd(tokens=(shown[0],))
-    return TurnEnd(texts=(behind.rstrip(),))
+    return TurnEnd(texts=(behind.rstrip().lstrip(" "),))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) -> list[int]:
