@@ -57,7 +57,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
     if not behind.strip():
         return TurnEnd(unknown="the chat template writes nothing between turns")
     ids = _ids(tokenizer, behind)
-    shown = [token for token in ids if tokenizer.decode([token]).strip()]
+    shown = [token for token in ids if str(tokenizer.decode([token])).strip()]
     if shown and (shown[0] in _added(tokenizer) or len(shown) == 1):
         return TurnEnd(tokens=(shown[0],))
     return TurnEnd(texts=(behind.rstrip().lstrip(" "),))
@@ -74,7 +74,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) 
     called: Any = tokenizer
     plain = list(called(problem.prompt, add_special_tokens=False)["input_ids"])
     ids = list(called(problem.prompt)["input_ids"])
-    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    start, end = called.bos_token_id, called.eos_token_id
     if _trailing(ids, end) > _trailing(plain, end):
         ids = ids[:-1]  # a tokenizer that closes what it reads: a prompt is not closed
     if len(ids) > 1 and start is not None and ids[0] == ids[1] == start:
