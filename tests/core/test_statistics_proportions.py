@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from keyturn.core.statistics.families import benjamini_hochberg
 from keyturn.core.statistics.mcnemar import mcnemar_exact
-from keyturn.core.statistics.pass_at_k import pass_at_k, posterior_pass_at_k, powers_of_two
+from keyturn.core.statistics.pass_at_k import pass_at_k, pass_at_k_noise, posterior_pass_at_k, powers_of_two
 from keyturn.core.statistics.proportions import jeffreys, probability_below, wilson, zero_success_bound
 from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
 
@@ -191,3 +191,19 @@ def test_benjamini_hochberg_leaves_nan_out():
     adjusted = benjamini_hochberg([0.01, np.nan, 0.02])
     assert np.isnan(adjusted[1])
     assert adjusted[[0, 2]] == pytest.approx([0.02, 0.02])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.03, 0.3), (0.3, 0.9), (0.0, 0.05)])
+def test_the_noise_of_pass_at_k_bounds_what_frequent_success_has(low, high):
+    generator = np.random.default_rng(7)
+    p = generator.uniform(low, high, 20_000)
+    n = np.full(len(p), 64)
+    c = generator.binomial(64, p)
+    for k in (1, 8, 64):
+        error = np.mean((pass_at_k(n, c, k) - (1 - (1 - p) ** k)) ** 2)
+        noise = pass_at_k_noise(n, c, k).mean()
+        assert noise < 3 * error + 0.005, "not so wide that nothing is ever sure"
+        if low >= 0.03:
+            assert noise > 0.9 * error
+    assert pass_at_k_noise(64, 0, 8) == 0
+    assert pass_at_k_noise(0, 0, 8) == 0

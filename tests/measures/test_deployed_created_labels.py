@@ -12,6 +12,7 @@ from keyturn.measures.coverage_statement import budgets, first_loss, state_cover
 from keyturn.measures.draws import plain_draws
 from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import LEAST_PROBLEMS, label_of, nothing_measured
+from keyturn.measures.verdict import Coverage
 
 NOTHING = Estimate(math.nan)
 
@@ -114,13 +115,15 @@ def evidence(p: float, q: float, *, problems=40, draws=64, **columns) -> Evidenc
 
 
 def test_where_nothing_is_measured_the_reason_is_given():
-    flat = Estimate(0.0, -0.01, 0.01)
+    flat = Coverage(label="kept", k_max=64)
     assert "too hard" in nothing_measured(evidence(0, 0), flat)
     assert "too easy" in nothing_measured(evidence(1, 1), flat)
     lenient = evidence(0, 0, base_lenient=0.3, tuned_lenient=0.9)
     assert "grader" in nothing_measured(lenient, flat)
     assert "0.30 and 0.90" in nothing_measured(lenient, flat)
     cut = evidence(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
-    assert "0.96 of the completions of the base" in nothing_measured(cut, Estimate(0.5, 0.4, 0.6))
+    assert "0.96 of the completions of the base" in nothing_measured(cut, flat)
     assert nothing_measured(evidence(0.3, 0.3), flat) == ""
-    assert nothing_measured(evidence(0, 1), Estimate(1.0, 0.9, 1.0)) == "", "a sure gain is something"
+    assert nothing_measured(evidence(0, 1), flat) == "", "a sure gain is something"
+    lost = Coverage(label="narrowed", below=((20, 64),), k_max=64, largest=0.4)
+    assert nothing_measured(evidence(0.005, 0, draws=200), lost) == "", "rare success that many draws show"

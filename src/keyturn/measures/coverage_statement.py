@@ -11,8 +11,9 @@ band's 95 % all of these hold together.
 ``k_max`` is the largest k for which nine of ten problems have own draws of both policies (problems of the base
 that stopped after enough successes do not count: their pass@k is near 1 and comes from the posterior). Every k
 up to 128 is compared, beyond it sixteen a doubling. Denominator: the problems with graded draws of both.
-Degenerate: fewer than two problems have no band, and nothing is said. Known bias: none in D(k) up to a
-problem's own draws.
+Degenerate: fewer than two problems have no band, and nothing is said. Where misses are so rare that these
+problems show hardly any, the band is at least as wide as the draws' own noise (``pass_at_k_noise``). Known
+bias: none in D(k) up to a problem's own draws.
 
 Source: pass@k Chen et al. 2021 (arXiv 2107.03374); band Montiel Olea and Plagborg-Moller 2019; first-loss
 confidence set as in arXiv 2609.22547 (program ``passk-inference``), with which a test compares.
@@ -24,8 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.statistics.bands import Band, sup_t_band
+from keyturn.core.statistics.pass_at_k import pass_at_k_noise
 from keyturn.core.streams import Streams
 from keyturn.measures.draws import Draws
+from keyturn.measures.labels import COVERAGE_MARGIN
 from keyturn.measures.pass_at_k import curve_of
 from keyturn.measures.verdict import Coverage, CoverageLabel, Range
 
@@ -38,10 +41,6 @@ one draw in 10,000, resampling them shows no spread, and the next problem may be
 
 A_DOUBLING = 16
 """Budgets a doubling beyond that: D(k) is smooth, and moves by less than its error between them."""
-
-COVERAGE_MARGIN = 0.1
-"""Coverage is kept if the band stays within one problem in ten: three of a cell of 32, where five is the fewest
-that an exact McNemar test can tell from none."""
 
 
 def budgets(limit: int) -> tuple[int, ...]:
@@ -83,8 +82,16 @@ def compare_pass_at_k(
     """
     ks = budgets(max(largest_budget(base, tuned), 1))
     difference = curve_of(tuned, ks)[0] - curve_of(base, ks)[0]
-    generator = streams.generator("pass@k difference", kind)
-    return ks, sup_t_band(difference, generator, resamples=resamples, clusters=clusters, bounds=(-1.0, 1.0))
+    noise = [pass_at_k_noise(one.n[:, None], one.c[:, None], np.array(ks)) for one in (base, tuned)]
+    band = sup_t_band(
+        difference,
+        streams.generator("pass@k difference", kind),
+        resamples=resamples,
+        clusters=clusters,
+        bounds=(-1.0, 1.0),
+        least_error=np.sqrt((noise[0] + noise[1]).sum(axis=0)) / max(len(base), 1),
+    )
+    return ks, band
 
 
 def state_coverage(ks: tuple[int, ...], band: Band, problems: int) -> Coverage:
@@ -123,6 +130,7 @@ def state_coverage(ks: tuple[int, ...], band: Band, problems: int) -> Coverage:
         above=ranges["above"],
         below=ranges["below"],
         k_max=int(k[-1]),
+        largest=float(np.abs(band.value[above | below]).max(initial=0.0)),
         first_loss=loss,
         sentence=_sentence(ranges, int(k[-1])),
     )

@@ -139,7 +139,7 @@ def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Stream
         problems=len(evidence.base),
     )
     gain = sample.mean("gain")
-    nothing = nothing_measured(evidence, gain)
+    nothing = nothing_measured(evidence, coverage)
 
     def called(deployed: str, created: str) -> Label:
         shares = sample.share(deployed), sample.share(created)

@@ -26,7 +26,7 @@ import numpy as np
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import number
 from keyturn.measures.evidence import Evidence
-from keyturn.measures.verdict import CoverageLabel, Label
+from keyturn.measures.verdict import Coverage, CoverageLabel, Label
 
 NO_CHANGE = 0.03
 """Smallest gain of interest: below it three problems in a hundred are at stake, less than most seeds move."""
@@ -44,6 +44,10 @@ wrong."""
 EDGE = 0.01
 """Success within 1 % of never or always: what is left to be compared is less than a grader's own errors."""
 
+COVERAGE_MARGIN = 0.1
+"""Coverage is kept if the band stays within one problem in ten: three of a cell of 32, where five is the fewest
+that an exact McNemar test can tell from none."""
+
 MOSTLY_CUT = 0.5
 """Where half of the completions end at the length limit, the limit is what was measured."""
 
@@ -53,12 +57,12 @@ def lies_above_zero(estimate: Estimate) -> bool:
     return estimate.low > 0
 
 
-def nothing_measured(evidence: Evidence, gain: Estimate) -> str:
+def nothing_measured(evidence: Evidence, coverage: Coverage) -> str:
     """Why these draws measure nothing, as the rest of a sentence; empty where they measure something.
 
     Args:
         evidence: what was drawn, at least one graded draw of both policies a problem.
-        gain: tuned less base success.
+        coverage: the statement over all k: rare success can still be a matter of many draws.
     """
     if not len(evidence.base):
         return ""
@@ -69,11 +73,9 @@ def nothing_measured(evidence: Evidence, gain: Estimate) -> str:
                 f"{number(share)} of the completions of the {name} were cut at the length limit; "
                 "raise --max-new-tokens"
             )
-    if lies_above_zero(gain) or gain.high < 0:
-        return ""
     base, tuned = float(np.mean(evidence.base.rate)), float(np.mean(evidence.tuned.rate))
     shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
-    if max(base, tuned) <= EDGE:
+    if max(base, tuned) <= EDGE and coverage.largest < COVERAGE_MARGIN:
         return f"neither policy succeeds ({shown}){_lenient_reason(evidence)}"
     if min(base, tuned) >= 1 - EDGE:
         return f"both policies always succeed ({shown}): these problems are too easy to tell"

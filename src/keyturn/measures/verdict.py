@@ -60,6 +60,7 @@ class Coverage:
         first_loss: confidence set of the smallest k at which the base is ahead, ``(low, high)``; ``high`` is
             ``None`` where no loss is sure up to ``k_max``; ``None`` where the tuned policy is surely ahead at
             every k.
+        largest: largest difference where it is sure, 0 where it is nowhere.
         sentence: all of this in words.
     """
 
@@ -68,6 +69,7 @@ class Coverage:
     below: tuple[Range, ...] = ()
     k_max: int = 0
     first_loss: tuple[int, int | None] | None = None
+    largest: float = 0.0
     sentence: str = ""
 
     def to_json(self) -> dict[str, Json]:
@@ -78,6 +80,7 @@ class Coverage:
             "below": [list(one) for one in self.below],
             "k_max": self.k_max,
             "first_loss": None if self.first_loss is None else list(self.first_loss),
+            "largest": self.largest,
             "sentence": self.sentence,
         }
 

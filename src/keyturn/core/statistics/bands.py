@@ -54,6 +54,7 @@ def sup_t_band(
     clusters: ArrayLike | None = None,
     level: float = LEVEL,
     bounds: tuple[float, float] | None = None,
+    least_error: NDArray[np.float64] | None = None,
 ) -> Band:
     """The simultaneous band of a mean curve.
 
@@ -64,6 +65,8 @@ def sup_t_band(
         clusters: a label per problem; clusters are resampled whole.
         level: simultaneous coverage wanted.
         bounds: range of one problem's value: the band stays inside.
+        least_error: standard error that each point has at least, ``[point]``, where rare values may not have
+            been seen among these problems.
     """
     problems, points = curves.shape
     units = problems if clusters is None else len(np.unique(np.asarray(clusters)))
@@ -80,7 +83,8 @@ def sup_t_band(
     if varies.any():
         largest = (np.abs(replicates - value)[:, varies] / spread[varies]).max(axis=1)
         critical = float(np.quantile(largest, level))
-        half = np.where(varies, critical * spread * small_sample_factor(units, level), 0.0)
+        wide = spread if least_error is None else np.maximum(spread, least_error)
+        half = np.where(varies, critical * wide * small_sample_factor(units, level), 0.0)
     low, high = value - half, value + half
     if bounds is not None:
         low, high = within_bounds(value, low, high, units, bounds, level)

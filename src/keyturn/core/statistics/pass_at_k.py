@@ -60,6 +60,24 @@ def posterior_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.
     return np.where(draws > 0, -np.expm1(log_miss), np.nan)
 
 
+def pass_at_k_noise(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
+    """A bound of the sampling variance of :func:`pass_at_k`, smooth in the counts; elementwise.
+
+    ``(k / n) E[s (1 - s)]`` with ``s = 1 - (1 - p)^k`` and ``p ~ Beta(c + 1, n - c + 1/2)``: the variance of a
+    U-statistic is at most k/n times that of its kernel. Near k = n a problem is missed rarely, and a sample of
+    problems often shows no miss at all; this variance knows that misses can happen. 0 where nothing succeeded
+    (there the data say nothing of rare success) or where n = 0.
+
+    Source: Hoeffding 1948, "A class of statistics with asymptotically normal distribution", theorem 5.2.
+    """
+    successes, draws = check_counts(c, n)
+    budget = np.asarray(k, dtype=np.float64)
+    a, b = successes + 1.0, draws - successes + 0.5
+    once, twice = (np.exp(special.betaln(a, b + j) - special.betaln(a, b)) for j in (budget, 2 * budget))
+    share = np.divide(budget, draws, out=np.zeros(np.broadcast(budget, draws).shape), where=draws > 0)
+    return np.where(successes > 0, np.minimum(share, 1.0) * (once - twice), 0.0)
+
+
 def powers_of_two(limit: int) -> tuple[int, ...]:
     """1, 2, 4... up to ``limit``, and ``limit`` itself."""
     ks = [1 << j for j in range(max(limit, 0).bit_length())]
