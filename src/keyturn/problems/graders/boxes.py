@@ -24,7 +24,8 @@ def boxes(text: str) -> list[tuple[int, int, str | None]]:
     first = BOX.search(text)
     if first is None:
         return []
-    for match in _BRACE.finditer(text):
+    # Braces before the first box close nothing that matters.
+    for match in _BRACE.finditer(text, first.start()):
         if match.group() == "{":
             open_braces.append(match.start())
         elif match.group() == "}" and open_braces:

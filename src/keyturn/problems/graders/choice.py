@@ -15,7 +15,7 @@ import re
 
 from keyturn.problems.graders.dress import bare
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
-from keyturn.problems.graders.markers import marked_answer, own_problems
+from keyturn.problems.graders.markers import last_match, marked_answer, own_problems
 from keyturn.problems.graders.words import after_thinking
 
 _LONGEST = 400
@@ -29,7 +29,7 @@ _TEXT = re.compile(r"\s*(?:[).:]\s|\s*[-–—:]\s)")
 _OTHER = re.compile(r"\([A-Za-z]\)|\b[A-Z][).:](?=\s|$)|\b(?:or|and)\s+\(?[A-Z]\b")
 _GOLD = re.compile(r"\(?\s*([A-Z])\s*[).]?")
 _ALONE = re.compile(
-    r"\(([A-J])\)|(?<![\w'’(])([B-HJ])(?![\w'’)])|(?<![\w'’(])([AI])(?=\s*(?:[.,;:)*]|$))", re.MULTILINE
+    r"[A-J](?:(?<=\(.)(?=\))|(?<![\w'’(].)(?:(?<=[B-HJ])(?![\w'’)])|(?=\s*(?:[.,;:)*]|$))))", re.MULTILINE
 )
 
 
@@ -70,9 +70,9 @@ def loose_letter(text: str) -> str | None:
     """The last letter of an option anywhere in the first problem that is answered."""
     for words in (after_thinking(text), text):
         for part in own_problems(words):
-            found = [next(name for name in match.groups() if name) for match in _ALONE.finditer(part)]
-            if found:
-                return found[-1]
+            found = last_match(_ALONE, part)
+            if found is not None:
+                return found[0]
     return None
 
 

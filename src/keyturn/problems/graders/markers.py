@@ -76,8 +76,22 @@ def marked_answer(text: str, reads: Reads, *, last_line: Reads | None, hashes: b
 
 def own_problems(text: str) -> list[str]:
     """A text cut before every line that poses a question; a single piece where there is none."""
+    folded = text.lower()
+    if not ("question" in folded or "problem" in folded or "q:" in folded or "q " in folded or "q." in folded):
+        return [text] if text.strip() else []
     cuts = [0, *(found.start() for found in _NEXT.finditer(text)), len(text)]
     return [text[a:b] for a, b in pairwise(cuts) if text[a:b].strip()]
+
+
+def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last match of a pattern that never crosses white space; only as much of the text is read as it takes."""
+    end, size = len(text), 200
+    while True:
+        start = max(text.rfind(" ", 0, max(end - size, 0)), 0)
+        found = list(pattern.finditer(text, start))
+        if found or start == 0:
+            return found[-1] if found else None
+        size *= 4
 
 
 def undressed(text: str) -> str:
@@ -95,16 +109,19 @@ def _candidates(
         places = boxes(part)
         if places:
             found.append((places[-1][0], _one(last_box(part), reads)))
-    if "answer>" in part or "final>" in part or "[ANSWER]" in part.upper():
+    folded = part.lower()
+    if "answer>" in folded or "final>" in folded or "[answer]" in folded:
         for tag in list(_TAG.finditer(part))[-1:]:
             closed = tag["end"] or tag["end2"]
             found.append((tag.start(), _one(tag["xml"] or tag["square"], reads) if closed else None))
     if hashes:
-        for pattern in (_HASHES, _LINE_A):
+        for sign, pattern in (("####", _HASHES), ("A:", _LINE_A)):
+            if sign not in part:
+                continue
             valid = [(m.start(), m[1]) for m in pattern.finditer(part) if reads(undressed(m[1]))]
             if valid:
                 found.append((valid[-1][0], undressed(valid[-1][1])))
-    said = _said(part, reads)
+    said = _said(part, folded, reads)
     if said is not None:
         found.append(said)
     if last_line is not None:
@@ -123,10 +140,10 @@ def _one(text: str | None, reads: Reads) -> str | None:
     return answer if reads(answer) else None
 
 
-def _said(part: str, reads: Reads) -> tuple[int, str] | None:
+def _said(part: str, folded: str, reads: Reads) -> tuple[int, str] | None:
     """The last ``answer is`` that is followed by one answer."""
-    folded = part.lower()
     if len(folded) != len(part):
+        # Some letters have a small form of two: their places would not agree.
         folded = part
     at = len(folded)
     for _ in range(_TRIES):

@@ -28,6 +28,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from keyturn.problems.graders.dress import bare
+from keyturn.problems.graders.markers import last_match
 
 MAX_LENGTH = 120
 """Characters of a quantity; beyond, it is none."""
@@ -97,11 +98,10 @@ def is_quantity(text: str) -> bool:
 
 def last_number(text: str) -> str | None:
     """The last number in a text as it is written there, or None; the lenient extraction."""
-    found = None
-    for match in _IN_TEXT.finditer(text):
-        if len(match.group()) <= MAX_LENGTH:
-            found = match.group()
-    return found
+    last = last_match(_IN_TEXT, text)
+    if last is None or len(last[0]) <= MAX_LENGTH:
+        return None if last is None else last[0]
+    return next((one for one in reversed(_IN_TEXT.findall(text)) if len(one) <= MAX_LENGTH), None)
 
 
 def same_number(gold: str, answer: str) -> float:
