@@ -9,8 +9,11 @@ cut) and no box at all are no answer. Of nested boxes the innermost counts.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*+(\{|[^\s\\{}$]*+)")
+MOST = 100
+"""Boxes of a group; more are no answer."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BETWEEN = re.compile(
     r"[\s$,;.&]*+(?:\\(?:text|mbox|mathrm)\s*+\{\s*+)?(?:and|or)?+(?:\s*+\})?[\s$,;.&\\()\[\]]*+"
@@ -44,12 +47,18 @@ def boxes(text: str) -> list[tuple[int, int, str | None]]:
 
 def last_box(text: str) -> str | None:
     """The answer in the last group of boxes, None where there is none, it is empty or not closed."""
-    found = boxes(text)
+    return last_group(text, boxes(text))
+
+
+def last_group(text: str, found: Sequence[tuple[int, int, str | None]]) -> str | None:
+    """:func:`last_box` where the boxes of a text are known."""
     start, end, content = found[-1] if found else (0, 0, None)
     if content is None:
         return None
     contents = [content.strip()]
     for before_start, before_end, before in reversed(found[:-1]):
+        if len(contents) > MOST:
+            return None
         if before is None or before_end > end or _BETWEEN.fullmatch(text, before_end, start) is None:
             break
         contents.append(before.strip())

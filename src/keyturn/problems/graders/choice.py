@@ -15,11 +15,11 @@ import re
 
 from keyturn.problems.graders.dress import bare
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
-from keyturn.problems.graders.markers import last_match, marked_answer, own_problems
+from keyturn.problems.graders.markers import Kind, last_match, marked_answer, own_problems, undressed
 from keyturn.problems.graders.words import after_thinking
 
 _LONGEST = 400
-_ALONE_LENGTH = 12
+_SECOND = re.compile(r"[).:]\s*\S*\w")
 _UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _NAME = re.compile(
     r"(?:(?:option|choice)\s+)?(?:\(\s*([A-Za-z])\s*\)|\[\s*([A-Za-z])\s*\]|([A-Za-z])\s*(?![\w'’]))",
@@ -57,12 +57,20 @@ def is_letter(text: str) -> bool:
 
 def is_letter_alone(text: str) -> bool:
     """Whether a text is a letter without its option's text: a copy of the options ends in the last one's."""
-    return len(text) <= _ALONE_LENGTH and is_letter(text)
+    return (
+        len(re.findall(r"\w+", _UPRIGHT.sub(r"\1", text))) <= 2 and not _SECOND.search(text) and is_letter(text)
+    )
+
+
+_OPTION = Kind(reads=is_letter, last_line=is_letter_alone, hashes=False, nouns=("answer", "option", "choice"))
 
 
 def marked_letter(text: str) -> str | None:
     """The letter at the last marker, else None."""
-    answer = marked_answer(text, is_letter, last_line=is_letter_alone, hashes=False)
+    said = after_thinking(text).strip()
+    answer = marked_answer(text, _OPTION)
+    if answer is None and "\n" not in said:
+        answer = undressed(said)
     return None if answer is None else letter(answer)
 
 

@@ -43,6 +43,10 @@ _JOINT = r"(?:\s*,(?:\\,|\s|~)*\\!(?:\s|~)*|\{,\}\s*|\{\\[,;: !]\}|(?:\\[,;: !]|
 _THOUSANDS = re.compile(
     rf"(?<![\d.])(?<!(?<!\\),)\d{{1,3}}(?:{_JOINT}\d{{3}}(?!\d))+|(?<=\d\.)\d{{3}}(?:\\,\d{{3}})*\\,\d{{1,3}}(?!\d)"
 )
+_BARE_FONT = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|mathsf|mathit|mathtt|mathrm|textbf|textit|textrm|underline)(?![A-Za-z{\s])"
+    r"|\\(?:mathbf|boldsymbol|bm|mathsf|mathit|mathtt|mathrm|textbf|textit|textrm|underline)\s+(?![{\s])"
+)
 _SPACING = re.compile(_SPACE)
 _SIZES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\.?|\\[bB]igg?[lrm]?(?![A-Za-z])")
 _HIDDEN = re.compile(
@@ -85,6 +89,7 @@ def bare(text: str) -> str:
     if "\\" in text or "~" in text or "{" in text:
         text = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found[0]), text)
         text = _fonts(_SIZES.sub("", text))
+        text = _BARE_FONT.sub(" ", text)
         text = _SPACING.sub(lambda found: "" if found[0] == "\\!" else " ", text)
         text = _PUNCTUATION.sub(r"\1", text)
     return _unwrapped(" ".join(text.split()))
@@ -173,7 +178,7 @@ def _in_font(font: str, content: str, before: str) -> str:
     # Digits, signs and the constants e, i, d are mathematics, in whatever font.
     if (
         font not in _UPRIGHT
-        or re.fullmatch(r"[\d\s.,+*/=()$%-]*", plain)
+        or re.fullmatch(r"(?:[\d\s.,+*/=()$%-]|\\[$%])*", plain)
         or (plain in ("e", "i", "d") and (font[0] == "m" or before[-1:].isdigit()))
     ):
         return (

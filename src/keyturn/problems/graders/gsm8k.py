@@ -20,19 +20,23 @@ from __future__ import annotations
 import re
 
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
-from keyturn.problems.graders.markers import marked_answer, undressed
+from keyturn.problems.graders.markers import Kind, marked_answer, own_problems, undressed
 from keyturn.problems.graders.numbers import is_quantity, quantity, same_number
 from keyturn.problems.graders.numeric import loose_number
 from keyturn.problems.graders.words import after_thinking
 
+_UNMARKED = Kind(reads=is_quantity, hashes=False)
 _MARKER = re.compile(r"(?:####|^[ \t]*A:)[ \t]*([^\n#]*+)", re.MULTILINE)
 
 
 def strict_quantity(text: str) -> str | None:
     """The quantity behind the first marker, else in a box, a tag or behind ``the answer is``."""
-    words = after_thinking(text)
-    marked, rivals = _marked(words)
-    return marked if marked or rivals else marked_answer(words, is_quantity, last_line=None, hashes=False)
+    for part in own_problems(after_thinking(text)):
+        marked, rivals = _marked(part)
+        found = None if rivals else marked or marked_answer(part, _UNMARKED)
+        if rivals or found:
+            return found
+    return None
 
 
 def marked_quantity(text: str) -> str | None:

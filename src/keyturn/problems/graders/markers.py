@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
-from keyturn.problems.graders.boxes import boxes, last_box
+from keyturn.problems.graders.boxes import boxes, last_group
 from keyturn.problems.graders.dress import bare, characters
 from keyturn.problems.graders.words import after_thinking
 
@@ -30,6 +31,9 @@ LONGEST = 240
 """Characters behind a marker that are looked at."""
 _TRIES = 12
 """Places with the word ``answer`` that are looked at, from the last one on."""
+
+_MOST = 100
+"""Lines with ``####`` that are looked at, the last ones."""
 
 _NEXT = re.compile(
     r"^[ \t>*#]*(?:(?:next|new)\s+)?(?:question|q|problem)(?:\s*\d+)?\s*[:.]", re.IGNORECASE | re.MULTILINE
@@ -41,7 +45,7 @@ _TAG = re.compile(
 _HASHES = re.compile(r"^[ \t*]*####(?!#)[ \t]*([^\n]*)", re.MULTILINE)
 _LINE_A = re.compile(r"^[ \t*]*A:[ \t]*([^\n]*)", re.MULTILINE)
 _SAYS = re.compile(
-    r"answers?[*_\"']*(?:\s+(?:to|for|of)\s+[^\n.:=\d]{1,60}?)?"
+    r"(?:answer|option|choice)s?[*_\"']*(?:\s+(?:to|for|of)\s+[^\n.:=\d]{1,60}?)?"
     r"\s*(?:\b(?:is|are|would\s+be|must\s+be|should\s+be|becomes)\b\s*[*_]*\s*(?::|=)?|:|=)\s*(?:[*_]+(?=\s))?",
     re.IGNORECASE,
 )
@@ -55,18 +59,25 @@ _SENTENCE = re.compile(r"[.!?;](?=\s|$)|\s+(?=(?:because|since|which|where|as)\b
 Reads = Callable[[str], bool]
 
 
-def marked_answer(text: str, reads: Reads, *, last_line: Reads | None, hashes: bool = True) -> str | None:
-    """The answer at the last marker of the first problem that a completion answers, or None.
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a grader takes for an answer and for a marker."""
 
-    Args:
-        text: the policy's own words.
-        reads: whether a text is one answer of the grader's kind and nothing else.
-        last_line: what a last line must be to count without a marker; None: it never does.
-        hashes: whether ``####`` and ``A:`` are markers (a grader with rules of its own for them says no).
-    """
+    reads: Reads
+    """Whether a text is one answer and nothing else."""
+    last_line: Reads | None = None
+    """What a last line must be to count without a marker; None: it never does."""
+    hashes: bool = True
+    """Whether ``####`` and ``A:`` are markers (a grader with rules of its own for them says no)."""
+    nouns: tuple[str, ...] = ("answer",)
+    """What is said to be so and so: ``The answer is 18``."""
+
+
+def marked_answer(text: str, kind: Kind) -> str | None:
+    """The answer at the last marker of the first problem that a completion answers, or None."""
     for part in own_problems(after_thinking(text)):
         place, answer = -1, None
-        for at, found in _candidates(part, reads, last_line=last_line, hashes=hashes):
+        for at, found in _candidates(part, kind):
             if at >= place:
                 place, answer = at, found
         if place >= 0:
@@ -84,10 +95,11 @@ def own_problems(text: str) -> list[str]:
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match of a pattern that never crosses white space; only as much of the text is read as it takes."""
-    end, size = len(text), 200
+    """The last match of a pattern that never crosses white space, reading no more of the text than it takes."""
+    end, size, start = len(text), 200, len(text)
     while True:
-        start = max(text.rfind(" ", 0, max(end - size, 0)), 0)
+        before, start = start, max(text.rfind(" ", 0, max(end - size, 0)), 0)
+        start = 0 if start == before else start
         found = list(pattern.finditer(text, start))
         if found or start == 0:
             return found[-1] if found else None
@@ -100,54 +112,52 @@ def undressed(text: str) -> str:
     return bare(_LEAD.sub("", line, count=1)) if len(line) <= LONGEST else line
 
 
-def _candidates(
-    part: str, reads: Reads, *, last_line: Reads | None, hashes: bool
-) -> list[tuple[int, str | None]]:
+def _candidates(part: str, kind: Kind) -> list[tuple[int, str | None]]:
     """The last candidate of every kind with the place where it starts; None: it is no answer."""
+    reads = kind.reads
     found: list[tuple[int, str | None]] = []
     if "boxed" in part or "\\fbox" in part:
         places = boxes(part)
         if places:
-            found.append((places[-1][0], _one(last_box(part), reads)))
+            found.append((places[-1][0], _one(last_group(part, places), reads)))
     folded = part.lower()
     if "answer>" in folded or "final>" in folded or "[answer]" in folded:
         for tag in list(_TAG.finditer(part))[-1:]:
             closed = tag["end"] or tag["end2"]
             found.append((tag.start(), _one(tag["xml"] or tag["square"], reads) if closed else None))
-    if hashes:
+    if kind.hashes:
         for sign, pattern in (("####", _HASHES), ("A:", _LINE_A)):
             if sign not in part:
                 continue
-            valid = [(m.start(), m[1]) for m in pattern.finditer(part) if reads(undressed(m[1]))]
-            if valid:
-                found.append((valid[-1][0], undressed(valid[-1][1])))
-    said = _said(part, folded, reads)
-    if said is not None:
-        found.append(said)
-    if last_line is not None:
+            lines = [(line.start(), line[1]) for line in pattern.finditer(part)][-_MOST:]
+            valid = [(at, said) for at, line in lines if reads(said := undressed(line))]
+            found += valid[-1:]
+    found += [said for noun in kind.nouns if (said := _said(part, folded, noun, reads)) is not None]
+    if kind.last_line is not None:
         body = part.rstrip()
         start = body.rfind("\n") + 1
         line = undressed(body[start:]) if len(body) - start <= LONGEST else ""
-        if line and last_line(line):
+        if line and "boxed" not in body[start:] and kind.last_line(line):
             found.append((start, line))
     return found
 
 
 def _one(text: str | None, reads: Reads) -> str | None:
-    if text is None or len(text) > LONGEST:
+    # In a box an exclamation mark is a factorial.
+    if text is None or len(text) > LONGEST or text.rstrip("$ ").endswith("!"):
         return None
     answer = undressed(text)
     return answer if reads(answer) else None
 
 
-def _said(part: str, folded: str, reads: Reads) -> tuple[int, str] | None:
+def _said(part: str, folded: str, noun: str, reads: Reads) -> tuple[int, str] | None:
     """The last ``answer is`` that is followed by one answer."""
     if len(folded) != len(part):
         # Some letters have a small form of two: their places would not agree.
         folded = part
     at = len(folded)
     for _ in range(_TRIES):
-        at = folded.rfind("answer", 0, at)
+        at = folded.rfind(noun, 0, at)
         if at < 0:
             return None
         words = _SAYS.match(part, at)

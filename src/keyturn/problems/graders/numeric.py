@@ -9,14 +9,16 @@ no quantity; equality is exact.
 from __future__ import annotations
 
 from keyturn.problems.graders.extraction import TextGrader, one_by_one
-from keyturn.problems.graders.markers import marked_answer, own_problems
+from keyturn.problems.graders.markers import Kind, marked_answer, own_problems
 from keyturn.problems.graders.numbers import is_quantity, last_number, same_number
 from keyturn.problems.graders.words import after_thinking
+
+_NUMBER = Kind(reads=is_quantity, last_line=is_quantity)
 
 
 def last_quantity(text: str) -> str | None:
     """The quantity at the last marker, else None."""
-    return marked_answer(text, is_quantity, last_line=is_quantity)
+    return marked_answer(text, _NUMBER)
 
 
 def loose_number(text: str) -> str | None:
