@@ -25,7 +25,7 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
-from keyturn.studies import counted_once
+from keyturn.studies import counted_once, setup
 from keyturn.studies.formats import elicit_format, format_measurements, leaves_room
 from keyturn.studies.looking import certified, shift_table
 from keyturn.studies.result import AuditResult, Cell
@@ -98,7 +98,7 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         config: how much is drawn.
     """
     tables = collect(lab, pair, config)
-    return conclude(
+    found = conclude(
         lab,
         name=pair.name,
         base_name=pair.base_name,
@@ -109,6 +109,16 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         cell_keys=pair.cell_keys,
         tokenizer=pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None,
     )
+    if tables.base is None or tables.tuned is None:
+        return found
+    said = setup.of_policies(
+        (pair.base, pair.tuned),
+        (tables.base, tables.tuned),
+        pair.problems,
+        tokens=config.max_new_tokens,
+        seed=lab.streams.root,
+    )
+    return replace(found, settings=said)
 
 
 def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:

@@ -19,7 +19,7 @@ from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import choose_grader, grade_samples, read_problems
 from keyturn.problems.graders import GRADERS
 from keyturn.rollouts.readers import Columns, Samples, pair, read_samples
-from keyturn.studies import counted_once
+from keyturn.studies import counted_once, setup
 from keyturn.studies.audit import AuditConfig, Pair, audit, conclude
 from keyturn.studies.embedded import (
     EMBEDDED,
@@ -147,7 +147,9 @@ def of_samples(
 ) -> AuditResult:
     """Audit two files of samples; no model is needed."""
     asked = () if problems is None else read_problems(problems, grader=grader).problems
-    base, tuned = (graded(read_samples(path, columns), grader, asked) for path in files)
+    read = [read_samples(path, columns) for path in files]
+    judges = tuple(judge_of(samples, grader, asked) for samples in read)
+    base, tuned = (graded(samples, judge, asked) for samples, judge in zip(read, judges, strict=True))
     base, tuned, copies = counted_once.of_files(base, tuned, independent=independent)
     found = pair(base, tuned)
     lab.root.mkdir(parents=True, exist_ok=True)
@@ -162,20 +164,23 @@ def of_samples(
         ),
         k=config.k,
     )
-    return replace(result, limits=(*result.limits, *found.notes))
+    base_judge, tuned_judge = (GRADERS[name].name if name else "the file's own verdicts" for name in judges)
+    said = setup.of_files(files, (found.base, found.tuned), (base_judge, tuned_judge), seed=lab.streams.root)
+    return replace(result, limits=(*result.limits, *found.notes), settings=said)
 
 
-def graded(samples: Samples, grader: str, asked: Sequence[Problem]) -> Samples:
-    """Samples as their file graded them, or by a grader where one is named or the file has no verdicts."""
-    if grader == "auto" and np.isfinite(samples.success).any():
-        return samples
+def judge_of(samples: Samples, grader: str, asked: Sequence[Problem]) -> str:
+    """The grader that is named or that fits; empty where the file's own verdicts are taken."""
     if grader == "auto":
-        name = choose_grader(asked or samples.problems())
-    else:
-        name = grader
-    if name not in GRADERS:
-        raise unknown("grader", name, GRADERS)
-    return grade_samples(samples, GRADERS[name], asked)
+        return "" if np.isfinite(samples.success).any() else choose_grader(asked or samples.problems())
+    if grader not in GRADERS:
+        raise unknown("grader", grader, GRADERS)
+    return grader
+
+
+def graded(samples: Samples, judge: str, asked: Sequence[Problem]) -> Samples:
+    """Samples as their file graded them, or by a grader."""
+    return grade_samples(samples, GRADERS[judge], asked) if judge else samples
 
 
 def of_worlds(

@@ -1,0 +1,132 @@
+"""What a reader asks of an audit before believing it: how each policy was asked, decoded and judged, in words.
+
+A table with one column for the base, one for the tuned policy and one for both; what both share is said once by
+whoever shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyturn.core.problem import Problem
+from keyturn.core.rundir import file_hash, identity
+from keyturn.policies.client import ServerPolicy
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Policy
+from keyturn.problems.contract import ProblemSet
+from keyturn.rollouts.grades import Answers
+from keyturn.rollouts.readers.records import split_selector
+
+Setting = Mapping[str, str]
+MOST = 6
+"""Stop tokens that are named; of more only how many there are."""
+
+
+def of_policies(
+    policies: tuple[Policy, Policy],
+    drawn: tuple[Answers, Answers],
+    problems: ProblemSet,
+    *,
+    tokens: int,
+    seed: int,
+) -> dict[str, Setting]:
+    """Settings of an audit that drew from models.
+
+    Args:
+        policies: base and tuned.
+        drawn: their answers.
+        problems: what was asked.
+        tokens: that a completion could have.
+        seed: of the whole audit.
+
+    Returns:
+        ``base``, ``tuned`` and ``both``, each a name and its value in words.
+    """
+    base, tuned = (
+        {**described(policy), "draws a problem": draws_of(answers)}
+        for policy, answers in zip(policies, drawn, strict=True)
+    )
+    both = {
+        "grader": problems.grader.name,
+        "tokens a completion": f"at most {tokens}",
+        "seed": str(seed),
+        "problems' fingerprint": asked_fingerprint(problems.problems),
+    }
+    return {"base": base, "tuned": tuned, "both": both}
+
+
+def of_files(
+    files: tuple[str, str], drawn: tuple[Answers, Answers], graders: tuple[str, str], *, seed: int
+) -> dict[str, Setting]:
+    """Settings of an audit of two sample files; how they were drawn stands in neither.
+
+    Args:
+        files: as they were named, with a selector where one was given.
+        drawn: their answers to the problems in common.
+        graders: by which each was judged.
+        seed: of the intervals.
+    """
+    base, tuned = (
+        {"fingerprint": fingerprint_of(name), "grader": grader, "draws a problem": draws_of(answers)}
+        for name, answers, grader in zip(files, drawn, graders, strict=True)
+    )
+    both = {"temperature": "not known: the files do not say", "seed": f"{seed}, of the intervals"}
+    return {"base": base, "tuned": tuned, "both": both}
+
+
+def described(policy: Policy) -> Setting:
+    """How a policy is asked and decoded."""
+    said = {"fingerprint": policy.fingerprint}
+    if isinstance(policy, LocalPolicy):
+        said["prompt format"] = "chat template" if policy.chat else "plain text"
+        said["stop tokens"] = stops_of(policy)
+        said |= _decoding(policy.sampling)
+        said["computed in"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
+        acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
+        return said | ({"intervention": ", ".join(acting)} if acting else {})
+    if isinstance(policy, ServerPolicy):
+        said["prompt format"] = (
+            "chat, by the server's template" if policy.config.route == "chat" else "plain text"
+        )
+        return said | {"server": policy.config.url, "served as": policy.config.model} | _decoding(policy.config)
+    return said
+
+
+def stops_of(policy: LocalPolicy) -> str:
+    """The tokens that end an answer, as the tokenizer writes them."""
+    tokenizer: Any = policy.tokenizer
+    names = [str(tokenizer.convert_ids_to_tokens(token)) for token in policy.ends]
+    if not names:
+        return "none"
+    return ", ".join(names) if len(names) <= MOST else f"{len(names)} tokens"
+
+
+def draws_of(answers: Answers) -> str:
+    """How many draws the problems have: ``64``, or ``32 to 256`` where some were asked for more."""
+    counts = answers.counts()[0]
+    if not len(counts):
+        return "0"
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def asked_fingerprint(problems: Sequence[Problem]) -> str:
+    """Identity of what was asked: ids, prompts and gold answers, in their order."""
+    return identity({"problems": [(p.id, p.prompt, list(p.golds)) for p in problems]})
+
+
+def fingerprint_of(name: str) -> str:
+    """The first twelve digits of a file's sha256; a selector behind its name is left out."""
+    path, _ = split_selector(name)
+    return file_hash(path)[:12] if path.is_file() else "not a single file"
+
+
+def _decoding(sampling: Any) -> dict[str, str]:
+    """Temperature always, truncation where there is any."""
+    said = {"temperature": f"{sampling.temperature:g}" if sampling.temperature else "0 (greedy)"}
+    if sampling.top_p < 1:
+        said["top-p"] = f"{sampling.top_p:g}"
+    if sampling.top_k:
+        said["top-k"] = str(sampling.top_k)
+    return said
