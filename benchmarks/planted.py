@@ -2,24 +2,27 @@
 
     python benchmarks/planted.py                       all arms, 5 bases x 2 RL seeds each, resumable
     python benchmarks/planted.py --arms absent --bases 1 --seeds 1
+    python benchmarks/planted.py --judge-only          the verdicts anew, from the counts kept
 
-Each arm is a world; each base is pretrained anew under its own seed and cached; each RL seed trains it and is
-audited. A CHAIN counts as planted-present only if the base's exact mean success at the judged depths is at
-least .1, as absent only at the chance floor; what lies between is dose response with no required answer.
-Writes one JSON line a run and, from the lines, docs/results/planted.md.
+Each arm is a world; each base is pretrained anew under its own seed and cached; each RL seed trains it, and
+both are drawn from. The counts of a run are kept as arrays, so that a new rule can be tried on old draws. A
+CHAIN counts as planted-present only if the base's exact mean success at depths 5 and 6 is at least .1, as
+absent only at the chance floor; what lies between is dose response with no required answer. From the counts:
+docs/results/planted.md.
 """
 
 import argparse
 import json
-import math
 import pathlib
 from dataclasses import replace
 
 import numpy as np
 
-from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.measures.classes import class_agreement
+from keyturn.measures.deployed_created import judge_evidence
+from keyturn.measures.draws import Draws, draws_of
+from keyturn.measures.evidence import Evidence
 from keyturn.problems.world.worlds import WORLDS
 from keyturn.studies.audit import AuditConfig
 from keyturn.studies.embedded import EMBEDDED, audit_trained
@@ -27,8 +30,10 @@ from keyturn.training.lab import Lab
 from keyturn.training.pretrain import pretrain
 from keyturn.training.pretrain_recipes import PRETRAIN
 
-DEEP = tuple({"domain": "chain", "depth": d} for d in (5, 6))
-CHAIN = replace(EMBEDDED["chain"], test=DEEP)
+ALL = tuple({"domain": "chain", "depth": d} for d in range(1, 7))
+CHAIN = replace(EMBEDDED["chain"], test=ALL)
+KS = (2, 4, 8, 16, 32, 64, 85)
+"""Budgets at which a verdict is made; 85 is what 256 base draws allow."""
 PRESENT, FLOOR_FACTOR = 0.1, 3.0
 ARMS = {
     "absent": (replace(WORLDS["chain"], name="absent"), CHAIN),
@@ -39,97 +44,136 @@ ARMS = {
     "dose .3": (replace(WORLDS["chain"], name="dose30", linked=0.3), CHAIN),
     "never": (replace(WORLDS["chain-never"], name="never"), CHAIN),
 }
+KINDS = ("n", "c", "first_n", "first_c", "went_on", "enough", "decided")
+FACTS = ("exact", "bound", "chance", "floor")
 
 
 def one_run(root, arm, base_seed, rl_seed):
-    """Pretrain (or find) a base, train it, audit it; one line."""
+    """Pretrain (or find) a base, train it, draw from both; the counts, as arrays, in one file."""
+    path = root / "counts" / f"{arm}-{base_seed}-{rl_seed}.npz"
+    if path.exists():
+        return
     world, settings = ARMS[arm]
     folder = root / "bases" / f"{world.name}-{base_seed}"
     if not (folder / "card.json").exists():
         pretrain(world, PRETRAIN["demo"], seed=base_seed, out=folder)
     lab = Lab(root / "runs" / f"{world.name}-{base_seed}-{rl_seed}", Streams(1000 * base_seed + rl_seed))
-    result = audit_trained(lab, settings, folder, 24, AuditConfig(), base_name=folder.name)
-    exact, verdict = result.tables.exact, result.verdict
-    known = None if exact is None else np.isfinite(exact)
-    agree = np.nan
-    if known is not None and known.any():
-        right, decided = class_agreement(verdict.classes[known], exact[known], verdict.k)
-        agree = right / decided if decided else np.nan
+    tables = audit_trained(lab, settings, folder, 24, AuditConfig(), base_name=folder.name).tables
+    columns = {"cells": np.array([json.dumps(dict(p.cell), sort_keys=True) for p in tables.base.problems])}
+    for who, answers in (("base", tables.base), ("tuned", tables.tuned)):
+        draws = draws_of(answers, answers.verified)
+        columns |= {f"{who}_{kind}": getattr(draws, kind) for kind in KINDS}
+    columns |= {fact: getattr(tables, fact) for fact in FACTS if getattr(tables, fact) is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    with open(aside, "wb") as file:
+        np.savez_compressed(file, **columns)
+    aside.rename(path)
+
+
+def evidence_of(counts):
+    """What a verdict is judged on, from the counts of one run."""
+    sides = {who: Draws(**{kind: counts[f"{who}_{kind}"][()] for kind in KINDS}) for who in ("base", "tuned")}
+    _, cells = np.unique(counts["cells"], return_inverse=True)
+    facts = {fact: counts[fact] for fact in FACTS if fact in counts}
+    if not np.isfinite(facts.get("chance", np.array([np.nan]))).any():
+        facts.pop("chance", None)
+    return Evidence(**sides, **facts, cells=cells)
+
+
+def judged(path):
+    """One line: the verdict at every budget, on all depths."""
+    arm, base, rl = path.stem.rsplit("-", 2)
+    evidence = evidence_of(np.load(path))
+    verdicts = {k: judge_evidence(evidence, streams=Streams(1), k=k) for k in KS}
+    found = verdicts[64]
+    known = np.zeros(found.problems, bool) if evidence.exact is None else np.isfinite(evidence.exact)
+    right, decided = class_agreement(found.classes[known], evidence.exact[known], 64) if known.any() else (0, 0)
     return {
         "arm": arm,
-        "base": base_seed,
-        "rl": rl_seed,
-        "label": verdict.label,
-        "coverage": verdict.coverage.label,
-        "why": verdict.why,
-        "gain": verdict.masses["gain"].to_json(),
-        "created": share(verdict, "created"),
-        "deployed": share(verdict, "deployed"),
-        "exact": None if known is None or not known.any() else float(np.nanmean(exact)),
-        "floor": float(np.mean([p.facts.get("floor", math.nan) for p in result.tables.base.problems])),
-        "classes agree with exact": None if math.isnan(agree) else agree,
-        "undecided problems": int((verdict.classes == -1).sum()),
-        "problems": verdict.problems,
+        "base": int(base),
+        "rl": int(rl),
+        "labels": {k: verdict.label for k, verdict in verdicts.items()},
+        "coverage": found.coverage.label,
+        "gain": found.masses["gain"].to_json(),
+        "shares": {name: share.to_json() for name, share in found.shares.items()},
+        "deep": deep_success(evidence, np.load(path)["cells"]),
+        "agree": [right, decided],
     }
 
 
-def share(verdict, name):
-    found = verdict.shares.get(name)
-    return None if found is None else found.to_json()
+def deep_success(evidence, cells):
+    """Exact mean base success at depths 5 and 6, and the chance of it there; None where no world says."""
+    deep = np.array([json.loads(cell).get("depth", 0) >= 5 for cell in cells])
+    if not deep.any() or evidence.exact is None:
+        return None
+    return [float(evidence.exact[deep].mean()), float(evidence.floor[deep].mean())]
 
 
 def truth(row):
     """What was really planted, from the exact probability and not from the arm's name."""
-    if row["arm"] == "graph":
-        return "graph"
-    if row["exact"] is None:
-        return "unknown"
-    if row["exact"] >= PRESENT:
+    if row["arm"] in ("graph", "never"):
+        return row["arm"]
+    exact, floor = row["deep"]
+    if exact >= PRESENT:
         return "present"
-    return "absent" if row["exact"] <= FLOOR_FACTOR * row["floor"] else "between"
+    return "absent" if exact <= FLOOR_FACTOR * floor else "between"
+
+
+WANTED = {"absent": {"created"}, "present": {"deployed"}, "graph": {"deployed", "narrowed"}}
 
 
 def table(rows):
-    """Markdown: the confusion matrix, then every run."""
-    labels = sorted({row["label"] for row in rows})
+    """Markdown: right labels by budget, then every run."""
     lines = [
         "# Planted worlds: what the audit said where the truth is known",
         "",
-        "Generated by `python benchmarks/planted.py`. *absent*: the base's exact mean success at depths 5 and "
-        "6 is at the chance floor (at most three times it); *present*: at least .1; *between*: dose response, "
-        "no required answer; *graph*: every strategy is in pretraining.",
+        "Generated by `python benchmarks/planted.py`. Every CHAIN is judged on *all* depths, 1 to 6, "
+        "also on those "
+        "that a base without composing hits by luck (depth 2: one in seven). *absent*: the base's "
+        "exact mean success "
+        "at depths 5 and 6 is at chance (at most three times it); *present*: at least .1; *between*: "
+        "dose response, "
+        "no required answer; *graph*: every strategy is in pretraining; *never*: one atom was never "
+        "shown either.",
         "",
-        f"| planted | runs | bases | {' | '.join(labels)} | as required |",
-        f"|---|---|---|{'---|' * (len(labels) + 1)}",
+        "Right labels by budget K (absent: created; present: deployed; graph: deployed, or "
+        "narrowed). At small K "
+        "a present base really does not reach the deeper problems within K draws: at K = 2 it would "
+        "have to succeed "
+        "in half of its draws.",
+        "",
+        "| planted | runs | bases | " + " | ".join(f"K = {k}" for k in KS) + " |",
+        "|---|---|---|" + "---|" * len(KS),
     ]
-    wanted = {"absent": {"created"}, "present": {"deployed"}, "graph": {"deployed", "narrowed"}}
-    for kind in ("absent", "present", "between", "graph"):
+    for kind, wanted in WANTED.items():
         of = [row for row in rows if truth(row) == kind]
-        if not of:
-            continue
-        counts = [str(sum(row["label"] == label for row in of)) for label in labels]
-        right = sum(row["label"] in wanted[kind] for row in of) if kind in wanted else None
-        said = "no required answer" if right is None else f"{right} of {len(of)}"
-        bases = len({(row["arm"], row["base"]) for row in of})
-        lines.append(f"| {kind} | {len(of)} | {bases} | {' | '.join(counts)} | {said} |")
-    lines += ["", "| arm | base | RL seed | planted | exact base p | gain | created share | label | coverage |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|")
+        if of:
+            right = [f"{sum(row['labels'][k] in wanted for row in of)} of {len(of)}" for k in KS]
+            bases = len({(row["arm"], row["base"]) for row in of})
+            lines.append(f"| {kind} | {len(of)} | {bases} | " + " | ".join(right) + " |")
+    lines += [
+        "",
+        "Shares of the gain at K = 64. What is *at chance* is reported apart: it never counts as "
+        "deployed, and as "
+        "created only where it is surely mostly luck.",
+        "",
+        "| arm | base | RL seed | planted | exact base p, depths 5 and 6 | gain | deployed | created "
+        "| at chance | "
+        "label at K = 64 | coverage |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in sorted(rows, key=lambda r: (r["arm"], r["base"], r["rl"])):
+        deep = "" if row["deep"] is None else f"{row['deep'][0]:.3g}"
+        shares = " | ".join(estimate(row["shares"].get(name)) for name in ("deployed", "created", "at_chance"))
         lines.append(
-            f"| {row['arm']} | {row['base']} | {row['rl']} | {truth(row)} | {number(row['exact'])} | "
-            f"{estimate(row['gain'])} | {estimate(row['created'])} | {row['label']} | {row['coverage']} |"
+            f"| {row['arm']} | {row['base']} | {row['rl']} | {truth(row)} | {deep} | {estimate(row['gain'])} | "
+            f"{shares} | {row['labels'][64]} | {row['coverage']} |"
         )
-    agreed = [row["classes agree with exact"] for row in rows if row["classes agree with exact"] is not None]
-    if agreed:
-        lines += [
-            "",
-            f"Sampled classes that were decided agree with the exact probability in {np.mean(agreed):.1%}.",
-        ]
+    right, decided = np.sum([row["agree"] for row in rows], axis=0)
+    if decided:
+        lines += ["", f"Of {decided} problems that sampling decides, the exact probability agrees in {right}."]
     return "\n".join(lines) + "\n"
-
-
-def number(value):
-    return "" if value is None else f"{value:.3g}"
 
 
 def estimate(found):
@@ -143,18 +187,19 @@ def main():
     parser.add_argument("--bases", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-base", type=int, default=0)
+    parser.add_argument(
+        "--judge-only", action="store_true", help="make the table from the counts that are there"
+    )
     parser.add_argument("--table", type=pathlib.Path, default=pathlib.Path("docs/results/planted.md"))
     options = parser.parse_args()
-    lines = options.out / "runs.jsonl"
-    done = {(row["arm"], row["base"], row["rl"]) for row in read_jsonl(lines)}
     bases = range(options.first_base, options.first_base + options.bases)
     for base, arm, seed in ((b, a, s) for s in range(options.seeds) for b in bases for a in options.arms):
-        if (arm, base, seed) not in done:
-            row = one_run(options.out, arm, base, seed)
-            append_jsonl(lines, row)
-            print(json.dumps(row), flush=True)
+        if not options.judge_only:
+            one_run(options.out, arm, base, seed)
+            print(arm, base, seed, flush=True)
+    rows = [judged(path) for path in sorted((options.out / "counts").glob("*.npz"))]
     options.table.parent.mkdir(parents=True, exist_ok=True)
-    options.table.write_text(table(read_jsonl(lines)), encoding="utf-8")
+    options.table.write_text(table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

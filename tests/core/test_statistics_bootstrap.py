@@ -136,6 +136,9 @@ def test_a_ratio_without_a_positive_denominator_only_widens():
     denominator = np.full(1000, 2.0)
     low, high = ratio_interval(numerator, denominator, units=50)
     assert (low, high) == (0.5 - 0.5 * unseen_share(50), 0.5 + 0.5 * unseen_share(50))
+    nearly = np.full(1000, 0.9999) + np.linspace(0, 1e-4, 1000)
+    low, high = ratio_interval(nearly, np.ones(1000), units=50)
+    assert low < 0.93, "one kind of problem in fifty may not have been seen"
     denominator[:50] = -1.0
     low, high = ratio_interval(numerator, denominator, units=50)
     assert low == -math.inf

@@ -84,7 +84,7 @@ def arm_of(tmp_path, base, tuned=ignorant, grader="gsm8k", k=16):
     return elicit_format(lab, policies, problem_set, GRADERS[grader].form, k, LIMITS)
 
 
-@pytest.mark.parametrize("name", GRADERS)
+@pytest.mark.parametrize("name", [name for name in GRADERS if name != "choice"])
 @pytest.mark.parametrize("question", SUMS, ids=lambda q: q[0])
 def test_every_solved_sum_is_right_by_the_grader_it_is_written_for(name, question):
     _, work, answer = question
@@ -93,6 +93,12 @@ def test_every_solved_sum_is_right_by_the_grader_it_is_written_for(name, questio
     assert GRADERS[name].judge(answer, solved) == 1
     assert GRADERS[name].judge(f"{int(answer) + 1}", solved) == 0
     assert (work in solved) == ("{work}" in GRADERS[name].form)
+
+
+def test_a_letter_is_read_where_the_solved_sums_show_it():
+    shown = GRADERS["choice"].form.format(work="", answer="B")
+    assert GRADERS["choice"].judge("B", shown) == 1
+    assert GRADERS["choice"].judge("C", shown) == 0
 
 
 def test_the_prompt_ends_with_the_problem_and_names_no_answer_of_it():
@@ -138,7 +144,8 @@ def test_a_base_that_asks_itself_the_next_question_is_graded_on_the_first(tmp_pa
     )
     assert arm.reached.all()
     plain = GRADERS[grader].grade(problems, policy.draw(problems, range(1), Streams(0), LIMITS))
-    assert (plain.outcome[1:] == 0).all(), "uncut, the last answer is that of another question"
+    # The numeric grader stops reading at the next question by itself; the exact one takes a text as it stands.
+    assert (plain.outcome[1:] == (grader == "numeric")).all()
 
 
 def test_strict_lenient_and_few_shot_stand_side_by_side(tmp_path):

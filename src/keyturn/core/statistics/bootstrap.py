@@ -216,9 +216,9 @@ def ratio_interval(
 
     A resample whose denominator is not positive knows no ratio: it counts as minus infinity for the lower
     limit and as plus infinity for the upper one, so that doubt only ever widens the interval. With few units
-    the quantiles are taken further out (expanded percentiles). A ratio of 0 or 1 in every resample (nothing, or
-    all, of the denominator belongs to the numerator) gets the width of what ``units`` equal units cannot have
-    seen.
+    the quantiles are taken further out (expanded percentiles). An interval narrower than what ``units`` equal
+    units cannot have seen (nothing, or all, of the denominator belongs to the numerator) gets that width,
+    towards 0 below and towards 1 above.
 
     Args:
         numerators: ``[resample]``.
@@ -232,7 +232,7 @@ def ratio_interval(
     tail = float(special.ndtr(-reach)) if units > 1 else (1 - level) / 2
     low = float(np.quantile(np.where(sound, ratio, -np.inf), tail, method="lower"))
     high = float(np.quantile(np.where(sound, ratio, np.inf), 1 - tail, method="higher"))
-    if high - low < 1e-12:
-        unseen = unseen_share(units, level)
+    unseen = unseen_share(units, level)
+    if high - low < unseen:
         low, high = min(low, low - unseen * low), max(high, high + unseen * (1 - high))
     return low, high
