@@ -146,3 +146,31 @@ def test_equal_texts_with_different_verdicts_ask_for_the_column(tmp_path, capsys
     code, found = audit(capsys, *files, tmp_path / "run", "--columns.draw", "none")
     assert code == 0
     assert "--columns.completion" in said(found)
+
+
+def test_failed_rows_are_no_copies_of_each_other(honest, tmp_path, capsys):
+    # Half of each problem's draws failed and hold nothing: that they are equal says nothing.
+    tuned = written(tmp_path / "tuned.jsonl", lambda draw: draw(64), 0.8, 1)
+    lines = [json.loads(line) for line in tuned.read_text().splitlines()]
+    for number, row in enumerate(lines):
+        if number % 2:
+            row |= {"completion": None, "reward": None}
+    tuned.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    code, found = audit(capsys, honest, tuned, tmp_path / "run")
+    assert code == 0
+    assert said(found) == ""
+
+
+def test_one_file_under_other_ids_is_known_by_its_prompts(tmp_path, capsys):
+    base = written(tmp_path / "base.jsonl", lambda draw: draw(16), 0.3, 2)
+    rows = [json.loads(line) for line in base.read_text().splitlines()]
+    for path, ids in ((base, "a"), (tmp_path / "other.jsonl", "b")):
+        with path.open("w") as out:
+            for row in rows:
+                number = row["problem_id"]
+                out.write(
+                    json.dumps({**row, "prompt": f"What is {number}?", "problem_id": f"{ids}{number}"}) + "\n"
+                )
+    code, error = audit(capsys, base, tmp_path / "other.jsonl", tmp_path / "run")
+    assert code == 1
+    assert "the same completions" in error

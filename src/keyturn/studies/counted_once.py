@@ -40,7 +40,7 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
     for samples in (base, tuned):
         place = {name: index for index, name in enumerate(dict.fromkeys(samples.problem))}
         problem = np.array([place[name] for name in samples.problem], dtype=np.int64)
-        judged = np.isfinite(samples.success)
+        judged = np.isfinite(samples.success) & samples.answered
         found = copies_among(problem, samples.texts, samples.draw, judged)
         if found is None:
             left.append(samples)
@@ -102,13 +102,16 @@ def _between(base: Samples, tuned: Samples) -> list[str]:
         raise UsageError(
             f"{base.source} was given as base and as tuned", fix="give the file of the tuned policy second"
         )
+    if not set(base.problem) & set(tuned.problem):
+        base, tuned = base.by_prompt(), tuned.by_prompt()
     place = {name: index for index, name in enumerate(dict.fromkeys((*base.problem, *tuned.problem)))}
-    tables = [
-        (np.array([place[name] for name in samples.problem], dtype=np.int64), samples.texts, samples.draw)
-        for samples in (base, tuned)
-    ]
-    if len(set(base.texts)) < 2:
-        return []
+    tables = []
+    for samples in (base, tuned):
+        rows = np.flatnonzero(samples.answered).tolist()
+        if len({samples.texts[row] for row in rows}) < 2:
+            return []
+        problem = np.array([place[samples.problem[row]] for row in rows], dtype=np.int64)
+        tables.append((problem, [samples.texts[row] for row in rows], samples.draw[rows]))
     shared = find_shared(*tables)
     if shared is None:
         return []

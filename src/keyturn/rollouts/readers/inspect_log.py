@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from keyturn.core.errors import InputError
+from keyturn.rollouts.readers import raw
 
 _ZSTD = (20, 93)
 """Numbers of Zstandard in a ZIP archive; Python 3.14 is the first whose ``zipfile`` knows it."""
@@ -50,9 +49,12 @@ def archive_document(path: Path, data: bytes) -> dict[str, Any]:
             head = next((name for name in ("header.json", "_journal/start.json") if name in members), "")
             if not samples and not head:
                 raise InputError(f"{path} is an archive and no log of Inspect", fix="unpack it first")
-            read = {
-                name: json.loads(_member(archive, data, members[name])) for name in (*samples, head) if name
-            }
+            room = raw.LARGEST
+            read = {}
+            for name in filter(None, (*samples, head)):
+                content = _member(path, archive, data, members[name], room)
+                room -= len(content)
+                read[name] = json.loads(content)
     except (zipfile.BadZipFile, struct.error, OSError, ValueError, zlib.error, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}", fix=fix) from error
     except NotImplementedError as error:
@@ -63,16 +65,13 @@ def archive_document(path: Path, data: bytes) -> dict[str, Any]:
     return {"eval": {}, **document, "samples": [read[name] for name in samples]}
 
 
-def _member(archive: zipfile.ZipFile, data: bytes, member: zipfile.ZipInfo) -> bytes:
+def _member(path: Path, archive: zipfile.ZipFile, data: bytes, member: zipfile.ZipInfo, room: int) -> bytes:
     if member.compress_type not in _ZSTD:
-        return archive.read(member)
+        return raw.unpacked(path, archive.open(member), room)
     # The local header, 30 bytes and the name again, may have another "extra" field than the directory has.
     name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
     start = member.header_offset + 30 + name + extra
-    with pa.input_stream(
-        pa.BufferReader(data[start : start + member.compress_size]), compression="zstd"
-    ) as stream:
-        content = stream.read()
+    content = raw.unpacked(path, raw.zstd(data[start : start + member.compress_size]), room)
     if zlib.crc32(content) != member.CRC:
         raise zipfile.BadZipFile(f"bad checksum of {member.filename}")
     return content

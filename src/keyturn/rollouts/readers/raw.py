@@ -5,26 +5,36 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from keyturn.core.errors import InputError
 
+LARGEST = 4 << 30
+"""Bytes that a compressed file may unpack to: a few thousand bytes can hold as many as fill any memory."""
+_PIECE = 1 << 24
 
-def _zstd(data: bytes) -> bytes:
-    with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
-        return stream.read()
+
+def zstd(data: bytes) -> Any:
+    """A stream over Zstandard's bytes."""
+    return pa.input_stream(pa.BufferReader(data), compression="zstd")
 
 
-_COMPRESSED: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
-    (b"\x1f\x8b", gzip.decompress),
-    (b"\x28\xb5\x2f\xfd", _zstd),
-    (b"BZh", bz2.decompress),
-    (b"\xfd7zXZ\x00", lzma.decompress),
+def _xz(data: bytes) -> Any:
+    return lzma.open(io.BytesIO(data))
+
+
+_COMPRESSED: tuple[tuple[bytes, Callable[[bytes], Any]], ...] = (
+    (b"\x1f\x8b", lambda data: gzip.GzipFile(fileobj=io.BytesIO(data))),
+    (b"\x28\xb5\x2f\xfd", zstd),
+    (b"BZh", lambda data: bz2.BZ2File(io.BytesIO(data))),
+    (b"\xfd7zXZ\x00", _xz),
 )
 
 _MARKS = (
@@ -37,17 +47,41 @@ _MARKS = (
 )
 
 
+def unpacked(path: Path, stream: Any, room: int) -> bytes:
+    """All that a stream holds.
+
+    Args:
+        path: the file, for the message.
+        stream: what is read, and closed.
+        room: bytes that it may hold.
+
+    Raises:
+        InputError: it holds more.
+    """
+    pieces, size = [], 0
+    with stream:
+        while piece := stream.read(_PIECE):
+            size += len(piece)
+            if size > room:
+                raise InputError(
+                    f"{path} unpacks to more than {LARGEST / 2**30:g} GiB",
+                    fix="unpack it, and give a part of it",
+                )
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
 def read_bytes(path: Path) -> bytes:
     """The content of a file, decompressed (gzip, zstd, bzip2, xz; several members end to end).
 
     Raises:
-        InputError: it cannot be read, or is cut or damaged.
+        InputError: it cannot be read, is cut or damaged, or unpacks to more than :data:`LARGEST`.
     """
     try:
         data = path.read_bytes()
-        for magic, decompress in _COMPRESSED:
+        for magic, opened in _COMPRESSED:
             if data.startswith(magic):
-                return decompress(data)
+                return unpacked(path, opened(data), LARGEST)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path}: {error}", fix="check that it was copied to its end") from error
     return data
