@@ -38,7 +38,7 @@ K = 64
 N = 4 * K
 RESAMPLES = 1000
 BATCH = 50
-SIZES = {8: 200, 24: 300, 96: 400, 500: 120}
+SIZES = {8: 100, 24: 200, 96: 300, 500: 100}
 """Problems -> simulated audits of a condition."""
 LUCK = 1 / 7
 POPULATION = 200_000

@@ -14,7 +14,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from keyturn.core.statistics.families import benjamini_hochberg
 from keyturn.core.statistics.mcnemar import mcnemar_exact
-from keyturn.core.statistics.pass_at_k import pass_at_k, pass_at_k_noise, posterior_pass_at_k, powers_of_two
+from keyturn.core.statistics.pass_at_k import (
+    pass_at_each_k,
+    pass_at_k,
+    pass_at_k_noise,
+    posterior_pass_at_k,
+    powers_of_two,
+)
 from keyturn.core.statistics.proportions import jeffreys, probability_below, wilson, zero_success_bound
 from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
 
@@ -207,3 +213,18 @@ def test_the_noise_of_pass_at_k_bounds_what_frequent_success_has(low, high):
             assert noise > 0.9 * error
     assert pass_at_k_noise(64, 0, 8) == 0
     assert pass_at_k_noise(0, 0, 8) == 0
+
+
+@given(
+    st.lists(
+        st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), min_size=1, max_size=8
+    )
+)
+def test_all_budgets_at_once_are_each_budget_alone(rows):
+    n, c = (np.array(column) for column in zip(*rows, strict=True))
+    ks = (1, 2, 7, 31, 60)
+    found = pass_at_each_k(n, c, ks)
+    for column, k in enumerate(ks):
+        own = n >= k
+        assert found[own, column] == pytest.approx(pass_at_k(n[own], c[own], k), abs=1e-12)
+        assert np.isnan(found[~own, column]).all()

@@ -29,7 +29,6 @@ from keyturn.core.statistics.pass_at_k import pass_at_k_noise
 from keyturn.core.streams import Streams
 from keyturn.measures.draws import Draws
 from keyturn.measures.labels import COVERAGE_MARGIN
-from keyturn.measures.pass_at_k import curve_of
 from keyturn.measures.verdict import Coverage, CoverageLabel, Range
 
 EVERY = 128
@@ -81,7 +80,7 @@ def compare_pass_at_k(
         budgets ``[k]`` and the band over them; one budget where there are no draws.
     """
     ks = budgets(max(largest_budget(base, tuned), 1))
-    difference = curve_of(tuned, ks)[0] - curve_of(base, ks)[0]
+    difference = tuned.curve(ks)[0] - base.curve(ks)[0]
     noise = [pass_at_k_noise(one.n[:, None], one.c[:, None], np.array(ks)) for one in (base, tuned)]
     band = sup_t_band(
         difference,

@@ -29,7 +29,6 @@ from keyturn.measures.cells import places
 from keyturn.measures.contract import Arm, Measure, Tables
 from keyturn.measures.coverage_statement import compare_pass_at_k
 from keyturn.measures.draws import Draws, check_same_problems, draws_of, plain_draws, successes
-from keyturn.measures.pass_at_k import curve_of
 
 REPLICATES = 100
 """Random halvings behind the null: its 95 % range then rests on the outer five."""
@@ -175,7 +174,7 @@ def _null(
         return nothing, nothing, np.empty(0)
     first = generator.hypergeometric(c, n - c, half)
     second = generator.hypergeometric(c - first, n - half - (c - first), half)
-    curves = [curve_of(plain_draws(half, hits), ks)[0] for hits in (first, second)]
+    curves = [plain_draws(half, hits).curve(ks)[0] for hits in (first, second)]
     difference = (curves[1] - curves[0]).reshape(REPLICATES, len(base), len(ks))
     means = np.nanmean(difference[:, base.n > 1], axis=1)
     low, high = np.quantile(means, [0.025, 0.975], axis=0)

@@ -10,14 +10,14 @@ Source: Girshick, Mosteller and Savage 1946, through ``core.statistics.two_stage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError
-from keyturn.core.statistics.pass_at_k import pass_at_k, posterior_pass_at_k
+from keyturn.core.statistics.pass_at_k import pass_at_each_k, pass_at_k, posterior_pass_at_k
 from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
 from keyturn.rollouts.grades import Answers
 
@@ -64,25 +64,35 @@ class Draws:
         return self.pass_at_k(1)[0]
 
     def pass_at_k(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """:meth:`curve` at one budget: float64 ``[problem]`` and bool ``[problem]``."""
+        values, beyond = self.curve((k,))
+        return values[:, 0], beyond[:, 0]
+
+    def curve(self, ks: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """pass@k per problem, and where it comes from the posterior because the problem has fewer draws.
 
+        Args:
+            ks: budgets, 1 or more each.
+
         Returns:
-            float64 ``[problem]`` (NaN where nothing was graded) and bool ``[problem]``.
+            float64 ``[problem, k]`` (NaN where nothing was graded) and bool ``[problem, k]``.
         """
-        value = np.full(len(self), np.nan)
-        own = self.n >= k
-        beyond = ~own & (self.n > 0)
-        plain = own & ~(self.went_on & (self.first_n >= k))
-        corrected = own & ~plain
-        value[plain] = pass_at_k(self.n[plain], self.c[plain], k)
-        if corrected.any():
-            value[corrected] = self._first_stage_pass_at_k(corrected, k)
-        value[beyond] = posterior_pass_at_k(self.n[beyond], self.c[beyond], k)
+        budgets = np.asarray(ks, dtype=np.int64)
+        values = pass_at_each_k(self.n, self.c, ks)
+        graded = self.n > 0
+        beyond = graded[:, None] & (self.n[:, None] < budgets)
+        for column, k in enumerate(ks):
+            corrected = self.went_on & (self.first_n >= k) & (self.n >= k)
+            if corrected.any():
+                values[corrected, column] = self._first_stage_pass_at_k(corrected, int(k))
         # Whoever stopped with enough successes solves it within any more draws: the posterior's missing
         # thousandth would be the same sign on every such problem, and a difference of curves would take it for
         # sure.
-        value[beyond & (self.n > 0) & ~self.went_on & self.staged] = 1.0
-        return value, beyond
+        sure = beyond & (self.staged & ~self.went_on)[:, None]
+        values[sure] = 1.0
+        rows, columns = np.nonzero(beyond & ~sure)
+        values[rows, columns] = posterior_pass_at_k(self.n[rows], self.c[rows], budgets[columns])
+        return values, beyond
 
     def _first_stage_pass_at_k(self, chosen: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
         """Unbiased for ``k <= first_n``: from all draws where they decided, else from the first stage alone."""

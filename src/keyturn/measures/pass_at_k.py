@@ -56,14 +56,6 @@ class Curve:
     problems: int
 
 
-def curve_of(draws: Draws, ks: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """pass@k per problem, float64 ``[problem, k]``, and where it is extrapolated, bool ``[problem, k]``."""
-    columns = [draws.pass_at_k(k) for k in ks]
-    if not columns:
-        return np.empty((len(draws), 0)), np.empty((len(draws), 0), dtype=bool)
-    return np.stack([c[0] for c in columns], axis=1), np.stack([c[1] for c in columns], axis=1)
-
-
 def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: int = RESAMPLES) -> Curve:
     """The curve of one policy at powers of two up to ``limit``.
 
@@ -75,7 +67,7 @@ def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: in
     """
     graded = draws.at(draws.n > 0)
     ks = powers_of_two(max(limit, 1))
-    values, beyond = curve_of(graded, ks)
+    values, beyond = graded.curve(ks)
     band = sup_t_band(values, streams.generator("band"), resamples=resamples, bounds=(0.0, 1.0))
     share = beyond.mean(axis=0) if len(graded) else np.full(len(ks), np.nan)
     return Curve(ks=ks, band=band, extrapolated=share, problems=len(graded))

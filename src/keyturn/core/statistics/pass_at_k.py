@@ -14,6 +14,8 @@ Source: Chen et al. 2021 (arXiv 2107.03374), equation 1, computed as ``-expm1(su
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
@@ -46,6 +48,28 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
         still = (j < fewer) & missed
         log_miss += np.log1p(-np.divide(more, draws - j, out=np.zeros(draws.shape), where=still))
     return np.where(missed, -np.expm1(log_miss) + 0.0, 1.0)
+
+
+def pass_at_each_k(n: ArrayLike, c: ArrayLike, ks: Sequence[int]) -> NDArray[np.float64]:
+    """:func:`pass_at_k` at many budgets in one pass, ``[problem, k]``; NaN where ``k > n``.
+
+    The failures' product over k draws is the product over k - 1 draws and one more factor, so that all budgets
+    up to the largest cost as much as that one.
+
+    Args:
+        n: draws, ``[problem]``.
+        c: successes among them, ``[problem]``.
+        ks: budgets, 1 or more each.
+    """
+    successes, draws = check_counts(c, n)
+    pairs, place = np.unique(np.stack([draws, successes], axis=1), axis=0, return_inverse=True)
+    total, good = pairs[:, :1], pairs[:, 1:]
+    left = total - np.arange(max(ks, default=0))[None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.log1p(-np.minimum(good / np.where(left > 0, left, np.nan), 1.0))
+        miss = np.cumsum(factor, axis=1)
+    chosen = miss[:, np.asarray(ks, dtype=np.int64) - 1] if len(ks) else np.empty((len(pairs), 0))
+    return (-np.expm1(chosen) + 0.0)[place.ravel()]
 
 
 def posterior_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
