@@ -84,7 +84,7 @@ def samples(path, successes):
         {
             "problem_id": f"p{problem}",
             "prompt": f"what is {problem}?",
-            "completion": f"{problem} {draw}",
+            "completion": f"{path.stem}: {problem} {draw}",
             "success": draw < successes,
         }
         for problem in range(30)

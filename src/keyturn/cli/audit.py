@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from keyturn.cli.options import idle, spelled
+from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity
 from keyturn.core.streams import Streams
@@ -98,6 +99,9 @@ def run(
     else:
         results = entry.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
+    if not (policies or samples or json):
+        for world in worlds:
+            say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
 
 

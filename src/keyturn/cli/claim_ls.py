@@ -5,33 +5,41 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
 from keyturn.atlas import CLAIMS
+from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import home, load
 from keyturn.atlas.verdict import verdict
+from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
+from keyturn.training.recipes import RECIPES
+
+_HEADINGS = ("what RL does to a base", "objectives and rewards", "recipes")
 
 
 def run(json: bool = False) -> None:
-    """List the claims.
+    """List the claims, a line each; `keyturn claim show NAME` says the rest.
 
     Args:
-        json: one JSON document on stdout instead of a table.
+        json: one JSON document on stdout instead of text.
     """
     found = {claim.id: verdict(claim, load(claim.id, home())) for claim in CLAIMS.values()}
     if json:
         rows = [{**claim.to_json(), "verdict": found[claim.id].to_json()} for claim in CLAIMS.values()]
         sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "claim ls", "claims": rows}) + "\n")
         return
-    table = Table(show_lines=True)
-    # An id is there to be copied: it is never broken over lines.
-    table.add_column("claim", no_wrap=True)
-    for column in ("statement", "your evidence", "records"):
-        table.add_column(column, overflow="fold")
+    groups: dict[str, list[tuple[str, str, str]]] = {heading: [] for heading in _HEADINGS}
+    unsure = False
     for claim in CLAIMS.values():
         said = found[claim.id]
-        state = f"{said.state}{' (preliminary)' if said.preliminary and said.records else ''}"
-        table.add_row(claim.id, claim.statement, state, str(said.records))
-    Console().print(table)
+        early = bool(said.preliminary and said.records)
+        unsure |= early
+        state = f"{said.state}{'?' if early else ''}"
+        groups[_heading(claim)].append((claim.id, state, claim.question))
+    footer = "keyturn claim show NAME: statement, threshold, study; claim run NAME tests it"
+    listing(groups, footer=("?: preliminary, of few records\n" if unsure else "") + footer)
+
+
+def _heading(claim: Claim) -> str:
+    if not claim.methods:
+        return _HEADINGS[0]
+    return _HEADINGS[2 if claim.methods[0] in RECIPES else 1]

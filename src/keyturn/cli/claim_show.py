@@ -12,6 +12,8 @@ from rich.markdown import Markdown
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim, Gate
+from keyturn.atlas.evidence import home, load
+from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
 
 
@@ -30,6 +32,10 @@ def run(
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     Console().print(Markdown(_page(found)))
+    said = verdict(found, load(found.id, home()))
+    early = " (preliminary)" if said.preliminary and said.records else ""
+    sys.stdout.write(f"\nyour evidence: {said.state}{early}, {said.records} record(s)\n")
+    sys.stdout.write(f"run it: keyturn claim run {found.id}\n")
 
 
 def _page(claim: Claim) -> str:
@@ -44,8 +50,8 @@ def _page(claim: Claim) -> str:
         *(f"- **control** (else invalid): {_condition(g)}" for g in claim.controls),
         f"- **study**: {claim.study_says}",
         f"- **refuted if** {claim.refuted_if}",
+        *([f"- **not shown**: {claim.not_shown}"] if claim.not_shown else []),
         *(f"- **{kind}** {other}: {why}" for other, (kind, why) in claim.relations.items()),
-        f"\nRun it: `keyturn claim run {claim.id}`",
     ]
     return "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
 

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "what did post-training change? two policies, or the embedded worlds"),
     "train": ("train", "post-train a policy: train METHOD MODEL, any recipe or objective"),
     "train ls": ("train_ls", "list the methods: recipes, objectives, rewards"),
+    "train show": ("train_show", "one method, whole: source, cost, settings, claims"),
     "world show": ("world_show", "print problems of a controlled world with coloured roles"),
     "world pretrain": ("world_pretrain", "pretrain a base model on a controlled world"),
     "grams": ("grams", "mine strategic grams (planning phrases) from successful samples"),

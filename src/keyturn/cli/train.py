@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast
 import tyro
 
 from keyturn.cli.options import after, positional, switches
+from keyturn.cli.saved import saved, say_next, vacant
 from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
@@ -170,16 +171,17 @@ def by_recipe(
         if not begun and not (common.out / "stages").exists():
             (common.out / RECORD).unlink()  # nothing was made: the directory is free for other settings
         raise
-    where = {slot: str(folder.resolve()) for slot, folder in made.policies.items()}
+    policies = saved(common.out, made.policies)
+    where = {slot: str(folder.resolve()) for slot, folder in policies.items()}
     if common.json:
         document = {"schema": SCHEMA, "command": "train", "method": method, "models": where, "rows": made.rows}
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     for line in made.rows:
         sys.stdout.write(_line(line) + "\n")
-    for slot, folder in where.items():
+    for slot, folder in policies.items():
         sys.stdout.write(f"{slot}: {folder}\n")
-    _hint(common, where.get("base", task.folder), where["policy"])
+    _hint(common, policies.get("base", model), policies["policy"])
 
 
 def by_objective(
@@ -257,16 +259,21 @@ def by_objective(
         document = {"schema": SCHEMA, "command": "train", "method": method, "models": models, "last": last}
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
-    sys.stdout.write(f"{done.model}\n")
+    sys.stdout.write(f"policy: {done.model}\n")
     sys.stderr.write(f"reward {last.get('reward', math.nan):.3f} after {len(done.history)} steps\n")
-    _hint(common, task.folder, str(done.model))
+    _hint(common, model, done.model)
 
 
-def _hint(common: Common, base: str, policy: str) -> None:
-    """The command that says what the training did."""
-    given = "" if common.problems is None else f" --problems {common.problems}"
-    given += "" if common.grader == "auto" else f" --grader {common.grader}"
-    sys.stderr.write(f"audit it: keyturn audit {base} {policy}{given}\n")
+def _hint(common: Common, base: str | Path, policy: Path) -> None:
+    """The command that says what the training did, on test problems where there are some."""
+    given: list[str | Path] = []
+    if common.problems is not None:
+        given += ["--problems", common.test or common.problems]
+    if common.grader != "auto":
+        given += ["--grader", common.grader]
+    if common.problems is not None and common.max_new_tokens:
+        given += ["--max-new-tokens", str(common.max_new_tokens)]
+    say_next("audit it", "audit", base, policy, *given)
 
 
 def _placed(common: Common) -> Common:
@@ -310,6 +317,7 @@ def _roles(common: Common, task: Task) -> RoleSource | None:
 
 def _vacant(common: Common) -> None:
     """Refuse a directory that holds a run of a recipe or an objective, unless it is to go on."""
+    vacant(common.out)
     if not common.resume and any((common.out / record).exists() for record in (RECORD, CONFIG)):
         raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
 

@@ -1,37 +1,39 @@
-"""List the methods of `keyturn train`: recipes and objectives."""
+"""List the methods of `keyturn train`: recipes, objectives and rewards."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
+from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 from keyturn.training.recipes import RECIPES
 
-_COST = "demo: the embedded run of its world; study: ten times as long; real: 200 steps of 32 x 8 draws"
+COST = "demo: the embedded run of its world; study: ten times as long; real: 200 steps of 32 x 8 draws"
+_HEADINGS = {
+    "recipe": "recipes: keyturn train NAME MODEL",
+    "objective": "objectives of RL: keyturn train NAME MODEL",
+    "reward": "rewards of RL: keyturn train OBJECTIVE MODEL --reward NAME",
+}
 
 
 def run(json: bool = False) -> None:
-    """List recipes, objectives and rewards.
+    """List recipes, objectives and rewards, a line each; `keyturn train show NAME` says the rest.
 
     Args:
-        json: one JSON document on stdout instead of a table.
+        json: one JSON document on stdout instead of text.
     """
     rows = methods()
     if json:
         sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "train ls", "methods": rows}) + "\n")
         return
-    table = Table()
-    for column in ("name", "kind", "what it does", "source"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row["name"], row["kind"], row["summary"], row["source"])
-    Console().print(table)
+    groups = {
+        heading: [(row["name"], row["summary"]) for row in rows if row["kind"] == kind]
+        for kind, heading in _HEADINGS.items()
+    }
+    listing(groups, footer="keyturn train show NAME: source, cost, settings, claims, a command to try")
 
 
 def methods() -> list[dict[str, str]]:
@@ -41,7 +43,7 @@ def methods() -> list[dict[str, str]]:
         rows.append(_row(name, "recipe", recipe.summary, recipe.source, recipe.cost))
     for name, make in OBJECTIVES.items():
         objective = make()
-        rows.append(_row(name, "objective", objective.summary, objective.source, _COST))
+        rows.append(_row(name, "objective", objective.summary, objective.source, COST))
     for name, make in REWARDS.items():
         reward = make()
         rows.append(_row(name, "reward", reward.summary, reward.source, "one pass over the completions' text"))

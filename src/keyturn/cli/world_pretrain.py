@@ -30,7 +30,7 @@ def run(
     Args:
         world: name of the world, e.g. chain or graph.
         recipe: demo (what ships), study, or an arm that changes one dial: even, stock, brief, small.
-        out: the model's folder; runs/pretrain/WORLD-RECIPE-SEED by default.
+        out: run directory, with the model in its folder model; runs/pretrain/WORLD-RECIPE-SEED by default.
         seed: root of all randomness.
         steps: another number of steps than the recipe's.
         dials: fields of the world to set, as FIELD=JSON, e.g. linked=0.3.
@@ -38,24 +38,29 @@ def run(
         overwrite: replace a model folder that is there.
         json: print the card as one JSON document instead of tables.
     """
+    from keyturn.cli.saved import say_next, vacant
     from keyturn.core.lazy import torch
     from keyturn.problems.world.worlds import world_named
     from keyturn.training.pretrain import pretrain, with_dials
     from keyturn.training.pretrain_recipes import PRETRAIN
+    from keyturn.training.record import MODEL
 
     if recipe not in PRETRAIN:
         raise unknown("recipe", recipe, PRETRAIN)
     chosen = with_dials(world_named(world), dict(_dial(text) for text in dials))
     folder = out or Path("runs") / "pretrain" / "-".join([world, recipe, *map(_plain, dials), str(seed)])
+    vacant(folder)
     torch.set_num_threads(threads)
-    made = pretrain(chosen, PRETRAIN[recipe], seed=seed, out=folder, steps=steps, overwrite=overwrite)
+    place = folder / MODEL
+    made = pretrain(chosen, PRETRAIN[recipe], seed=seed, out=place, steps=steps, overwrite=overwrite)
     if json:
         print(
-            jsonlib.dumps({"command": "world pretrain", "model": str(folder.resolve()), **made.card}, indent=1)
+            jsonlib.dumps({"command": "world pretrain", "model": str(place.resolve()), **made.card}, indent=1)
         )
         return 0
     _show(made.card)
-    print(f"model: {folder}")
+    print(f"policy: {place}")
+    say_next("train it", "train", "grpo", place)
     return 0
 
 

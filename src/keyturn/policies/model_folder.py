@@ -103,12 +103,57 @@ def save_folder(
                 write_json(aside / name, document)
             for path in aside.iterdir():
                 path.chmod(0o644)  # the writer of safetensors leaves its file to its owner alone
-            hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
+            hashes = file_hashes(aside)
             write_json(aside / MANIFEST, {"files": hashes})
             _swap(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return hashes
+
+
+def same_folder(folder: Path, place: Path) -> Path:
+    """Let a model folder stand at another place too: hard links where the file system has them, else copies.
+
+    Args:
+        folder: a whole model folder.
+        place: where it shall stand; what stands there is replaced, whole or not at all.
+
+    Returns:
+        ``place``.
+    """
+    if place.is_dir() and _same(folder, place):
+        return place
+    aside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with storage(place):
+            aside.mkdir(parents=True)
+            for path in sorted(folder.iterdir()):
+                try:
+                    os.link(path, aside / path.name)
+                except OSError:
+                    shutil.copy2(path, aside / path.name)
+            _swap(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return place
+
+
+def _same(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    if names != sorted(path.name for path in other.iterdir()):
+        return False
+    pairs = [(one / name, other / name) for name in names]
+    return all(os.path.samefile(*pair) or file_hash(pair[0]) == file_hash(pair[1]) for pair in pairs)
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a folder by name."""
+    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether weights of any kind lie in a folder itself."""
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin"))
 
 
 def near_folders(path: Path, most: int = 3) -> list[str]:

@@ -17,6 +17,7 @@ from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.model_folder import same_folder
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
@@ -87,7 +88,7 @@ def audit_trained(
     base = load_policy(base_folder)
     world = world_in(base_folder)
     stage = rl_stage(lab, one, base, world)
-    tuned_folder = stage.folder / "run" / MODEL
+    tuned_folder = same_folder(stage.folder / "run" / MODEL, lab.root / MODEL)
     tests = ProblemSet(
         name=one.name,
         problems=problems(world, "test", list(one.test), per_cell, lab.streams.child("problems")),

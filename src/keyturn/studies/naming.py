@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keyturn.core.errors import UsageError
 from keyturn.policies.loading import is_repository
-from keyturn.policies.model_folder import near_folders
+from keyturn.policies.model_folder import holds_weights, near_folders
 from keyturn.studies.embedded import EMBEDDED, MODELS
 from keyturn.training.record import MODEL
 
@@ -30,12 +30,12 @@ def place_of(name: str) -> str:
         UsageError: none of these; the near matches are named.
     """
     path = Path(name).expanduser()
+    if (path / MODEL / "config.json").is_file() and not holds_weights(path):
+        return str(path / MODEL)  # a run; its own config.json, where it has one, is no model's
     if (path / "config.json").is_file():
         if name in EMBEDDED:
             _log.warning("%s is a model folder here; the embedded world of that name is left alone", name)
         return name
-    if (path / MODEL / "config.json").is_file():
-        return str(path / MODEL)
     if name in EMBEDDED:
         return str(MODELS / name)
     if path.exists() or is_repository(name):

@@ -1,0 +1,30 @@
+"""Listings: one line an entry under a heading, no wider than the terminal (80 columns where there is none)."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+
+
+def listing(groups: Mapping[str, Sequence[Sequence[str]]], *, footer: str) -> None:
+    """Write groups of lines to stdout; the last column takes the room that is left and is cut, others never.
+
+    Args:
+        groups: heading -> rows of cells; a group without rows is left out.
+        footer: what to do next, one line.
+    """
+    width = shutil.get_terminal_size((80, 24)).columns
+    columns = zip(*(row[:-1] for rows in groups.values() for row in rows), strict=True)
+    widths = [max(map(len, column)) + 2 for column in columns]
+    room = max(width - 2 - sum(widths), 12)
+    lines: list[str] = []
+    for heading, rows in groups.items():
+        found = [
+            "  " + "".join(map(str.ljust, row[:-1], widths)) + textwrap.shorten(row[-1], room, placeholder=" …")
+            for row in rows
+        ]
+        if found:
+            lines += [*([""] if lines else []), heading, *(line.rstrip() for line in found)]
+    sys.stdout.write("\n".join([*lines, "", footer]) + "\n")

@@ -1,0 +1,93 @@
+"""Show one method of `keyturn train`: what it does, where it is from, what it costs, what can be set."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from keyturn.atlas import CLAIMS
+from keyturn.cli.train_ls import methods
+from keyturn.core.errors import unknown
+from keyturn.core.rundir import SCHEMA
+from keyturn.objectives import OBJECTIVES
+from keyturn.rewards.named import default_config
+from keyturn.training.recipes import RECIPES
+
+
+def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")], json: bool = False) -> None:
+    """Show one recipe, objective or reward.
+
+    Args:
+        name: as `keyturn train ls` prints it; where an objective and a reward share it, both are shown.
+        json: one JSON document on stdout instead of text.
+    """
+    rows = [row for row in methods() if row["name"] == name]
+    if not rows:
+        raise unknown("method", name, {row["name"] for row in methods()})
+    found = [_whole(row) for row in rows]
+    if json:
+        sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "train show", "methods": found}) + "\n")
+        return
+    console = Console(highlight=False)
+    for one in found:
+        console.print(Text(_page(one)))
+
+
+def _whole(row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of the listing with what can be set, the claims that are about it and a command to try."""
+    name, kind = row["name"], row["kind"]
+    if kind == "recipe":
+        recipe = RECIPES[name]
+        settings, prefix = recipe.profiles["demo"], "settings"
+        needs = sorted(recipe.needs)
+        others = "".join(f" --{need} MODEL" for need in needs if need not in ("world", "expert"))
+        command = f"keyturn train {name} {recipe.domain}{others} --dry-run"
+    elif kind == "objective":
+        objective = OBJECTIVES[name]()
+        settings, prefix, needs = objective.config, "settings", sorted(objective.needs)
+        command = f"keyturn train {name} chain --dry-run"
+    else:
+        settings, prefix, needs = default_config(name), "paid", []
+        command = f"keyturn train grpo chain --reward {name} --dry-run"
+    return {
+        **row,
+        "needs": needs,
+        "settings": {f"--{prefix}.{key}": value for key, value in _flat(settings).items()},
+        "claims": [claim.id for claim in CLAIMS.values() if name in claim.methods],
+        "try": command,
+    }
+
+
+def _flat(settings: Any, path: str = "") -> dict[str, str]:
+    """Settings by dotted name, as words; those of a nested record under its name."""
+    if settings is None or not is_dataclass(settings):
+        return {}
+    found: dict[str, str] = {}
+    for field in fields(settings):
+        value, name = getattr(settings, field.name), f"{path}{field.name}".replace("_", "-")
+        found |= _flat(value, f"{name}.") if is_dataclass(value) else {name: _word(value)}
+    return found
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _page(one: Mapping[str, Any]) -> str:
+    kind = one["kind"]
+    lines = [f"{one['name']}, {'an' if kind == 'objective' else 'a'} {kind}", "", one["summary"]]
+    lines += [f"source: {one['source']}", f"cost: {one['cost']}"]
+    lines += [f"needs: {', '.join(one['needs'])}"] if one["needs"] else []
+    if one["settings"]:
+        lines += ["", "settings (`--help` beside METHOD explains them):"]
+        lines += [f"  {name} {value}" for name, value in one["settings"].items()]
+    if one["claims"]:
+        lines += ["", "claims about it (keyturn claim show NAME):", *(f"  {name}" for name in one["claims"])]
+    return "\n".join([*lines, "", f"try it: {one['try']}", ""])
