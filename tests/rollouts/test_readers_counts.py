@@ -11,7 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from keyturn.cli.main import main
 from keyturn.core.errors import InputError, UsageError
+from keyturn.core.streams import Streams
+from keyturn.measures.contract import Tables
+from keyturn.measures.length import LengthConfig, measure_length
 from keyturn.rollouts.readers import Columns, pair, read_samples
 
 COUNTS = [{"id": "a", "c": 3, "n": 8}, {"id": "b", "c": 0, "n": 4}, {"id": "d", "c": 5, "n": 5}]
@@ -120,3 +124,38 @@ def test_verdicts_without_completions(tmp_path):
     samples = read_samples(path)
     np.testing.assert_array_equal(samples.success, [1, 0, np.nan])
     assert samples.problem == ("1", "1", "2")
+
+
+def test_what_counts_do_not_hold_is_left_out_of_an_audit(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    files = []
+    for name, rate in (("base", 0.2), ("tuned", 0.6)):
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(table([{"id": i, "c": rng.binomial(64, rate), "n": 64} for i in range(40)]))
+        files.append(str(path))
+    assert main(["audit", "--samples", *files, "--out", str(tmp_path / "run"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["audits"][0]
+    assert found["verdict"]["label"] == "deployed"
+    assert "completions" in found["left_out"]["length"]
+    known = [
+        m for m in found["measurements"] if m["n"] > 0 and m["name"].startswith(("length", "trunc", "answer"))
+    ]
+    assert known == []
+
+
+def test_a_file_that_does_not_say_what_was_cut_has_no_share_that_was(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": i, "completion": "a b" * d, "reward": d % 2} for i in range(9) for d in range(4)]
+    rows.append({"id": 0, "completion": None, "reward": 0})
+    path.write_bytes(lines(rows))
+    both = pair(read_samples(path), read_samples(path))
+    found = measure_length(
+        Tables(streams=Streams(0), base=both.base, tuned=both.tuned), LengthConfig(resamples=99)
+    )
+    cut = [m for m in found if m.name.startswith("truncated")]
+    assert all(np.isnan(m.value) and m.n == 0 and "no file says" in m.note for m in cut)
+    (length,) = (
+        m for m in found if m.name == "length" and m.parameters == {"policy": "base", "outcome": "all"}
+    )
+    assert length.unit == "words"
+    assert length.value == pytest.approx(np.mean([len(row["completion"].split()) for row in rows[:4]]))

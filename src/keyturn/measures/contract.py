@@ -100,6 +100,12 @@ class Tables:
     history: tuple[Mapping[str, float], ...] = ()
     copies: tuple[str, ...] = ()
 
+    @property
+    def completions(self) -> bool | None:
+        """True where both policies' completions are there, and not their verdicts alone; else None."""
+        both = (self.base, self.tuned)
+        return True if all(a is not None and bool((a.length >= 0).any()) for a in both) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
@@ -111,8 +117,8 @@ class Measure:
         source: authors, year, identifier, equation.
         unit: of the value.
         null: what the null is, in one sentence.
-        needs: names of the fields of :class:`Tables` that must be there; where one is missing the study
-            leaves the measure out and says so.
+        needs: names of what :class:`Tables` must have (its fields, ``completions``); where one is missing the
+            study leaves the measure out and says so.
         config: the frozen config dataclass (its defaults are the measure's defaults).
         arms: ``(config) -> arms``: the draws it wants.
         measure: ``(tables, config) -> measurements``.

@@ -62,6 +62,7 @@ def measure_length(tables: Tables, config: LengthConfig) -> tuple[Measurement, .
     assert tuned is not None
     check_same_problems(base, tuned)
     base, tuned = unselected(base), unselected(tuned)
+    counted = base.length_in if base.length_in == tuned.length_in else "tokens or words"
     streams = tables.streams.child("length")
     replicates = _replicates(base, streams)
     columns = {policy: _columns(a, np.ones(len(a), bool)) for policy, a in (("base", base), ("tuned", tuned))}
@@ -70,15 +71,18 @@ def measure_length(tables: Tables, config: LengthConfig) -> tuple[Measurement, .
         for outcome in columns["base"]:
             pair = columns["base"][outcome][index], columns["tuned"][outcome][index]
             nulls = [mean for part in replicates if not np.isnan(mean := _mean(part[outcome][index]))]
-            found += _measurements(outcome, *pair, nulls, streams.child(outcome, str(where)), config, where)
+            found += _measurements(
+                outcome, *pair, nulls, streams.child(outcome, str(where)), config, where, counted
+            )
     return tuple(found)
 
 
 def _columns(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    success = answers.success
+    success, rows = answers.success, rows & (answers.length >= 0)
     kinds = {"all": rows, "right": rows & (success == 1), "wrong": rows & (success == 0)}
     lengths = {kind: mean_by_problem(answers, answers.length, chosen) for kind, chosen in kinds.items()}
-    return {**lengths, "truncated": mean_by_problem(answers, answers.truncated, rows)}
+    cut = answers.truncated if answers.cuts_known else np.full(len(answers), np.nan)
+    return {**lengths, "truncated": mean_by_problem(answers, cut, rows)}
 
 
 def _replicates(base: Answers, streams: Streams) -> list[dict[str, NDArray[np.float64]]]:
@@ -102,9 +106,11 @@ def _measurements(
     streams: Streams,
     config: LengthConfig,
     where: dict[str, Parameter],
+    counted: str,
 ) -> list[Measurement]:
     truncated = outcome == "truncated"
-    name, unit = ("truncated", "share of draws") if truncated else ("length", "tokens")
+    name, unit = ("truncated", "share of draws") if truncated else ("length", counted)
+    unsaid = "no file says which completions were cut" if truncated and not np.isfinite(base).any() else ""
     parameters: dict[str, Parameter] = where if truncated else {"outcome": outcome, **where}
     found = []
     for policy, values in (("base", base), ("tuned", tuned)):
@@ -118,6 +124,7 @@ def _measurements(
                 n=int(np.isfinite(values).sum()),
                 unit=unit,
                 parameters={"policy": policy, **parameters},
+                note=unsaid,
             )
         )
     null = Null(kind="replicate of the base")
@@ -135,6 +142,7 @@ def _measurements(
         unit=unit,
         null=null,
         parameters=parameters,
+        note=unsaid,
     )
     return [*found, changed]
 
@@ -145,7 +153,7 @@ LENGTH = Measure(
     source="ours",
     unit="tokens",
     null="two random halves of the base's draws",
-    needs=frozenset({"base", "tuned"}),
+    needs=frozenset({"base", "tuned", "completions"}),
     config=LengthConfig,
     arms=lambda config: (Arm(policy="base", draws=32), Arm(policy="tuned", draws=32)),
     measure=measure_length,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +86,12 @@ class Answers:
         outcome: float32 ``[row]``, 1 / 0 / NaN (see :class:`Grades`).
         verified: float32 ``[row]``, all NaN where no verifier reads traces.
         answer: extracted answers, ``[row]``.
-        length: tokens per completion (words where no tokenizer is known), int32 ``[row]``.
+        length: size of each completion, int32 ``[row]``; -1 where there is a verdict and no completion.
         truncated: cut at the limit, bool ``[row]``.
         columns: further columns of :class:`Grades`, one entry a row.
         k_max: tuned draws a problem that were intended (used to set K); 0 unknown.
+        length_in: what ``length`` counts; words where no tokenizer is known.
+        cuts_known: whether anybody said which completions were cut; False: ``truncated`` says nothing.
     """
 
     policy: str
@@ -102,6 +105,8 @@ class Answers:
     truncated: NDArray[np.bool_]
     columns: Mapping[str, NDArray] = field(default_factory=dict)
     k_max: int = 0
+    length_in: Literal["tokens", "words"] = "tokens"
+    cuts_known: bool = True
 
     def __len__(self) -> int:
         return len(self.problem)
@@ -141,9 +146,8 @@ class Answers:
     def select(self, rows: NDArray[np.bool_]) -> Answers:
         """Some rows; the list of problems stays."""
         index = np.flatnonzero(rows)
-        return Answers(
-            policy=self.policy,
-            problems=self.problems,
+        return replace(
+            self,
             problem=self.problem[index],
             draw=self.draw[index],
             outcome=self.outcome[index],
@@ -152,5 +156,4 @@ class Answers:
             length=self.length[index],
             truncated=self.truncated[index],
             columns={name: column[index] for name, column in self.columns.items()},
-            k_max=self.k_max,
         )

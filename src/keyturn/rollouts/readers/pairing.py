@@ -157,10 +157,12 @@ def _answers(policy: str, samples: Samples, problems: tuple[Problem, ...]) -> An
         outcome=samples.success[rows],
         verified=samples.verified[rows],
         answer=tuple(samples.answer[row] for row in rows),
-        length=samples.words[rows],
+        length=np.where(samples.answered, samples.words, -1).astype(np.int32)[rows],
         truncated=samples.truncated[rows],
         columns={name: column[rows] for name, column in samples.columns.items()},
         k_max=int(draws.max()),
+        length_in="words",
+        cuts_known=samples.cuts_known,
     )
 
 

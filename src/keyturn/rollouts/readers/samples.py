@@ -47,6 +47,7 @@ class Samples:
         answer: extracted answers, ``""`` where unknown, ``[row]``.
         draw: number of the draw within its problem, int32 ``[row]``.
         truncated: cut at the limit (False where unknown), bool ``[row]``.
+        cuts_known: whether the file says which completions were cut.
         cells: where each row's problem stands, ``[row]``.
         columns: further columns of the grader, one entry a row (``lenient``...).
         no_gold: why a column of gold answers was passed over; else ``""``.
@@ -69,6 +70,7 @@ class Samples:
     cells: tuple[Cell, ...]
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, NDArray] = field(default_factory=dict)
+    cuts_known: bool = False
     no_gold: str = ""
     notes: tuple[str, ...] = ()
 
@@ -192,7 +194,7 @@ def _checked(
     refuse_two_verdicts(path, rows, drawn, own, found)
     notes += number_draws(path, rows, drawn, own, found)
     if drawn.shared:
-        notes.append(f"{drawn.shared} texts share a verdict with others and count as ungraded")
+        notes.append(f"{drawn.shared} texts share a verdict with others, which says nothing of any one of them")
     if drawn.silent:
         what = f"{drawn.silent} of {len(own)} draws hold no completion (null or an error) and count as ungraded"
         notes.append(what)
@@ -257,6 +259,7 @@ class _Table:
             draw=np.array(drawn.number, dtype=np.int32),
             truncated=np.array(drawn.truncated, dtype=np.bool_),
             cells=tuple(cells[place] for place in drawn.record),
+            cuts_known=bool(found.names["truncated"]),
             no_gold=no_gold,
             notes=(*notes, *([no_gold] if no_gold else [])),
         )
