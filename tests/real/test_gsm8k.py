@@ -132,3 +132,40 @@ def test_answers_of_other_problems_are_wrong():
     # Three neighbours have the same answer; every other verdict is "wrong", none is a time-out.
     assert right == {("5", "x=5"), ("7", "7"), ("3", "3")}
     assert not np.isnan(verdicts).any()
+
+
+DRESS = {
+    "thin space behind": lambda gold: gold + r"\,",
+    "thick space before": lambda gold: r"\;" + gold,
+    "ties": lambda gold: gold.replace(" ", "~"),
+    "mathbf": lambda gold: rf"\mathbf{{{gold}}}",
+    "boldsymbol": lambda gold: rf"\boldsymbol{{{gold}}}",
+    "color": lambda gold: rf"\color{{red}}{gold}",
+    "underline": lambda gold: rf"\underline{{{gold}}}",
+    "large": lambda gold: rf"\large {gold}",
+    "stars": lambda gold: f"**{gold}**",
+    "full stop": lambda gold: gold + ".",
+    "full-width digits": lambda gold: re.sub(r"(?<![\\a-z])\d", lambda one: chr(ord(one[0]) + 0xFEE0), gold),
+    "thin space and centimetres": lambda gold: gold + r"\,\text{cm}" if re.fullmatch(r"-?\d+", gold) else gold,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DRESS)
+def test_dress_changes_no_verdict_on_the_500_gold_answers(name):
+    math = GRADERS["math"]
+    golds = [json.loads(line)["answer"] for line in MATH500.read_text(encoding="utf-8").splitlines()]
+    assert [gold for gold in golds if math.judge(gold, rf"So $\boxed{{{DRESS[name](gold)}}}$.") != 1] == []
+
+
+@pytest.mark.slow
+def test_a_changed_digit_or_sign_of_the_500_gold_answers_is_wrong():
+    math = GRADERS["math"]
+    golds = [json.loads(line)["answer"] for line in MATH500.read_text(encoding="utf-8").splitlines()]
+    changed = [(gold, gold.replace("-", "", 1)) for gold in golds if "-" in gold]
+    for gold in golds:
+        for digit in list(re.finditer(r"\d", gold))[:4]:
+            other = str((int(digit[0]) + 1) % 10).replace("0", "4" if digit[0] == "3" else "3")
+            changed.append((gold, gold[: digit.start()] + other + gold[digit.end() :]))
+    assert len(changed) == 1134
+    assert [pair for pair in changed if math.judge(pair[0], rf"\boxed{{{pair[1]}}}") == 1] == []

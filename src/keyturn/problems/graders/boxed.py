@@ -1,21 +1,20 @@
 r"""Mathematics in LaTeX: the last ``\boxed{…}`` is the answer, math-verify says whether it equals the gold one.
 
-Strict: the last *group* of boxes wins. Boxes that follow one another with nothing but commas, ``and``, ``or``,
-dollar signs or white space between them are one group and mean a list, so that writing every candidate
-into a box of its own is one (wrong) list and not several tries; a group whose every box is right alone (one
-answer in two forms) is right too. An empty box, a box that is never closed
-(the completion was cut) and no box at all are no answer: wrong. Of nested boxes the innermost counts.
+Strict: the last group of boxes wins (:mod:`keyturn.problems.graders.boxes`); a group whose every box is right
+alone (one answer in two forms) is right too. A box that stands only in a closed thought is no answer.
 Lenient: the last closed box that is not empty; else what follows the last ``answer is``; else the last
 formula between dollar signs; else the last number.
 
-Compared as: sizes of brackets (``\left``) are dropped and plain fractions get their braces; then equal text
-(white space aside) is right without a look at its meaning; an answer of more than 600 characters is wrong;
-a list where the gold answer is none is wrong (``3,3,3`` is not 3); the rest is math-verify's business, in a
-process of its own with a time limit. No verdict in time is *ungraded*, never wrong.
+Compared as: both answers take one normal form (:mod:`keyturn.problems.graders.dress`, ``latex``); then equal
+text (white space aside, but not between digits) is right without a look at its meaning; an answer of more than
+600 characters is wrong; a list where the gold answer is none is wrong (``3,3,3`` is not 3); so are another base
+(``52_8``, ``52_9``) and another power of a unit; the rest is math-verify's business, in a process of its own
+with a time limit. What math-verify calls equal within its six decimals must be so exactly: ``2^{-80}`` is not
+``2^{-81}``, ``0.333333`` is a third, and ``0.333334`` is none. No verdict in time is *ungraded*, never wrong.
 
 Known of math-verify 0.9: ``0.5`` equals ``\frac12``; ``50\%`` equals both 50 and 0.5; a unit is dropped; of a
 chain of equations the last side counts; an open interval equals the pair of its ends; text is compared as text,
-case aside; ``-2 \le x \le 7`` does not equal ``[-2,7]``.
+case aside.
 
 Source: math-verify (github.com/huggingface/Math-Verify, Apache-2.0). Departures: one answer is extracted by
 our own rules and only that is shown to it, since its own extraction tries several candidates; its

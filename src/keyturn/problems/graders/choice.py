@@ -100,5 +100,5 @@ CHOICE = TextGrader(
     lenient=loose_letter,
     gold=gold_letter,
     compare=one_by_one(_same),
-    form="{work}\nThe answer is ({answer}).",
+    form="",  # solved sums, which show a form, have no options
 )

@@ -40,7 +40,8 @@ class TextGrader:
         compare: pairs ``(gold, answer)`` to 1 right, 0 wrong, NaN ungraded.
         compare_lenient: the same for leniently extracted answers; ``compare`` where None.
         form: a whole completion that the strict rule reads, for ``str.format``: ``{answer}`` stands for the
-            answer and ``{work}`` for what leads to it, where the format has room for that.
+            answer and ``{work}`` for what leads to it, where the format has room for that; ``""`` where numbers
+            cannot show it.
     """
 
     name: str
