@@ -186,8 +186,9 @@ def test_an_interval_that_cannot_be_is_neither_written_nor_read(tmp_path, x):
     # The advice works.
     path = tmp_path / "evidence" / "made.jsonl"
     path.write_text("")
-    append(made(), tmp_path)
-    assert load("made", tmp_path) == (made(),)
+    good = made()
+    append(good, tmp_path)
+    assert load("made", tmp_path) == (good,)
 
 
 @pytest.mark.parametrize("x", [(0.5, 0.5, 0.5), (0.09, 0.1, 0.3), (0.5, math.nan, math.nan), (math.nan,) * 3])

@@ -19,6 +19,7 @@ from keyturn.studies.plan import (
     ShareDone,
     Sizes,
     contrast,
+    is_rate,
     level,
     over_seeds,
     run_plan,
@@ -143,3 +144,27 @@ def test_the_t_interval_covers_what_it_says():
     draws = rng.normal(0.3, 1, (2000, 3))
     reach = 1.96 * draws.std(1, ddof=1) / math.sqrt(3)
     assert np.mean(np.abs(draws.mean(1) - 0.3) <= reach) < 0.9
+
+
+def test_the_interval_of_a_share_stays_between_its_ends():
+    ran = [
+        Ran(
+            arm=arm,
+            lr=1e-3,
+            seed=seed,
+            chosen=True,
+            validation=0.0,
+            numbers={"success": success, "length": length},
+        )
+        for arm, rows in (
+            ("a", ((0.0, 4.0), (1.0, 9.0), (0.9, 2.0))),
+            ("b", ((0.1, 3.0), (0.0, 3.0), (0.0, 3.0))),
+        )
+        for seed, (success, length) in enumerate(rows)
+    ]
+    share = contrast(ran, "a", "b", "success")
+    assert -1.0 <= share.low < share.value < share.high == 1.0
+    assert level(ran, "a", "success").high == 1.0
+    assert contrast(ran, "a", "b", "length").high > 2, "a length has no such ends"
+    assert not is_rate("accuracy gained")
+    assert not is_rate("pass@16, first half")

@@ -235,18 +235,46 @@ class Contrast:
 
 def contrast(ran: Sequence[Ran], arm: str, control: str, number: str) -> Contrast:
     """A number of one arm less that of another, seed by seed."""
-    return over_seeds(f"{number}: {arm} - {control}", values(ran, arm, number) - values(ran, control, number))
+    difference = values(ran, arm, number) - values(ran, control, number)
+    return over_seeds(f"{number}: {arm} - {control}", difference, (-1.0, 1.0) if is_rate(number) else None)
 
 
 def level(ran: Sequence[Ran], arm: str, number: str) -> Contrast:
     """A number of one arm over its seeds; an arm that trains nothing is one policy, whatever the seed."""
     found = values(ran, arm, number)
     idle = all(math.isnan(one.lr) for one in ran if one.arm == arm) and len(set(found.tolist())) == 1
-    return replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found), level=True)
+    within = (0.0, 1.0) if is_rate(number) else None
+    return replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found, within), level=True)
 
 
-def over_seeds(name: str, found: np.ndarray) -> Contrast:
-    """Mean, Student's interval and smallest visible effect of one value a seed, ``[seed]``; NaN left out."""
+RATES = (
+    "success",
+    "pass@",
+    "right",
+    "verified",
+    "strategy ",
+    "format ",
+    "accuracy",
+    "exact",
+    "visible",
+    "tolerant",
+)
+"""How the names of numbers begin that are shares of draws or problems."""
+
+
+def is_rate(number: str) -> bool:
+    """Whether a number of a run is a share, between 0 and 1; a change of one (``accuracy gained``) is none."""
+    return number.startswith(RATES) and "gained" not in number and "half" not in number
+
+
+def over_seeds(name: str, found: np.ndarray, within: tuple[float, float] | None = None) -> Contrast:
+    """Mean, Student's interval and smallest visible effect of one value a seed, ``[seed]``; NaN left out.
+
+    Args:
+        name: of the contrast.
+        found: one value a seed, ``[seed]``.
+        within: range of the quantity, which its interval does not leave.
+    """
     known = found[np.isfinite(found)]
     n = len(known)
     if n == 0:
@@ -259,8 +287,8 @@ def over_seeds(name: str, found: np.ndarray) -> Contrast:
     return Contrast(
         name=name,
         value=mean,
-        low=mean - reach * error,
-        high=mean + reach * error,
+        low=max(mean - reach * error, -math.inf if within is None else within[0]),
+        high=min(mean + reach * error, math.inf if within is None else within[1]),
         seeds=n,
         smallest=(reach + power) * error,
     )
