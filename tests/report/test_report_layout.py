@@ -111,6 +111,17 @@ def test_the_rest_is_folded(text, audits):
         assert sum(len(s.figures) for s in sections if not s.folded) <= 4
 
 
+def test_of_many_audits_each_is_folded(audits):
+    short = [replace(a, measurements=(), spans=()) for a in audits]
+    few, many = (render(short * times, command="c", seconds=1.0, made="now") for times in (1, 4))
+    assert "<summary>How it was measured</summary>" not in few
+    assert many.count("<summary>How it was measured</summary>") == 8
+    assert few.count('<section class="part" id="a1-gain"') == 1
+    assert '<section class="part" id="a1-gain"' not in many
+    assert '<details class="fold part" id="a1-gain"' in many
+    assert breaches(many) == []
+
+
 def test_very_many_cells_stand_behind_a_summary(audits):
     cell = audits[0].cells[0]
     many = replace(audits[0], cells=tuple(replace(cell, key={"topic": f"t{i}"}) for i in range(200)))

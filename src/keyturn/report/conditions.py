@@ -12,6 +12,8 @@ from keyturn.studies.result import AuditResult
 NONE = "not known"
 NAME = 40
 """Characters of a setting's name."""
+VALUE = 160
+"""Characters of a setting; the JSON document has all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +54,11 @@ def _settings(settings: Mapping[str, Mapping[str, str]]) -> list[Condition]:
             Condition(name=name, both=one) if one == other else Condition(name=name, base=one, tuned=other)
         )
     out += [Condition(name=name, both=value) for name, value in settings.get("both", {}).items()]
-    return [replace(one, name=clip(one.name, NAME)) for one in out]
+    return [
+        replace(
+            one,
+            name=clip(one.name, NAME),
+            **{part: clip(getattr(one, part), VALUE) for part in ("both", "base", "tuned")},
+        )
+        for one in out
+    ]
