@@ -280,7 +280,13 @@ def test_columns_that_are_not_text_or_not_flat_are_refused(tmp_path):
 def test_answers_come_back_exactly(tmp_path):
     problems = (
         Problem(id="a", prompt="q\0", answer="1", cell={"depth": 3, "context": "C1"}, split="test"),
-        Problem(id="b", prompt="漢", skills=frozenset({"x", "y"}), facts={"n": 2, "ok": True, "v": 0.5}),
+        Problem(
+            id="b",
+            prompt="漢",
+            also=("x", "y"),
+            skills=frozenset({"x", "y"}),
+            facts={"n": 2, "ok": True, "v": 0.5},
+        ),
     )
     original = Answers(
         policy="tuned",
@@ -294,11 +300,14 @@ def test_answers_come_back_exactly(tmp_path):
         truncated=np.array([False, False, True]),
         columns={"lenient": np.array([1, 1, 0], np.float32), "strategy": _objects("F", "B", "")},
         k_max=2,
+        length_in="words",
+        cuts_known=False,
     )
     store.write_answers(tmp_path, original)
     read = store.read_answers(tmp_path)
     assert read.problems == problems
     assert (read.policy, read.answer, read.k_max) == ("tuned", ("1", "", "x"), 2)
+    assert (read.length_in, read.cuts_known) == ("words", False)
     for name in ("problem", "draw", "outcome", "verified", "length", "truncated"):
         before, after = getattr(original, name), getattr(read, name)
         assert before.dtype == after.dtype

@@ -174,7 +174,8 @@ def write_answers(folder: Path, answers: Answers, part: int = 0) -> Path:
     arrays["answer"], _ = strings(answers.answer)
     rows = [json.dumps(_problem_json(problem)) for problem in answers.problems]
     side = pa.table({"problem": pa.array(rows, pa.large_string())})
-    meta = {"kinds": kinds, "policy": answers.policy, "k_max": answers.k_max}
+    kept = {name: getattr(answers, name) for name in ("policy", "k_max", "length_in", "cuts_known")}
+    meta = {"kinds": kinds, **kept}
     return _write(folder, "answers", part, pa.table(arrays), {"problems": side}, meta)
 
 
@@ -190,7 +191,14 @@ def read_answers(folder: Path, part: int = 0) -> Answers:
         answer=tuple(table.column("answer").to_pylist()),
         columns=bare({name: column for name, column in columns.items() if name not in own}),
         k_max=int(meta["k_max"]),
-        **{name: columns[name] for name in own},
+        length_in=meta.get("length_in", "tokens"),
+        cuts_known=bool(meta.get("cuts_known", True)),
+        problem=columns["problem"],
+        draw=columns["draw"],
+        outcome=columns["outcome"],
+        verified=columns["verified"],
+        length=columns["length"],
+        truncated=columns["truncated"],
     )
 
 
@@ -327,6 +335,7 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
     fields = {name: getattr(problem, name) for name in ("id", "prompt", "answer", "split")}
     return {
         **fields,
+        "also": list(problem.also),
         "cell": dict(problem.cell),
         "skills": sorted(problem.skills),
         "facts": dict(problem.facts),
@@ -334,4 +343,5 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def _problem_from(document: Mapping[str, Any]) -> Problem:
-    return Problem(**{**document, "skills": frozenset(document["skills"])})
+    also = tuple(document.get("also", ()))
+    return Problem(**{**document, "also": also, "skills": frozenset(document["skills"])})
