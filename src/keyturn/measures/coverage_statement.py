@@ -38,6 +38,9 @@ ONE_PROBLEM = 1.0
 """Less than one problem's difference is called none, however sure it is. Where all problems are solved but for
 one draw in 10,000, resampling them shows no spread, and the next problem may be the first that is missed."""
 
+NORMAL = 1.96
+"""The band's critical value if one k alone were looked at."""
+
 A_DOUBLING = 16
 """Budgets a doubling beyond that: D(k) is smooth, and moves by less than its error between them."""
 
@@ -111,7 +114,10 @@ def state_coverage(ks: tuple[int, ...], band: Band, problems: int) -> Coverage:
     above, below = (band.low > 0) & some, (band.high < 0) & some
     loss = first_loss(k, above, below)
     large = k >= k[-1] / 2
-    within = (band.low >= -COVERAGE_MARGIN) & (band.high <= COVERAGE_MARGIN)
+    # That *every* k is within the margin needs no allowance for looking at many: each one's own interval does.
+    alone = NORMAL / max(band.critical, NORMAL) if np.isfinite(band.critical) else 1.0
+    low, high = (band.value + (edge - band.value) * alone for edge in (band.low, band.high))
+    within = (low >= -COVERAGE_MARGIN) & (high <= COVERAGE_MARGIN)
     label: CoverageLabel = "undecided"
     if len(k) < 2:
         label = "undecided"

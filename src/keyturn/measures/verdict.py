@@ -53,7 +53,7 @@ class Coverage:
     Args:
         label: ``expanded`` (surely above at large k, below nowhere), ``narrowed`` (surely below at the
             largest k or somewhere, above nowhere beyond it), ``crossing`` (above at some k and below at a
-            larger one), ``kept`` (the whole band within the margin and surely apart nowhere), ``undecided``
+            larger one), ``kept`` (every large k within the margin and surely apart nowhere), ``undecided``
             else.
         above, below: ranges of k where the simultaneous band lies above or below 0; elsewhere it is unknown.
         k_max: largest k compared, 0 where nothing was.
