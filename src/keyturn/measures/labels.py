@@ -45,8 +45,8 @@ EDGE = 0.01
 """Success within 1 % of never or always: what is left to be compared is less than a grader's own errors."""
 
 COVERAGE_MARGIN = 0.125
-"""Coverage is kept if it moves by less than one problem in eight: three of a cell of 24, where five is the fewest
-that an exact McNemar test can tell from none."""
+"""Coverage is kept if it moves by less than one problem in eight: three of a cell of 24, where five is the
+fewest that an exact McNemar test can tell from none."""
 
 MOSTLY_CUT = 0.5
 """Where half of the completions end at the length limit, the limit is what was measured."""
