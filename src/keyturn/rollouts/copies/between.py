@@ -58,7 +58,8 @@ def find_shared(
     """
     if not any(base[1]) or not any(tuned[1]):
         return None
-    ours, theirs = draws_of(*base), draws_of(*tuned)
+    # White space is what tools change when they copy a file.
+    ours, theirs = draws_of(*base, spaces=False), draws_of(*tuned, spaces=False)
     place = {problem: index for index, problem in enumerate(theirs.problems)}
     pairs = [
         (label.tolist(), theirs.labels[place[problem]].tolist())

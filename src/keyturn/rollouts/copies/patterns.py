@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from keyturn.rollouts.copies.draws import Draws, counts_of
 from keyturn.rollouts.copies.evidence import collisions, mixed, multiplicity_evidence, order_evidence
 
-Kind = Literal["period", "blocks", "overlap", "row", "multiple", "uniform"]
+Kind = Literal["period", "blocks", "overlap", "row", "multiple", "uniform", "mostly"]
 
 MULTIPLES = range(2, 65)
 """Numbers of workers that are thought of."""
@@ -110,7 +110,7 @@ def _candidates(draws: Draws, told: Sequence[int]) -> Iterator[tuple[Kind, Sourc
     if table.standing_out(table.place - 1, table.place >= 1) <= _STANDING_OUT:
         overlaps = [table.best_window(lag) for lag in range(1, longest)]
         for score, start, lag in sorted(overlaps, reverse=True)[:4]:
-            if score > _STANDING_OUT and start > 0:
+            if score > _STANDING_OUT:
                 yield "overlap", overlap(start, lag), longest**2, (start, lag)
     if len(set(map(len, draws.labels))) > 1:
         for m in MULTIPLES:

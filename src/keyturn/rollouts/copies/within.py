@@ -19,9 +19,14 @@ million (:data:`LEVEL`) of independent draws is called so, however peaked its po
 and D together, with texts compared as they are; and as many again with white space left out of account.
 
 The last one cannot be decided: greedy decoding and a policy that has collapsed leave the same file. Then the
-draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for
-texts whose collision entropy is below :data:`COLLAPSED` nats a word: a tenth of what the most collapsed
-reasoning policies have a token after RL (0.005), so that some texts may differ where texts are long.
+draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for equal
+texts. Where texts are long (:data:`LONG` words) some may differ, if their collision entropy is below
+:data:`COLLAPSED` nats a word: a tenth of what the most collapsed reasoning policies have a token after RL
+(0.005). Where most problems gave one text each (:data:`MOST`) and others did not, that is said and every
+draw counts.
+
+Not found: copies that differ in more than white space (a number of the request in every text), rows repeated
+a different number of times each, and a file sorted by its texts of which a part was written twice.
 """
 
 from __future__ import annotations
@@ -40,6 +45,10 @@ LEVEL = 1e-6
 """Probability at most that independent draws of one file are called copies by a pattern."""
 COLLAPSED = 5e-4
 """Collision entropy in nats a word below which draws count as one text."""
+LONG = 20
+"""Words from which on the texts of greedy decoding may part: short ones have no room for roundings."""
+MOST = 0.75
+"""Share of problems with one text each from which on this is said."""
 FEWEST_REPEATS = 30
 """Repeats (draws beyond the first of each problem) from which on "always the same text" says anything: after
 30 the chance of another text may still be a tenth."""
@@ -50,7 +59,7 @@ class Copies:
     """What was found in the draws of one policy.
 
     Args:
-        kinds: what was found, in the order in which it was taken away.
+        kinds: what was found, in the order in which it was taken away; ``mostly`` takes nothing away.
         keep: rows that count, bool ``[row]``.
         texts: one sentence for each kind, without the name of the file.
     """
@@ -82,6 +91,9 @@ def find_copies(
         draws = draws.kept(found.keep)
         kinds.append(found.kind)
         said.append(found.text)
+    if (text := mostly_alike(draws)) and "uniform" not in kinds:
+        kinds.append("mostly")
+        said.append(text)
     if not kinds:
         return None
     keep = np.zeros(len(texts), dtype=np.bool_)
@@ -116,7 +128,8 @@ def all_alike(draws: Draws) -> Found | None:
     repeated = [label for label in draws.labels if len(label) > 1]
     if draws.size - len(draws.labels) < FEWEST_REPEATS:
         return None
-    if np.mean([collisions(counts_of(label)) for label in repeated]) < np.exp(-COLLAPSED * draws.words):
+    least = np.exp(-COLLAPSED * draws.words) if draws.words >= LONG else 1.0
+    if np.mean([collisions(counts_of(label)) for label in repeated]) < least:
         return None
     one = sum(len(np.unique(label)) == 1 for label in repeated)
     which = "each of" if one == len(repeated) else f"{one} of"
@@ -126,3 +139,15 @@ def all_alike(draws: Draws) -> Found | None:
     )
     keep = tuple(np.arange(len(label)) == 0 for label in draws.labels)
     return Found(kind="uniform", evidence=0.0, keep=keep, text=text)
+
+
+def mostly_alike(draws: Draws) -> str:
+    """A sentence where most problems gave one text each in all their draws and others did not; else ``""``."""
+    repeated = [label for label in draws.labels if len(label) > 1]
+    one = [label for label in repeated if len(np.unique(label)) == 1]
+    if sum(len(label) - 1 for label in one) < FEWEST_REPEATS or len(one) < MOST * len(repeated):
+        return ""
+    return (
+        f"in {len(one)} of {len(repeated)} problems all draws have the same text: a policy near collapse, or a"
+        " part of the file that was drawn at temperature 0. Every draw counts"
+    )
