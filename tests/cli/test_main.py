@@ -184,6 +184,22 @@ def test_an_expected_error_is_one_line_its_fix_and_its_exit_code(call, verb, err
     assert "\u202e" not in err
 
 
+@pytest.mark.parametrize("name", ["OutOfMemoryError", "MemoryError"])
+def test_memory_that_ran_out_is_no_bug_and_says_how_to_go_on(call, verb, name):
+    error = MemoryError if name == "MemoryError" else type(name, (RuntimeError,), {})
+
+    def run():
+        raise error("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    verb(run)
+    code, out, err = call("probe")
+    assert (code, out) == (1, "")
+    first, second, third = err.splitlines()
+    assert first == "keyturn: out of memory: CUDA out of memory. Tried to allocate 2 GiB."
+    assert "fix: " in second
+    assert third == "    keyturn probe"
+
+
 def test_an_unexpected_error_keeps_its_traceback_and_asks_for_a_report(call, verb):
     def run():
         raise ZeroDivisionError("by zero")

@@ -87,10 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return stop.code or 0
         _say(f"keyturn: {stop.code}")
         return 1
-    except Exception:
+    except Exception as error:
         # A library that was interrupted in the middle may turn that into an error of its own.
         if stopping.stopped():
             return _stopped(words, stopping.stopped())
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return _no_memory(words, error)
         _traceback()
         _say("keyturn: this is a bug; the traceback above and `keyturn doctor` belong in the report.")
         return 1
@@ -103,6 +105,16 @@ def _stopped(words: list[str], number: int) -> int:
     _say(f"keyturn: {how}; what is finished is kept. Resume with:")
     _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
     return stopping.exit_code(number)
+
+
+def _no_memory(words: list[str], error: Exception) -> int:
+    """Memory ran out, here or on the GPU: torch's error is known by its name, so that torch is not imported."""
+    import shlex
+
+    _say(f"keyturn: out of memory: {(str(error).splitlines() or [type(error).__name__])[0]}")
+    _say("    fix: free some, or ask for less in another --out; what is finished is kept. Go on with:")
+    _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
+    return 1
 
 
 def _refused(error: OSError) -> int:
