@@ -121,6 +121,16 @@ def read_jsonl(path: Path, *, growing: bool = False) -> list[dict[str, Json]]:
     return rows
 
 
+def damage_within(path: Path, size: int) -> str:
+    """What is wrong with the first ``size`` bytes of a file, which were whole lines once; empty: nothing."""
+    data = path.read_bytes() if path.is_file() else b""
+    if len(data) < size:
+        return f"{path.name} has {len(data)} bytes where {size} were written"
+    *lines, rest = data[:size].split(b"\n")
+    bad = [number for number, line in enumerate(lines, start=1) if line.strip() and _parsed(line) is None]
+    return f"{path.name} line {bad[0]} is damaged" if bad else f"{path.name} was changed" if rest else ""
+
+
 def cut(path: Path, size: int) -> None:
     """Cut a file to ``size`` bytes: what was written after a checkpoint is written again.
 

@@ -35,6 +35,8 @@ _LOCK = "LOCK"
 """Who holds it, for people."""
 _HERE = hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
 _ASIDE = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.part")
+_FREE = (DONE, _LOCK, "stage.json", "time.json", "times.jsonl", "environment.json", "damaged")
+"""What no result depends on."""
 _LONGEST = 255
 """Bytes that a name may have on the usual file systems."""
 
@@ -220,8 +222,52 @@ def read_whole(path: Path) -> bytes:
 
 
 def mark_done(folder: Path) -> None:
-    """Say that everything in the folder is there. Called last."""
-    write_bytes(folder / DONE, b"")
+    """Say that everything in the folder is there, and what it is. Called last."""
+    sums = {name: file_hash(folder / name) for name in _results(folder)}
+    write_bytes(folder / DONE, json.dumps({"sha256": sums}, indent=1).encode())
+
+
+def _results(folder: Path) -> list[str]:
+    """Files that a result depends on; folders with a manifest of their own are left to it."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in _FREE or path.is_symlink():
+            continue
+        if path.is_file():
+            found.append(path.name)
+        elif path.is_dir() and not (path / "manifest.json").exists():
+            found += [f"{path.name}/{name}" for name in _results(path)]
+    return found
+
+
+def damaged(folder: Path) -> list[str]:
+    """Files of a finished folder that are missing or are not what they were when it was finished."""
+    try:
+        sums = json.loads(read_whole(folder / DONE))["sha256"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # nothing was said of them
+    return [
+        name for name, digest in sums if not (folder / name).is_file() or file_hash(folder / name) != digest
+    ]
+
+
+def reopen(folder: Path, into: Path) -> None:
+    """Make a finished folder, which this process owns, a half-done one; damaged files are set aside.
+
+    Args:
+        folder: what is to be worked on again.
+        into: gets the damaged files, in a folder of the same name.
+    """
+    names = damaged(folder)
+    with storage(folder):
+        (folder / DONE).unlink(missing_ok=True)
+    if names:
+        place = _place(folder, into)
+        for name in names:
+            if (folder / name).exists():
+                with storage(place):
+                    (place / name).parent.mkdir(parents=True, exist_ok=True)
+                    (folder / name).rename(place / name)
 
 
 def is_done(folder: Path) -> bool:
@@ -265,6 +311,30 @@ def _holder(lock: Path) -> str:
         return f"process {int(holder['pid'])} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def set_aside(folder: Path, into: Path) -> Path:
+    """Move what lies in a directory that this process owns away, for whoever wants to look at it.
+
+    Args:
+        folder: is left as if it were new.
+        into: gets a folder of the same name, numbered where there is one already.
+    """
+    place = _place(folder, into)
+    with storage(place):
+        for path in sorted(folder.glob("*")):
+            if path.name not in (_HELD, _LOCK):
+                path.rename(place / path.name)
+    return place
+
+
+def _place(folder: Path, into: Path) -> Path:
+    number = 1
+    while (place := into / f"{folder.name}-{number}").exists():
+        number += 1
+    with storage(place):
+        place.mkdir(parents=True)
+    return place
 
 
 def sweep(folder: Path) -> None:

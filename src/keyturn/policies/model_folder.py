@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import glob
 import itertools
 import os
 import shutil
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 
 from keyturn.core.errors import InputError, StorageError, UsageError
 from keyturn.core.lazy import transformers
-from keyturn.core.rundir import file_hash, read_json, storage, write_json
+from keyturn.core.rundir import beside, file_hash, read_json, remove, storage, write_json
 from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def save_folder(
         raise UsageError(f"{folder} exists already", fix="choose another folder, or say overwrite")
     if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").exists():
         raise UsageError(f"{folder} is not a model folder and is not replaced", fix="choose another folder")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    aside = beside(folder)
     try:
         with storage(folder):
             aside.mkdir(parents=True)
@@ -123,7 +124,7 @@ def same_folder(folder: Path, place: Path) -> Path:
     """
     if place.is_dir() and _same(folder, place):
         return place
-    aside = place.with_name(f".{place.name}.{os.getpid()}.part")
+    aside = beside(place)
     try:
         with storage(place):
             aside.mkdir(parents=True)
@@ -206,11 +207,12 @@ def _save_weights(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTok
 def _swap(aside: Path, folder: Path) -> None:
     # Directories cannot be replaced in one step everywhere: the old one stays whole under another name
     # until the new one stands.
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
+    old = beside(folder, "old")
+    if folder.is_symlink() or folder.exists():
         folder.rename(old)
     aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):
+        remove(left)
 
 
 def _first_line(error: Exception) -> str:

@@ -30,9 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from keyturn.core.errors import StorageError
+from keyturn.core.errors import NewerError, StorageError
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import storage, write_bytes
+from keyturn.core.rundir import is_done, storage, write_bytes
 from keyturn.rollouts.arrow import bare, decode, encode, flat, lists, numbers, prefixed, stack, strings
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Answers, Grades
@@ -304,14 +304,16 @@ def _table(path: Path, data: bytes | None, kind: str) -> tuple[pa.Table, dict[st
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{path} is damaged: {str(error).splitlines()[0]}", fix=_again(path)) from error
     if int(meta.get("schema", 0)) > SCHEMA:
-        raise StorageError(f"{path} was written by a newer keyturn", fix="upgrade keyturn")
+        raise NewerError(f"{path} was written by a newer keyturn", fix="upgrade keyturn")
     if meta.get("kind") != kind:
         raise StorageError(f"{path} is not a keyturn table of {kind}", fix="move it out of this folder")
     return table, meta
 
 
 def _again(path: Path) -> str:
-    return f"delete {path.name} and make it again"
+    """A finished stage is not made again while it says so; without its folder it is."""
+    run = next((folder for folder in path.parents if is_done(folder)), path.parent)
+    return f"remove {run} and run the command that made it again"
 
 
 def _parts(folder: Path, kind: str) -> tuple[int, ...]:

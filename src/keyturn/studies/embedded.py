@@ -17,7 +17,7 @@ from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
-from keyturn.policies.model_folder import same_folder
+from keyturn.policies.model_folder import check_folder, same_folder
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
@@ -139,7 +139,11 @@ def rl_stage(lab: Lab, one: Embedded, base: LocalPolicy, world: World) -> Stage:
             label=f"RL {one.name}",
         )
 
-    return lab.stage("rl", fields, work, label="RL")
+    def read(folder: Path) -> None:
+        read_jsonl(folder / "run" / METRICS)
+        check_folder(folder / "run" / MODEL)
+
+    return lab.stage("rl", fields, work, read, label="RL")[0]
 
 
 def history_of(stage: Stage) -> tuple[Mapping[str, float], ...]:

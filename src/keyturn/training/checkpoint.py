@@ -12,17 +12,26 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from keyturn.core.errors import StorageError
+from keyturn.core.errors import NewerError, StorageError
 from keyturn.core.lazy import safetensors_torch, torch
 from keyturn.core.measurement import Json
-from keyturn.core.rundir import file_hash, free_bytes, read_json, storage, sweep, write_bytes, write_json
+from keyturn.core.rundir import (
+    beside,
+    file_hash,
+    free_bytes,
+    read_json,
+    storage,
+    sweep,
+    write_bytes,
+    write_json,
+)
 
 MANIFEST = "manifest.json"
 FACTS = "facts.json"
@@ -65,7 +74,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
             f"a checkpoint needs {needed:,} bytes in {folder}, {free:,} are free", fix="free space, then resume"
         )
     final = folder / f"step-{snapshot.step:06d}"
-    aside = folder / f".{final.name}.{os.getpid()}.part"
+    aside = beside(final)
     try:
         with storage(aside):
             aside.mkdir(parents=True)
@@ -90,17 +99,26 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
     return final
 
 
-def newest_checkpoint(folder: Path) -> Snapshot | None:
+def newest_checkpoint(folder: Path, *, usable: Callable[[Snapshot], str] | None = None) -> Snapshot | None:
     """The newest checkpoint that is whole; damaged ones are skipped and named in a warning.
+
+    Args:
+        folder: where the checkpoints of the run lie.
+        usable: says what else keeps one from being gone on from; empty: nothing.
 
     Raises:
         StorageError: a checkpoint was written by a newer keyturn.
     """
     for path in _found(folder):
         try:
-            return read_checkpoint(path)
+            found = read_checkpoint(path)
+            why = usable(found) if usable else ""
         except DamagedCheckpoint as damage:
-            _log.warning("skipped checkpoint %s: %s", path.name, damage.what)
+            why = damage.what
+        else:
+            if not why:
+                return found
+        _log.warning("skipped checkpoint %s: %s", path.name, why)
     return None
 
 
@@ -133,7 +151,7 @@ def read_checkpoint(path: Path) -> Snapshot:
     step = facts.pop("step", None)
     facts.pop("schema", None)
     if not isinstance(step, int):
-        raise StorageError(f"{path} does not say its step", fix="delete this checkpoint")
+        raise _damaged(path, FACTS)
     return Snapshot(step=step, tensors=tensors, facts=facts)
 
 
@@ -207,9 +225,9 @@ def _document(file: Path, path: Path) -> dict[str, Json]:
         raise _damaged(path, file.name)
     try:
         return read_json(file)
+    except NewerError:
+        raise
     except StorageError as error:
-        if "newer" in error.what:
-            raise
         raise _damaged(path, file.name) from error
 
 

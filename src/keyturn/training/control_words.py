@@ -88,10 +88,9 @@ def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
                     weight[before:] = weight[:before].mean(0)
         save_policy(folder / MODEL, model, tokenizer, task.world, None, overwrite=True)
 
-    stage = lab.stage("words", {"policy": task.base.fingerprint, "words": lacking}, work, label="control words")
-    folder = stage.folder / MODEL
-    base = loaded(task, folder)
-    return replace(task, base=base, folder=str(folder))
+    fields = {"policy": task.base.fingerprint, "words": lacking}
+    stage, base = lab.stage("words", fields, work, lambda f: loaded(task, f / MODEL), label="control words")
+    return replace(task, base=base, folder=str(stage.folder / MODEL))
 
 
 def _head(model: Any) -> Any:

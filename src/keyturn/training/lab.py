@@ -3,23 +3,40 @@
 A stage is named by its kind and a hash of everything that decides its result: its own fields and the
 identities of its parents. What is finished (``DONE``) is read from disk; what is half done is handed
 its own folder again and goes on from what lies there. So a plain function with ``if`` and ``for``
-around stages is resumable as a whole.
+around stages is resumable as a whole. What is finished and cannot be read is made again, and a warning says so.
 """
 
 from __future__ import annotations
 
+import errno
+import io
+import logging
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from keyturn.core.errors import BusyError
+from keyturn.core.errors import BusyError, InputError, KeyturnError, NewerError, StorageError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
-from keyturn.core.rundir import identity, is_done, mark_done, owned, read_json, write_json
+from keyturn.core.rundir import (
+    damaged,
+    identity,
+    is_done,
+    mark_done,
+    owned,
+    read_json,
+    reopen,
+    set_aside,
+    sweep,
+    write_bytes,
+    write_json,
+)
 from keyturn.core.streams import Streams
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import Grader
@@ -32,6 +49,10 @@ ROWS_A_PART = 4096
 
 
 _POLL_S = 0.5
+_ARRAYS = "arrays.npz"
+_log = logging.getLogger("keyturn")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,26 +86,59 @@ class Lab:
         kind: str,
         fields: Mapping[str, Any],
         work: Callable[[Path], None],
+        read: Callable[[Path], T],
         *,
         parents: Sequence[Stage] = (),
         label: str = "",
-    ) -> Stage:
-        """Do a piece of work once.
+    ) -> tuple[Stage, T]:
+        """Do a piece of work once, and read what it made.
+
+        A finished stage that cannot be read is worked on again where it lies; if that does not mend it, it is
+        set aside and made anew.
 
         Args:
             kind: what sort of work, part of the folder's name.
             fields: everything that decides the result, JSON-able.
-            work: gets the stage's folder; may find its own half-done work there.
+            work: gets the stage's folder; may find its own half-done or damaged work there.
+            read: gets the folder when the stage is finished.
             parents: stages that it builds on.
             label: under which its seconds are counted; the kind by default.
+
+        Raises:
+            KeyturnError: what ``work`` raises, and what ``read`` raises of a stage made in this call.
         """
         declared = {"kind": kind, "root": self.streams.root, **fields, "parents": [p.id for p in parents]}
         key = identity(declared)
         folder = self.root / "stages" / f"{kind}-{key}"
+        found = is_done(folder)
+
+        def result() -> T:
+            self._finish(folder, declared, work)
+            _whole(folder)
+            return read(folder)
+
+        try:
+            made = result()
+        except (StorageError, InputError) as damage:
+            if not found or not _is_damage(damage):
+                raise
+            self._reopen(folder, damage)
+            try:
+                made = result()
+            except (StorageError, InputError, UsageError) as worse:
+                if not _is_damage(worse):
+                    raise
+                self._set_aside(folder, worse)
+                made = result()
+        self._count(label or kind, folder)
+        return Stage(key, folder), made
+
+    def _finish(self, folder: Path, declared: Mapping[str, Any], work: Callable[[Path], None]) -> None:
         while not is_done(folder):
             try:
                 with owned(folder):
                     if not is_done(folder):
+                        sweep(folder)
                         write_json(folder / "stage.json", declared)
                         started = time.monotonic()
                         work(folder)
@@ -94,9 +148,29 @@ class Lab:
                 if self.share is None:
                     raise
                 time.sleep(_POLL_S)
-        spent = read_json(folder / "time.json")["seconds"]
-        self.seconds[label or kind] = self.seconds.get(label or kind, 0.0) + float(spent)  # type: ignore[arg-type]
-        return Stage(key, folder)
+
+    def _reopen(self, folder: Path, damage: KeyturnError) -> None:
+        """Let the work go on where it lies: what holds checkpoints or whole parts need not begin anew."""
+        _log.warning("a finished stage is damaged and is made again: %s", damage.what)
+        try:
+            with owned(folder):
+                reopen(folder, self.root / "damaged")
+        except BusyError:
+            if self.share is None:
+                raise  # else another of our processes has found it as well, and is at it
+
+    def _set_aside(self, folder: Path, damage: KeyturnError) -> None:
+        with owned(folder):
+            aside = set_aside(folder, self.root / "damaged")
+        _log.warning("the stage was set aside in %s and is made from the beginning: %s", aside, damage.what)
+
+    def _count(self, label: str, folder: Path) -> None:
+        """Add a stage's seconds; where they cannot be read, nothing but they is lost."""
+        try:
+            spent = float(read_json(folder / "time.json")["seconds"])  # type: ignore[arg-type]
+        except (StorageError, KeyError, TypeError, ValueError):
+            return
+        self.seconds[label] = self.seconds.get(label, 0.0) + spent
 
     def draw(
         self,
@@ -131,14 +205,13 @@ class Lab:
             with progress(name, len(problems) * len(draws)) as advance:
                 for number, start in enumerate(starts):
                     part = problems[start : start + chunk]
-                    if not (folder / f"{number}.done").exists():
+                    if not ((folder / f"{number}.done").exists() and _readable(folder, number)):
                         drawn = policy.draw(part, draws, self.streams, limits)
                         write_completions(folder, number, drawn)
-                        (folder / f"{number}.done").touch()
+                        write_bytes(folder / f"{number}.done", b"")
                     advance(len(part) * len(draws))
 
-        stage = self.stage("draw", fields, work, parents=parents, label=name)
-        return stage, read_completions(stage.folder)
+        return self.stage("draw", fields, work, read_completions, parents=parents, label=name)
 
     def grade(
         self,
@@ -158,8 +231,7 @@ class Lab:
             "grader": grader.name,
             "problems": identity({"p": [(p.id, p.answer, *p.also) for p in problems]}),
         }
-        stage = self.stage("grade", fields, work, parents=[drawn], label=name)
-        return stage, read_grades(stage.folder)
+        return self.stage("grade", fields, work, read_grades, parents=[drawn], label=name)
 
     def arrays(
         self,
@@ -173,8 +245,46 @@ class Lab:
         """A stage whose result is a handful of arrays."""
 
         def work(folder: Path) -> None:
-            np.savez(folder / "arrays.npz", **dict(compute()))  # type: ignore[arg-type]
+            stream = io.BytesIO()
+            np.savez(stream, **dict(compute()))  # type: ignore[arg-type]
+            write_bytes(folder / _ARRAYS, stream.getvalue())
 
-        stage = self.stage(kind, fields, work, parents=parents, label=label)
-        with np.load(stage.folder / "arrays.npz", allow_pickle=False) as archive:
-            return stage, {name: archive[name] for name in archive.files}
+        return self.stage(kind, fields, work, _read_arrays, parents=parents, label=label)
+
+
+def _is_damage(error: KeyturnError) -> bool:
+    """Whether making a stage again may mend it: not what a newer keyturn wrote, nor a full disk."""
+    refused = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+    return not isinstance(error, NewerError) and getattr(error.__cause__, "errno", None) not in refused
+
+
+def _whole(folder: Path) -> None:
+    names = damaged(folder)
+    if names:
+        raise StorageError(f"{folder / names[0]} is not what was written", fix=f"remove {folder}")
+
+
+def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    path = folder / _ARRAYS
+    if not path.is_file():
+        raise StorageError(f"{path} is missing", fix=f"remove {folder} and run the command again")
+    try:
+        # Opened here: of a file that is no archive, the reader leaves the closing to the collector.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+        raise StorageError(
+            f"{path} is damaged ({error})", fix=f"remove {folder} and run the command again"
+        ) from error
+
+
+def _readable(folder: Path, part: int) -> bool:
+    """Whether a part that was written before an interruption is still whole."""
+    try:
+        read_completions(folder, [part])
+    except NewerError:
+        raise
+    except StorageError as damage:
+        _log.warning("a finished part is damaged and is drawn again: %s", damage.what)
+        return False
+    return True

@@ -164,5 +164,7 @@ def averaged(lab: Lab, task: Task, models: Sequence[Model], *, label: str = "ave
 
     fields = {"policies": [model.policy.fingerprint for model in models]}
     parents = [model.stage for model in models if model.stage is not None]
-    stage = lab.stage("average", fields, work, parents=parents, label=label)
-    return Model(str(stage.folder / MODEL), loaded(task, stage.folder / MODEL), stage)
+    stage, policy = lab.stage(
+        "average", fields, work, lambda f: loaded(task, f / MODEL), parents=parents, label=label
+    )
+    return Model(str(stage.folder / MODEL), policy, stage)

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from keyturn.policies.loading import load_policy
+from keyturn.policies.model_folder import check_folder
 from keyturn.policies.optimise import FitConfig
 from keyturn.problems.world.worlds import World, world_to_json
 from keyturn.training.contract import Task
@@ -58,7 +59,10 @@ def pretrained(
     def work(folder: Path) -> None:
         pretrain(own, recipe, seed=seed, out=folder / MODEL, overwrite=True)
 
-    return lab.stage("pretrain", fields, work, label=f"pretrain {own.name}").folder / MODEL
+    stage, _ = lab.stage(
+        "pretrain", fields, work, lambda f: check_folder(f / MODEL), label=f"pretrain {own.name}"
+    )
+    return stage.folder / MODEL
 
 
 def task_in(

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from keyturn.core.errors import UsageError
+from keyturn.core.errors import InputError, NewerError, StorageError, UsageError
 from keyturn.core.lazy import torch
-from keyturn.core.rundir import identity, is_done, owned
+from keyturn.core.rundir import damaged, identity, is_done, owned, reopen, set_aside
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.model_folder import check_folder
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
@@ -118,7 +119,7 @@ def train_rl(
         _log.info("one update per rollout: %s", objective.inert)
     with owned(folder):
         agree(folder, stated, config)
-        if is_done(folder):
+        if is_done(folder) and not _reopened(folder):
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)
         loop.folder, loop.world = folder, world
@@ -169,6 +170,22 @@ def check(policy: LocalPolicy, problems: ProblemSet, config: RLConfig) -> None:
         )
     if not (np.isfinite(config.lr) and config.lr >= 0):
         raise UsageError(f"lr is {config.lr}", fix="take a number of 0 or more")
+
+
+def _reopened(folder: Path) -> bool:
+    """Whether a finished run is damaged; then it goes on from its last whole checkpoint."""
+    what = ", ".join(damaged(folder))
+    try:
+        check_folder(folder / MODEL)
+    except NewerError:
+        raise
+    except (StorageError, InputError) as damage:
+        what = damage.what
+        set_aside(folder / MODEL, folder / "damaged")
+    if what:
+        _log.warning("a finished run is damaged and ends anew from its last checkpoint: %s", what)
+        reopen(folder, folder / "damaged")
+    return bool(what)
 
 
 def _finished(folder: Path, policy: LocalPolicy | None) -> Trained:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.errors import StorageError
-from keyturn.core.jsonl import append_jsonl, cut
+from keyturn.core.jsonl import append_jsonl, cut, damage_within
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import mark_done, sweep
@@ -23,7 +23,7 @@ from keyturn.problems.world.worlds import World
 from keyturn.rewards.contract import Reward
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.store import write_completions, write_grades
-from keyturn.training.checkpoint import newest_checkpoint, write_checkpoint
+from keyturn.training.checkpoint import Snapshot, newest_checkpoint, write_checkpoint
 from keyturn.training.config import RLConfig
 from keyturn.training.curves import cell_keys, rollout_columns
 from keyturn.training.lesson import RoleSource, Taught, lesson_batch, take, together
@@ -152,7 +152,7 @@ class Run:
 
     def resume(self) -> None:
         """Go back to the newest whole checkpoint, or to the beginning, and cut what was written after it."""
-        found = newest_checkpoint(self.folder / CHECKPOINTS)
+        found = newest_checkpoint(self.folder / CHECKPOINTS, usable=self._metrics_reach)
         facts: Mapping[str, Any] = found.facts if found else {"metrics_bytes": 0}
         if found:
             wanted = {"run": self.identity, "streams": [self.streams.root, *self.streams.path]}
@@ -167,6 +167,13 @@ class Run:
         sweep(self.folder)
         cut(self.folder / METRICS, int(facts["metrics_bytes"]))
         drop_later(self.folder, self.loop.step)
+
+    def _metrics_reach(self, found: Snapshot) -> str:
+        """What keeps a run from going on at a checkpoint: the metrics up to it must be there, whole."""
+        size = found.facts.get("metrics_bytes")
+        if found.facts.get("run") != self.identity or not isinstance(size, int):
+            return ""  # it is of another run, which is refused and not skipped
+        return damage_within(self.folder / METRICS, size)
 
     def finish(self, world: World | None, card: Mapping[str, Any] | None) -> None:
         """Write the tuned model, then say that everything is there."""

@@ -27,14 +27,14 @@ from keyturn.core.extras import need
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json
 from keyturn.policies.fit import Row, epochs, fit
-from keyturn.policies.loading import load_policy, save_policy
+from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig
 from keyturn.training.contract import Task
 from keyturn.training.lab import Lab
 from keyturn.training.loop import Loop, duplicate
 from keyturn.training.record import MODEL
-from keyturn.training.stages import Model, digest
+from keyturn.training.stages import Model, digest, loaded
 
 Kind = Literal["full", "bias", "rank-1", "tinylora"]
 KINDS: tuple[Kind, ...] = ("full", "bias", "rank-1", "tinylora")
@@ -254,7 +254,7 @@ def fitted(
         save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
 
     parents = [start.stage] if start.stage is not None else []
-    stage = lab.stage("sft-small", fields, work, parents=parents, label=label)
-    read = load_policy(stage.folder / MODEL, device=task.device)
-    policy = LocalPolicy(read.model, read.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
+    stage, policy = lab.stage(
+        "sft-small", fields, work, lambda f: loaded(task, f / MODEL), parents=parents, label=label
+    )
     return Model(str(stage.folder / MODEL), policy, stage)

@@ -135,8 +135,12 @@ def rl(
             label=label,
         )
 
-    stage = lab.stage("rl", {"run": stated}, work, parents=_parents(start), label=label)
-    return _made(task, stage, stage.folder / "run" / MODEL)
+    def read(folder: Path) -> LocalPolicy:
+        read_jsonl(folder / "run" / METRICS)
+        return loaded(task, folder / "run" / MODEL)
+
+    stage, policy = lab.stage("rl", {"run": stated}, work, read, parents=_parents(start), label=label)
+    return Model(str(stage.folder / "run" / MODEL), policy, stage)
 
 
 def sft(
@@ -188,8 +192,10 @@ def sft(
         save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
         (folder / "fit.safetensors").unlink(missing_ok=True)
 
-    stage = lab.stage("sft", fields, work, parents=_parents(start), label=label)
-    return _made(task, stage, stage.folder / MODEL)
+    stage, policy = lab.stage(
+        "sft", fields, work, lambda f: loaded(task, f / MODEL), parents=_parents(start), label=label
+    )
+    return Model(str(stage.folder / MODEL), policy, stage)
 
 
 def drawn(
@@ -373,10 +379,6 @@ def digest(rows: Sequence[Row]) -> str:
 def subset(problems: ProblemSet, chosen: Sequence[Problem], name: str) -> ProblemSet:
     """Some problems under the same grader."""
     return ProblemSet(name=f"{problems.name} {name}", problems=tuple(chosen), grader=problems.grader)
-
-
-def _made(task: Task, stage: Stage, folder: Path) -> Model:
-    return Model(str(folder), loaded(task, folder), stage)
 
 
 def loaded(task: Task, folder: Path) -> LocalPolicy:

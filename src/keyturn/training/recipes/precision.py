@@ -203,8 +203,10 @@ def by_sft(
         trained = fitted(start.policy, rows, settings, regime, streams)
         save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
 
-    folder = lab.stage("sft-rounded", fields, work, label=f"SFT {regime}").folder / MODEL
-    return Model(str(folder), loaded(task, folder))
+    stage, policy = lab.stage(
+        "sft-rounded", fields, work, lambda f: loaded(task, f / MODEL), label=f"SFT {regime}"
+    )
+    return Model(str(stage.folder / MODEL), policy)
 
 
 def fitted(
