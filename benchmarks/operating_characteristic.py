@@ -38,7 +38,7 @@ K = 64
 N = 4 * K
 RESAMPLES = 1000
 BATCH = 50
-SIZES = {8: 100, 24: 200, 96: 300, 500: 100}
+SIZES = {8: 100, 24: 100, 96: 120, 500: 50}
 """Problems -> simulated audits of a condition."""
 LUCK = 1 / 7
 POPULATION = 200_000
@@ -338,8 +338,9 @@ def page(state: dict) -> str:
         f"{K} tuned draws, {state['resamples']} resamples each (an audit takes 4,000). Unless said otherwise a "
         "third of the problems is easy for the base (p .3 to .9), a third at its edge (p .03 to .3), a third "
         "absent (p = 0). "
-        "Audits a condition: "
-        + ", ".join(f"{found[f'replicate @ {size}']['audits']} at {size} problems" for size in sizes)
+        "Audits a condition, at least: "
+        + ", ".join(f"{min(found[f'{n} @ {size}']['audits'] for n in CONDITIONS)} at {size}" for size in sizes)
+        + " problems"
         + ".",
         "",
         "## Labels",

@@ -22,6 +22,7 @@ from keyturn.core.statistics.bootstrap import (
     ratio_interval,
     resample_weights,
     resampled_means,
+    unseen_share,
     within_bounds,
 )
 from keyturn.core.statistics.pass_at_k import powers_of_two
@@ -288,7 +289,9 @@ class _Bootstrap:
         value, replicates = table.mean(axis=0), resampled_means(table, weights)
         bounds = np.array([_RANGES.get(name, (-1.0, 1.0)) for name in columns]).T
         low, high = percentile_interval(replicates, value, units)
-        low, high = within_bounds(value, low, high, units, (bounds[0], bounds[1]))
+        # The mass of a class is 0 on the problems of all others: one problem of it may be missing by luck.
+        rare = [unseen_share(units) / 4 if name.startswith(CLASSES) else 1e-12 for name in columns]
+        low, high = within_bounds(value, low, high, units, (bounds[0], bounds[1]), flat=rare)
         return _Bootstrap(
             names=tuple(columns), values=value, replicates=replicates, units=units, low=low, high=high
         )

@@ -116,6 +116,7 @@ def within_bounds(
     units: int,
     bounds: tuple[ArrayLike, ArrayLike],
     level: float = LEVEL,
+    flat: ArrayLike = 1e-12,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Limits that stay in the range of one unit's value, and are never of width 0.
 
@@ -124,9 +125,10 @@ def within_bounds(
         units: how many units stand behind them.
         bounds: smallest and largest value of a unit, numbers or one a column.
         level: coverage wanted.
+        flat: width below which a column counts as one that does not vary: rounding leaves 1e-17. Wider for a
+            quantity that is 0 on nearly every unit, whose few exceptions may all be missing from a sample.
     """
-    # Rounding leaves 1e-17 between the limits of a column that does not vary.
-    flat = np.abs(high - low) < 1e-12
+    flat = np.abs(high - low) < np.asarray(flat)
     least, most = (np.asarray(edge, dtype=np.float64) for edge in bounds)
     unseen = unseen_share(units, level)
     low = np.where(flat, value - unseen * (value - least), low)
