@@ -151,7 +151,7 @@ def read_checkpoint(path: Path) -> Snapshot:
     step = facts.pop("step", None)
     facts.pop("schema", None)
     if not isinstance(step, int):
-        raise _damaged(path, FACTS)
+        raise StorageError(f"{path} does not say its step", fix="delete this checkpoint")
     return Snapshot(step=step, tensors=tensors, facts=facts)
 
 
