@@ -45,7 +45,11 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
         if found is None:
             left.append(samples)
             continue
-        said += [f"{samples.source}: {text}" for text in found.texts]
+        way_out = "" if independent else f"; {KEEP} counts all draws, if they are independent"
+        said += [
+            f"{samples.source}: {text}{way_out if kind == 'uniform' else ''}"
+            for kind, text in zip(found.kinds, found.texts, strict=True)
+        ]
         if _contradicted(problem, samples):
             said.append(
                 f"{samples.source}: equal texts of a problem have different verdicts; is the column with"
@@ -53,8 +57,6 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
             )
         if independent:
             said.append(f"{samples.source}: every draw counts all the same, as {KEEP} asks")
-        elif "uniform" in found.kinds:
-            said.append(f"{samples.source}: {KEEP} counts all draws, if they are independent")
         left.append(samples if independent else _select(samples, found.keep))
     return left[0], left[1], tuple(said)
 
