@@ -6,23 +6,27 @@ are put in a random order of its own, the same whenever the file is read.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.streams import Streams
-from keyturn.rollouts.readers.columns import KNOWN, MISSING, Columns, lookup, near, spellings
+from keyturn.rollouts.readers.columns import KNOWN, MISSING, Columns, lookup, near, spelled, spellings
 from keyturn.rollouts.readers.messages import said
 from keyturn.rollouts.readers.records import Record
-from keyturn.rollouts.readers.values import key_of, whole
+from keyturn.rollouts.readers.values import key_of, number_of, whole
 
 _ALSO_RIGHT = ("correct", "passed", "success", "right", "solved")
 """Names of verdicts that are counts where a number of draws stands beside them."""
+_RATES = ("pass@1", "pass_rate", "success_rate", "solve_rate", "accuracy", "acc", "mean_reward", "avg_reward")
+"""Names of shares of right draws, which are counts where a number of draws stands beside them."""
 LARGEST = 10_000_000
 """Draws in a file of counts: each becomes a row."""
 
@@ -33,6 +37,14 @@ class CountColumns:
 
     right: str
     drawn: str
+    rate: bool = False
+    """Whether ``right`` holds shares of the draws and not numbers of them."""
+
+    def of(self, row: Record) -> tuple[int, int] | None:
+        """Right draws and draws of one record; None where they are none."""
+        right, n = lookup(row, self.right), whole(lookup(row, self.drawn))
+        c = whole(_times(right, n)) if self.rate and n is not None else whole(right)
+        return (c, n) if c is not None and n is not None and c <= n else None
 
 
 def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> CountColumns | None:
@@ -58,12 +70,13 @@ def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> Count
         return None
     names = {
         purpose: [given[purpose]] if given[purpose] else [spelling[name] for name in known if name in spelling]
-        for purpose, known in (("right", (*KNOWN["right"], *_ALSO_RIGHT)), ("drawn", KNOWN["drawn"]))
+        for purpose, known in (("right", (*KNOWN["right"], *_ALSO_RIGHT, *_RATES)), ("drawn", KNOWN["drawn"]))
     }
     for drawn in names["drawn"]:
         for right in names["right"]:
-            if asked or _are_counts(rows, right, drawn):
-                return CountColumns(right=right, drawn=drawn)
+            counted = CountColumns(right=right, drawn=drawn, rate=_is_rate(rows, right))
+            if asked or _are_counts(rows, counted):
+                return counted
     if asked:
         lacking = "drawn" if not names["drawn"] else "right"
         raise UsageError(
@@ -72,9 +85,26 @@ def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> Count
     return None
 
 
-def _are_counts(rows: Sequence[Record], right: str, drawn: str) -> bool:
-    pairs = [(whole(row.get(right)), whole(row.get(drawn))) for row in rows]
-    if right == drawn or not all(c is not None and n is not None and c <= n for c, n in pairs):
+def _is_rate(rows: Sequence[Record], right: str) -> bool:
+    """Whether a column holds shares: by its name, or because one of its values is a fraction."""
+    if spelled(right) in _RATES:
+        return True
+    values = [number_of(lookup(row, right)) for row in rows if lookup(row, right) is not MISSING]
+    known = [value for value in values if value is not None]
+    return any(0 < value < 1 for value in known) and max(known) <= 1
+
+
+def _times(share: Any, n: int) -> float | None:
+    """How many of n draws a share is, None where that is no whole number but for rounding."""
+    number = number_of(share)
+    if number is None or not math.isfinite(number):
+        return None
+    # A share written with four digits is off by up to 5e-5.
+    return round(number * n) if abs(number * n - round(number * n)) <= max(1e-6, 6e-5 * n) else None
+
+
+def _are_counts(rows: Sequence[Record], counted: CountColumns) -> bool:
+    if counted.right == counted.drawn or any(counted.of(row) is None for row in rows):
         return False
     ids = [name for name in KNOWN["problem"] if name in rows[0]]
     # A verdict of 0 or 1 beside the size of its group is a draw: then its problem occurs again.
@@ -101,14 +131,14 @@ def read_counts(
         )
     pairs = []
     for number, row in enumerate(rows, start=1):
-        c, n = whole(lookup(row, found.right)), whole(lookup(row, found.drawn))
-        if c is None or n is None or c > n:
+        counts = found.of(row)
+        if counts is None:
             shown = f"{found.right} {_shown(row, found.right)}, {found.drawn} {_shown(row, found.drawn)}"
             raise InputError(
                 f"{path}, record {number}: {shown} are no counts of right draws and of draws",
                 fix="name the columns with --columns.right and --columns.drawn",
             )
-        pairs.append((c, n))
+        pairs.append(counts)
     total = sum(n for _, n in pairs)
     if total > LARGEST:
         raise InputError(f"{path}: {total} draws are counted, {LARGEST} can be held", fix="give fewer problems")

@@ -18,6 +18,8 @@ from keyturn.rollouts.readers.messages import said
 from keyturn.rollouts.readers.records import Record
 
 _NO_DRAWS = frozenset({*KNOWN["prompt"], "messages", "completion", "tools", "tool_calls", "traces"})
+_BESIDE = tuple(name for purpose in ("success", "truncated") for name in KNOWN[purpose] if "." not in name)
+"""Columns that may hold one entry a draw beside the list of draws."""
 _FLAT = tuple(name for name in KNOWN["completion"] if "." not in name)
 
 
@@ -122,8 +124,13 @@ def _apart(rows: Sequence[Record]) -> Sequence[Record]:
     for row in rows:
         shared = {key: value for key, value in row.items() if key != name}
         inner = row.get(name)
-        draws = [one for one in inner if isinstance(one, Mapping)] if isinstance(inner, list) else []
-        out += [{**shared, **draw} for draw in draws] or [{**shared, name: None}]
+        draws = inner if isinstance(inner, list) else []
+        beside = [key for key in _BESIDE if isinstance(row.get(key), list) and len(row[key]) == len(draws) > 1]
+        for place, draw in enumerate(draws):
+            own = draw if isinstance(draw, Mapping) else {}
+            out.append({**shared, **{key: row[key][place] for key in beside}, **own})
+        if not draws:
+            out.append({**shared, name: None})
     return out
 
 
@@ -133,9 +140,10 @@ def _are_draws(row: Record, key: str) -> bool:
         return False
     if any(said(row.get(other)) for other in _FLAT if other != key):
         return False
-    return all(
+    draws = [one for one in value if one is not None]  # a draw that failed may be null
+    return bool(draws) and all(
         isinstance(one, Mapping)
         and not {"role", "from", "type"} & set(one)
         and any(isinstance(one.get(name), str) for name in _FLAT)
-        for one in value
+        for one in draws
     )

@@ -37,6 +37,9 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[bytes], Any]], ...] = (
     (b"\xfd7zXZ\x00", _xz),
 )
 
+_LAYERS = 3
+"""How often a file may have been compressed: servers compress what was compressed already."""
+
 _MARKS = (
     # UTF-32 first: its mark begins with the one of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -79,9 +82,11 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         data = path.read_bytes()
-        for magic, opened in _COMPRESSED:
-            if data.startswith(magic):
-                return unpacked(path, opened(data), LARGEST)
+        for _ in range(_LAYERS):
+            opened = next((opened for magic, opened in _COMPRESSED if data.startswith(magic)), None)
+            if opened is None:
+                break
+            data = unpacked(path, opened(data), LARGEST)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise InputError(f"cannot read {path}: {error}", fix="check that it was copied to its end") from error
     return data

@@ -19,7 +19,7 @@ from keyturn.rollouts.readers.raw import decode, read_bytes
 
 Record: TypeAlias = "Mapping[str, Any]"
 
-KINDS = "JSON lines, JSON, CSV, Parquet or an Inspect log, plain or compressed"
+KINDS = "JSON lines, JSON, CSV, Parquet, Arrow or an Inspect log, plain or compressed"
 """What is read; the content of a file decides which it is."""
 _LISTS = ("samples", "records", "rows", "data", "results", "rollouts", "instances", "details")
 """Names of the list of records inside one JSON document."""
@@ -70,6 +70,8 @@ def read_records(path: Path) -> Records:
     data = read_bytes(path)
     if data.startswith(b"PAR1"):
         records = Records(path=path, rows=_parquet(path, data))
+    elif data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        records = Records(path=path, rows=_arrow(path, data))
     elif data.startswith(b"PK\x03\x04"):
         records = _log(path, archive_document(path, data))
     else:
@@ -248,6 +250,15 @@ def _parquet(path: Path, data: bytes) -> list[Record]:
         return pq.read_table(pa.BufferReader(data)).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_reason(error)}", fix="check that it is Parquet") from error
+
+
+def _arrow(path: Path, data: bytes) -> list[Record]:
+    """Arrow's file format (Feather too), or its stream, as saved data sets have it."""
+    try:
+        opened = pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)
+        return opened.read_all().to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {_reason(error)}", fix="write it as Parquet") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -63,6 +63,15 @@ class Resolved:
             return None
         return (written_out(value) or value) if purpose in self.messages else value
 
+    def each(self, row: Record, purpose: str) -> Any:
+        """As :meth:`get`, but a value for each entry of a list that the column goes through (``choices.*``)."""
+        before, star, after = self.names[purpose].partition(".*.")
+        listed = lookup(row, before) if star else None
+        if not isinstance(listed, list):
+            return self.get(row, purpose)
+        values = [lookup(one, after) for one in listed]
+        return [None if value is MISSING else value for value in values]
+
 
 def resolve(
     path: Path, rows: Sequence[Record], columns: Columns, known: Mapping[str, Sequence[str]]
@@ -218,7 +227,8 @@ def _pick_completion(path: Path, rows: Sequence[Record], there: Sequence[str], c
         if any(_texts(row, own[0]) != _texts(row, name) for row in rows[:_LIKE] if _there(row, name)):
             raise InputError(
                 f"{path}: {_or(own)} could hold the completions, and they differ",
-                fix=f"name the one that the model wrote, e.g. --columns.completion {own[0]}",
+                fix="name the one that the model wrote: "
+                + ", or ".join(f"--columns.completion {other}" for other in own),
             )
     return own[0] if own else ""
 

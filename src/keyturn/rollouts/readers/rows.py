@@ -114,7 +114,7 @@ def _add(drawn: Drawn, where: str, place: int, row: Record, found: Resolved, suc
         success = [None] * count
     verified = _per_draw(found.get(row, "verified"), count) or [None] * count
     answers = _per_draw(found.get(row, "answer"), count) or [None] * count
-    cut = found.get(row, "truncated")
+    cut = found.each(row, "truncated")
     cuts = _per_draw(cut, count) or [cut if count == 1 else None] * count
     numbers = _per_draw(found.get(row, "draw"), count) or [None] * count
     for draw, verdict, trace, answer, stopped, number in zip(

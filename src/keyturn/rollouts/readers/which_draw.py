@@ -62,16 +62,18 @@ def number_draws(
         if len(set(zip(keys, map(str, numbers), own, strict=True))) == len(keys):
             return [f"{column!r} begins anew for every {name!r}: the draws are numbered in order"]
     pairs = [(key, str(number)) for key, number in zip(keys, numbers, strict=True)]
-    raise _drawn_twice(path, rows, drawn, pairs, column)
+    raise _drawn_twice(path, rows, drawn, pairs, found)
 
 
 def _drawn_twice(
-    path: Path, rows: Sequence[Record], drawn: Drawn, pairs: Sequence[tuple[str, str]], column: str
+    path: Path, rows: Sequence[Record], drawn: Drawn, pairs: Sequence[tuple[str, str]], found: Resolved
 ) -> InputError:
     """The refusal, with the columns that tell apart what shares a draw."""
     times = Counter(pairs)
     places = [row for row, pair in enumerate(pairs) if times[pair] > 1]
+    column, used = found.names["draw"], set(found.names.values())
     telling = telling_columns([rows[drawn.record[row]] for row in places], [pairs[row] for row in places])
+    telling = [name for name in telling if name not in used]
     ways = [f"--columns.draw {name},{column}, if {name!r} drew apart" for name in telling[:2]]
     ways.append("--columns.draw none, if every record is a draw of its own")
     differ = f" and differ in {', '.join(telling[:6])}" if telling else ""

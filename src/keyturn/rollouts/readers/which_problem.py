@@ -8,6 +8,7 @@ otherwise, with the columns that would tell records apart.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ GROUPS = (
     "subject", "category", "env", "env_id", "language", "split",
 )  # fmt: skip
 """Columns within which ids may begin anew."""
+_TABLED = re.compile(r"-?\d+\.0")
+"""What a table with a gap somewhere in a column makes of its whole numbers, written as text."""
 _FEW = 0.1
 """Share of prompts with several ids up to which they are taken for repeated problems of a data set."""
 _SHOWN = 40
@@ -61,6 +64,8 @@ def which_problem(
                 f"{path}, record {number}: neither a problem id nor a prompt", fix="see --columns.problem"
             )
     ids = [one.id if one.id is not None else prompt_key(one.prompt) for one in asked]
+    if all(_TABLED.fullmatch(key) for key in ids):
+        ids = [key.removesuffix(".0") for key in ids]
     if not column:
         return ids, []
     several = _several(ids, [_words(one.prompt) for one in asked])
@@ -73,7 +78,7 @@ def which_problem(
         notes = [f"{column!r} begins anew for every {group!r}: both together identify a problem"]
         return joined, notes
     if several:
-        raise _two_prompts(path, rows, ids, asked, column, several)
+        raise _two_prompts(path, rows, ids, asked, found, several)
     return _one_prompt(path, rows, ids, asked, column)
 
 
@@ -120,16 +125,17 @@ def _two_prompts(
     rows: Sequence[Record],
     ids: Sequence[str],
     asked: Sequence[Asked],
-    column: str,
+    found: Resolved,
     several: dict[str, list[str]],
 ) -> InputError:
+    column, idle = found.names["problem"], set(found.names.values())
     key, prompts = next(iter(several.items()))
     prompt = [_words(one.prompt) for one in asked]
     telling = []
     for name in scalar_columns(rows):
         within = [json.dumps([str(row[name]), one]) for row, one in zip(rows, ids, strict=True)]
         fewer = len(set(within)) <= len(set(zip(ids, prompt, strict=True)))
-        if name != column and fewer and not _several(within, prompt):
+        if name not in idle and fewer and not _several(within, prompt):
             telling.append(name)
     ways = [f"--columns.problem {name},{column}" for name in telling[:3]]
     ways += [
