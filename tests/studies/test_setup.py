@@ -39,8 +39,8 @@ def policy():
 def test_of_a_model_decoding_prompt_and_stops_are_said(policy):
     plain = described(policy)
     assert plain["temperature"] == "1"
-    assert plain["prompt format"] == "plain text"
-    assert "<|end|>" in plain["stop tokens"]
+    assert plain["prompt"] == "plain text"
+    assert "<|end|>" in plain["stops at"]
     assert plain["computed in"] == "float32 on cpu"
     assert plain["fingerprint"] == policy.fingerprint
     assert "top-p" not in plain
@@ -53,9 +53,7 @@ def test_of_a_model_decoding_prompt_and_stops_are_said(policy):
 def test_a_chat_template_is_said():
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    assert (
-        described(LocalPolicy(gpt2(len(tokenizer)), tokenizer, chat=True))["prompt format"] == "chat template"
-    )
+    assert described(LocalPolicy(gpt2(len(tokenizer)), tokenizer, chat=True))["prompt"] == "chat template"
 
 
 def test_of_a_server_its_address_and_model_are_said():
@@ -66,9 +64,9 @@ def test_of_a_server_its_address_and_model_are_said():
 
 
 def test_draws_are_what_was_drawn():
-    assert draws_of(drawn([4, 4])) == "4"
-    assert draws_of(drawn([2, 6])) == "2 to 6"
-    assert draws_of(drawn([])) == "0"
+    assert draws_of(drawn([4, 4])) == "4 a problem"
+    assert draws_of(drawn([2, 6])) == "2 to 6 a problem"
+    assert draws_of(drawn([])) == "none"
 
 
 def test_another_prompt_or_gold_answer_is_another_list():
@@ -83,8 +81,8 @@ def test_an_audit_of_models_says_grader_seed_and_limit(policy):
     said = of_policies((policy, policy), (drawn([8, 8]), drawn([2, 2])), asked, tokens=64, seed=7)
     assert said["both"]["grader"] == GRADERS["numeric"].name
     assert said["both"]["seed"] == "7"
-    assert said["both"]["tokens a completion"] == "at most 64"
-    assert (said["base"]["draws a problem"], said["tuned"]["draws a problem"]) == ("8", "2")
+    assert said["both"]["length limit"] == "64 tokens"
+    assert (said["base"]["draws"], said["tuned"]["draws"]) == ("8 a problem", "2 a problem")
 
 
 def test_an_audit_of_files_names_their_bytes_and_their_judge(tmp_path, capsys):

@@ -44,14 +44,14 @@ def of_policies(
         ``base``, ``tuned`` and ``both``, each a name and its value in words.
     """
     base, tuned = (
-        {**described(policy), "draws a problem": draws_of(answers)}
+        {**described(policy), "draws": draws_of(answers)}
         for policy, answers in zip(policies, drawn, strict=True)
     )
     both = {
         "grader": problems.grader.name,
-        "tokens a completion": f"at most {tokens}",
+        "length limit": f"{tokens} tokens",
         "seed": str(seed),
-        "problems' fingerprint": asked_fingerprint(problems.problems),
+        "problem list": asked_fingerprint(problems.problems),
     }
     return {"base": base, "tuned": tuned, "both": both}
 
@@ -68,7 +68,7 @@ def of_files(
         seed: of the intervals.
     """
     base, tuned = (
-        {"fingerprint": fingerprint_of(name), "grader": grader, "draws a problem": draws_of(answers)}
+        {"fingerprint": fingerprint_of(name), "grader": grader, "draws": draws_of(answers)}
         for name, answers, grader in zip(files, drawn, graders, strict=True)
     )
     both = {"temperature": "not known: the files do not say", "seed": f"{seed}, of the intervals"}
@@ -79,16 +79,14 @@ def described(policy: Policy) -> Setting:
     """How a policy is asked and decoded."""
     said = {"fingerprint": policy.fingerprint}
     if isinstance(policy, LocalPolicy):
-        said["prompt format"] = "chat template" if policy.chat else "plain text"
-        said["stop tokens"] = stops_of(policy)
+        said["prompt"] = "chat template" if policy.chat else "plain text"
+        said["stops at"] = stops_of(policy)
         said |= _decoding(policy.sampling)
         said["computed in"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
         acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
         return said | ({"intervention": ", ".join(acting)} if acting else {})
     if isinstance(policy, ServerPolicy):
-        said["prompt format"] = (
-            "chat, by the server's template" if policy.config.route == "chat" else "plain text"
-        )
+        said["prompt"] = "chat, by the server's template" if policy.config.route == "chat" else "plain text"
         return said | {"server": policy.config.url, "served as": policy.config.model} | _decoding(policy.config)
     return said
 
@@ -103,12 +101,12 @@ def stops_of(policy: LocalPolicy) -> str:
 
 
 def draws_of(answers: Answers) -> str:
-    """How many draws the problems have: ``64``, or ``32 to 256`` where some were asked for more."""
+    """Draws of each problem: ``64 a problem``, or ``32 to 256 a problem`` where some were asked for more."""
     counts = answers.counts()[0]
     if not len(counts):
-        return "0"
+        return "none"
     low, high = int(counts.min()), int(counts.max())
-    return str(low) if low == high else f"{low} to {high}"
+    return f"{low if low == high else f'{low} to {high}'} a problem"
 
 
 def asked_fingerprint(problems: Sequence[Problem]) -> str:
