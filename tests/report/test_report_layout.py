@@ -14,6 +14,7 @@ from page_reader import Page, breaches
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import estimate
+from keyturn.measures.evidence import gather
 from keyturn.measures.verdict import Caution, Label
 from keyturn.report import summary
 from keyturn.report.conditions import conditions
@@ -241,3 +242,11 @@ def test_an_interval_is_said_where_there_is_none(audits):
         audits[0], masses={**audits[0].verdict.masses, "gain": Estimate(0.25, math.nan, math.nan)}
     )
     assert summary.facts(bare)[0].more == "no interval"
+
+
+def test_a_right_answer_under_a_wrong_trace_is_no_matter_of_format(audits):
+    base, tuned = audits[0].tables.base, audits[0].tables.tuned
+    lenient = [replace(a, columns={**a.columns, "lenient": a.outcome}) for a in (base, tuned)]
+    assert float(base.outcome.mean()) > float(base.verified.mean()) + 0.02
+    assert gather(*lenient).base_lenient is None
+    assert gather(*lenient, answers_only=True).base_lenient is not None

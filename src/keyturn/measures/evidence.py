@@ -31,7 +31,8 @@ class Evidence:
         clusters: a label per problem; clusters are resampled whole.
         cells: number of a problem's cell; whole cells are tested against chance.
         base_cut, tuned_cut: share of the draws that were cut at the length limit.
-        base_lenient, tuned_lenient: success under lenient extraction, NaN where nothing was graded.
+        base_lenient, tuned_lenient: success under lenient extraction, NaN where nothing was graded; None where
+            traces are read: there an answer may be right and its trace not, which says nothing of the format.
         unit: ``"verified"`` or ``"answer"``.
     """
 
@@ -107,8 +108,8 @@ def gather(
         cells=_cell_numbers(base, cell_keys),
         base_cut=_cut(base),
         tuned_cut=_cut(tuned),
-        base_lenient=_lenient(base),
-        tuned_lenient=_lenient(tuned),
+        base_lenient=None if traces else _lenient(base),
+        tuned_lenient=None if traces else _lenient(tuned),
         unit="verified" if traces else "answer",
     )
 
