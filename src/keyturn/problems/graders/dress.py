@@ -73,6 +73,7 @@ _AROUND = (
     ("{", "}"),
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_TEXT = re.compile(r"\\text\s*(?=\{)")
 _DEEPEST = 40
 """Fonts and wrappers that are taken off an answer; whatever has more is not looked into."""
 
@@ -125,6 +126,11 @@ def _without_wrapper(text: str) -> str:
     box = _BOXED.match(text)
     if box is not None and closing(text, box.end()) == len(text) - 1:
         return text[box.end() + 1 : -1].strip()
+    words = _TEXT.match(text)
+    if words is not None and closing(text, words.end()) == len(text) - 1:
+        inner = text[words.end() + 1 : -1].strip()
+        # Formulas in upright letters are formulas.
+        return inner if re.search(r"\\[A-Za-z]|[=^_]", inner) else text
     for first, last in _AROUND:
         inner = text[len(first) : -len(last)]
         if not (text.startswith(first) and text.endswith(last) and len(text) > len(first) + len(last)):
@@ -184,8 +190,8 @@ def _in_font(font: str, content: str, before: str) -> str:
         return (
             f"{{{inner}}}" if before.endswith(("^", "_", "}")) or re.search(r"\\[A-Za-z]+$", before) else inner
         )
-    unit = re.fullmatch(r"([\d.,]*\d)\s+([A-Za-z(].*)", plain)
-    if unit is not None:
+    unit = re.fullmatch(r"([\d.,]*\d)\s+([A-Za-z(][^\d,;]*)", plain)
+    if unit is not None and not re.search(r"\b(?:or|and)\b", unit[2]):
         return rf"{unit[1]}\text{{ {unit[2]}}}"
     nested = re.match(r"\\text\s*\{", plain)
     if nested is not None and closing(plain, nested.end() - 1) == len(plain) - 1:

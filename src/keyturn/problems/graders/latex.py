@@ -74,6 +74,8 @@ _BASE = re.compile(r"^([0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*_\s*(?:\{\s*(?:\\text\
 _BASE_NAMES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
                "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}  # fmt: skip
 _SEVERAL = re.compile(r",|;|&|\\pm|\\mp|\\cup|\\\{|\\\\|\band\b|\bor\b")
+_LISTED = re.compile(r"[,;]|\b(?:or|and)\b|\\lor(?![A-Za-z])|\\text\s*\{(?:[^{}]*\s)?\d")
+"""What makes an answer a list, also inside of words: ``5 \\text{ or 3}``."""
 _APART = re.compile(r"\d\s+\d")
 
 
@@ -137,7 +139,7 @@ def settled(gold: str, answer: str) -> float | None:
         return 1.0
     if _APART.search(answer) and not (_APART.search(gold) or _SEVERAL.search(gold)):
         return 0.0
-    lists = "," in answer or ";" in answer
+    lists = _LISTED.search(answer) is not None
     return 0.0 if lists and not _SEVERAL.search(gold) else None
 
 
