@@ -41,9 +41,11 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(\d+(?:\.\d*)?|\.\d+)[eE]([+-]?\d{1,3})(?![\w.])")
 _MIXED = re.compile(r"(-?)\s*(\d+)\s+(?:(\d+)\s*/\s*(\d+)|\\frac\{(\d+)\}\{(\d+)\})")
 _REPEATING = re.compile(r"(-?)(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": "10^{2}", "k": "10^{3}", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}",
+           "trillion": "10^{12}", "dozen": "12"}  # fmt: skip
 _SCALED = re.compile(
-    r"(-?(?:\\\$)?\s*[\d.,]*\d)\s*(?:\\text\{\s*)?(thousand|million|billion|trillion)\b\s*(\w*)\s*\}?"
+    r"(.*[\d})])\s*(?:\\text\s*\{\s*(k(?=\s*\})|(?:hundred|thousand|million|billion|trillion|dozen)(?=s?\b))[^{}]*\}"
+    r"|\s(hundred|thousand|million|billion|trillion|dozen)s?(?:\s+[a-z]+)?)"
 )
 _SAID = re.compile(
     r"^\\text\{\s*(?:(?:the|final|my)\s+)*answer(?:\s+is|:)?:?\s*\}|^(?:the\s+)?(?:final\s+)?answer(?:\s+is|:):?\s*",
@@ -70,12 +72,18 @@ _VARIABLES = frozenset("abdefijknpqrtuvwxyz")
 _ANGLE = re.compile(
     r"(?<=[\d}])\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![A-Za-z]))\s*(?:[CF](?![A-Za-z]))?$"
 )
-_BASE = re.compile(r"^([0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*_\s*(?:\{\s*(?:\\text\{\s*)?(\w+)\s*\}?\s*\}|(\d))$")
+_BASE = re.compile(
+    r"^([+-]?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*_\s*(?:\{\s*(?:\\text\{\s*)?(\w+)\s*\}?\s*\}|(\d))$"
+)
 _BASE_NAMES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
                "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}  # fmt: skip
 _SEVERAL = re.compile(r",|;|&|\\pm|\\mp|\\cup|\\\{|\\\\|\band\b|\bor\b")
 _LISTED = re.compile(r"[,;]|\b(?:or|and)\b|\\lor(?![A-Za-z])|\\text\s*\{(?:[^{}]*\s)?\d")
 """What makes an answer a list, also inside of words: ``5 \\text{ or 3}``."""
+_HEDGED = re.compile(r"\\text\s*\{[^{}]*\b(?:or|and)\b[^{}]*\d")
+"""A second answer inside of words, whatever the gold answer is."""
+_SUBSCRIPT = re.compile(r"[\d}]\s*_\s*\{?\s*\d")
+"""A number with an index: a base, which math-verify drops."""
 _APART = re.compile(r"\d\s+\d")
 
 
@@ -103,8 +111,9 @@ def normal(latex: str) -> str:
     text = _REPEATING.sub(_fraction_of_repeating, text)
     scaled = _SCALED.fullmatch(text)
     if scaled is not None:
-        number = scaled[1].replace(",", "").replace("\\$", "").replace(" ", "")
-        text = rf"{number} \times 10^{{{_SCALES[scaled[2]]}}}"
+        number = scaled[1].replace("\\$", "")
+        number = number if re.fullmatch(r"-?[\d.]+", number) else f"({number})"
+        text = rf"{number} \times {_SCALES[scaled[2] or scaled[3]]}"
     mixed = _MIXED.fullmatch(text)
     if mixed is not None:
         top, bottom = int(mixed[3] or mixed[5]), int(mixed[4] or mixed[6])
@@ -137,6 +146,9 @@ def settled(gold: str, answer: str) -> float | None:
     gold, answer = matched(gold, answer)
     if squeezed(gold) == squeezed(answer):
         return 1.0
+    for odd in (_SUBSCRIPT, _HEDGED):
+        if odd.search(answer) and not odd.search(gold):
+            return 0.0
     if _APART.search(answer) and not (_APART.search(gold) or _SEVERAL.search(gold)):
         return 0.0
     lists = _LISTED.search(answer) is not None
@@ -214,8 +226,7 @@ def _without_unit(text: str) -> tuple[str, str]:
 def _no_unit(word: str) -> bool:
     word = word.strip(" .")
     return (
-        word.lower() in _SCALES
-        or word in _VARIABLES
+        word in _VARIABLES
         or re.search(
             r"\d|\b(?:and|or|to|hundred|dozen|percent|times)\b|[,;=<>]",
             word.replace("^-1", "").replace("^2", ""),

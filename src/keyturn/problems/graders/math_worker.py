@@ -151,7 +151,8 @@ def main() -> None:
         from math_verify import LatexExtractionConfig, parse, verify  # noqa: PLC0415
 
         logging.disable(logging.CRITICAL)
-        config = [LatexExtractionConfig(boxed_match_priority=0)]
+        # Only the box is read: without an anchor a lone fraction inside of what it cannot read would do.
+        config = [LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)]
         for warm in ("\\frac{1}{2}", "(1, \\sqrt{2})", "x^2 + 1", "\\{1, 2\\}"):
             compare(warm, "2 + " + warm, verify, parse, config)
         ready = {"ready": True}
