@@ -148,7 +148,7 @@ def read_counts(
 
 
 def _shuffled(c: int, n: int, key: str) -> NDArray[np.bool_]:
-    return Streams(0).generator("counts", key).permutation(np.arange(n) < c)
+    return Streams(0).generator("counts", ascii(key)).permutation(np.arange(n) < c)
 
 
 def _shown(row: Mapping[str, object], name: str) -> str:
