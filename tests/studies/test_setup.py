@@ -41,7 +41,7 @@ def test_of_a_model_decoding_prompt_and_stops_are_said(policy):
     assert plain["temperature"] == "1"
     assert plain["prompt"] == "plain text"
     assert "<|end|>" in plain["stops at"]
-    assert plain["computed in"] == "float32 on cpu"
+    assert plain["precision"] == "float32 on cpu"
     assert plain["fingerprint"] == policy.fingerprint
     assert "top-p" not in plain
     other = described(policy.having(sampling=Sampling(temperature=0.6, top_p=0.95, top_k=20)))

@@ -82,7 +82,7 @@ def described(policy: Policy) -> Setting:
         said["prompt"] = "chat template" if policy.chat else "plain text"
         said["stops at"] = stops_of(policy)
         said |= _decoding(policy.sampling)
-        said["computed in"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
+        said["precision"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
         acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
         return said | ({"intervention": ", ".join(acting)} if acting else {})
     if isinstance(policy, ServerPolicy):
