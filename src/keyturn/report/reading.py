@@ -13,10 +13,10 @@ VERDICT: dict[str, str] = {
     "them.",
     "gross gain, gross loss": "Rises and falls of single problems summed apart; their difference is the gain.",
     "share": "A mass divided by the gain; it exists only where the gain's interval excludes 0.",
-    "at chance": "The part of the gain on problems that the base solves no more often than luck does; it counts "
-    "neither as deployed nor as created by itself.",
-    "coverage": "Where the simultaneous band of tuned less base pass@k lies above or below 0, over all k that the "
-    "draws allow: expanded, narrowed, crossing, kept (apart nowhere), or not known.",
+    "at chance": "The part of the gain on problems that the base solves no more often than luck does: never "
+    "deployed, and created only where the success is surely mostly luck.",
+    "coverage": "Where the band of tuned less base pass@k lies above or below 0, over all k that the draws "
+    "allow: expanded, narrowed, crossing (above at some k, below at others), kept, or undecided.",
     "interval": "In brackets: 95 %, by a bootstrap over problems; it speaks of these problems, this "
     "training run and this base.",
     "null": "What the same number is when nothing happened; a value within its null's range says nothing.",

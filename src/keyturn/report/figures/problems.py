@@ -95,7 +95,7 @@ def moved(
         says,
         "One stroke a problem, from the base's success (hollow end) to the tuned policy's (full end), in the "
         "order of the base's success within each class. What rose in the unreachable class was created"
-        + ("; what rose at chance counts as neither." if (classes == AT_CHANCE).any() else "."),
+        + ("; what rose at chance never counts as deployed." if (classes == AT_CHANCE).any() else "."),
         table,
         draw,
     )
