@@ -82,6 +82,7 @@ class Tables:
         history: one mapping a training step (metrics.jsonl), oldest first.
         copies: what was found of draws that are copies and no draws, one sentence each; those that do not count
             are in no table any more.
+        left_out: what could not be had -> why: fields of this record, measures, or other looks.
     """
 
     streams: Streams
@@ -99,6 +100,7 @@ class Tables:
     floor: NDArray[np.float64] | None = None
     history: tuple[Mapping[str, float], ...] = ()
     copies: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def completions(self) -> bool | None:

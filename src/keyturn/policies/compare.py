@@ -16,8 +16,8 @@ Source: definition of the Kullback-Leibler divergence; online maximum after Mila
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +31,8 @@ from keyturn.policies.cache import without_cache
 from keyturn.policies.head import Head, split_head
 from keyturn.policies.hooks import evaluating, hooked
 from keyturn.policies.local import LocalPolicy
-from keyturn.rollouts.completions import Completions, gather_ragged
+from keyturn.policies.vocabularies import check_vocabularies, check_words
+from keyturn.rollouts.completions import Completions, Prompts, gather_ragged
 
 _BATCH_TOKENS = 1 << 13
 """Tokens of prompts and completions that are read at once."""
@@ -69,29 +70,37 @@ def compare(
     tuned: LocalPolicy,
     completions: Completions,
     *,
+    prompts: tuple[Prompts, Prompts] | None = None,
     batch_tokens: int = _BATCH_TOKENS,
     advance: Callable[[int], None] | None = None,
 ) -> Comparison:
-    """Look at the same completions with two policies, each under its own hooks.
+    """Look at the same completions with two policies, each under its own hooks and behind its own prompts.
 
     Args:
         base, tuned: policies of one vocabulary.
         completions: whoever drew them; prompts and completions are read as token ids.
+        prompts: of the base and of the tuned policy, for the completions' problems in their order; the
+            completions' own for both where None.
         batch_tokens: tokens read at once.
         advance: called with the number of rows that were just read.
 
     Raises:
-        InputError: the vocabularies differ.
+        InputError: the vocabularies differ, or what is read does not fit into a policy's context.
     """
     check_vocabularies(base, tuned, completions)
+    if prompts is None:
+        check_words(base, tuned, completions.prompts.tokens)
+    mine, theirs = (replace(completions, prompts=own) for own in prompts or (completions.prompts,) * 2)
+    base.check_fits(mine)
+    tuned.check_fits(theirs)
     out: dict[str, NDArray[Any]] = {
         name: np.zeros(len(completions.tokens), dtype=kind)
         for name, kind in zip(PairScores._fields, _KINDS, strict=True)
     }
-    for rows in _batches(completions, batch_tokens):
-        tokens, predicts, place = _padded(completions, rows)
-        left = _look(base, tokens, predicts)
-        right = _look(tuned, tokens, predicts)
+    for rows in _batches((mine, theirs), batch_tokens):
+        place, _ = gather_ragged(completions.offsets, rows)
+        left = _look(base, *_padded(mine, rows))
+        right = _look(tuned, *_padded(theirs, rows))
         targets = torch.from_numpy(completions.tokens[place].astype(np.int64))
         scores = pair_scores(left, right, targets)
         for name, column in zip(PairScores._fields, scores, strict=True):
@@ -99,28 +108,6 @@ def compare(
         if advance is not None:
             advance(len(rows))
     return Comparison(**out)
-
-
-def check_vocabularies(base: LocalPolicy, tuned: LocalPolicy, completions: Completions) -> None:
-    """Refuse two policies whose token ids do not mean the same.
-
-    Raises:
-        InputError: different numbers of logits, or a token id in use that stands for different text.
-    """
-    sizes = [_vocabulary_size(policy) for policy in (base, tuned)]
-    if sizes[0] != sizes[1]:
-        raise InputError(
-            f"the vocabularies differ: the base has {sizes[0]} tokens, the tuned policy {sizes[1]}",
-            fix="token measures need one vocabulary; compare the answers alone, or resize both alike",
-        )
-    used = np.unique(np.concatenate([completions.tokens, completions.prompts.tokens])).tolist()
-    words = [policy.tokenizer.convert_ids_to_tokens(used) for policy in (base, tuned)]
-    for token, ours, theirs in zip(used, *words, strict=True):
-        if ours != theirs:
-            raise InputError(
-                f"token {token} is {ours!r} for the base and {theirs!r} for the tuned policy",
-                fix="token measures need one tokenizer; compare the answers alone",
-            )
 
 
 class PairScores(NamedTuple):
@@ -244,11 +231,10 @@ def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> Look:
         return Look(states[predicts.to(model.device)], head)
 
 
-def _batches(completions: Completions, batch_tokens: int) -> Iterator[NDArray[np.int64]]:
+def _batches(read: Sequence[Completions], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
     """Rows with at least one token, of similar length together, ``batch_tokens`` padded tokens at most."""
-    prompts = np.diff(completions.prompts.offsets)[completions.problem]
-    lengths = prompts + completions.lengths
-    rows = np.flatnonzero(completions.lengths > 0)
+    lengths = np.max([np.diff(c.prompts.offsets)[c.problem] + c.lengths for c in read], axis=0)
+    rows = np.flatnonzero(read[0].lengths > 0)
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     start = 0
     for stop in range(1, len(rows) + 1):
@@ -257,8 +243,8 @@ def _batches(completions: Completions, batch_tokens: int) -> Iterator[NDArray[np
             start = stop
 
 
-def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """Tokens ``[row, token]``; which positions predict a completion's token; where those tokens stand."""
+def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Tokens ``[row, token]``, and which positions predict a completion's token."""
     prompts = [completions.prompts.row(int(completions.problem[row])) for row in rows]
     lengths = completions.lengths[rows]
     width = max(len(prompt) + int(length) for prompt, length in zip(prompts, lengths, strict=True))
@@ -270,10 +256,4 @@ def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, 
         whole = np.concatenate([prompt, completions.row(int(row))])
         tokens[index, : len(whole)] = whole
         predicts[index, len(prompt) - 1 : len(whole) - 1] = True
-    place, _ = gather_ragged(completions.offsets, rows)
-    return torch.from_numpy(tokens), torch.from_numpy(predicts), place
-
-
-def _vocabulary_size(policy: LocalPolicy) -> int:
-    weight: Any = getattr(policy.model.get_output_embeddings(), "weight", None)
-    return int(policy.model.config.get_text_config().vocab_size if weight is None else weight.shape[0])
+    return torch.from_numpy(tokens), torch.from_numpy(predicts)

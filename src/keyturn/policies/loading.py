@@ -264,7 +264,12 @@ def _load_model(folder: Path, weights: Weights, dtype: str, *, trust_remote_code
             f"cannot load {folder}: its pickle holds more than tensors",
             fix="convert it to safetensors where it was made",
         ) from error
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError) as error:
+    except ImportError as error:
+        raise InputError(
+            f"cannot load {folder}: {_first_line(error)}",
+            fix="install what it names, or take the checkpoint that it was quantised from",
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"cannot load {folder}: {_first_line(error)}", fix="check the folder's files"
         ) from error

@@ -275,9 +275,8 @@ class LocalPolicy:
             place = (offsets[rows][:, None] + np.arange(drawn.tokens.shape[1]))[inside]
             tokens[place] = drawn.tokens[inside]
             logprobs[place], entropies[place] = drawn.logprobs[inside], drawn.entropies[inside]
-        shown = [
-            token for token in self.ends if self.tokenizer.decode([token], skip_special_tokens=True).strip()
-        ]
+        decoded = {end: str(self.tokenizer.decode([end], skip_special_tokens=True)) for end in self.ends}
+        shown = [end for end, text in decoded.items() if text.strip()]
         last = tokens[np.maximum(offsets[1:] - 1, 0)] if len(tokens) else np.zeros(count, dtype=np.int32)
         # What ends an answer is no part of its text, even where the tokenizer does not call it special.
         stops = offsets[1:] - (ended & np.isin(last, shown))
@@ -307,7 +306,7 @@ class LocalPolicy:
         """
         from keyturn.policies.scorer import score_rows
 
-        self._check_fits(completions)
+        self.check_fits(completions)
         prompts = [completions.prompts.row(index) for index in range(len(completions.prompts))]
         with evaluating(self.model), hooked(self.model, self.hooks):
             table = score_rows(
@@ -318,8 +317,12 @@ class LocalPolicy:
             )
         return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
 
-    def _check_fits(self, completions: Completions) -> None:
-        """Refuse what another model's tokenizer or longer context has made."""
+    def check_fits(self, completions: Completions) -> None:
+        """Refuse what another model's tokenizer or longer context has made.
+
+        Raises:
+            InputError: ids that the model does not know, or more tokens than its context.
+        """
         ids, size = completions.prompts.ids, self._embedded
         highest = max(completions.tokens.max(initial=0), completions.prompts.tokens.max(initial=0))
         if highest >= size:

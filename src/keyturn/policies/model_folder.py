@@ -44,7 +44,7 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
     if (folder / ADAPTER).is_file():
         find_weights(folder, allow_pickle=allow_pickle)  # says which adapter it is, config or not
     if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} has no config.json", fix="name a Hugging Face model folder")
+        raise InputError(f"{folder} has no config.json", fix=_where_the_model_is(folder))
     if not any((folder / name).exists() for name in _TOKENIZERS):
         raise InputError(f"{folder} has no tokenizer", fix="save the tokenizer into the same folder")
     weights = find_weights(folder, allow_pickle=allow_pickle)
@@ -52,6 +52,16 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
         tensor_files(weights.files)
     check_manifest(folder)
     return weights
+
+
+def _where_the_model_is(folder: Path) -> str:
+    """What to do about a folder without a config, by what it holds."""
+    if any(folder.glob("*.gguf")):
+        return "name the folder that the GGUF file was converted from, or serve the file (llama.cpp)"
+    if any(folder.glob("model_world_size_*_rank_*.pt")):
+        return "merge the shards of the trainer first (verl: python -m verl.model_merger merge)"
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return f"name the model inside: {folder / inside[-1]}" if inside else "name a Hugging Face model folder"
 
 
 def check_manifest(folder: Path) -> None:

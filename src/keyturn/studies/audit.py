@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from keyturn.core.errors import InputError
 from keyturn.core.measurement import Measurement
 from keyturn.core.numbers import number
 from keyturn.measures import MEASURES
@@ -22,12 +23,14 @@ from keyturn.measures.routing_execution import shares as routing_shares
 from keyturn.measures.verdict import Caution, Verdict
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
+from keyturn.policies.vocabularies import check_words
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
 from keyturn.studies import counted_once, setup
+from keyturn.studies.beforehand import cautions_beforehand, check_beforehand
 from keyturn.studies.formats import elicit_format, format_measurements, leaves_room
-from keyturn.studies.looking import certified, shift_table
+from keyturn.studies.looking import certified, ends_alike, shift_table, why_not_inside
 from keyturn.studies.result import AuditResult, Cell
 from keyturn.studies.spans import choose_spans
 from keyturn.studies.world_facts import WorldFacts
@@ -118,7 +121,9 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         tokens=config.max_new_tokens,
         seed=lab.streams.root,
     )
-    return replace(found, settings=said)
+    policies = {"base": pair.base, "tuned": pair.tuned}
+    apart = cautions_beforehand(policies, pair.problems.problems, Limits(max_new_tokens=config.max_new_tokens))
+    return replace(found, settings=said, cautions=(*found.cautions, *apart))
 
 
 def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
@@ -128,6 +133,9 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     if any(isinstance(p, LocalPolicy) and p.sampling.greedy for p in (pair.base, pair.tuned)):
         # Greedy draws are copies of one: counted as many, they would make a verdict sure of nothing.
         draws, config = 1, replace(config, n_base=1)
+    policies = {"base": pair.base, "tuned": pair.tuned}
+    asked = pair.problems.problems
+    check_beforehand(policies, asked)
     base = draw_two_stages(lab, pair, config, limits)
     tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
     of_base, copied = once(pair.base, "base", base)
@@ -141,9 +149,11 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         copies=(*copied, *copied_too),
     )
     tables = look_inside(lab, pair, config, tables, base, tuned)
-    policies = {"base": pair.base, "tuned": pair.tuned}
-    asked = pair.problems.problems
-    if pair.form and all(leaves_room(p, asked, pair.form, limits) for p in policies.values()):
+    cramped = [n for n, p in policies.items() if pair.form and not leaves_room(p, asked, pair.form, limits)]
+    if cramped:
+        why = f"solved sums leave too little room in the context ({' and '.join(cramped)})"
+        tables = replace(tables, left_out={**tables.left_out, "few-shot format": why})
+    elif pair.form:
         arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
         tables = replace(tables, elicited=arm.reached, formats=arm.tables)
     if pair.facts is not None:
@@ -235,26 +245,38 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
 
 
 def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn) -> Tables:
-    """Teacher-forced looks at both models, and the certified lower bound that they give."""
+    """Teacher-forced looks at both models, and the certified lower bound that they give; else why not."""
+    left_out = {**tables.left_out, **why_not_inside(pair.base, pair.tuned)}
     if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
-        return tables
-    shift = {
-        name: shift_table(
-            lab, pair.base, pair.tuned, name, drawn.completions, drawn.grades, config.token_draws, drawn.stages
-        )
-        for name, drawn in (("base", base), ("tuned", tuned))
-    }
-    if not plain(pair.base):
-        # The base's own log-probabilities speak of draws at temperature 1 from the whole distribution only.
-        return replace(tables, shift=shift)
-    bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages)
-    return replace(tables, shift=shift, bound=bound)
-
-
-def plain(policy: LocalPolicy) -> bool:
-    """Whether a policy draws from its own distribution, at temperature 1 and untruncated."""
-    sampling = policy.sampling
-    return sampling.temperature == 1 and sampling.top_p == 1 and not sampling.top_k and not policy.processors
+        return replace(tables, left_out=left_out)
+    asked, shift, bound = pair.problems.problems, {}, None
+    try:
+        if "shift" not in left_out:
+            shift = {
+                name: shift_table(
+                    lab,
+                    pair.base,
+                    pair.tuned,
+                    name,
+                    d.completions,
+                    d.grades,
+                    config.token_draws,
+                    d.stages,
+                    asked,
+                )
+                for name, d in (("base", base), ("tuned", tuned))
+            }
+            if not ends_alike(pair.base, pair.tuned, shift["tuned"].completions):
+                left_out["reachability"] = "the base would not have ended where the tuned policy did"
+    except InputError as error:
+        left_out["shift"] = error.what
+    try:
+        if "bound" not in left_out:
+            check_words(pair.base, pair.tuned, tuned.completions.tokens)
+            bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages, asked)
+    except InputError as error:
+        left_out["bound"] = error.what
+    return replace(tables, shift=shift, bound=bound, left_out=left_out)
 
 
 def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[str, str]]:
@@ -263,14 +285,21 @@ def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[s
     left_out: dict[str, str] = {}
     for measure in MEASURES.values():
         missing = [need for need in sorted(measure.needs) if not _there(getattr(tables, need))]
-        if missing:
-            left_out[measure.name] = f"needs {', '.join(missing)}, which this audit does not have"
+        known = [tables.left_out[name] for name in (measure.name, *missing) if name in tables.left_out]
+        if missing or known:
+            without = f"needs {', '.join(missing)}, which this audit does not have"
+            left_out[measure.name] = "; ".join(dict.fromkeys(known)) or without
             continue
         config = measure.config()
         if hasattr(config, "k"):
             config = replace(config, k=k)
-        found.extend(measure.measure(tables, config))
-    return tuple(found), left_out
+        try:
+            found.extend(measure.measure(tables, config))
+        except InputError as error:
+            left_out[measure.name] = error.what
+    # What no measure needs is told under its own name.
+    needs = {need for measure in MEASURES.values() for need in measure.needs}
+    return tuple(found), {n: w for n, w in tables.left_out.items() if n not in needs} | left_out
 
 
 def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdict, tuple[Cell, ...]]:

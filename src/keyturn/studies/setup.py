@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
 
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import file_hash, identity
 from keyturn.policies.client import ServerPolicy
+from keyturn.policies.describe import prompt_format, stop_tokens
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.rollouts.grades import Answers
 from keyturn.rollouts.readers.records import split_selector
+from keyturn.studies.beforehand import share_of
 
 Setting = Mapping[str, str]
-MOST = 6
-"""Stop tokens that are named; of more only how many there are."""
 
 
 def of_policies(
@@ -44,7 +47,7 @@ def of_policies(
         ``base``, ``tuned`` and ``both``, each a name and its value in words.
     """
     base, tuned = (
-        {**described(policy), "draws": draws_of(answers)}
+        {**described(policy), "draws": draws_of(answers), **read_and_cut(policy, answers, problems)}
         for policy, answers in zip(policies, drawn, strict=True)
     )
     both = {
@@ -79,25 +82,36 @@ def described(policy: Policy) -> Setting:
     """How a policy is asked and decoded."""
     said = {"fingerprint": policy.fingerprint}
     if isinstance(policy, LocalPolicy):
-        said["prompt"] = "chat template" if policy.chat else "plain text"
-        said["stops at"] = stops_of(policy)
+        said["prompt"] = prompt_format(policy)
+        said["stops at"] = stop_tokens(policy)
         said |= _decoding(policy.sampling)
         said["precision"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
         acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
         return said | ({"intervention": ", ".join(acting)} if acting else {})
     if isinstance(policy, ServerPolicy):
-        said["prompt"] = "chat, by the server's template" if policy.config.route == "chat" else "plain text"
-        return said | {"server": policy.config.url, "served as": policy.config.model} | _decoding(policy.config)
+        said["prompt"] = prompt_format(policy)
+        return (
+            said
+            | {"server": address(policy.config.url), "served as": policy.config.model}
+            | _decoding(policy.config)
+        )
     return said
 
 
-def stops_of(policy: LocalPolicy) -> str:
-    """The tokens that end an answer, as the tokenizer writes them."""
-    tokenizer: Any = policy.tokenizer
-    names = [str(tokenizer.convert_ids_to_tokens(token)) for token in policy.ends]
-    if not names:
-        return "none"
-    return ", ".join(names) if len(names) <= MOST else f"{len(names)} tokens"
+def address(url: str) -> str:
+    """A server's address without the user and password that it may hold."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def read_and_cut(policy: Policy, answers: Answers, problems: ProblemSet) -> Setting:
+    """How much of the prompts the policy could read, and how many answers were cut; where that is known."""
+    said = {}
+    if isinstance(policy, LocalPolicy):
+        said["unknown words"] = share_of(policy.unknown_words(problems.problems))
+    if answers.cuts_known and len(answers.truncated):
+        said["cut at the limit"] = share_of(float(np.mean(answers.truncated)))
+    return said
 
 
 def draws_of(answers: Answers) -> str:
@@ -111,7 +125,7 @@ def draws_of(answers: Answers) -> str:
 
 def asked_fingerprint(problems: Sequence[Problem]) -> str:
     """Identity of what was asked: ids, prompts and gold answers, in their order."""
-    return identity({"problems": [(p.id, p.prompt, list(p.golds)) for p in problems]})
+    return identity({"problems": [(*p.asked, list(p.golds)) for p in problems]})
 
 
 def fingerprint_of(name: str) -> str:

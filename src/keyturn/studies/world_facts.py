@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
 from keyturn.measures.certified import certified_bound
@@ -20,6 +22,7 @@ from keyturn.measures.contract import Tables
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import answers
+from keyturn.problems.world.contract import ValidCompletions
 from keyturn.problems.world.exact import valid_completions
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.vocabulary import STRATEGIES, decode, encode
@@ -55,10 +58,16 @@ class WorldFacts:
         if tables.base is None or not isinstance(base, LocalPolicy):
             return tables
         problems = tables.base.problems
-        mass, complete = self.mass(lab, base, problems)
+        left_out = dict(tables.left_out)
+        mass, complete, why = self.mass(lab, base, problems)
+        unlisted = np.isnan(mass)
+        if unlisted.any():
+            reasons = ", ".join(dict.fromkeys(why[unlisted].tolist()))
+            left_out["exact"] = f"{int(unlisted.sum())} of {len(problems)} problems: {reasons}"
         bound = mass if tables.bound is None else np.fmax(mass, tables.bound)
         return replace(
             tables,
+            left_out=left_out,
             exact=np.where(complete, mass, math.nan) if self.plain else None,
             bound=bound if self.plain else None,
             guess=_facts(problems, "guess_rate"),
@@ -69,23 +78,36 @@ class WorldFacts:
 
     def mass(
         self, lab: Lab, base: LocalPolicy, problems: tuple[Problem, ...]
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The base's probability of the enumerated valid traces, and where they are all that there are."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.str_]]:
+        """The base's probability of the listed valid traces, where they are all that there are, and why not.
+
+        NaN where they are too many to list; the reason stands in the third array, ``[problem]`` each.
+        """
 
         def compute() -> dict[str, NDArray]:
-            found = [valid_completions(self.world, problem) for problem in problems]
-            rows = given(base, problems, [one.ids for one in found])
+            found = [self._listed(problem) for problem in problems]
+            rows = given(base, problems, [one.ids for one, _ in found])
             logprobs = base.score(rows).logprobs if len(rows) else np.zeros(0, dtype=np.float32)
             total = certified_bound(rows, logprobs, np.ones(len(rows), dtype=bool))
-            return {"mass": total, "complete": np.array([one.complete for one in found])}
+            why = np.array([reason for _, reason in found])
+            total[why != ""] = math.nan
+            return {"mass": total, "complete": np.array([one.complete for one, _ in found]), "why": why}
 
         fields = {
             "base": base.fingerprint,
             "world": world_to_json(self.world),
-            "problems": identity({"asked": [(p.id, p.prompt) for p in problems]}),
+            "problems": identity({"asked": [p.asked for p in problems]}),
+            "unlisted": "nan",
         }
         _, arrays = lab.arrays("exact", fields, compute, label="exact probabilities")
-        return arrays["mass"], arrays["complete"]
+        return arrays["mass"], arrays["complete"], arrays["why"]
+
+    def _listed(self, problem: Problem) -> tuple[ValidCompletions, str]:
+        """The valid completions of a problem, or none and why they are not listed."""
+        try:
+            return valid_completions(self.world, problem), ""
+        except UsageError as error:
+            return ValidCompletions(ids=(), complete=False, left_out=error.what), error.what
 
     def forced(
         self,
@@ -107,6 +129,8 @@ class WorldFacts:
             if max(shares["base"][strategy], shares["tuned"][strategy]) < SEEN:
                 continue
             for name, policy in policies.items():
+                if not _writes(policy, strategy):
+                    continue  # its tokens are not the world's: nothing of them can be put before an answer
                 if shares[name][strategy] < RARE:
                     out[name, strategy] = self._forced(lab, policy, name, strategy, tables, limits, parents)
         return out
@@ -130,6 +154,14 @@ class WorldFacts:
         whole = with_prefix(drawn, problems, encode(strategy))
         _, grades = lab.grade(WorldGrader(self.world), problems, whole, stage, name="grade")
         return answers(name, problems, whole, grades)
+
+
+def _writes(policy: Policy, strategy: str) -> bool:
+    """Whether a policy's tokens of a strategy's name are the world's own."""
+    tokenizer: Any = policy.tokenizer if isinstance(policy, LocalPolicy) else None
+    return tokenizer is not None and list(tokenizer.encode(strategy, add_special_tokens=False)) == encode(
+        strategy
+    )
 
 
 def _facts(problems: tuple[Problem, ...], name: str) -> NDArray[np.float64]:

@@ -1,0 +1,32 @@
+"""A policy in words: how a prompt reaches it, and what ends its answers."""
+
+from __future__ import annotations
+
+import hashlib
+
+from keyturn.policies.client import ServerPolicy
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Policy
+
+MOST = 6
+"""Stop tokens that are named; of more only how many there are."""
+
+
+def prompt_format(policy: Policy) -> str:
+    """Plain text, or the chat template with the beginning of its hash; empty: not known."""
+    if isinstance(policy, ServerPolicy):
+        return "plain text" if policy.config.route == "completions" else "chat, by the server's template"
+    if not isinstance(policy, LocalPolicy):
+        return ""
+    if not policy.chat:
+        return "plain text"
+    template = str(policy.tokenizer.chat_template)
+    return f"chat template {hashlib.sha256(template.encode()).hexdigest()[:8]}"
+
+
+def stop_tokens(policy: LocalPolicy) -> str:
+    """What ends an answer: tokens and texts, in a fixed order."""
+    tokens = [str(policy.tokenizer.convert_ids_to_tokens(token)) for token in policy.ends]
+    texts = [f"the text {text!r}" for text in policy.turn.texts]
+    shown = tokens if len(tokens) <= MOST else [f"{len(tokens)} tokens"]
+    return ", ".join([*shown, *texts]) or "none: every answer runs to the limit"
