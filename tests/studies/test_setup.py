@@ -53,7 +53,9 @@ def test_of_a_model_decoding_prompt_and_stops_are_said(policy):
 def test_a_chat_template_is_said():
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    assert described(LocalPolicy(gpt2(len(tokenizer)), tokenizer, chat=True))["prompt"] == "chat template"
+    assert described(LocalPolicy(gpt2(len(tokenizer)), tokenizer, chat=True))["prompt"].startswith(
+        "chat template "
+    )
 
 
 def test_of_a_server_its_address_and_model_are_said():

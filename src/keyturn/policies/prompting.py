@@ -54,8 +54,9 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
             behind = longer.rpartition(_SAID)[2].partition(_NEXT)[0]
     except InputError as error:
         return TurnEnd(unknown=error.what)
-    if not behind.strip():
-        return TurnEnd(unknown="the chat template writes nothing between turns")
+    if not behind.strip() or behind.strip().isalnum():
+        # A bare word may stand in any answer and cannot end one.
+        return TurnEnd(unknown=f"the chat template writes {behind.strip() or 'nothing'} between turns")
     ids = _ids(tokenizer, behind)
     shown = [token for token in ids if str(tokenizer.decode([token])).strip()]
     if shown and (shown[0] in _added(tokenizer) or len(shown) == 1):
