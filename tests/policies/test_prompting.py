@@ -155,13 +155,19 @@ def test_the_share_of_words_that_a_tokenizer_does_not_know(make, texts, share):
     assert unknown_words(make(), texts) == pytest.approx(share)
 
 
+def with_template(tokenizer, template):
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 PLAIN_TURNS = "{% for m in messages %}w3 {{ m['content'] }} w7 {% endfor %}"
 TWO_WORDS = "{% for m in messages %}{{ m['content'] }} w7 w9 {% endfor %}"
 
 
 def test_answers_end_with_the_turn_and_its_end_is_no_part_of_the_text():
     made = small_models.tokenizer()
-    made.chat_template = PLAIN_TURNS
+    assert "w7 between turns" in turn_end(with_template(made, PLAIN_TURNS)).unknown  # it may stand in an answer
+    made.add_tokens([AddedToken("w7", special=False)])
     who = LocalPolicy(small_models.family("llama"), made, chat=True)
     rows = who.draw(small_models.problems((4, 6)), range(40), Streams(0), Limits(max_new_tokens=24))
     assert set(who.ends) == {small_models.END, 7}

@@ -54,12 +54,14 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
             behind = longer.rpartition(_SAID)[2].partition(_NEXT)[0]
     except InputError as error:
         return TurnEnd(unknown=error.what)
+    ids = _ids(tokenizer, behind)
+    shown = [token for token in ids if str(tokenizer.decode([token])).strip()]
+    if shown and shown[0] in _added(tokenizer):
+        return TurnEnd(tokens=(shown[0],))
     if not behind.strip() or behind.strip().isalnum():
         # A bare word may stand in any answer and cannot end one.
         return TurnEnd(unknown=f"the chat template writes {behind.strip() or 'nothing'} between turns")
-    ids = _ids(tokenizer, behind)
-    shown = [token for token in ids if str(tokenizer.decode([token])).strip()]
-    if shown and (shown[0] in _added(tokenizer) or len(shown) == 1):
+    if len(shown) == 1:
         return TurnEnd(tokens=(shown[0],))
     return TurnEnd(texts=(behind.rstrip().lstrip(" "),))
 
