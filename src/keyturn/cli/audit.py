@@ -16,7 +16,7 @@ import tyro
 from keyturn.cli.options import idle, spelled
 from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
-from keyturn.core.rundir import SCHEMA, identity
+from keyturn.core.rundir import SCHEMA, identity, write_text
 from keyturn.core.streams import Streams
 from keyturn.rollouts.readers import Columns
 
@@ -169,8 +169,8 @@ def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: flo
         "seconds": seconds,
         "audits": [result.to_json() for result in results],
     }
-    (root / "audit.json").write_text(jsonlib.dumps(document, allow_nan=False), encoding="utf-8")
-    (root / "audit.md").write_text(markdown_table(results), encoding="utf-8")
+    write_text(root / "audit.json", jsonlib.dumps(document, allow_nan=False))
+    write_text(root / "audit.md", markdown_table(results))
     if json:
         sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
     else:

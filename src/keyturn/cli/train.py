@@ -336,7 +336,10 @@ def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> 
         "graders": {name: one.grader.name for name, one in problems.items()},
         "problems": {name: problem_ids(one) for name, one in problems.items()},
     }
-    now = jsonlib.loads(jsonlib.dumps(stated, default=str))
+    try:
+        now = jsonlib.loads(jsonlib.dumps(stated, default=str, allow_nan=False))
+    except ValueError as error:
+        raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value") from error
     if path.exists():
         before = {key: value for key, value in read_json(path).items() if key != "schema"}
         other = [key for key in now if before.get(key) != now[key]]

@@ -45,6 +45,9 @@ def run(
     from keyturn.training.pretrain_recipes import PRETRAIN
     from keyturn.training.record import MODEL
 
+    for name, number in (("steps", steps), ("threads", threads)):
+        if number is not None and number < 1:
+            raise UsageError(f"--{name} is {number}", fix="at least 1, or leave it out")
     if recipe not in PRETRAIN:
         raise unknown("recipe", recipe, PRETRAIN)
     chosen = with_dials(world_named(world), dict(_dial(text) for text in dials))

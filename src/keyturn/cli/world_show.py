@@ -66,6 +66,8 @@ def run(
             raise UsageError(f"{chosen.domain} is written with no {what}", fix=f"leave out --{what}")
         if given and given not in names:
             raise unknown(what, given, names)
+    if depth is not None and depth < 1:
+        raise UsageError(f"--depth is {depth}", fix="at least 1, or leave it out")
     cells = None if depth is None else [{"domain": chosen.domain, chosen.level: depth}]
     streams = Streams(seed).child("world show")
     shown: list[tuple[Problem, Document]] = [

@@ -247,7 +247,8 @@ class LocalPolicy:
         longest = limits.max_new_tokens
         lengths = (prompts.offsets[1:] - prompts.offsets[:-1])[problem]
         room = np.full(len(problem), longest) if context is None else np.minimum(longest, context - lengths)
-        uniforms = np.empty((len(problem), longest))
+        # No wider than the context lets anything grow; the numbers of a row are the first of its stream.
+        uniforms = np.empty((len(problem), int(room.max(initial=1))))
         for row, (which, draw) in enumerate(zip(problem, number, strict=True)):
             streams.generator("sample", prompts.ids[which], int(draw)).random(out=uniforms[row])
         return Rows(

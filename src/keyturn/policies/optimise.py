@@ -120,6 +120,10 @@ def optimise(
         config: schedule; ``batch_rows``, ``micro_rows`` and ``bucket_batches`` belong to the caller's loss.
         tokens: how many tokens the last call of ``losses`` looked at.
     """
+    if config.steps < 1 or config.batch_rows < 1:
+        raise UsageError(f"{config.steps} steps of {config.batch_rows} rows", fix="take at least 1 of each")
+    if not (math.isfinite(config.lr) and config.lr >= 0):
+        raise UsageError(f"lr is {config.lr}", fix="take a number of 0 or more")
     trained = {name: p for name, p in parameters.items() if p.requires_grad}
     if not trained:
         raise UsageError("nothing to train: every parameter is frozen", fix="set requires_grad on some")

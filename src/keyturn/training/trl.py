@@ -27,6 +27,7 @@ from torch import Tensor
 
 from keyturn.core.errors import UsageError
 from keyturn.core.extras import need
+from keyturn.core.rundir import write_text
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, total
 from keyturn.problems.contract import ProblemSet
@@ -241,7 +242,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            (folder / STATE).write_text(json.dumps(self.record.state()), encoding="utf-8")
+            write_text(folder / STATE, json.dumps(self.record.state()))
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
