@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from keyturn.core.errors import InputError
@@ -40,10 +41,11 @@ def run(
         json: one JSON document on stdout instead of text.
     """
     samples = read_samples(file, columns)
-    rows = [row for row, success in enumerate(samples.success.tolist()) if success == 1]
+    rows = np.flatnonzero((samples.success == 1) & samples.answered).tolist()
     if not rows:
         raise InputError(
-            f"{file} has no successful draw among {len(samples)} ({samples.ungraded} without a verdict)",
+            f"{file} has no successful draw with a completion among {len(samples)}"
+            f" ({samples.ungraded} without a verdict)",
             fix="graded samples with successes, or name the column of verdicts with --columns.success",
         )
     grams = mine(

@@ -35,9 +35,11 @@ def choose(path: Path, rows: Sequence[Record], select: str) -> tuple[Sequence[Re
         return [{**row, **_inner(row, chosen)} for row in rows], chosen, True
     kept, name = rows, ""
     wanted = _wanted(rows, select)
-    spelling = spellings(rows[:20])
+    spelling = spellings(rows)
     for known in POLICY_COLUMNS:
-        column = spelling.get(known, known)
+        if known not in spelling:
+            continue
+        column = spelling[known]
         values = list(dict.fromkeys(value for row in kept if (value := _shown(row.get(column)))))
         asked = [one for one in wanted if one in values]
         if asked:

@@ -144,14 +144,23 @@ def spellings(rows: Iterable[Record]) -> dict[str, str]:
     """The columns there are, by the way that known names are written; an exact name is preferred."""
     found: dict[str, str] = {}
     for name in dict.fromkeys(key for row in rows for key in row):
-        found.setdefault(spelled(name), name)
+        usual = spelled(name)
+        if usual not in found or name == usual:
+            found[usual] = name
     return found
 
 
 def paths(rows: Sequence[Record], known: str, spelling: Mapping[str, str]) -> list[str]:
     """The columns that a known name means in a file: itself, or one for every key that its ``*`` stands for."""
     head, dot, rest = known.partition(".")
-    actual = known if any(known in row for row in rows) else spelling.get(head, head) + dot + rest
+    if known in spelling:
+        return [spelling[known]]  # also a dotted name, where a table was made of nested records
+    if head not in spelling:
+        return []
+    return _expanded(rows, spelling[head] + dot + rest)
+
+
+def _expanded(rows: Sequence[Record], actual: str) -> list[str]:
     if "*" not in actual:
         return [actual]
     before, _, after = actual.partition(".*")
@@ -162,7 +171,7 @@ def paths(rows: Sequence[Record], known: str, spelling: Mapping[str, str]) -> li
             keys |= dict.fromkeys(map(str, value))
     if not keys:
         return [actual]
-    return [path for key in keys for path in paths(rows, f"{before}.{key}{after}", spelling)]
+    return [path for key in keys for path in _expanded(rows, f"{before}.{key}{after}")]
 
 
 def scalar(value: Any) -> bool:

@@ -120,7 +120,10 @@ def resolve(
     for name in columns.cells:
         if all(lookup(row, name) is MISSING for row in rows):
             raise UsageError(f"{path}: no column {name!r} for a cell", fix=near(rows, name))
-    cells = columns.cells or tuple(name for name in CELLS if any(_there(row, name) for row in rows))
+    there = {name for row in rows for name in CELLS if name in row}
+    cells = columns.cells or tuple(
+        name for name in CELLS if name in there and any(_there(row, name) for row in rows)
+    )
     names = _beside_scorer(rows, names, given)
     idle = [spelling[name] for name in known["draw"] if name in spelling and not names["draw"]]
     passed = "draw" not in given and bool(idle)
@@ -168,11 +171,9 @@ def _named(path: Path, rows: Sequence[Record], columns: Columns) -> tuple[dict[s
         given = str(getattr(columns, purpose))
         if not given:
             continue
-        if (purpose, given) in (("draw", ROW_NUMBER), ("problem", "prompt")) and not _has(rows, given):
-            names[purpose] = ""
-            continue
-        if (purpose, given) == ("problem", "prompt"):
-            names[purpose] = ""  # the prompt is the identity, and remains the prompt
+        by_hand = (purpose, given) == ("draw", ROW_NUMBER) and not _has(rows, given)
+        if by_hand or (purpose, given) == ("problem", "prompt"):
+            names[purpose] = ""  # records are numbered; the prompt is the identity, and remains the prompt
             continue
         parts = [part.strip() for part in given.split(",")] if purpose in JOINED else [given]
         for part in parts:
