@@ -75,8 +75,8 @@ def waterfall(name: str, masses: Mapping[str, Estimate], unit_name: str) -> Figu
         "Bars are mean success over all problems; each step adds what was gained on problems of one class, so "
         "the steps from base to tuned add up exactly. Thin lines are 95 % intervals over problems."
         + (
-            " At chance: the base solves these problems no more often than luck does; their gain never counts as "
-            "deployed."
+            " At chance: the base solves these problems no more often than luck does; their gain never "
+            "counts as deployed."
             if "at_chance" in parts
             else ""
         ),
