@@ -159,3 +159,18 @@ def test_a_file_that_does_not_say_what_was_cut_has_no_share_that_was(tmp_path):
     )
     assert length.unit == "words"
     assert length.value == pytest.approx(np.mean([len(row["completion"].split()) for row in rows[:4]]))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": 3, "c": 70, "n": 64}, "record 4: c 70, n 64 are no counts"),
+        ({"id": 3, "c": -1, "n": 64}, "record 4: c -1, n 64 are no counts"),
+        ({"id": 0, "c": 5, "n": 64}, "1 problems have several counts"),
+    ],
+)
+def test_what_is_wrong_with_counts_is_said_where_nobody_named_their_columns(tmp_path, row, message):
+    path = tmp_path / "counts.jsonl"
+    path.write_bytes(lines([*({"id": i, "c": 5, "n": 64} for i in range(3)), row]))
+    with pytest.raises(InputError, match=message):
+        read_samples(path)

@@ -128,6 +128,26 @@ def test_a_column_that_holds_no_completions_is_no_sign_of_copies(tmp_path, capsy
     assert "same text" not in said(found)
 
 
+def test_one_letter_for_every_problem_is_one_draw_of_each(tmp_path, capsys):
+    # Greedy decoding, or a base that always says A: its 64 equal answers are no 64 draws.
+    rng = Streams(0).generator("letters")
+    files = []
+    for name in ("base", "tuned"):
+        path = tmp_path / f"{name}.jsonl"
+        rows = [
+            {"problem_id": i, "completion": said, "gold": "ABCD"[i % 4]}
+            for i in range(24)
+            for _ in range(64)
+            for said in ["A" if name == "base" or rng.random() < 0.1 else "ABCD"[i % 4]]
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        files.append(path)
+    code, found = audit(capsys, *files, tmp_path / "run")
+    assert code == 0
+    assert (found["verdict"]["label"], found["k"]) == ("undecided", 1)
+    assert "base.jsonl: all draws of each of 24 problems have the same text" in said(found)
+
+
 def test_equal_texts_with_different_verdicts_ask_for_the_column(tmp_path, capsys):
     files = []
     for number, rate in enumerate((0.2, 0.8)):

@@ -41,6 +41,11 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
         place = {name: index for index, name in enumerate(dict.fromkeys(samples.problem))}
         problem = np.array([place[name] for name in samples.problem], dtype=np.int64)
         judged = np.isfinite(samples.success) & samples.answered
+        contradicted = _contradicted(problem, samples)
+        # A placeholder in every row, with verdicts that differ, says nothing of what was drawn.
+        if contradicted and len(set(samples.texts)) == 1:
+            left.append(samples)
+            continue
         found = copies_among(problem, samples.texts, samples.draw, judged)
         if found is None:
             left.append(samples)
@@ -50,7 +55,7 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
             f"{samples.source}: {text}{way_out if kind == 'uniform' else ''}"
             for kind, text in zip(found.kinds, found.texts, strict=True)
         ]
-        if _contradicted(problem, samples):
+        if contradicted:
             said.append(
                 f"{samples.source}: equal texts of a problem have different verdicts; is the column with"
                 " completions the right one? (--columns.completion)"
@@ -82,13 +87,10 @@ def copies_among(
     draw: NDArray[np.integer],
     answered: NDArray[np.bool_],
 ) -> Copies | None:
-    """Copies among the rows that hold an answer; the others (errors, nothing graded) are left as they are.
-
-    Where all answers in a file are one text, the column holds no completions and says nothing.
-    """
+    """Copies among the rows that hold an answer; the others (errors, nothing graded) are left as they are."""
     rows = np.flatnonzero(answered)
     shown = [texts[row] for row in rows.tolist()]
-    if len(set(shown)) < 2:
+    if not any(shown):
         return None
     found = find_copies(np.asarray(problem)[rows], shown, np.asarray(draw)[rows])
     if found is None:

@@ -85,6 +85,27 @@ def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> Count
     return None
 
 
+def refuse_counts(path: Path, rows: Sequence[Record]) -> None:
+    """Say what is wrong with a file whose columns have the names of counts, and whose records are none.
+
+    Args:
+        path: the file.
+        rows: its records, in which neither completions nor verdicts were found.
+
+    Raises:
+        InputError: a record that holds no counts, or a problem twice.
+    """
+    spelling = spellings(rows)
+    right, drawn = (
+        next((spelling[name] for name in KNOWN[purpose] if name in spelling), "")
+        for purpose in ("right", "drawn")
+    )
+    if not right or not drawn:
+        return
+    _pairs(path, rows, CountColumns(right=right, drawn=drawn, rate=_is_rate(rows, right)))
+    _refuse_repeated(path, _ids(rows))
+
+
 def _is_rate(rows: Sequence[Record], right: str) -> bool:
     """Whether a column holds shares: by its name, or because one of its values is a fraction."""
     if spelled(right) in _RATES:
@@ -106,10 +127,39 @@ def _times(share: Any, n: int) -> float | None:
 def _are_counts(rows: Sequence[Record], counted: CountColumns) -> bool:
     if counted.right == counted.drawn or any(counted.of(row) is None for row in rows):
         return False
-    ids = [name for name in KNOWN["problem"] if name in rows[0]]
     # A verdict of 0 or 1 beside the size of its group is a draw: then its problem occurs again.
-    keys = Counter(str(row.get(ids[0] if ids else "prompt")) for row in rows)
-    return keys.most_common(1)[0][1] == 1
+    return Counter(_ids(rows)).most_common(1)[0][1] == 1
+
+
+def _ids(rows: Sequence[Record]) -> list[str]:
+    """What identifies the problem of each record, before the columns are resolved."""
+    ids = [name for name in KNOWN["problem"] if name in rows[0]]
+    return [str(row.get(ids[0] if ids else "prompt")) for row in rows]
+
+
+def _refuse_repeated(path: Path, keys: Sequence[str]) -> None:
+    twice = [key for key, times in Counter(keys).items() if times > 1]
+    if twice:
+        raise InputError(
+            f"{path}: {len(twice)} problems have several counts ({twice[0][:80]!r})",
+            fix="choose one policy, or name what identifies a problem, e.g. --columns.problem task,id",
+        )
+
+
+def _pairs(path: Path, rows: Sequence[Record], found: CountColumns) -> list[tuple[int, int]]:
+    """Right draws and draws of every record."""
+    pairs = []
+    for number, row in enumerate(rows, start=1):
+        counts = found.of(row)
+        if counts is None:
+            shown = f"{found.right} {_shown(row, found.right)}, {found.drawn} {_shown(row, found.drawn)}"
+            raise InputError(
+                f"{path}, record {number}: {shown} are no counts of right draws and of draws",
+                fix=f"correct the record ({found.right} is at most {found.drawn}), or name the columns with"
+                " --columns.right and --columns.drawn",
+            )
+        pairs.append(counts)
+    return pairs
 
 
 def read_counts(
@@ -123,22 +173,8 @@ def read_counts(
     Raises:
         InputError: no whole numbers, more right than drawn, a problem twice, or more draws than can be held.
     """
-    twice = [key for key, times in Counter(keys).items() if times > 1]
-    if twice:
-        raise InputError(
-            f"{path}: {len(twice)} problems have several counts ({twice[0][:80]!r})",
-            fix="choose one policy, or name what identifies a problem, e.g. --columns.problem task,id",
-        )
-    pairs = []
-    for number, row in enumerate(rows, start=1):
-        counts = found.of(row)
-        if counts is None:
-            shown = f"{found.right} {_shown(row, found.right)}, {found.drawn} {_shown(row, found.drawn)}"
-            raise InputError(
-                f"{path}, record {number}: {shown} are no counts of right draws and of draws",
-                fix="name the columns with --columns.right and --columns.drawn",
-            )
-        pairs.append(counts)
+    _refuse_repeated(path, keys)
+    pairs = _pairs(path, rows, found)
     total = sum(n for _, n in pairs)
     if total > LARGEST:
         raise InputError(f"{path}: {total} draws are counted, {LARGEST} can be held", fix="give fewer problems")

@@ -16,7 +16,7 @@ from keyturn.rollouts.completions import Completions, Prompts, Stop
 from keyturn.rollouts.grades import Grades
 from keyturn.rollouts.readers.choose import NESTED, choose
 from keyturn.rollouts.readers.columns import KNOWN, Columns, lookup
-from keyturn.rollouts.readers.counts import count_columns, read_counts
+from keyturn.rollouts.readers.counts import count_columns, read_counts, refuse_counts
 from keyturn.rollouts.readers.layouts import plain_rows
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
 from keyturn.rollouts.readers.resolve import Resolved, require, resolve
@@ -164,6 +164,8 @@ def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  
         found = resolve(path, rows, columns, {**known, **none})
     else:
         found = resolve(path, rows, columns, known)
+        if not found.names["completion"] and not found.names["success"]:
+            refuse_counts(path, rows)
         require(path, rows, found)
     asked = [asked_of(row, found) for row in rows]
     keys, notes = which_problem(path, rows, asked, found)
