@@ -370,9 +370,9 @@ def page(state: dict) -> str:
         "",
         "## Do the intervals hold the truth?",
         "",
-        "How often the 95 % interval of the gain, that of the deployed share (from its lower limit to its upper "
-        "one plus that of the undecided share), and the simultaneous band of the pass@k difference (all k at "
-        "once) hold the population's own value. Brackets: Wilson 95 %.",
+        "How often the 95 % interval of the gain, that of the deployed share (from its lower limit to its "
+        "upper one plus that of the undecided share), and the simultaneous band of the pass@k difference "
+        "(all k at once) hold the population's own value. Brackets: Wilson 95 %.",
         "",
         "| planted | problems | gain | deployed share | pass@k difference, all k |",
         "|---|---|---|---|---|",
