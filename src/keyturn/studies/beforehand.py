@@ -13,11 +13,11 @@ import numpy as np
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.measures.verdict import Caution
+from keyturn.policies.context import context_length
 from keyturn.policies.describe import prompt_format, stop_tokens
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unknown_words, unreadable
 from keyturn.policies.protocol import Limits, Policy
-from keyturn.policies.runners import context_length
 
 
 def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> None:
