@@ -1,6 +1,7 @@
-"""The server policy against `transformers serve` itself, where its optional packages are installed."""
+"""The server policy, and a mixed audit, against `transformers serve` (its packages are of the dev extra)."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -15,10 +16,13 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from keyturn.cli.main import main
+from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.client import ServerConfig, ServerPolicy
-from keyturn.policies.loading import save_policy
+from keyturn.policies.connect import ServerOptions, connect
+from keyturn.policies.loading import load_policy, save_policy
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.completions import Stop
 
@@ -31,7 +35,9 @@ def served_folder(path):
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>")
     tokenizer.chat_template = TEMPLATE
-    config = GPT2Config(vocab_size=len(WORDS), n_positions=64, n_embd=16, n_layer=1, n_head=2, eos_token_id=1)
+    config = GPT2Config(
+        vocab_size=len(WORDS), n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1
+    )
     model = GPT2LMHeadModel(config)
     rng = Streams(5).generator("init")
     with torch.no_grad():
@@ -43,8 +49,6 @@ def served_folder(path):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    for package in ("fastapi", "uvicorn", "openai", "pydantic"):
-        pytest.importorskip(package)
     folder, tokenizer = served_folder(tmp_path_factory.mktemp("served") / "model")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,3 +87,66 @@ def test_it_answers_through_the_same_client(server, route):
     assert (drawn.lengths <= 5).all()
     assert drawn.lengths.sum() > 0
     assert set(" ".join(drawn.texts).split()) <= set(WORDS)
+
+
+@pytest.mark.slow
+def test_how_it_wants_to_be_asked_is_found_out(server):
+    """It knows no top-k, gives one completion a request and no log-probabilities."""
+    url, model, _ = server
+    config = connect(f"{url}/v1#{model}", ServerOptions(timeout_s=60)).config
+    assert (config.route, config.dialect, config.logprobs, config.draws_a_request) == (
+        "chat",
+        "transformers",
+        "off",
+        1,
+    )
+    with pytest.raises(UsageError, match="pinned to"):
+        connect(f"{url}/v1#another", ServerOptions(timeout_s=60))
+    with pytest.raises(UsageError, match="needs a model's name"):
+        connect(f"{url}/v1", ServerOptions(timeout_s=60))
+
+
+@pytest.mark.slow
+def test_its_draws_follow_the_model_s_own_distribution(server):
+    """Left to itself it decodes a model without a generation config greedily, whatever the temperature."""
+    url, model, tokenizer = server
+    problem = Problem(id="p", prompt="a b c")
+    asked = connect(f"{url}/v1#{model}", ServerOptions(timeout_s=60, concurrency=1), template="plain")
+    drawn = asked.draw([problem], range(240), Streams(1), Limits(max_new_tokens=1))
+    with torch.no_grad():
+        ids = torch.tensor([tokenizer(problem.prompt)["input_ids"]])
+        expected = load_policy(model).model(input_ids=ids).logits[0, -1].softmax(-1).numpy()
+    counts = {word: drawn.texts.count(word) for word in "abcdefgh"}
+    for word, count in counts.items():
+        share = expected[WORDS.index(word)]
+        assert abs(count / 240 - share) < 4 * np.sqrt(share * (1 - share) / 240), (word, count, share)
+    assert len(set(drawn.texts)) >= 5
+
+
+@pytest.mark.slow
+def test_it_is_audited_beside_a_local_model(server, tmp_path, monkeypatch, capfd):
+    url, model, _ = server
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"{a} {b}", "answer": c} for a in "abcd" for b in "ef" for c in "gh"][::2]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [
+        "--problems",
+        "p.jsonl",
+        "--grader",
+        "exact",
+        "--k",
+        "4",
+        "--max-new-tokens",
+        "3",
+        "--template",
+        "plain",
+    ]
+    code = main(["audit", f"{url}/v1#{model}", model, *words, "--json"])
+    said = capfd.readouterr()
+    assert code == 0, said.err
+    [found] = json.loads(said.out)["audits"]
+    assert found["settings"]["base"]["server"] == f"{url}/v1"
+    assert found["settings"]["base"]["log-probabilities"] == "not given"
+    assert "token_shift" in found["left_out"]
+    gain = found["verdict"]["masses"]["gain"]
+    assert gain["low"] <= 0 <= gain["high"], "one model on both sides"

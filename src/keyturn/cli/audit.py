@@ -18,6 +18,7 @@ from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity, write_text
 from keyturn.core.streams import Streams
+from keyturn.policies.connect import ServerOptions, is_server
 from keyturn.rollouts.readers import Columns
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def run(
     allow_pickle: bool = False,
     draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
+    server: ServerOptions = ServerOptions(),  # noqa: B008
 ) -> int:
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
 
     Args:
-        policies: base and tuned model (folders or Hub ids); none: the embedded worlds, RL included.
+        policies: base and tuned: model folders, runs of keyturn, Hub ids, http://host:port/v1#model; none: the
+            embedded worlds, RL included.
         problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
         samples: two files of samples already drawn; no model is needed. FILE#MODEL picks one model of a file.
         seed: root of all randomness.
@@ -77,6 +80,7 @@ def run(
         allow_pickle: read pytorch_model.bin where there are no safetensors.
         draws_independent: count every draw of the sample files, also where they look like copies of each other.
         columns: names of a sample file's columns where the known ones do not do.
+        server: how policies behind a server are asked.
     """
     started = time.monotonic()
     options = {name: value for name, value in locals().items() if name != "started"}
@@ -124,7 +128,7 @@ _READ_BY = {
     "worlds": ("embedded",),
     "workers": ("embedded",),
     **dict.fromkeys(("temperature", "top_p", "template", "device", "dtype", "revision"), _OF_MODELS),
-    **dict.fromkeys(("trust_remote_code", "allow_pickle"), _OF_MODELS),
+    **dict.fromkeys(("trust_remote_code", "allow_pickle", "server"), _OF_MODELS),
 }
 """Option -> the ways into an audit that read it; the others are read by all."""
 
@@ -137,6 +141,12 @@ def _refuse_idle(options: Mapping[str, Any], way: str) -> None:
             f"{spelled(name)} would do nothing: this is an audit of {_WAYS[way]}",
             fix=f"leave it out; it is for audits of {others}",
         )
+    served = [is_server(name) for name in options["policies"]]
+    here = ("device", "dtype", "revision", "trust_remote_code", "allow_pickle")
+    unread = (["server"] if not any(served) else []) + (list(here) if served and all(served) else [])
+    for name in idle(options, run, [name for name in options if name not in unread]):
+        where = "neither policy is behind a server" if name == "server" else "both policies are behind servers"
+        raise UsageError(f"{spelled(name)} would do nothing: {where}", fix="leave it out")
     for name, least in (("limit", 0), ("per_cell", 1), ("workers", 0), ("max_new_tokens", 0)):
         if options[name] < least:
             raise UsageError(

@@ -1,13 +1,14 @@
 """A policy behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, ``transformers serve``.
 
-One request a completion, each with its own seed from its own stream, so that a draw is the same whoever
-else is drawn with it and a run can go on where it stopped (servers share the prefill of equal prompts
-themselves). Rate limits, server faults and time-outs are tried again with growing pauses; what still
+A request asks for one completion, with a seed from the draw's own stream, so that a draw is the same whoever
+else is drawn with it; or for several of one problem, with a seed of their own, where the server can. A run goes
+on where it stopped. Rate limits, server faults and time-outs are tried again with growing pauses; what still
 fails is a row with ``Stop.ERROR``, never a wrong answer. Standard library only.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
@@ -28,12 +29,14 @@ from keyturn.core.streams import Streams
 from keyturn.policies.http import Refused, Unanswered, post
 from keyturn.policies.journal import Journal
 from keyturn.policies.protocol import Limits, Need, TokenTable
+from keyturn.policies.reply import NOTHING, UNKNOWN_TOKEN, Answer, choices_of, logprobs_of, stop_of, text_of
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
+
+__all__ = ["UNKNOWN_TOKEN", "ServerConfig", "ServerPolicy", "body_of"]
 
 _log = logging.getLogger("keyturn")
 
-UNKNOWN_TOKEN = -1
-"""Stands for a token of which only the text is known."""
+Dialect = Literal["open", "transformers", "openai"]
 
 
 class TextTokenizer(Protocol):
@@ -60,11 +63,17 @@ class ServerConfig:
     """Nucleus; 1 is off."""
     top_k: int = 0
     """0 is off; sent only when on, since plain OpenAI servers do not know it."""
+    dialect: Dialect = "openai"
+    """How the server's own defaults (many take a model's ``generation_config.json``: top-k 20, a penalty) are
+    switched off. ``open``: by the fields of vLLM, SGLang and llama.cpp. ``transformers``: by a whole generation
+    config. ``openai``: not at all, nothing is sent that OpenAI's own server does not know."""
     logprobs: Literal["raw", "processed", "off"] = "raw"
     """What the server's log-probabilities are of. ``raw`` (vLLM's default) is the model at temperature 1, which
     is the sampling distribution only at temperature 1 without truncation; elsewhere they are left unknown."""
     token_ids: bool = False
     """Ask for token ids too (vLLM's ``return_token_ids``; servers that do not know it may refuse)."""
+    draws_a_request: int = 1
+    """Completions of a problem that one request asks for, where the server gives several."""
     concurrency: int = 8
     """Requests in flight."""
     timeout_s: float = 120.0
@@ -74,16 +83,35 @@ class ServerConfig:
     pause_s: float = 0.5
     """First pause before a further attempt; doubled each time, with jitter, at most 30 s."""
 
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise UsageError(f"not a server address: {self.url}", fix="http://host:port")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature {self.temperature} is not a number >= 0", fix="0 is greedy, 1 plain")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p {self.top_p} is not in (0, 1]", fix="1 keeps all tokens")
+        if min(self.draws_a_request, self.concurrency) < 1 or self.retries < 0 or not self.timeout_s > 0:
+            what = f"{self.draws_a_request} draws a request, {self.concurrency} requests in flight"
+            raise UsageError(f"{what}, {self.retries} retries, {self.timeout_s} s", fix="numbers of 1 or more")
 
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
-    text: str
-    stop: Stop
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    @property
+    def greedy(self) -> bool:
+        """Whether the most likely token is always taken."""
+        return self.temperature == 0
+
+    @property
+    def address(self) -> str:
+        """Where completions are asked for."""
+        path = "completions" if self.route == "completions" else "chat/completions"
+        return f"{root_of(self.url)}/{path}"
 
 
-_NOTHING = _Answer(text="", stop=Stop.ERROR, tokens=(), logprobs=())
+@dataclass(frozen=True)
+class _Job:
+    """What one request asks: some draws of a problem, by place in the whole."""
+
+    problem: Problem
+    draws: tuple[int, ...]
 
 
 class ServerPolicy:
@@ -107,14 +135,12 @@ class ServerPolicy:
         tokenizer: TextTokenizer | None = None,
         journal: Path | None = None,
     ) -> None:
-        if not config.url.startswith(("http://", "https://")):
-            raise UsageError(f"not a server address: {config.url}", fix="http://host:port")
         self.config = config
         self._key = key
         self._tokenizer = tokenizer
         self._journal = journal
-        asked = ("url", "model", "route", "temperature", "top_p", "top_k", "logprobs")
-        self._asked = {name: value for name, value in asdict(config).items() if name in asked}
+        how = ("concurrency", "timeout_s", "retries", "pause_s", "token_ids")
+        self._asked = {name: value for name, value in asdict(config).items() if name not in how}
 
     @property
     def fingerprint(self) -> str:
@@ -127,61 +153,75 @@ class ServerPolicy:
         Raises:
             InputError: the server refuses the request itself (no such model, bad key), or answers none.
         """
-        jobs = [(problem, draw) for problem in problems for draw in draws]
+        size = self.config.draws_a_request
+        blocks = [tuple(draws[start : start + size]) for start in range(0, len(draws), size)]
+        jobs = [_Job(problem, block) for problem in problems for block in blocks]
         failures: list[str] = []
         halt = threading.Event()
-        answers: list[_Answer] = []
+        answers: list[Answer] = []
         journal = Journal(self._journal)
         with (
             ThreadPoolExecutor(self.config.concurrency) as pool,
-            progress(f"ask {self.config.model}", len(jobs)) as advance,
+            progress(f"ask {self.config.model}", len(problems) * len(draws)) as advance,
         ):
             try:
-                for answer in pool.map(
+                for found in pool.map(
                     lambda job: self._ask(job, streams, limits, journal, failures, halt), jobs
                 ):
-                    answers.append(answer)
-                    advance(1)
+                    answers.extend(found)
+                    advance(len(found))
             finally:
                 halt.set()
         if failures:
-            _log.warning("%d of %d requests unanswered, last: %s", len(failures), len(jobs), failures[-1])
-        if jobs and len(failures) == len(jobs):
+            _log.warning("%d of %d draws unanswered, last: %s", len(failures), len(answers), failures[-1])
+        if answers and len(failures) == len(answers):
             raise InputError(
-                f"{self.config.url} answered none of {len(jobs)} requests: {failures[-1]}",
+                f"{self.config.url} answered none of {len(answers)} requests: {failures[-1]}",
                 fix="check that the server runs and is reachable",
             )
-        return self._completions(problems, jobs, answers)
+        return self._completions(problems, [(job.problem, n) for job in jobs for n in job.draws], answers)
 
     def _ask(
         self,
-        job: tuple[Problem, int],
+        job: _Job,
         streams: Streams,
         limits: Limits,
         journal: Journal,
         failures: list[str],
         halt: threading.Event,
-    ) -> _Answer:
-        problem, draw = job
-        body = self._body(problem, draw, streams, limits)
-        key = identity({"server": self._asked, "body": body, "problem": problem.id, "draw": draw}, 32)
-        kept = journal.get(key)
-        if kept is not None:
-            return _restored(kept)
+    ) -> list[Answer]:
+        name = (job.problem.id, *job.draws)
+        # 31 bits: some servers hold seeds in a C int.
+        body = body_of(
+            self.config, job.problem, len(job.draws), streams.seed("sample", *name) & 0x7FFFFFFF, limits
+        )
+        keys = [
+            identity({"server": self._asked, "body": body, "problem": job.problem.id, "draw": draw}, 32)
+            for draw in job.draws
+        ]
+        kept = [journal.get(key) for key in keys]
+        if all(row is not None for row in kept):
+            return [_restored(row) for row in kept if row is not None]
         if halt.is_set():
-            return _NOTHING
+            return [NOTHING] * len(job.draws)
         try:
-            pauses = streams.generator("pause", problem.id, draw)
-            answer = self._read(post(self._address(), body, self._key, self.config, pauses, halt))
+            pauses = streams.generator("pause", *name)
+            reply = post(self.config.address, body, self._key, self.config, pauses, halt)
+            answers = self._read(reply, len(job.draws), limits)
         except Refused as error:
             # No other request will fare better: whoever waits stops, and map hands the error on.
             halt.set()
-            raise Refused(f"{error.what} (problem {problem.id})", fix=error.fix) from error
+            what = f"{error.what} (problem {job.problem.id})"
+            raise Refused(what, fix=error.fix, status=error.status) from error
         except Unanswered as error:
-            failures.append(str(error))
-            return _NOTHING
-        journal.add(key, {**asdict(answer), "problem": problem.id, "draw": draw})
-        return answer
+            failures.extend([str(error)] * len(job.draws))
+            return [NOTHING] * len(job.draws)
+        for key, draw, answer in zip(keys, job.draws, answers, strict=True):
+            if answer.stop == Stop.ERROR:
+                failures.append("the server gave up on it (or gave fewer completions than it was asked for)")
+            else:
+                journal.add(key, {**asdict(answer), "problem": job.problem.id, "draw": draw})
+        return answers
 
     def score(self, completions: Completions) -> TokenTable:
         """Refused: servers give neither entropies nor ranks over the whole vocabulary."""
@@ -190,48 +230,21 @@ class ServerPolicy:
             fix="load the model locally for measures that look inside",
         )
 
-    def _address(self) -> str:
-        base = self.config.url.rstrip("/")
-        base = base if base.endswith("/v1") else f"{base}/v1"
-        return f"{base}/completions" if self.config.route == "completions" else f"{base}/chat/completions"
+    def _read(self, reply: Mapping[str, Any], wanted: int, limits: Limits) -> list[Answer]:
+        """The answers in a reply, as many as were asked for; those that are missing are errors."""
+        choices = choices_of(reply, wanted)
+        usage = reply.get("usage")
+        # Counted over all choices: of one completion only where there is one.
+        counted = usage.get("completion_tokens") if isinstance(usage, Mapping) and len(choices) == 1 else 0
+        found = [self._answer(choice, int(counted or 0), limits.max_new_tokens) for choice in choices]
+        return found + [NOTHING] * (wanted - len(found))
 
-    def _body(self, problem: Problem, draw: int, streams: Streams, limits: Limits) -> dict[str, Any]:
-        config = self.config
-        body: dict[str, Any] = {
-            "model": config.model,
-            "max_tokens": limits.max_new_tokens,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            # 31 bits: some servers hold seeds in a C int.
-            "seed": streams.seed("sample", problem.id, draw) & 0x7FFFFFFF,
-            "n": 1,
-            "stream": False,
-        }
-        if config.top_k:
-            body["top_k"] = config.top_k
-        if config.token_ids:
-            body["return_token_ids"] = True
-        wants = config.logprobs != "off"
-        if config.route == "completions":
-            return {**body, "prompt": problem.prompt} | ({"logprobs": 1} if wants else {})
-        messages = [{"role": role, "content": text} for role, text in problem.turns]
-        return {**body, "messages": messages} | ({"logprobs": True} if wants else {})
-
-    def _read(self, reply: Mapping[str, Any]) -> _Answer:
-        try:
-            choice = reply["choices"][0]
-            text = choice["text"] if self.config.route == "completions" else choice["message"]["content"]
-            text = "" if text is None else str(text)
-            tokens, logprobs = self._tokens(choice, text, reply.get("usage") or {})
-            stop = Stop.LENGTH if choice.get("finish_reason") == "length" else Stop.EOS
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise Unanswered(f"the reply has not the expected form ({type(error).__name__})") from error
-        return _Answer(text=text, stop=stop, tokens=tuple(tokens), logprobs=tuple(logprobs))
-
-    def _tokens(
-        self, choice: Mapping[str, Any], text: str, usage: Mapping[str, Any]
-    ) -> tuple[list[int], list[float]]:
-        logprobs = _logprobs(choice.get("logprobs"), self.config.route)
+    def _answer(self, choice: Mapping[str, Any], counted: int, limit: int) -> Answer:
+        text = text_of(choice, self.config.route)
+        logprobs = logprobs_of(choice)
+        stop = stop_of(choice, len(logprobs) or counted, limit)
+        if stop == Stop.ERROR:
+            return NOTHING
         exact = self.config.temperature == 1 and self.config.top_p == 1 and not self.config.top_k
         if self.config.logprobs != "processed" and not exact:
             logprobs = [math.nan] * len(logprobs)
@@ -240,13 +253,13 @@ class ServerPolicy:
         elif self._tokenizer is not None:
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         else:
-            tokens = [UNKNOWN_TOKEN] * (len(logprobs) or int(usage.get("completion_tokens") or 0))
+            tokens = [UNKNOWN_TOKEN] * (len(logprobs) or counted)
         # Another tokenisation of the same text has other log-probabilities: none rather than shifted ones.
         fit = logprobs if len(logprobs) == len(tokens) else [math.nan] * len(tokens)
-        return tokens, fit
+        return Answer(text=text, stop=stop, tokens=tuple(tokens), logprobs=tuple(fit))
 
     def _completions(
-        self, problems: Sequence[Problem], jobs: Sequence[tuple[Problem, int]], answers: Sequence[_Answer]
+        self, problems: Sequence[Problem], jobs: Sequence[tuple[Problem, int]], answers: Sequence[Answer]
     ) -> Completions:
         place = {problem.id: index for index, problem in enumerate(problems)}
         asked = [self._tokenizer.encode(p.prompt) if self._tokenizer is not None else [] for p in problems]
@@ -267,18 +280,47 @@ class ServerPolicy:
         )
 
 
-def _logprobs(block: object, route: str) -> list[float]:
-    if not isinstance(block, Mapping):
-        return []
-    if isinstance(block.get("content"), list):
-        values = [item.get("logprob") for item in block["content"]]
-    else:
-        values = block.get("token_logprobs") or []
-    return [math.nan if value is None else float(value) for value in values]
+def root_of(url: str) -> str:
+    """The address that OpenAI's paths are appended to: with ``/v1``."""
+    base = url.rstrip("/")
+    return base if base.endswith("/v1") else f"{base}/v1"
 
 
-def _restored(row: Mapping[str, Any]) -> _Answer:
-    return _Answer(
+def body_of(config: ServerConfig, problem: Problem, count: int, seed: int, limits: Limits) -> dict[str, Any]:
+    """The request for ``count`` completions of a problem."""
+    body: dict[str, Any] = {
+        "model": config.model,
+        "max_tokens": limits.max_new_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "seed": seed,
+        "n": count,
+        "stream": False,
+    }
+    if config.dialect == "open":
+        body |= {"top_k": config.top_k or -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    elif config.dialect == "transformers":
+        body["generation_config"] = json.dumps(_whole(config, limits))
+    elif config.top_k:
+        body["top_k"] = config.top_k
+    if config.token_ids:
+        body["return_token_ids"] = True
+    wants = config.logprobs != "off"
+    if config.route == "completions":
+        return {**body, "prompt": problem.prompt} | ({"logprobs": 1} if wants else {})
+    messages = [{"role": role, "content": text} for role, text in problem.turns]
+    return {**body, "messages": messages} | ({"logprobs": True} if wants else {})
+
+
+def _whole(config: ServerConfig, limits: Limits) -> dict[str, Any]:
+    """A generation config of transformers: without one of its own, a model there is decoded greedily."""
+    drawn = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
+    how = {"do_sample": False} if config.greedy else drawn
+    return {**how, "max_new_tokens": limits.max_new_tokens, "repetition_penalty": 1.0}
+
+
+def _restored(row: Mapping[str, Any]) -> Answer:
+    return Answer(
         text=str(row["text"]),
         stop=Stop(row["stop"]),
         tokens=tuple(row["tokens"]),

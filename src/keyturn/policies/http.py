@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -13,10 +14,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from keyturn.core.errors import InputError
+from keyturn.core.text import one_line
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE_S = 30.0
 _MOST_BYTES = 64 << 20
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it would carry the key to another address, and turn a POST into a GET."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Straight)
 
 
 class Unanswered(Exception):
@@ -24,7 +36,16 @@ class Unanswered(Exception):
 
 
 class Refused(InputError):
-    """The server will refuse every such request."""
+    """The server will refuse every such request.
+
+    Args:
+        what, fix: see :class:`~keyturn.core.errors.KeyturnError`.
+        status: of the HTTP reply.
+    """
+
+    def __init__(self, what: str, *, fix: str = "", status: int = 0) -> None:
+        super().__init__(what, fix=fix)
+        self.status = status
 
 
 class Patience(Protocol):
@@ -59,7 +80,7 @@ def post(
     Args:
         url: where to.
         body: what.
-        key: bearer token, empty for none.
+        key: bearer token, empty for none; it is in no message.
         patience: time-out, attempts, pauses.
         jitter: spreads the pauses.
         halt: when set, no further attempt is made.
@@ -76,9 +97,9 @@ def post(
         try:
             return _once(url, body, key, patience.timeout_s)
         except urllib.error.HTTPError as error:
-            why = f"status {error.code}: {_said(error)}"
+            why = f"status {error.code}: {_said(error, key)}"
             if error.code not in _AGAIN:
-                raise Refused(f"{url} refuses: {why}", fix=_fix(error.code)) from error
+                raise Refused(f"{url} refuses: {why}", fix=_fix(error.code, why), status=error.code) from error
             wait = _asked_to_wait(error)
         except (TimeoutError, urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
@@ -88,23 +109,51 @@ def post(
     raise Unanswered(why)
 
 
-def _once(url: str, body: Mapping[str, Any], key: str, timeout: float) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+def get(url: str, key: str, timeout_s: float) -> dict[str, Any]:
+    """The JSON object at an address, asked for once.
+
+    Raises:
+        Refused: the server answers with an error.
+        Unanswered: something answers, and it is no JSON object.
+        InputError: nothing answers at all.
+    """
+    try:
+        return _once(url, None, key, timeout_s)
+    except urllib.error.HTTPError as error:
+        why = f"status {error.code}: {_said(error, key)}"
+        raise Refused(f"{url} refuses: {why}", fix=_fix(error.code, why), status=error.code) from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise Unanswered(f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):
+            fix = "http:// where the server speaks no TLS, or a certificate that this machine trusts"
+            raise InputError(f"no secure connection to {url}: {reason}", fix=fix) from error
+        said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        fix = "start the server, or correct the address and the port"
+        raise InputError(f"nothing answers at {url} ({said})", fix=fix) from error
+
+
+def _once(url: str, body: Mapping[str, Any] | None, key: str, timeout: float) -> dict[str, Any]:
+    headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-    with urllib.request.urlopen(request, timeout=timeout) as reply:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method="GET" if body is None else "POST")
+    with _OPENER.open(request, timeout=timeout) as reply:
         document = json.loads(reply.read(_MOST_BYTES))
     if not isinstance(document, dict):
         raise ValueError("the reply is not a JSON object")
     return document
 
 
-def _said(error: urllib.error.HTTPError) -> str:
+def _said(error: urllib.error.HTTPError, key: str) -> str:
+    """What the server says of an error; without the key, which some repeat."""
     try:
-        return error.read(400).decode("utf-8", "replace").strip() or str(error.reason)
+        words = error.read(2000).decode("utf-8", "replace").strip() or str(error.reason)
     except (OSError, http.client.HTTPException):
-        return str(error.reason)
+        words = str(error.reason)
+    return one_line(words.replace(key, "***") if key else words, 300)
 
 
 def _asked_to_wait(error: urllib.error.HTTPError) -> float:
@@ -114,9 +163,13 @@ def _asked_to_wait(error: urllib.error.HTTPError) -> float:
         return 0.0
 
 
-def _fix(status: int) -> str:
+def _fix(status: int, why: str) -> str:
     if status in (401, 403):
         return "give the server's key"
+    if 300 <= status < 400:
+        return "give the address that it points to"
     if status == 404:
         return "check the address and the model's name"
+    if any(word in why.lower() for word in ("context length", "maximum context", "too long", "max_model_len")):
+        return "a smaller --max-new-tokens, a server with a longer context, or without this problem"
     return "check the request against the server's limits"

@@ -21,6 +21,7 @@ from keyturn.measures.contract import Tables
 from keyturn.measures.deployed_created import judge, judge_cells
 from keyturn.measures.routing_execution import shares as routing_shares
 from keyturn.measures.verdict import Caution, Verdict
+from keyturn.policies.client import ServerPolicy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.policies.vocabularies import check_words
@@ -130,7 +131,7 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     """Everything that needs a model: draws, grades, teacher-forced looks."""
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     draws = config.k
-    if any(isinstance(p, LocalPolicy) and p.sampling.greedy for p in (pair.base, pair.tuned)):
+    if any(greedy(policy) for policy in (pair.base, pair.tuned)):
         # Greedy draws are copies of one: counted as many, they would make a verdict sure of nothing.
         draws, config = 1, replace(config, n_base=1)
     policies = {"base": pair.base, "tuned": pair.tuned}
@@ -154,11 +155,22 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         why = f"solved sums leave too little room in the context ({' and '.join(cramped)})"
         tables = replace(tables, left_out={**tables.left_out, "few-shot format": why})
     elif pair.form:
-        arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
-        tables = replace(tables, elicited=arm.reached, formats=arm.tables)
+        try:
+            arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
+            tables = replace(tables, elicited=arm.reached, formats=arm.tables)
+        except InputError as error:
+            # A server may refuse the longer prompts; what was drawn before stands all the same.
+            tables = replace(tables, left_out={**tables.left_out, "few-shot format": error.what})
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
     return tables
+
+
+def greedy(policy: Policy) -> bool:
+    """Whether a policy gives one completion a problem, however often it is asked."""
+    if isinstance(policy, LocalPolicy):
+        return policy.sampling.greedy
+    return isinstance(policy, ServerPolicy) and policy.config.greedy
 
 
 def once(policy: Policy, name: str, drawn: Drawn) -> tuple[Answers, tuple[str, ...]]:

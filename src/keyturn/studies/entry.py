@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.measures.contract import Tables
 from keyturn.measures.estimates import SMALLEST_K
+from keyturn.policies.connect import ServerOptions, connect, is_server
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
+from keyturn.policies.protocol import Policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import choose_grader, grade_samples, read_problems
 from keyturn.problems.graders import GRADERS
@@ -53,6 +55,7 @@ class Loading:
     temperature: float = 1.0
     top_p: float = 1.0
     template: str = "auto"
+    server: ServerOptions = field(default_factory=ServerOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,23 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
     return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
 
 
-def load(path: str, loading: Loading) -> LocalPolicy:
-    """One of the two models."""
+def load(path: str, loading: Loading, kept: Path | None = None) -> Policy:
+    """One of the two policies.
+
+    Args:
+        path: a model, or the address of a server.
+        loading: how it is loaded, asked and decoded.
+        kept: where what a server gave is kept.
+    """
+    if is_server(path):
+        return connect(
+            path,
+            loading.server,
+            temperature=loading.temperature,
+            top_p=loading.top_p,
+            template=loading.template,
+            folder=kept,
+        )
     policy = load_policy(
         path,
         device=loading.device,
@@ -92,10 +110,10 @@ def load(path: str, loading: Loading) -> LocalPolicy:
 def of_models(
     lab: Lab, policies: Sequence[str], asked: Asked, loading: Loading, config: AuditConfig
 ) -> AuditResult:
-    """Audit any two causal LMs."""
+    """Audit any two policies: causal LMs, or what a server answers."""
     places = tuple(place_of(name) for name in policies)
     problem_set, facts, config = problems_of(places[0], asked, config, loading, lab)
-    base, tuned = (load(place, loading) for place in places)
+    base, tuned = (load(place, loading, lab.root / "servers") for place in places)
     made = Pair(
         name=problem_set.name,
         base=base,
@@ -223,7 +241,7 @@ def audit_subject(lab: Lab, base: str, tuned: str = "", problems: str = "") -> t
         found = of_models(
             lab, (base, tuned), Asked(problems=Path(problems) if problems else None), Loading(), config
         )
-        return found, load(base, Loading()).fingerprint
+        return found, load(place_of(base), Loading(), lab.root / "servers").fingerprint
     if base in EMBEDDED:
         return audit_embedded(lab, EMBEDDED[base], PER_CELL, config), load_policy(MODELS / base).fingerprint
     folder = Path(place_of(base)).expanduser()

@@ -131,8 +131,10 @@ def _ends_for(base: LocalPolicy, completions: Completions, row: int) -> bool:
 def why_not_inside(base: Policy, tuned: Policy) -> dict[str, str]:
     """Looks at both models that cannot be had, as far as that is known before anything is drawn -> why."""
     if not (isinstance(base, LocalPolicy) and isinstance(tuned, LocalPolicy)):
-        why = "token measures need both models in this process"
-        return {"shift": why, "bound": why}
+        away = [n for n, p in (("base", base), ("tuned", tuned)) if not isinstance(p, LocalPolicy)]
+        where = f"{' and '.join(away)} {'are' if len(away) > 1 else 'is'} behind a server"
+        why = f"looks inside need both models in this process, and {where}"
+        return {"shift": why, "bound": why, "weights": why}
     found: dict[str, str] = {}
     try:
         check_sizes(base, tuned)

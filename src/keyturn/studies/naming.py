@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 
 from keyturn.core.errors import UsageError
+from keyturn.policies.connect import is_server
 from keyturn.policies.loading import is_repository
 from keyturn.policies.model_folder import holds_weights, near_folders
 from keyturn.studies.embedded import EMBEDDED, MODELS
@@ -20,15 +21,17 @@ _log = logging.getLogger("keyturn")
 
 
 def place_of(name: str) -> str:
-    """The folder or the Hub name of a model.
+    """The folder, the Hub name or the address of a model.
 
     Args:
         name: a model folder, a run directory with the folder ``model`` in it, an embedded world (``graph``,
-            ``chain``) or ``owner/name`` on the Hub.
+            ``chain``), ``owner/name`` on the Hub, or ``http://host:port/v1#model`` behind a server.
 
     Raises:
         UsageError: none of these; the near matches are named.
     """
+    if is_server(name):
+        return name
     path = Path(name).expanduser()
     if (path / MODEL / "config.json").is_file() and not holds_weights(path):
         return str(path / MODEL)  # a run; its own config.json, where it has one, is no model's

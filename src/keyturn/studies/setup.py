@@ -90,11 +90,13 @@ def described(policy: Policy) -> Setting:
         return said | ({"intervention": ", ".join(acting)} if acting else {})
     if isinstance(policy, ServerPolicy):
         said["prompt"] = prompt_format(policy)
-        return (
-            said
-            | {"server": address(policy.config.url), "served as": policy.config.model}
-            | _decoding(policy.config)
+        config = policy.config
+        said |= {"server": address(config.url), "served as": config.model} | _decoding(config)
+        said["log-probabilities"] = "not given" if config.logprobs == "off" else f"given, {config.logprobs}"
+        said["the server's own sampling defaults"] = (
+            "in force, as far as it has any" if config.dialect == "openai" else "switched off"
         )
+        return said
     return said
 
 

@@ -1,0 +1,233 @@
+"""From ``http://host:port/v1#model`` to a policy: what the server has, and how it wants to be asked, tried out.
+
+Servers that speak one protocol differ in what they know beyond it: chat templates, log-probabilities, several
+completions a request, how their own sampling defaults are switched off. A few requests for two tokens find out,
+before anything is drawn; what was found is kept with the run, so that a finished run needs no server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from keyturn.core.errors import InputError, KeyturnError, UsageError, unknown
+from keyturn.core.problem import Problem
+from keyturn.core.progress import waiting
+from keyturn.core.rundir import identity, read_json, write_json
+from keyturn.core.streams import Streams
+from keyturn.policies.client import Dialect, ServerConfig, ServerPolicy, body_of, root_of
+from keyturn.policies.http import Refused, Unanswered, get, post
+from keyturn.policies.protocol import Limits
+from keyturn.policies.reply import Route, choices_of, logprobs_of, text_of
+
+KEY = "KEYTURN_SERVER_KEY"
+"""Environment variable of the bearer token; it is never read from a command line, which others can see."""
+
+_SAYS_NO = frozenset({400, 404, 405, 415, 422, 501})
+"""A request of another form may do: an unknown field, no chat template, no such route."""
+
+_TRIAL = Problem(id="trial", prompt="1 + 1 =")
+_LIMITS = Limits(max_new_tokens=2)
+_log = logging.getLogger("keyturn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """How servers are asked. The key is read from the environment."""
+
+    draws_a_request: int = 8
+    """Completions of a problem that one request asks for; 1 where a server gives one only."""
+    concurrency: int = 8
+    """Requests in flight."""
+    timeout_s: float = 120.0
+    """Seconds for one answer."""
+    retries: int = 5
+    """Further attempts after rate limits, faults and time-outs."""
+    logprobs: Literal["raw", "processed", "off"] = "raw"
+    """What the server's log-probabilities are of: raw is the model at temperature 1 (vLLM's default)."""
+    key_variable: str = KEY
+    """Environment variable with the server's key."""
+
+
+def is_server(name: str) -> bool:
+    """Whether a policy's name is a server's address."""
+    return name.startswith(("http://", "https://"))
+
+
+def connect(
+    name: str,
+    options: ServerOptions,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    template: str = "auto",
+    folder: Path | None = None,
+) -> ServerPolicy:
+    """A policy behind a server, after a few trial requests.
+
+    Args:
+        name: ``http://host:port/v1#model``; the model may be left out where the server has one only.
+        options: how it is asked.
+        temperature, top_p: of the draws.
+        template: ``chat``: the server applies its template; ``plain``: prompts as they are; ``auto``: chat
+            where the server takes it.
+        folder: where drawn completions and what was found out are kept; nothing is without one.
+
+    Raises:
+        UsageError: the address is none, or the server does not know the model.
+        InputError: nothing answers, a key is wanted, or no form of a request is taken.
+    """
+    url, model = _split(name)
+    key = os.environ.get(options.key_variable, "")
+    asked = ServerConfig(
+        url=url,
+        model=model,
+        temperature=temperature,
+        top_p=top_p,
+        logprobs=options.logprobs,
+        draws_a_request=options.draws_a_request,
+        concurrency=options.concurrency,
+        timeout_s=options.timeout_s,
+        retries=options.retries,
+    )
+    place = None if folder is None else folder / f"{_identity(asked, template)}.json"
+    if place is not None and place.is_file():
+        found = {name: value for name, value in read_json(place).items() if name != "schema"}
+        config = replace(asked, **found)  # type: ignore[arg-type]
+    else:
+        with waiting(f"asking {url}"):
+            config = _tried(asked, template, key, options.key_variable)
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_json(place, {name: getattr(config, name) for name in _FOUND})
+    journal = None if place is None else place.with_suffix(".jsonl")
+    return ServerPolicy(config, key=key, journal=journal)
+
+
+_FOUND = ("model", "route", "dialect", "logprobs", "draws_a_request")
+"""Fields of a :class:`~keyturn.policies.client.ServerConfig` that the trials decide."""
+
+
+def _identity(asked: ServerConfig, template: str) -> str:
+    how = ("concurrency", "timeout_s", "retries", "pause_s")
+    fields = {name: value for name, value in asdict(asked).items() if name not in how}
+    return identity({"asked": fields, "template": template})
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Address and model of a policy's name.
+
+    Raises:
+        UsageError: there is a password, a query or no host in it.
+    """
+    address, model = urllib.parse.urldefrag(name)
+    try:
+        parts = urllib.parse.urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"not a server address: {address}", fix="http://host:port/v1#model") from error
+    if parts.username or parts.password or parts.query:
+        where = f"{parts.scheme}://{parts.hostname or ''}{f':{port}' if port else ''}{parts.path}"
+        what = "an address is written into reports, so no key may be in it"
+        raise UsageError(what, fix=f"{where}, and export {KEY}=...")
+    if not parts.hostname:
+        raise UsageError(f"not a server address: {address}", fix="http://host:port/v1#model")
+    return address, urllib.parse.unquote(model)
+
+
+def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> ServerConfig:
+    """The config that the server takes."""
+    known = _models(asked.url, key, asked.timeout_s, variable)
+    if not asked.model:
+        if known is None or len(known) != 1:
+            some = f"one of {', '.join(known)}" if known else "the name that the server was started with"
+            raise UsageError(f"{asked.url} needs a model's name", fix=f"{asked.url}#NAME, {some}")
+        asked = replace(asked, model=known[0])
+    refused: Refused | None = None
+    for config in _forms(asked, template):
+        try:
+            return _settled(config, _trial(config, key))
+        except Refused as error:
+            if error.status in (401, 403):
+                raise _no_entry(error, key, variable) from error
+            if error.status not in _SAYS_NO:
+                raise
+            refused = error
+        except Unanswered as error:
+            what = f"{asked.url} does not answer as it must: {error}"
+            raise InputError(what, fix="look at its log") from error
+    assert refused is not None, "there is at least one form"
+    raise _unknown_model(asked, known, refused)
+
+
+def _models(url: str, key: str, timeout_s: float, variable: str) -> list[str] | None:
+    """Names of the models that the server lists; None where it lists none."""
+    try:
+        listed = get(f"{root_of(url)}/models", key, timeout_s).get("data")
+    except Refused as error:
+        if error.status in (401, 403):
+            raise _no_entry(error, key, variable) from error
+        return None
+    except Unanswered:
+        return None
+    rows = listed if isinstance(listed, list) else []
+    return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row] or None
+
+
+def _forms(asked: ServerConfig, template: str) -> Iterator[ServerConfig]:
+    """Requests to try, the fullest first."""
+    routes: dict[str, tuple[Route, ...]] = {"chat": ("chat",), "plain": ("completions",)}
+    dialects: tuple[Dialect, ...] = ("open", "transformers", "openai")
+    for route in routes.get(template, ("chat", "completions")):
+        for dialect in dialects:
+            for logprobs in dict.fromkeys((asked.logprobs, "off")):
+                yield replace(asked, route=route, dialect=dialect, logprobs=logprobs)
+
+
+def _trial(config: ServerConfig, key: str) -> dict[str, Any]:
+    count = min(config.draws_a_request, 2)
+    body = body_of(config, _TRIAL, count, 1, _LIMITS)
+    streams = Streams(0)
+    return post(config.address, body, key, config, streams.generator("trial"), threading.Event())
+
+
+def _settled(config: ServerConfig, reply: dict[str, Any]) -> ServerConfig:
+    """The config with what the trial's reply shows of the server."""
+    wanted = min(config.draws_a_request, 2)
+    choices = choices_of(reply, wanted)
+    text_of(choices[0], config.route)
+    given = bool(logprobs_of(choices[0]))
+    if not given:
+        config = replace(config, logprobs="off")
+    if len(choices) < wanted or not given:
+        # Without log-probabilities a server counts the tokens of a whole request, not of each completion.
+        config = replace(config, draws_a_request=1)
+    if config.dialect == "openai":
+        _log.warning(
+            "%s takes no top-k, min-p or penalty from us: its own defaults, where it has any, shape the draws",
+            config.url,
+        )
+    return config
+
+
+def _no_entry(error: Refused, key: str, variable: str) -> KeyturnError:
+    what = "does not take the key" if key else "wants a key"
+    where = error.what.split(" refuses:")[0]
+    return InputError(f"{where} {what} ({error.status})", fix=f"export {variable}=...")
+
+
+def _unknown_model(asked: ServerConfig, known: list[str] | None, refused: Refused) -> KeyturnError:
+    """The server's refusal, as one of the model's name where it is that."""
+    if known is not None and asked.model not in known:
+        told = unknown("model of the server", asked.model, known)
+        return UsageError(f"{told.what} at {asked.url}", fix=told.fix)
+    if re.search(rf"['\"`]{re.escape(asked.model)}['\"`]", refused.what):
+        return UsageError(refused.what, fix=f"{asked.url}#NAME, the name that the server was started with")
+    return InputError(refused.what, fix=refused.fix)

@@ -1,0 +1,100 @@
+"""What a server's reply says: texts, why they ended, tokens and log-probabilities as far as it gives them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keyturn.policies.http import Unanswered
+from keyturn.rollouts.completions import Stop
+
+Route = Literal["completions", "chat"]
+
+UNKNOWN_TOKEN = -1
+"""Stands for a token of which only the text is known."""
+
+_CUT = frozenset({"length", "max_tokens", "model_length", "max_new_tokens", "limit"})
+_LOST = frozenset({"abort", "aborted", "error", "cancelled", "content_filter"})
+"""The text is not what the model would have said: no answer, neither right nor wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One completion as the server gave it.
+
+    Args:
+        text: of the answer; what a server sets apart as reasoning is not in it.
+        stop: why it ended.
+        tokens: ids where they are known, else :data:`UNKNOWN_TOKEN` as often as there are tokens.
+        logprobs: one a token; NaN where not given.
+    """
+
+    text: str
+    stop: Stop
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+NOTHING = Answer(text="", stop=Stop.ERROR, tokens=(), logprobs=())
+"""A request that was not answered."""
+
+
+def choices_of(reply: Mapping[str, Any], wanted: int) -> list[Mapping[str, Any]]:
+    """The choices of a reply in their order, at most as many as were asked for.
+
+    Raises:
+        Unanswered: there is none.
+    """
+    found = reply.get("choices")
+    if not isinstance(found, list) or not found or not all(isinstance(one, Mapping) for one in found):
+        raise Unanswered("the reply has no choices")
+    return sorted(found, key=lambda one: int(one.get("index") or 0))[:wanted]
+
+
+def text_of(choice: Mapping[str, Any], route: Route) -> str:
+    """The answer of a choice; a message without content is an empty answer.
+
+    Raises:
+        Unanswered: it has none.
+    """
+    try:
+        text = choice["text"] if route == "completions" else choice["message"]["content"]
+    except (KeyError, TypeError) as error:
+        raise Unanswered(f"the reply has not the expected form ({type(error).__name__})") from error
+    if text is not None and not isinstance(text, str):
+        raise Unanswered("the reply's text is no text")
+    return text or ""
+
+
+def stop_of(choice: Mapping[str, Any], tokens: int, limit: int) -> Stop:
+    """Why a completion ended; where the server does not say, its length does.
+
+    Args:
+        choice: of the reply.
+        tokens: of the completion, 0 where unknown.
+        limit: tokens that it could have.
+    """
+    reason = choice.get("finish_reason")
+    if isinstance(reason, str) and reason:
+        if reason in _LOST:
+            return Stop.ERROR
+        return Stop.LENGTH if reason in _CUT else Stop.EOS
+    return Stop.LENGTH if tokens >= limit else Stop.EOS
+
+
+def logprobs_of(choice: Mapping[str, Any]) -> list[float]:
+    """Log-probabilities of the tokens drawn, in either of the two layouts; empty where there are none."""
+    block = choice.get("logprobs")
+    if not isinstance(block, Mapping):
+        return []
+    content = block.get("content")
+    if isinstance(content, list):
+        values: Sequence[Any] = [item.get("logprob") for item in content if isinstance(item, Mapping)]
+    else:
+        values = block.get("token_logprobs") or []
+    try:
+        return [math.nan if value is None else float(value) for value in values]
+    except (TypeError, ValueError) as error:
+        raise Unanswered("the reply's log-probabilities are no numbers") from error
