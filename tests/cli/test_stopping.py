@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from keyturn.cli.main import VERBS
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 # The verb `probe` waits; `slow` makes its end last, as a thread pool's may.
@@ -108,6 +110,40 @@ def test_ctrl_c_in_the_first_moments_is_no_traceback(words, tmp_path):
         assert ("Traceback" in said and ", in run\n" in said) is False, said
         codes.add(process.returncode)
     assert 130 in codes
+
+
+EVERY_VERB = {
+    "audit": ["--k", "4", "--per-cell", "4"],
+    "train": ["grpo", "chain"],
+    "world show": ["graph", "--n", "400"],
+    "grams": ["none.jsonl"],
+    "claim show": ["rl-narrows"],
+    "claim run": ["rl-narrows"],
+    "claim verdict": ["rl-narrows"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.4, 2.5])
+@pytest.mark.parametrize("verb", VERBS)
+def test_ctrl_c_in_any_verb_is_130_or_its_own_end(verb, after, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keyturn", *verb.split(), *EVERY_VERB.get(verb, [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+        env={**os.environ, "KEYTURN_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"},
+    )
+    time.sleep(after)
+    ended = process.poll()
+    os.killpg(process.pid, signal.SIGINT) if ended is None else None
+    _, said = process.communicate(timeout=120)
+    assert process.returncode in ((130, 0, 1, 2, -signal.SIGINT) if ended is None else (0, 1, 2))
+    assert "Traceback" not in said, said
+    if process.returncode == 130:
+        assert f"keyturn {verb}" in said
 
 
 CONSOLES = ["ascii", "cp1252", "utf-16"]

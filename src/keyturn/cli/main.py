@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refused(error)
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich leaves in this way
+            _give_up_stdout()
+            return 0
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0
         _say(f"keyturn: {stop.code}")
