@@ -93,9 +93,8 @@ def run(
     lab = Lab(root, Streams(seed))
     config = entry.config_of(k=k, n_base=n_base, max_new_tokens=max_new_tokens)
     if samples is not None:
-        results = [
-            entry.of_samples(lab, samples, columns, grader, problems, config, independent=draws_independent)
-        ]
+        told = entry.of_samples(lab, samples, columns, grader, problems, config, independent=draws_independent)
+        results = [told]
     elif policies:
         loading = entry.Loading(**{field.name: options[field.name] for field in fields(entry.Loading)})
         asked = entry.Asked(problems=problems, grader=grader, limit=limit, per_cell=per_cell)
@@ -103,9 +102,8 @@ def run(
     else:
         results = entry.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
-    if not (policies or samples or json):
-        for world in worlds:
-            say_next("audit it on all problems of its world", "audit", world, root / world)
+    for world in () if policies or samples or json else worlds:
+        say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
 
 
