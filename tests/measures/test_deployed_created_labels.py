@@ -124,6 +124,11 @@ def test_where_nothing_is_measured_the_reason_is_given():
     cut = evidence(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
     assert "0.96 of the completions of the base" in nothing_measured(cut, flat)
     assert nothing_measured(evidence(0.3, 0.3), flat) == ""
+    unread = evidence(0.2, 0, base_lenient=0.2, tuned_lenient=0.8)
+    assert "the tuned policy is never right as graded, and in 0.80" in nothing_measured(unread, flat)
+    assert "the base is never right" in nothing_measured(evidence(0, 0.9, base_lenient=0.3), flat)
+    failed = evidence(0.2, 0.7, tuned_failed=0.72)
+    assert "0.72 of the draws of the tuned policy have no verdict" in nothing_measured(failed, flat)
     assert nothing_measured(evidence(0, 1), flat) == "", "a sure gain is something"
     lost = Coverage(label="narrowed", below=((20, 64),), k_max=64, largest=0.4)
     assert nothing_measured(evidence(0.005, 0, draws=200), lost) == "", "rare success that many draws show"

@@ -66,7 +66,11 @@ def test_learning_rate_zero_moves_no_byte_and_is_no_change(tmp_path):
     zeros = [m.value for m in found.measurements if m.name == "update_zero" and m.n]
     assert zeros
     assert zeros == pytest.approx([1.0] * len(zeros), abs=1e-12)
-    assert found.verdict.label == "no change"
+    # Fourteen problems near 1 are too few to show that nothing changed; a difference they must not show.
+    assert found.verdict.label in ("no change", "nothing measured", "undecided")
+    assert found.verdict.masses["gain"].low <= 0 <= found.verdict.masses["gain"].high
+    assert not found.verdict.coverage.above
+    assert not found.verdict.coverage.below
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def cautions_of(
     if not len(classes):
         return ()
     found = [Caution(kind="nothing measured", text=judged.nothing)] if judged.nothing else []
-    found += [*_cut(evidence), *_format(evidence), *_edges(judged)]
+    found += [*_failed(evidence), *_cut(evidence), *_format(evidence), *_edges(judged)]
     problems = counted(len(classes), "problem")
     if len(classes) < FEW_PROBLEMS:
         few = f"{problems}: intervals are wide, and a label takes at least {LEAST_PROBLEMS}"
@@ -49,6 +49,16 @@ def cautions_of(
         lowered = f"K was lowered from {budget.asked} to {budget.k}, a third of {budget.draws} base draws"
         found.append(Caution(kind="few draws", text=lowered))
     return tuple(found)
+
+
+def _failed(evidence: Evidence) -> Iterator[Caution]:
+    for name, failed in (("base", evidence.base_failed), ("tuned policy", evidence.tuned_failed)):
+        if failed is None or not np.isfinite(failed).any():
+            continue
+        share = float(np.nanmean(failed))
+        if share >= WORTH_SAYING:
+            text = f"{number(share)} of the draws of the {name} have no verdict and count neither way"
+            yield Caution(kind="ungraded", text=text)
 
 
 def _cut(evidence: Evidence) -> Iterator[Caution]:

@@ -33,6 +33,7 @@ class Evidence:
         base_cut, tuned_cut: share of the draws that were cut at the length limit.
         base_lenient, tuned_lenient: success under lenient extraction, NaN where nothing was graded; None where
             traces are read: there an answer may be right and its trace not, which says nothing of the format.
+        base_failed, tuned_failed: share of the draws that have no verdict.
         unit: ``"verified"`` or ``"answer"``.
     """
 
@@ -49,6 +50,8 @@ class Evidence:
     tuned_cut: NDArray[np.float64] | None = None
     base_lenient: NDArray[np.float64] | None = None
     tuned_lenient: NDArray[np.float64] | None = None
+    base_failed: NDArray[np.float64] | None = None
+    tuned_failed: NDArray[np.float64] | None = None
     unit: str = "verified"
 
     def at(self, index: NDArray[np.integer] | NDArray[np.bool_]) -> Evidence:
@@ -106,6 +109,8 @@ def gather(
         elicited=column("elicited", elicited, bool),
         clusters=column("clusters", clusters, None),
         cells=_cell_numbers(base, cell_keys),
+        base_failed=_failed(base),
+        tuned_failed=_failed(tuned),
         base_cut=_cut(base),
         tuned_cut=_cut(tuned),
         base_lenient=None if traces else _lenient(base),
@@ -125,9 +130,14 @@ def _cell_numbers(answers: Answers, keys: Sequence[str]) -> NDArray[np.int64] | 
     return number
 
 
-def _cut(answers: Answers) -> NDArray[np.float64]:
-    """Share of each problem's draws that were cut at the limit, NaN without a draw."""
-    return answers.rates(answers.truncated.astype(np.float32))
+def _failed(answers: Answers) -> NDArray[np.float64]:
+    """Share of each problem's draws that nobody graded, NaN without a draw."""
+    return answers.rates(np.isnan(answers.outcome).astype(np.float32))
+
+
+def _cut(answers: Answers) -> NDArray[np.float64] | None:
+    """Share of each problem's draws that were cut at the limit, NaN without a draw; None where nobody said."""
+    return None if not answers.cuts_known else answers.rates(answers.truncated.astype(np.float32))
 
 
 def _lenient(answers: Answers) -> NDArray[np.float64] | None:

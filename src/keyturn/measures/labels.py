@@ -73,7 +73,18 @@ def nothing_measured(evidence: Evidence, coverage: Coverage) -> str:
                 f"{number(share)} of the completions of the {name} were cut at the length limit; "
                 "raise --max-new-tokens"
             )
+    for name, failed in (("base", evidence.base_failed), ("tuned policy", evidence.tuned_failed)):
+        share = _mean(failed)
+        if share >= MOSTLY_CUT:
+            return f"{number(share)} of the draws of the {name} have no verdict; draw or grade them again"
     base, tuned = float(np.mean(evidence.base.rate)), float(np.mean(evidence.tuned.rate))
+    unread = (("base", base, evidence.base_lenient), ("tuned policy", tuned, evidence.tuned_lenient))
+    for name, strict, lenient in unread:
+        if max(base, tuned) > EDGE >= strict and _mean(lenient) > 5 * EDGE:
+            return (
+                f"the {name} is never right as graded, and in {number(_mean(lenient))} of its draws under lenient "
+                "extraction: the grader does not read its answers; try another --grader"
+            )
     shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
     if max(base, tuned) <= EDGE and coverage.largest < COVERAGE_MARGIN:
         return f"neither policy succeeds ({shown}){_lenient_reason(evidence)}"
