@@ -82,8 +82,8 @@ def nothing_measured(evidence: Evidence, coverage: Coverage) -> str:
     for name, strict, lenient in unread:
         if max(base, tuned) > EDGE >= strict and _mean(lenient) > 5 * EDGE:
             return (
-                f"the {name} is never right as graded, and in {number(_mean(lenient))} of its draws under lenient "
-                "extraction: the grader does not read its answers; try another --grader"
+                f"the {name} is never right as graded, and in {number(_mean(lenient))} of its draws under "
+                "lenient extraction: the grader does not read its answers; try another --grader"
             )
     shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
     if max(base, tuned) <= EDGE and coverage.largest < COVERAGE_MARGIN:
