@@ -371,8 +371,8 @@ def page(state: dict) -> str:
         "How often the 95 % interval of the gain, that of the deployed share, and the simultaneous band of "
         "the pass@k difference (all k at once) hold the population's value. Brackets: Wilson 95 %. The "
         "deployed share is that of problems which the draws call reachable; what they leave undecided is a "
-        "share of its own. Where much is undecided the interval therefore lies below the population's share, which counts "
-        "every problem by its true p.",
+        "share of its own. Where much is undecided the interval lies below the population's share, which "
+        "counts every problem by its true p.",
         "",
         "| planted | problems | gain | deployed share | pass@k difference, all k |",
         "|---|---|---|---|---|",
