@@ -337,3 +337,43 @@ def test_a_disk_that_fills_up_leaves_the_old_model_whole(folder, monkeypatch):
         save_policy(folder, qwen(), word_tokenizer(), card={}, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_tokenizer_splits_as_its_file_says_whatever_the_model_is(tmp_path, caplog):
+    """transformers builds a Qwen2Tokenizer for any Qwen2 model, which does not split at white space alone."""
+    made = word_tokenizer()
+    save_policy(tmp_path / "model", qwen(), made)
+    ours = load_policy(tmp_path / "model").tokenizer
+    for text in ("a b c", "a.b c", "ab\n\na  12"):
+        assert ours(text)["input_ids"] == made(text)["input_ids"]
+    assert "tokenizer.json is used" in caplog.text
+    assert (ours.eos_token, ours.pad_token, ours.unk_token) == ("<eos>", "<pad>", "<unk>")
+
+
+def test_the_right_tokenizer_is_left_alone(folder, caplog):
+    assert load_policy(folder).tokenizer("a b")["input_ids"] == [3, 4]
+    assert "tokenizer.json" not in caplog.text
+
+
+def test_what_a_quantised_checkpoint_needs_is_named(folder):
+    edited(folder, "config.json", quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 128})
+    with pytest.raises(InputError, match="GPTQ") as refused:
+        load_policy(folder)
+    assert "quantised from" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("names", "fix"),
+    [
+        (["model-q4.gguf"], "GGUF file was converted from"),
+        (["model_world_size_2_rank_0.pt"], "merge the shards"),
+        (["checkpoint-9/config.json", "checkpoint-12/config.json"], "checkpoint-"),
+    ],
+)
+def test_a_folder_without_a_model_says_where_the_model_is(tmp_path, names, fix):
+    for name in names:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text("{}")
+    with pytest.raises(InputError, match=r"no config\.json") as refused:
+        load_policy(tmp_path / "run")
+    assert fix in refused.value.fix

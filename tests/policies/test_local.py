@@ -121,6 +121,25 @@ def test_encoder_decoders_are_refused():
         LocalPolicy(model, small_models.tokenizer())
 
 
+def test_a_model_without_weights_is_refused():
+    with torch.device("meta"):
+        empty = small_models.llama()
+    with pytest.raises(InputError, match="'meta'"):
+        LocalPolicy(empty, small_models.tokenizer())
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's own, about the tied head
+def test_adapters_in_memory_draw_score_and_are_another_policy():
+    peft = pytest.importorskip("peft")
+    base = policy()
+    before = base.fingerprint
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "lm_head"], init_lora_weights=False)
+    adapted = LocalPolicy(peft.get_peft_model(small_models.family("llama"), config), small_models.tokenizer())
+    drawn = adapted.draw(small_models.problems((3, 5)), range(4), Streams(0), LIMITS)
+    assert np.abs(drawn.logprobs - adapted.score(drawn).logprobs).max() < 2e-5
+    assert adapted.fingerprint != before
+
+
 def with_template(tokenizer, single):
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=single, special_tokens=[("w2", 2), ("<end>", small_models.END)]

@@ -162,7 +162,8 @@ ROLES = [("system", "be short"), ("user", "q0"), ("assistant", "5"), ("user", "q
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "data set"])
 def test_roles_of_prompts_are_kept(tmp_path, kind):
-    prompts = [ROLES, ROLES[1:], [("user", "q1")], "q1"]
+    told = [{"role": role, "content": text} for role, text in ROLES]
+    prompts = [ROLES, ROLES[1:], [("user", "q1")], "q1", json.dumps(told), '[{"x": 1}]']
     rows = [
         {"prompt": p if isinstance(p, str) else [{"role": r, "content": t} for r, t in p], "answer": str(i)}
         for i, p in enumerate(prompts)
@@ -181,6 +182,8 @@ def test_roles_of_prompts_are_kept(tmp_path, kind):
     assert found[0].prompt == "be short\nq0\n5\nq1"
     if kind == "jsonl":
         assert found[3].turns == found[2].turns
+        assert found[4].turns == tuple(ROLES)  # a table's cell that holds messages as JSON
+        assert found[5].turns == (("user", '[{"x": 1}]'),)
 
 
 def test_prompts_that_differ_in_roles_alone_are_different_problems():

@@ -13,7 +13,7 @@ from told_models import END, KNOWS, STOP, WORDS, half, on_disk, problem_file
 from transformers import AutoModelForCausalLM
 
 import keyturn
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, NumericsError
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
@@ -156,6 +156,18 @@ def test_prompts_that_a_model_cannot_read_are_refused_before_anything_is_drawn(t
     known = tuple(word for word in WORDS if not word.startswith("q"))
     folders[spoilt] = on_disk(tmp_path / "spoilt", half(0.5), words=known)
     with pytest.raises(InputError, match=rf"17% of the prompts' words are unknown .* {spoilt} model"):
+        audited(tmp_path, folders["base"], folders["tuned"])
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+@pytest.mark.parametrize("spoilt", ["base", "tuned"])
+def test_a_model_that_gives_no_numbers_is_refused_before_anything_is_drawn(tmp_path, spoilt):
+    folders = {name: on_disk(tmp_path / name, half(0.5)) for name in ("base", "tuned")}
+    path = folders[spoilt] / "model.safetensors"
+    tensors = load_file(path)
+    tensors["lm_head.weight"][3] = float("nan")
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(NumericsError, match=f"{spoilt}: LlamaForCausalLM gives logits that are not numbers"):
         audited(tmp_path, folders["base"], folders["tuned"])
     assert not (tmp_path / "run" / "stages").exists()
 

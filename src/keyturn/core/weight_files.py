@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, StorageError
 from keyturn.core.rundir import read_json
 
 ONE = "model.safetensors"
@@ -118,7 +118,11 @@ def _no_weights(folder: Path) -> InputError:
 
 
 def _shards(folder: Path, *, beside_one: bool) -> tuple[Path, ...]:
-    where = read_json(folder / MANY).get("weight_map")
+    try:
+        where = read_json(folder / MANY).get("weight_map")
+    except StorageError as error:
+        fix = f"delete it: {ONE} stands beside it" if beside_one else "download or copy the file again"
+        raise InputError(f"{folder / MANY} is no index of shards", fix=fix) from error
     if not isinstance(where, dict) or not where:
         raise InputError(f"{folder / MANY} maps no weights", fix="download or copy the file again")
     names = sorted({str(name) for name in where.values()})

@@ -24,7 +24,12 @@ def check_causal(model: PreTrainedModel) -> None:
     """Refuse what cannot continue a text.
 
     Raises:
-        InputError: an encoder-decoder.
+        InputError: an encoder-decoder, or a model whose weights are nowhere.
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise InputError(f"{type(model).__name__} is an encoder-decoder", fix="give a causal language model")
+    if any(weight.is_meta for weight in model.parameters()):
+        raise InputError(
+            f"{type(model).__name__} has weights on the device 'meta', which holds none",
+            fix="load it whole: without init_empty_weights, on a device that it fits on",
+        )

@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from tokenizers import Tokenizer
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError
 from keyturn.core.lazy import torch, transformers
@@ -41,6 +42,8 @@ DTYPES = ("float32", "bfloat16", "float16", "auto")
 """How weights may be held; ``auto``: as they are stored."""
 
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:[0-9]+)?")
+_PROBE = "What is 12 plus 3?\n\nIt's 15 (fifteen); na\u00efve \u4e00\u4e8c, x_1 = -2.50  done."
+"""Words, digits, signs, breaks and accents: what tokenizers split by rules of their own."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification")
 _log = logging.getLogger("keyturn")
@@ -284,14 +287,37 @@ def _load_model(folder: Path, weights: Weights, dtype: str, *, trust_remote_code
 
 
 def _load_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, which splits text as its ``tokenizer.json`` says.
+
+    transformers may build another one from the model's type (a ``Qwen2Tokenizer`` for any Qwen2 model), with
+    splitting rules of its own: a model would then be asked in pieces that it never saw.
+    """
+    called = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     try:
-        return transformers.AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        found = transformers.AutoTokenizer.from_pretrained(folder, **called)
+        if not _splits_as_saved(folder, found):
+            found = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+            _log.warning("%s: its tokenizer.json is used, not the tokenizer of its model type", folder)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError, AttributeError) as error:
         raise InputError(
             f"cannot load the tokenizer of {folder}: {_first_line(error)}", fix="check the folder's files"
         ) from error
+    return found
+
+
+def _splits_as_saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer gives the ids that ``tokenizer.json`` gives; True where there is none."""
+    file = folder / "tokenizer.json"
+    if not file.is_file() or not getattr(tokenizer, "is_fast", False):
+        return True
+    saved = Tokenizer.from_file(str(file))
+    saved.no_truncation()
+    saved.no_padding()
+    called: Any = tokenizer
+    words = [word for word, _ in zip(sorted(saved.get_vocab()), range(2000), strict=False)]
+    probe = [_PROBE, " ".join(words[:: max(1, len(words) // 50)])]
+    ours = [list(called(text, add_special_tokens=False)["input_ids"]) for text in probe]
+    return ours == [saved.encode(text, add_special_tokens=False).ids for text in probe]
 
 
 def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keyturn.core.errors import InputError, UsageError
+from keyturn.core.errors import InputError, NumericsError, UsageError
 from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
@@ -67,7 +67,7 @@ class LocalPolicy:
     ) -> None:
         check_causal(model)
         if chat and not getattr(tokenizer, "chat_template", None):
-            raise InputError("the tokenizer has no chat template", fix="ask for plain prompts")
+            raise InputError("the tokenizer has no chat template", fix="ask for plain prompts (--template auto)")
         self.model = model
         self.tokenizer = tokenizer
         self.sampling = sampling or Sampling()
@@ -156,6 +156,33 @@ class LocalPolicy:
                 fix="resize the embedding, or use the tokenizer the model was trained with",
             )
         return Prompts.build([problem.id for problem in problems], texts, rows)
+
+    def try_out(self, problem: Problem) -> None:
+        """Read one prompt, so that what cannot answer at all is known before anything is drawn.
+
+        Raises:
+            InputError: the model's forward fails.
+            NumericsError: it gives logits that are not numbers.
+        """
+        from keyturn.policies.cache import without_cache
+
+        tokens = torch.from_numpy(self.prompts([problem]).row(0).astype(np.int64))[None].to(self.model.device)
+        with evaluating(self.model):
+            try:
+                logits = self.model(input_ids=tokens, **without_cache(self.model)).logits[0, -1]
+            except torch.OutOfMemoryError:
+                raise
+            except (AttributeError, ImportError, IndexError, RuntimeError, TypeError, ValueError) as error:
+                said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                raise InputError(
+                    f"{type(self.model).__name__} cannot read a prompt: {said}",
+                    fix="try another dtype or device, and the model in transformers alone",
+                ) from error
+        if bool(logits.isnan().any()) or not bool(logits.isfinite().any()):
+            raise NumericsError(
+                f"{type(self.model).__name__} gives logits that are not numbers",
+                fix="check its weights, or load it in float32",
+            )
 
     def unknown_words(self, problems: Sequence[Problem]) -> float:
         """Share of the words of these prompts, as they are given, that the tokenizer does not know."""

@@ -8,6 +8,7 @@ every file.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,7 +185,8 @@ def _column(name: str, rows: Sequence[Record], purpose: str, given: str) -> str:
 
 
 def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[str]) -> Problem:
-    prompt = as_text(lookup(row, names["prompt"]))
+    asked = _unpacked(lookup(row, names["prompt"]))
+    prompt = as_text(asked)
     if not prompt or not prompt.strip():
         raise InputError(
             f"{where}: no text in {names['prompt']!r}", fix="name another column, or mend the record"
@@ -199,7 +201,7 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
     facts |= {name: text for name in TOLD if isinstance(text := row.get(name), str)}
     if not layout and isinstance(solution, str) and last_box(solution) is not None:
         facts["layout"] = "boxed"
-    messages = _messages(lookup(row, names["prompt"]))
+    messages = _messages(asked)
     content = {"prompt": prompt, "answer": answer} | ({"messages": messages} if messages else {})
     given = lookup(row, names["id"]) if names["id"] else None
     known = given is not None and given is not MISSING
@@ -212,6 +214,18 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
         cell={cell: row[cell] for cell in cells if isinstance(row.get(cell), str | int)},
         facts=facts,
     )
+
+
+def _unpacked(value: Any) -> Any:
+    """Messages that a table kept as JSON text; anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[{", '{"')):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    listed = found if isinstance(found, list) else [found]
+    return listed if listed and all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in listed) else value
 
 
 def _messages(value: Any) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, NumericsError
 from keyturn.core.problem import Problem
 from keyturn.measures.verdict import Caution
 from keyturn.policies.context import context_length
@@ -29,15 +29,18 @@ def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]
 
     Raises:
         InputError: a prompt that a template refuses, fills the context or has tokens without an embedding, or
-            more unknown words than :data:`~keyturn.policies.prompting.MOST_UNKNOWN`.
+            more unknown words than :data:`~keyturn.policies.prompting.MOST_UNKNOWN`; a forward that fails.
+        NumericsError: a forward gives no numbers.
     """
     for name, policy in policies.items():
         if not isinstance(policy, LocalPolicy):
             continue
         try:
             policy.prompts(problems)
-        except InputError as error:
-            raise InputError(f"{name}: {error.what}", fix=error.fix) from error
+            for problem in problems[:1]:
+                policy.try_out(problem)
+        except (InputError, NumericsError) as error:
+            raise type(error)(f"{name}: {error.what}", fix=error.fix) from error
         share = policy.unknown_words(problems)
         if share > MOST_UNKNOWN:
             raise unreadable(share, f"the tokenizer of the {name} model")
