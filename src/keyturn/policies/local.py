@@ -67,7 +67,9 @@ class LocalPolicy:
     ) -> None:
         check_causal(model)
         if chat and not getattr(tokenizer, "chat_template", None):
-            raise InputError("the tokenizer has no chat template", fix="ask for plain prompts (--template auto)")
+            raise InputError(
+                "the tokenizer has no chat template", fix="ask for plain prompts (--template auto)"
+            )
         self.model = model
         self.tokenizer = tokenizer
         self.sampling = sampling or Sampling()

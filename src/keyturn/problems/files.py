@@ -225,7 +225,11 @@ def _unpacked(value: Any) -> Any:
     except (ValueError, RecursionError):
         return value
     listed = found if isinstance(found, list) else [found]
-    return listed if listed and all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in listed) else value
+    return (
+        listed
+        if listed and all(isinstance(m, Mapping) and {"role", "content"} <= set(m) for m in listed)
+        else value
+    )
 
 
 def _messages(value: Any) -> tuple[tuple[str, str], ...]:
