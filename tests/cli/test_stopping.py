@@ -238,6 +238,15 @@ def test_a_full_disk_behind_stdout_is_one_message(words, tmp_path):
     assert done.stderr.splitlines()[0] == "keyturn: No space left on device"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["claim ls", "--version", "nonsense"])
+def test_streams_that_are_closed_are_no_traceback(tmp_path, words, closed):
+    command = f"{sys.executable} -m keyturn {words} {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == (2 if words == "nonsense" else 0)
+    assert "Traceback" not in done.stderr
+
+
 def test_in_a_process_of_somebody_else_the_signals_are_left_alone(capfd):
     from keyturn.cli.main import main
 

@@ -169,7 +169,7 @@ def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: flo
     from keyturn.report import markdown_table, terminal, write_report
 
     command = "keyturn " + " ".join(shlex.quote(word) for word in sys.argv[1:])
-    path = write_report(results, root / "report.html", command=command, seconds=seconds).resolve()
+    path = write_report(results, root / "report.html", command=command, seconds=seconds)
     document = {
         "schema": SCHEMA,
         "command": "audit",

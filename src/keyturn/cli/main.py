@@ -53,7 +53,13 @@ def run() -> int:
 
 
 def _any_character() -> None:
-    """A terminal of ASCII or cp1252 shows an arrow as its code; a lone surrogate is nowhere a character."""
+    """A terminal of ASCII or cp1252 shows an arrow as its code; a lone surrogate is nowhere a character.
+
+    A stream that was closed before we came (``>&-``) takes everything and keeps nothing.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

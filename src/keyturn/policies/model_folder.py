@@ -210,7 +210,8 @@ def _save_weights(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTok
     except SafetensorError as error:
         # The writer wraps the operating system's refusal in its own type.
         raise StorageError(
-            f"cannot write weights: {_first_line(error)}", fix="free space, then resume"
+            f"cannot write weights: {_first_line(error)}",
+            fix="free space or raise the limit (ulimit -f), then resume",
         ) from error
 
 

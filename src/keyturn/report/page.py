@@ -49,7 +49,7 @@ def write_report(results: Sequence[AuditResult], path: Path, *, command: str, se
     Raises:
         StorageError: the file cannot be written.
     """
-    path = Path(path).resolve()
+    path = Path(path).absolute()  # not resolved: a link of that name is replaced, not what it points to
     write_bytes(path, render(results, command=command, seconds=seconds).encode())
     return path
 

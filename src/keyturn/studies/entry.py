@@ -10,6 +10,7 @@ import numpy as np
 
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.problem import Problem
+from keyturn.core.rundir import storage
 from keyturn.core.streams import Streams
 from keyturn.measures.contract import Tables
 from keyturn.measures.estimates import SMALLEST_K
@@ -170,7 +171,8 @@ def of_samples(
     base, tuned = (graded(samples, judge, asked) for samples, judge in zip(read, judges, strict=True))
     base, tuned, copies = counted_once.of_files(base, tuned, independent=independent)
     found = pair(base, tuned)
-    lab.root.mkdir(parents=True, exist_ok=True)
+    with storage(lab.root):
+        lab.root.mkdir(parents=True, exist_ok=True)
     result = conclude(
         lab,
         name="samples",
