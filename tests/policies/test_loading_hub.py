@@ -28,6 +28,12 @@ class State:
 
     status = 200
     error = ""
+    cut = ""
+    """A file whose download breaks off."""
+    page = b""
+    """What is answered for everything."""
+    files = 200
+    """Status of the files, once they are listed."""
     asked: list
 
 
@@ -48,7 +54,14 @@ def handler(state):
         def do_GET(self):
             path = urlparse(self.path).path
             state.asked.append(path)
-            if state.status != 200:
+            if state.page:
+                self.answer(state.page, {"Content-Type": "text/html"})
+            elif state.files != 200 and "/resolve/" in path:
+                self.answer(b"{}", {}, state.files)
+            elif state.cut and path.endswith(state.cut) and self.command == "GET":
+                self.answer(b"wei", {"Content-Length": "7", "ETag": '"x"', "X-Repo-Commit": SHA})
+                self.close_connection = True
+            elif state.status != 200:
                 self.answer(b"{}", {"X-Error-Code": state.error, "X-Error-Message": "no"}, state.status)
             elif path.startswith("/api/models/owner/name"):
                 document = {"id": "owner/name", "sha": SHA, "siblings": [{"rfilename": name} for name in FILES]}
@@ -109,6 +122,12 @@ def test_what_was_asked_for_by_name_is_downloaded(hub):
         (404, "RepoNotFound", "neither a folder nor a repository"),
         (404, "RevisionNotFound", "has no revision v9"),
         (400, "", "answered 400"),
+        (401, "", "answered 401.*log in"),
+        (403, "", "answered 403.*log in"),
+        (404, "", "answered 404.*check the name"),
+        (429, "", "answered 429.*wait some minutes"),
+        (500, "", "answered 500.*try again later"),
+        (503, "", "answered 503.*try again later"),
     ],
 )
 def test_every_refusal_has_its_own_sentence(hub, status, error, says):
@@ -117,6 +136,45 @@ def test_every_refusal_has_its_own_sentence(hub, status, error, says):
     with pytest.raises(InputError, match=says) as refused:
         find_folder("owner/name", endpoint=url, revision="v9")
     assert refused.value.fix
+
+
+@pytest.mark.slow
+def test_a_download_that_breaks_off_is_no_bug_and_goes_on_the_next_time(hub):
+    url, state = hub
+    state.cut = "model.safetensors"
+    with pytest.raises(InputError, match=r"download of owner/name broke off.*same command again"):
+        find_folder("owner/name", endpoint=url)
+    state.cut = ""
+    assert (find_folder("owner/name", endpoint=url) / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_something_else_that_answers_in_the_hub_s_place_is_said(hub):
+    url, state = hub
+    state.page = b"<html>log in to the airport</html>"
+    with pytest.raises(InputError, match=r"no Hub.*proxy"):
+        find_folder("owner/name", endpoint=url)
+
+
+def test_a_file_that_is_refused_after_the_listing_is_said(hub):
+    url, state = hub
+    state.files = 403
+    with pytest.raises(InputError, match=r"answered 403.*log in"):
+        find_folder("owner/name", endpoint=url)
+
+
+def test_bars_are_drawn_on_a_terminal_only(hub, capfd):
+    find_folder("owner/name", endpoint=hub[0])
+    assert capfd.readouterr().err == ""
+
+
+def test_a_typo_that_looks_like_a_repository_is_answered_with_the_folder(hub, tmp_path, monkeypatch):
+    url, state = hub
+    state.status, state.error = 404, "RepoNotFound"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "model" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"did you mean runs/mine\?"):
+        find_folder("runs/mien", endpoint=url)
 
 
 def test_a_hub_that_cannot_be_reached(hub):

@@ -162,7 +162,7 @@ def _dispatch(words: list[str]) -> int:
         if len(words) >= length and name in VERBS:
             module = importlib.import_module(f"keyturn.cli.{VERBS[name][0]}")
             return int(_run(name, module, words[length:]) or 0)
-    from keyturn.core.errors import unknown
+    from keyturn.core.errors import UsageError, unknown
 
     group = [verb for verb in VERBS if verb.split()[0] == words[0]]
     if group and len(words) == 1:
@@ -173,6 +173,9 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if group:
         raise unknown(f"verb of `keyturn {words[0]}`", words[1], [verb.split()[1] for verb in group])
+    if words[0].startswith("-"):
+        later = next((word for word in words if not word.startswith("-")), "VERB")
+        raise UsageError(f"options come after the verb: {words[0]}", fix=f"keyturn {later} {words[0]}")
     raise unknown("verb", words[0], {verb.split()[0] for verb in VERBS})
 
 

@@ -89,6 +89,8 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
     """
     named_words = positional(words, every_switch())
     method, model = (*named_words, "", "")[:2]
+    if not method and named_words:
+        raise UsageError("the method's name is empty", fix="keyturn train METHOD MODEL")
     if not method:
         return no_method
     if method in EMBEDDED or ("/" in method and method not in RECIPES):

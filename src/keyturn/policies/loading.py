@@ -7,11 +7,13 @@ commit.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import pickle
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from tokenizers import Tokenizer
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError
@@ -191,18 +194,35 @@ def _from_hub(repo: str, revision: str | None, code: bool, pickles: bool, endpoi
     wanted = ["*.json", "model*.safetensors", "*.model", "*.txt", "*.jinja"]
     wanted += ["*.py"] * code + ["pytorch_model*.bin"] * pickles
     try:
-        where = snapshot_download(
-            repo, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*"], endpoint=endpoint
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError) as error:
+        with _hub_bars():
+            where = snapshot_download(
+                repo, revision=revision, allow_patterns=wanted, ignore_patterns=["*/*"], endpoint=endpoint
+            )
+    except Exception as error:
         said = _hub_error(repo, revision, error)
+        if said is None:
+            raise
         if near := near_folders(Path(repo)):
             said.fix = f"did you mean {' or '.join(near)}? Else: {said.fix}"
         raise said from error
     return Path(where)
 
 
-def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnError:
+@contextlib.contextmanager
+def _hub_bars() -> Iterator[None]:
+    """The Hub's bars on a terminal only."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnError | None:
+    """What went wrong with a download, in a sentence; None where it is no matter of the Hub or the network."""
     # Where nothing is cached, the Hub's own refusal arrives as the cause of "not in the cache".
     cause = error.__cause__
     if isinstance(error, LocalEntryNotFoundError) and isinstance(cause, HfHubHTTPError):
@@ -222,8 +242,29 @@ def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnErro
             f"{repo} is not in the cache and the Hub cannot be reached",
             fix="download it first, or name a folder",
         )
-    status = getattr(getattr(error, "response", None), "status_code", "an error")
-    return InputError(f"the Hub answered {status} for {repo}", fix="try again later")
+    if isinstance(error, HfHubHTTPError):
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        return InputError(f"the Hub answered {status or 'an error'} for {repo}", fix=_hub_fix(status))
+    # Whatever carries the request (httpx, requests, urllib3) raises errors of its own.
+    carrier = {kind.__module__.split(".")[0].rstrip("0123456789") for kind in type(error).__mro__}
+    if carrier & {"httpx", "httpcore", "requests", "urllib"} or isinstance(error, OSError):
+        fix = "the same command again, which goes on where it stopped; or another network or proxy"
+        return InputError(f"the download of {repo} broke off: {_first_line(error)}", fix=fix)
+    if isinstance(error, ValueError):
+        fix = "look at HF_ENDPOINT and the proxy: something else answers in its place"
+        return InputError(f"what answers for the Hub is no Hub: {_first_line(error)}", fix=fix)
+    return None
+
+
+def _hub_fix(status: int) -> str:
+    """What mends a refusal of the Hub."""
+    if status in (401, 403):
+        return "log in with an account that may read it (hf auth login), or set HF_TOKEN"
+    if status == 404:
+        return "check the name and the revision"
+    if status == 429:
+        return "wait some minutes; who is logged in may ask more often (hf auth login)"
+    return "try again later" if status >= 500 or not status else "check the name and the revision"
 
 
 def _check_config(folder: Path, *, trust_remote_code: bool) -> None:

@@ -32,6 +32,8 @@ def place_of(name: str) -> str:
     """
     if is_server(name):
         return name
+    if not name.strip():
+        raise UsageError("the name of a model is empty", fix="a folder, a run, or owner/name on the Hub")
     path = Path(name).expanduser()
     if (path / MODEL / "config.json").is_file() and not holds_weights(path):
         return str(path / MODEL)  # a run; its own config.json, where it has one, is no model's
