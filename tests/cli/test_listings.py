@@ -104,6 +104,14 @@ def test_every_method_saves_its_policy_at_one_place_and_prints_it_in_the_next_co
 
 
 @pytest.mark.slow
+def test_a_recipe_takes_the_teacher_that_it_can_use(call, tmp_path):
+    words = ("train", "distill", "chain", "--teacher", "chain", "--dry-run", "--per-cell", 8)
+    code, out, err = call(*words, "--out", tmp_path / "run", "--json")
+    assert code == 0, err
+    assert any("teacher" in json.dumps(row) for row in json.loads(out)["rows"])
+
+
+@pytest.mark.slow
 def test_the_printed_command_works_when_it_is_pasted(call, tmp_path):
     code, _, err = call("world", "pretrain", "chain", "--steps", 3, "--out", tmp_path / "a base")
     assert code == 0, err

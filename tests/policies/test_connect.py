@@ -87,6 +87,14 @@ def test_an_unknown_model_is_answered_with_the_near_ones():
         found(servers.Served(models=None), name="other")
 
 
+def test_an_address_is_read_as_addresses_are():
+    with servers.running(servers.Served(models=("m",))) as url:
+        loud = f"HTTP{url.removeprefix('http')}"
+        for written in (f"{loud}#m", url.removesuffix("/v1"), f"{url}/", f"{url}#"):
+            assert is_server(written)
+            assert connect(written, ServerOptions()).config.model == "m"
+
+
 def test_a_model_with_a_path_for_a_name():
     assert (
         found(servers.Served(models=("/models/a%b c",)), name="/models/a%25b c").config.model == "/models/a%b c"

@@ -157,7 +157,7 @@ def by_recipe(
     recipe = RECIPES[method]
     if common.roles is not None:
         raise UsageError(f"{method} reads no roles", fix="leave --roles out; objectives read them")
-    if common.teacher and "teacher" not in recipe.needs:
+    if common.teacher and "teacher" not in recipe.needs | recipe.takes:
         raise UsageError(f"{method} has no teacher", fix="leave --teacher out")
     common = _placed(common)
     _vacant(common)

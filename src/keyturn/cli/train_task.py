@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.policies.connect import is_server
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
@@ -60,6 +61,10 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
         raise UsageError(
             f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the usual"
         )
+    for name in (model, *given.others.values()):
+        if is_server(name):
+            what = f"{name} is behind a server, and training needs its weights"
+            raise UsageError(what, fix="the folder or the Hub name of the model")
     folder = place_of(model)
     world = world_of(folder) if Path(folder).is_dir() else None
     asked = None if given.problems is None else read_problems(given.problems, grader=given.grader)

@@ -58,7 +58,7 @@ class ServerOptions:
 
 def is_server(name: str) -> bool:
     """Whether a policy's name is a server's address."""
-    return name.startswith(("http://", "https://"))
+    return name.lower().startswith(("http://", "https://"))
 
 
 def connect(
@@ -139,7 +139,8 @@ def _split(name: str) -> tuple[str, str]:
         raise UsageError(what, fix=f"{where}, and export {KEY}=...")
     if not parts.hostname:
         raise UsageError(f"not a server address: {address}", fix="http://host:port/v1#model")
-    return address, urllib.parse.unquote(model)
+    scheme, rest = address.split("://", 1)
+    return f"{scheme.lower()}://{rest}", urllib.parse.unquote(model)
 
 
 def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> ServerConfig:

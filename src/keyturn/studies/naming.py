@@ -46,5 +46,8 @@ def place_of(name: str) -> str:
     if path.exists() or is_repository(name):
         return name
     near = [*difflib.get_close_matches(name, EMBEDDED, n=2, cutoff=0.5), *near_folders(path)]
-    known = f"a model folder, owner/name on the Hub, or an embedded world ({', '.join(EMBEDDED)})"
+    known = (
+        f"a model folder, owner/name on the Hub, an embedded world ({', '.join(EMBEDDED)}), "
+        "or http://host:port/v1#model behind a server"
+    )
     raise UsageError(f"no model {name!r}", fix=f"did you mean {' or '.join(near)}?" if near else known)

@@ -82,6 +82,7 @@ class Recipe:
         cost: what it costs, in words, for each profile.
         domain: the embedded world whose task shows it: ``graph`` (strategies, formats) or ``chain`` (depths).
         needs: of a :class:`Task`: ``expert``, ``world``, or the slot of another policy (``teacher``).
+        takes: slots of further policies that it uses where they are given.
         profiles: its config for each of :data:`PROFILES`.
         brief: ``(config) -> the same with two steps of everything``: proves that it runs, teaches nothing.
         run: ``(lab, task, config) -> Made``.
@@ -93,6 +94,7 @@ class Recipe:
     cost: str
     domain: Literal["graph", "chain"] = "graph"
     needs: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
     profiles: Mapping[Profile, Any]
     brief: Callable[[Any], Any]
     run: Callable[[Lab, Task, Any], Made]

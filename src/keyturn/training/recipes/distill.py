@@ -166,6 +166,7 @@ RECIPE = Recipe(
     summary="imitate solutions of an expert or a teacher: valid traces, invalid, foreign or empty ones",
     source="Kim & Rush 2016, arXiv 1606.07947; Stechly et al. 2025, arXiv 2505.13775",
     cost="demo: 200 steps of 32 short rows; study: 2e6 learnt tokens a kind; real: 500 steps of 64 solutions",
+    takes=frozenset({"teacher"}),
     profiles={
         "demo": DistillConfig(),
         "study": DistillConfig(problems=0, gradient_tokens=2_000_000, draws=32),
