@@ -114,16 +114,17 @@ def test_a_recipe_without_a_schedule_for_the_world():
 
 def test_the_verb_writes_a_folder_and_prints_its_card(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(PRETRAIN, "toy", TOY)
-    out = tmp_path / "model"
+    out = tmp_path / "run"
+    model = out / "model"
     words = ["world", "pretrain", "chain", "--recipe", "toy", "--out", str(out), "--steps", "10"]
     assert main([*words, "--dials", "linked=0.5", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
-    assert card["model"] == str(out)
+    assert card["model"] == str(model)
     assert card["steps"] == 10
-    world = world_of(out)
+    world = world_of(model)
     assert world is not None
     assert world.linked == 0.5
-    assert load_policy(out).model.config.hidden_size == 16
+    assert load_policy(model).model.config.hidden_size == 16
     assert main([*words, "--overwrite"]) == 0
     shown = capsys.readouterr().out
     assert "teacher-forced accuracy by role" in shown
