@@ -36,7 +36,7 @@ def cautions_of(
     if not len(classes):
         return ()
     found = [Caution(kind="nothing measured", text=judged.nothing)] if judged.nothing else []
-    found += [*_failed(evidence), *_cut(evidence), *_format(evidence), *_edges(judged)]
+    found += [*_lost(evidence), *_format(evidence), *_edges(judged)]
     problems = counted(len(classes), "problem")
     if len(classes) < FEW_PROBLEMS:
         few = f"{problems}: intervals are wide, and a label takes at least {LEAST_PROBLEMS}"
@@ -51,24 +51,20 @@ def cautions_of(
     return tuple(found)
 
 
-def _failed(evidence: Evidence) -> Iterator[Caution]:
-    for name, failed in (("base", evidence.base_failed), ("tuned policy", evidence.tuned_failed)):
-        if failed is None or not np.isfinite(failed).any():
+def _lost(evidence: Evidence) -> Iterator[Caution]:
+    """Draws without a verdict, and draws that were cut, of either policy."""
+    sides = (
+        ("ungraded", "draws of the base have no verdict and count neither way", evidence.base_failed),
+        ("ungraded", "draws of the tuned policy have no verdict and count neither way", evidence.tuned_failed),
+        ("truncated", "completions of the base were cut at the length limit", evidence.base_cut),
+        ("truncated", "completions of the tuned policy were cut at the length limit", evidence.tuned_cut),
+    )
+    for kind, what, column in sides:
+        if column is None or not np.isfinite(column).any():
             continue
-        share = float(np.nanmean(failed))
+        share = float(np.nanmean(column))
         if share >= WORTH_SAYING:
-            text = f"{number(share)} of the draws of the {name} have no verdict and count neither way"
-            yield Caution(kind="ungraded", text=text)
-
-
-def _cut(evidence: Evidence) -> Iterator[Caution]:
-    for name, cut in (("base", evidence.base_cut), ("tuned policy", evidence.tuned_cut)):
-        if cut is None or not np.isfinite(cut).any():
-            continue
-        share = float(np.nanmean(cut))
-        if share >= WORTH_SAYING:
-            text = f"{number(share)} of the completions of the {name} were cut at the length limit"
-            yield Caution(kind="truncated", text=text)
+            yield Caution(kind=kind, text=f"{number(share)} of the {what}")
 
 
 def _format(evidence: Evidence) -> Iterator[Caution]:
