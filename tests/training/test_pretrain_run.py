@@ -28,8 +28,10 @@ TOY = PretrainRecipe(
 WORLD = ChainWorld(linked=0.3)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
+    """For the module and not for each test: `straight` is made before any test's own fixtures, and the bytes
+    are the same for the same number of threads only."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
