@@ -13,12 +13,12 @@ import sys
 import time
 
 from keyturn.atlas import CLAIMS, claim_named
-from keyturn.atlas.contract import Subject
 from keyturn.atlas.evidence import record
-from keyturn.atlas.planned import run_study
 from keyturn.atlas.verdict import verdict
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import SCHEMA
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.planned import run_study
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results" / "methods"
 
@@ -26,7 +26,9 @@ RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results" / "methods"
 def result_of(claim, profile, root, workers):
     """One study's table, JSON-able and without paths or clocks, and the state of its verdict."""
     subject = Subject(base=claim.default.base, profile=profile)
-    outcome = run_study(claim, subject, root / f"{claim.id}-{profile}", workers=workers)
+    outcome = run_study(
+        claim.study, subject, root / f"{claim.id}-{profile}", workers=workers, plans=bool(claim.methods)
+    )
     made = record(claim, subject, outcome)
     table = {
         "schema": SCHEMA,

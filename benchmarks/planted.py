@@ -18,17 +18,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from keyturn.auditing.audit import AuditConfig
+from keyturn.auditing.embedded import EMBEDDED, audit_trained
 from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab
 from keyturn.measures.classes import class_agreement
 from keyturn.measures.deployed_created import judge_evidence
 from keyturn.measures.draws import Draws, draws_of
 from keyturn.measures.evidence import Evidence
+from keyturn.pretraining.pretrain import pretrain
+from keyturn.pretraining.recipes import PRETRAIN
 from keyturn.problems.world.worlds import WORLDS
-from keyturn.studies.audit import AuditConfig
-from keyturn.studies.embedded import EMBEDDED, audit_trained
-from keyturn.training.lab import Lab
-from keyturn.training.pretrain import pretrain
-from keyturn.training.pretrain_recipes import PRETRAIN
 
 ALL = tuple({"domain": "chain", "depth": d} for d in range(1, 7))
 CHAIN = replace(EMBEDDED["chain"], test=ALL)

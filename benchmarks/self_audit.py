@@ -11,8 +11,11 @@ import argparse
 import pathlib
 from dataclasses import replace
 
+from keyturn.auditing.audit import AuditConfig, Pair, draw_all, draw_two_stages
+from keyturn.auditing.embedded import EMBEDDED, MODELS, rl_stage, world_in
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab
 from keyturn.measures.deployed_created import judge
 from keyturn.policies.loading import load_policy
 from keyturn.policies.local import weights_hash
@@ -20,9 +23,6 @@ from keyturn.policies.protocol import Limits
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import problems
-from keyturn.studies.audit import AuditConfig, Pair, draw_all, draw_two_stages
-from keyturn.studies.embedded import EMBEDDED, MODELS, rl_stage, world_in
-from keyturn.training.lab import Lab
 
 
 def repetition(root, name, number, tuned):

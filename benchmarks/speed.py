@@ -32,6 +32,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 import keyturn
+from keyturn.auditing.embedded import EMBEDDED
 from keyturn.core.rundir import write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
@@ -43,7 +44,6 @@ from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import problems, world_to_json
 from keyturn.rewards import REWARDS
 from keyturn.rewards.contract import Reward
-from keyturn.studies.embedded import EMBEDDED
 from keyturn.training.config import RLConfig
 from keyturn.training.rl import train_rl
 

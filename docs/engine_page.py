@@ -1,9 +1,9 @@
 """The page on engines that others run: prose, and a table made by trying every objective on every engine."""
 
+from keyturn.engines import prime_rl, slime, verl
+from keyturn.engines.contract import missing
+from keyturn.engines.trl_settings import TRL
 from keyturn.objectives import OBJECTIVES
-from keyturn.training import prime_rl, slime, verl
-from keyturn.training.engine import missing
-from keyturn.training.trl_settings import TRL
 
 ENGINES = {
     "TRL": TRL,
@@ -21,8 +21,8 @@ HEAD = """\
 
 `keyturn train` is for small models and for comparisons. Beyond one GPU others have better engines, and a
 training objective is the same objective there: our credit (a number on every token) and our loss, on their
-data. Numbers are those of our own loop; tests compare gradients (`tests/training/test_trl_contract.py`
-against the installed TRL, `tests/training/test_engine_layouts.py` on the other engines' tensor layouts).
+data. Numbers are those of our own loop; tests compare gradients (`tests/engines/test_trl_contract.py`
+against the installed TRL, `tests/engines/test_engine_layouts.py` on the other engines' tensor layouts).
 
 ## TRL, one node
 
@@ -31,7 +31,7 @@ against the installed TRL, `tests/training/test_engine_layouts.py` on the other 
 ```python
 import trl
 from keyturn.objectives.dr_grpo import dr_grpo
-from keyturn.training.trl import ObjectiveTrainer
+from keyturn.engines.trl import ObjectiveTrainer
 
 trainer = ObjectiveTrainer(
     "Qwen/Qwen2.5-0.5B",
@@ -65,7 +65,7 @@ trainer.train()
 ```python
 # my_hooks.py, on the import path of the trainers
 from keyturn.objectives.dr_grpo import dr_grpo
-from keyturn.training.slime import hooks
+from keyturn.engines.slime import hooks
 advantages, loss = hooks(dr_grpo())
 ```
 
@@ -103,7 +103,7 @@ KL and entropy terms are verl's own there, and DAPO's overlong filter has to be
 
 Found by trying: the objective runs on a small batch whose counts of rows, tokens and tokens allowed all
 differ, what an engine does not hold is changed, and any difference is a reason
-(`keyturn.training.engine.missing`). For your own settings ask `missing(objective, engine)`; the same is
+(`keyturn.engines.contract.missing`). For your own settings ask `missing(objective, engine)`; the same is
 checked, and refused, wherever training would begin.
 """
 

@@ -9,7 +9,7 @@ from method_figures import READING, estimate_of, figure
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.verdict import verdict
-from keyturn.studies.plan import FINDING_SEEDS
+from keyturn.experiments.plan import FINDING_SEEDS
 
 DOCS = pathlib.Path(__file__).parent
 RESULTS = DOCS / "results" / "methods"

@@ -20,12 +20,12 @@ import trl
 
 import keyturn
 from keyturn.core.streams import Streams
+from keyturn.engines.trl import ObjectiveTrainer
 from keyturn.objectives.dr_grpo import dr_grpo
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.problems.world.grader import problem_set
 from keyturn.rewards import REWARDS
 from keyturn.training.record import history
-from keyturn.training.trl import ObjectiveTrainer
 
 
 def launch(steps, folder):

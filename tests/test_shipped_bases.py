@@ -14,14 +14,14 @@ from keyturn.core.streams import Streams
 from keyturn.policies.loading import card_of, load_policy, world_of
 from keyturn.policies.local import weights_hash
 from keyturn.policies.protocol import Limits
+from keyturn.pretraining.recipes import PRETRAIN
+from keyturn.pretraining.role_accuracy import role_accuracy
+from keyturn.pretraining.zones import zone_of
 from keyturn.problems.contract import answers
 from keyturn.problems.world.corpus import block
 from keyturn.problems.world.exact import valid_completions
 from keyturn.problems.world.grader import problem_set
 from keyturn.problems.world.worlds import WORLDS, world_to_json
-from keyturn.training.pretrain_recipes import PRETRAIN
-from keyturn.training.role_accuracy import role_accuracy
-from keyturn.training.zones import zone_of
 
 NAMES = ("chain", "graph")
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from keyturn.atlas import CLAIMS, claim_named
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
+from keyturn.atlas.contract import Claim, Gate, Threshold
 from keyturn.atlas.evidence import append, load, record
 from keyturn.atlas.verdict import combine, verdict
 from keyturn.core.errors import InputError, NewerError, NumericsError, UsageError
 from keyturn.core.measurement import Estimate, json_number
 from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
+from keyturn.experiments.contract import Outcome, Subject
 
 
 def study(lab, subject):

@@ -1,9 +1,9 @@
 """Every method that trains has a study, and a study names methods that there are."""
 
 from keyturn.atlas import CLAIMS
+from keyturn.methods import RECIPES
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
-from keyturn.training.recipes import RECIPES
 
 METHODS = {*OBJECTIVES, *RECIPES}
 STUDIED = {claim.id: claim for claim in CLAIMS.values() if claim.methods}

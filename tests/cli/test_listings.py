@@ -6,11 +6,11 @@ import shlex
 import pytest
 
 from keyturn.atlas import CLAIMS
+from keyturn.auditing.naming import place_of
 from keyturn.cli.main import main
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import UsageError
 from keyturn.policies.model_folder import same_folder
-from keyturn.studies.naming import place_of
 
 
 @pytest.fixture(autouse=True)

@@ -6,13 +6,13 @@ from typing import Annotated
 import pytest
 import tyro
 
+from keyturn.auditing.embedded import MODELS
+from keyturn.auditing.naming import place_of
 from keyturn.cli.main import main
 from keyturn.cli.options import positional, settled, switches
 from keyturn.cli.train import every_switch
 from keyturn.core.errors import UsageError
 from keyturn.policies.model_folder import near_folders
-from keyturn.studies.embedded import MODELS
-from keyturn.studies.naming import place_of
 
 
 @dataclass(frozen=True, kw_only=True)

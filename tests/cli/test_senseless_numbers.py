@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from keyturn.auditing.embedded import MODELS
 from keyturn.cli.main import main
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy
 from keyturn.policies.protocol import Limits
-from keyturn.studies.embedded import MODELS
 
 CHAIN = str(MODELS / "chain")
 

@@ -203,9 +203,9 @@ def test_a_full_disk_of_every_size_leaves_whole_lines_and_takes_the_rest_later(s
 
 
 def test_a_full_disk_leaves_the_evidence_that_was_there(small_disk):
-    from keyturn.atlas.contract import Outcome, Subject
     from keyturn.atlas.evidence import append, load, record
     from keyturn.core.measurement import Estimate
+    from keyturn.experiments.contract import Outcome, Subject
 
     folder = small_disk(6)
     from keyturn.atlas import CLAIMS

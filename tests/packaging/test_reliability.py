@@ -107,9 +107,9 @@ def test_the_look_at_the_sources_would_notice(text):
 def test_names_that_become_files_differ_without_regard_to_case():
     from keyturn.atlas import CLAIMS
     from keyturn.measures import MEASURES
+    from keyturn.methods import RECIPES
     from keyturn.objectives import OBJECTIVES
     from keyturn.rewards import REWARDS
-    from keyturn.training.recipes import RECIPES
 
     reserved = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10))}
     for names in (CLAIMS, MEASURES, OBJECTIVES, REWARDS, RECIPES):
@@ -138,8 +138,8 @@ def test_claims_have_ids_of_their_own_and_relations_that_lead_somewhere():
 
 def test_a_record_holds_named_facts_of_the_environment_and_no_others(monkeypatch):
     from keyturn.atlas import CLAIMS
-    from keyturn.atlas.contract import Outcome, Subject
     from keyturn.atlas.evidence import record
+    from keyturn.experiments.contract import Outcome, Subject
 
     monkeypatch.setenv("MY_SECRET", "hunter2")
     claim = next(iter(CLAIMS.values()))
@@ -177,8 +177,8 @@ def test_a_clock_that_goes_backwards_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize("way", ["relative", "home", "link", "with a slash"])
 def test_a_model_is_found_however_its_folder_is_named(tmp_path, monkeypatch, way):
+    from keyturn.auditing.embedded import MODELS
     from keyturn.policies.loading import find_folder
-    from keyturn.studies.embedded import MODELS
 
     folder = tmp_path / "model"
     folder.symlink_to(MODELS / "chain", target_is_directory=True)

@@ -110,7 +110,7 @@ def check_commands(python, command, elsewhere, environment):
         shown = json.loads(run(command, "world", "show", world, "--json", cwd=elsewhere))
         if not shown["problems"] or not all(problem["verified"] for problem in shown["problems"]):
             fail(f"world show {world} shows no verified problem")
-    load = "from keyturn.studies.embedded import MODELS; from keyturn.policies.loading import load_policy; "
+    load = "from keyturn.auditing.embedded import MODELS; from keyturn.policies.loading import load_policy; "
     run(python, "-c", load + f"[load_policy(MODELS / name) for name in {BASES}]", cwd=elsewhere)
     left = sorted(path.name for path in elsewhere.iterdir())
     if left:

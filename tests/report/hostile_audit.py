@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from keyturn.auditing.result import AuditResult, Cell, TokenSpan
 from keyturn.measures.verdict import Caution
-from keyturn.studies.result import AuditResult, Cell, TokenSpan
 
 ATTACKS = (
     "</script><script>alert('x')</script>",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from keyturn.auditing.result import AuditResult, Cell, TokenSpan
 from keyturn.core.measurement import Measurement
 from keyturn.core.problem import Problem
 from keyturn.core.roles import Role
@@ -18,7 +19,6 @@ from keyturn.measures.deployed_created import judge, judge_cells
 from keyturn.measures.verdict import AT_CHANCE, Caution
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Answers, Grades
-from keyturn.studies.result import AuditResult, Cell, TokenSpan
 
 STEP = (
     ("FWD", Role.STRATEGY),

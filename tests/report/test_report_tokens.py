@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from page_reader import breaches
 from rich.console import Console
 
+from keyturn.auditing.result import TokenSpan
 from keyturn.measures.verdict import Caution
 from keyturn.report import terminal
 from keyturn.report.page import render
@@ -28,7 +29,6 @@ from keyturn.report.token_view import (
     pieces,
     share_of,
 )
-from keyturn.studies.result import TokenSpan
 
 
 def span(texts, roles=None, entropy=None, shift=None):

@@ -12,11 +12,11 @@ from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.rewards import REWARDS
 from keyturn.rewards.bernoulli import RandomConfig, bernoulli
+from keyturn.rewards.by_name import default_config, named
 from keyturn.rewards.contract import Graded, Reward
 from keyturn.rewards.label import LabelConfig, label
 from keyturn.rewards.length import LengthConfig, length
 from keyturn.rewards.majority import MajorityConfig, majority
-from keyturn.rewards.named import default_config, named
 from keyturn.rewards.outcome import outcome
 from keyturn.rewards.overlong import OverlongConfig, overlong
 from keyturn.rewards.prefix import PrefixConfig, prefix

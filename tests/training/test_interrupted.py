@@ -10,7 +10,8 @@ from test_resume import go, product
 
 from keyturn.core import rundir
 from keyturn.policies.local import LocalPolicy
-from keyturn.training import lesson, run
+from keyturn.training import collect as lesson
+from keyturn.training import run
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from keyturn.objectives.contract import Adapted
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.store import read_completions, read_grades
-from keyturn.training.lesson import Taught, lesson_batch
+from keyturn.training.collect import Taught, lesson_batch
 from keyturn.training.rollout import beside, sampled
 
 PROMPTS = ("ask", "tell", "ask a", "ask b", "tell a", "tell b")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.rundir import identity
-from keyturn.training.lab import Lab
+from keyturn.experiments.contract import Study, Subject
 
 Relation: TypeAlias = Literal["extends", "tension", "qualifies", "measured by", "instance of"]
 
@@ -68,50 +68,6 @@ class Threshold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What a study is run on.
-
-    Args:
-        base: a shipped world's base (``"graph"``, ``"chain"``) or a model folder / repository id.
-        tuned: a tuned model; empty: the study trains one by RL on the base's world.
-        problems: a problem file, needed where the base has no world.
-        seed: root of the run's streams.
-        profile: how long a study that trains is: ``short`` (minutes) or ``long`` (a night, or a GPU).
-    """
-
-    base: str = ""
-    tuned: str = ""
-    problems: str = ""
-    seed: int = 0
-    profile: Literal["short", "long"] = "short"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one run of a study found.
-
-    Args:
-        numbers: estimands, gates and controls by name.
-        base: fingerprint of the base model: records of one base are not independent.
-        base_name: for people.
-        run: where the run lies (relative or absolute path).
-        n: problems behind the estimand.
-        rows: every run behind it, a line each.
-        contrasts: what was compared over seeds, a line each, with the smallest effect that would have shown.
-        setting: the study's setting in a sentence: base, problems, steps, rates.
-    """
-
-    numbers: Mapping[str, Estimate]
-    base: str
-    base_name: str
-    run: str
-    n: int
-    rows: tuple[Mapping[str, Json], ...] = ()
-    contrasts: tuple[Mapping[str, Json], ...] = ()
-    setting: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A falsifiable statement from the literature and the study that tests it.
 
@@ -141,9 +97,9 @@ class Claim:
     threshold: Threshold
     gates: tuple[Gate, ...] = ()
     controls: tuple[Gate, ...] = ()
-    study: Callable[[Lab, Subject], Outcome]
+    study: Study
     study_says: str
-    default: Subject = Subject()
+    default: Subject = field(default_factory=Subject)
     refuted_if: str
     relations: Mapping[str, tuple[Relation, str]] = field(default_factory=dict)
     methods: tuple[str, ...] = ()

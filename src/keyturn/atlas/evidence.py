@@ -19,11 +19,12 @@ from pathlib import Path
 import filelock
 
 import keyturn
-from keyturn.atlas.contract import Claim, Outcome, Subject
+from keyturn.atlas.contract import Claim
 from keyturn.core.errors import InputError, NumericsError
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.measurement import Estimate, Json, from_json_number, json_number
 from keyturn.core.rundir import SCHEMA, check_schema, identity, storage
+from keyturn.experiments.contract import Outcome, Subject
 
 
 @dataclass(frozen=True, kw_only=True)

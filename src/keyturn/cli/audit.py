@@ -22,7 +22,7 @@ from keyturn.policies.connect import ServerOptions, is_server
 from keyturn.rollouts.readers import Columns
 
 if TYPE_CHECKING:
-    from keyturn.studies.result import AuditResult
+    from keyturn.auditing.result import AuditResult
 
 
 def run(
@@ -85,8 +85,8 @@ def run(
     started = time.monotonic()
     options = {name: value for name, value in locals().items() if name != "started"}
     _refuse_idle(options, _way_in(policies, samples, problems))
-    from keyturn.studies import entry
-    from keyturn.training.lab import Lab
+    from keyturn.auditing import opening as entry
+    from keyturn.lab.lab import Lab
 
     decisive = {name: value for name, value in options.items() if name not in ("out", "json", "workers")}
     root = out or Path("runs") / f"audit-{identity(decisive, length=8)}"

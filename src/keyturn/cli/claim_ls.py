@@ -11,7 +11,7 @@ from keyturn.atlas.evidence import home, load
 from keyturn.atlas.verdict import verdict
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
-from keyturn.training.recipes import RECIPES
+from keyturn.methods import RECIPES
 
 _HEADINGS = ("what RL does to a base", "objectives and rewards", "recipes")
 

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 import tyro
 
 from keyturn.atlas import claim_named
-from keyturn.atlas.contract import Claim, Subject
+from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import append, home, load, record
-from keyturn.atlas.planned import run_study
 from keyturn.atlas.verdict import verdict
+from keyturn.auditing.naming import place_of
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
-from keyturn.studies.naming import place_of
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.planned import run_study
 
 
 def run(
@@ -53,7 +54,7 @@ def run(
     )
     root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
-    outcome = run_study(found, subject, root, workers=workers)
+    outcome = run_study(found.study, subject, root, workers=workers, plans=bool(found.methods))
     made = record(found, subject, outcome)
     path = append(made, home())
     said = verdict(found, load(found.id, home()))

@@ -43,11 +43,11 @@ def run(
 
 def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int = -1, seed: int = 0) -> Any:
     """The way of a token, by the names of what it goes through."""
+    from keyturn.auditing.embedded import EMBEDDED, MODELS, world_in
     from keyturn.objectives import OBJECTIVES
     from keyturn.problems.world.grader import WorldGrader
     from keyturn.problems.world.worlds import problems
-    from keyturn.rewards.named import named
-    from keyturn.studies.embedded import EMBEDDED, MODELS, world_in
+    from keyturn.rewards.by_name import named
 
     for kind, name, known in (
         ("embedded world", world, EMBEDDED),
@@ -59,7 +59,7 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     from keyturn.policies.loading import load_policy
 
     base = load_policy(MODELS / world)
-    from keyturn.studies.follow import follow
+    from keyturn.auditing.credit_trace import follow
 
     made = world_in(MODELS / world)
     asked = problems(made, "rl", list(EMBEDDED[world].train), 32, Streams(seed))

@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 
 import tyro
 
+from keyturn.auditing.embedded import EMBEDDED
 from keyturn.cli.options import after, positional, switches
 from keyturn.cli.saved import saved, say_next, vacant
 from keyturn.cli.train_task import Given, task_for
@@ -22,23 +23,23 @@ from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import demonstrations, shown
+from keyturn.lab.task import Task
+from keyturn.methods import RECIPES
+from keyturn.methods.contract import PROFILES
+from keyturn.methods.sft_then_rl import LARGE_RL
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.offsets import Decodes, roles_from
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
-from keyturn.rewards.named import default_config, named
+from keyturn.rewards.by_name import default_config, named
 from keyturn.roles.grams import read_grams
-from keyturn.studies.embedded import EMBEDDED
+from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
-from keyturn.training.contract import PROFILES, Task
-from keyturn.training.lab import Lab
-from keyturn.training.lesson import RoleSource
-from keyturn.training.recipes import RECIPES
-from keyturn.training.recipes.sft_then_rl import LARGE_RL
 from keyturn.training.record import CONFIG, problem_ids
 from keyturn.training.rl import train_rl
 from keyturn.training.rollout import beside, sampled
-from keyturn.training.stages import demonstrations, shown
 
 RECORD = "train.json"
 DEMONSTRATIONS = 32

@@ -7,9 +7,9 @@ import sys
 
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
+from keyturn.methods import RECIPES
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
-from keyturn.training.recipes import RECIPES
 
 COST = "demo: the embedded run of its world; study: ten times as long; real: 200 steps of 32 x 8 draws"
 _HEADINGS = {

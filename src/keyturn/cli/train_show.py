@@ -16,9 +16,9 @@ from keyturn.atlas import CLAIMS
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import unknown
 from keyturn.core.rundir import SCHEMA
+from keyturn.methods import RECIPES
 from keyturn.objectives import OBJECTIVES
-from keyturn.rewards.named import default_config
-from keyturn.training.recipes import RECIPES
+from keyturn.rewards.by_name import default_config
 
 
 def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")], json: bool = False) -> None:

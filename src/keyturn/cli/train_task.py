@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keyturn.auditing.embedded import EMBEDDED
+from keyturn.auditing.naming import place_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.task import Task, file_task, world_task
 from keyturn.policies.connect import is_server
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import read_problems
-from keyturn.studies.embedded import EMBEDDED
-from keyturn.studies.naming import place_of
-from keyturn.training.contract import Task
-from keyturn.training.tasks import file_task, world_task
 
 FILE_TOKENS = 1024
 """Length limit of an answer to a problem of a file, tokens."""

@@ -40,9 +40,9 @@ def run(
     """
     from keyturn.cli.saved import say_next, vacant
     from keyturn.core.lazy import torch
+    from keyturn.pretraining.pretrain import pretrain, with_dials
+    from keyturn.pretraining.recipes import PRETRAIN
     from keyturn.problems.world.worlds import world_named
-    from keyturn.training.pretrain import pretrain, with_dials
-    from keyturn.training.pretrain_recipes import PRETRAIN
     from keyturn.training.record import MODEL
 
     for name, number in (("steps", steps), ("threads", threads)):

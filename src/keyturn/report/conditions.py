@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.numbers import counted, whole
 from keyturn.report.svg import clip
-from keyturn.studies.result import AuditResult
 
 NONE = "not known"
 NAME = 40

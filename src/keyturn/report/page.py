@@ -20,6 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 import keyturn
+from keyturn.auditing.result import AuditResult
 from keyturn.core import numbers
 from keyturn.core.rundir import write_bytes
 from keyturn.core.text import visible
@@ -28,7 +29,6 @@ from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Words, amounts
 from keyturn.report.sections import sections_of
 from keyturn.report.svg import clip
-from keyturn.studies.result import AuditResult
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy")
 """Packages whose versions the report names."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.text import Text
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.text import one_line, visible
 from keyturn.report import summary
 from keyturn.report.tables import Table, markdown, without
-from keyturn.studies.result import AuditResult
 
 STYLES = {
     "deployed": "bold blue",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import counted, estimate, number, whole
 from keyturn.measures.verdict import Caution, Label, Verdict
@@ -15,7 +16,6 @@ from keyturn.report.figures.gain import mass, parts_of, waterfall, words_of
 from keyturn.report.lookup import crossing_of
 from keyturn.report.svg import clip
 from keyturn.report.tables import Table
-from keyturn.studies.result import AuditResult
 
 SAID: dict[Label, str] = {
     "deployed": "post-training deployed what the base could already do",

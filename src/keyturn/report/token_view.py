@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from keyturn.auditing.result import AuditResult, TokenSpan
 from keyturn.core.numbers import number
 from keyturn.core.text import visible_tokens
 from keyturn.report.tables import Table
-from keyturn.studies.result import AuditResult, TokenSpan
 
 SHOWN = 1500
 """Tokens of a completion that are shown; longer ones are cut and say so."""

@@ -47,4 +47,4 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "sum": sum_of,
 }
 """Name -> what builds the reward from its config (with none: the defaults), and from other rewards (``inner``)
-where it is made of them; ``keyturn.rewards.named`` builds one from a command line's words."""
+where it is made of them; ``keyturn.rewards.by_name`` builds one from a command line's words."""

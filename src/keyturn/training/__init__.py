@@ -1,1 +1,1 @@
-"""Interventions that change weights: pretraining, the RL loop, recipes, checkpoints."""
+"""The RL engine: rollouts, credit, updates, checkpoints."""

@@ -27,8 +27,8 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
 from keyturn.rewards.contract import Reward
+from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
-from keyturn.training.lesson import RoleSource
 from keyturn.training.loop import Hook, Loop
 from keyturn.training.progress import live
 from keyturn.training.record import MODEL, agree, history, seconds, statement

@@ -24,9 +24,9 @@ from keyturn.rewards.contract import Reward
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.store import write_completions, write_grades
 from keyturn.training.checkpoint import Snapshot, newest_checkpoint, write_checkpoint
+from keyturn.training.collect import RoleSource, Taught, lesson_batch, take, together
 from keyturn.training.config import RLConfig
 from keyturn.training.curves import cell_keys, rollout_columns
-from keyturn.training.lesson import RoleSource, Taught, lesson_batch, take, together
 from keyturn.training.loop import Loop
 from keyturn.training.record import BAD, CHECKPOINTS, METRICS, MODEL, ROLLOUTS, TIMES, drop_later
 from keyturn.training.rollout import RolloutFunction

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Subject, Threshold
-from keyturn.atlas.studies import audited_beyond_training
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.experiments.audited import audited_beyond_training
+from keyturn.experiments.contract import Subject
 
 CLAIM = Claim(
     id="atoms-compose",

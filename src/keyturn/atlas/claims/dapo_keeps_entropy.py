@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import GRPO_LEARNS, objectives_on
-from keyturn.objectives.dapo import DapoConfig, dapo
-from keyturn.objectives.grpo import GrpoConfig, grpo
-from keyturn.training.lab import Lab
-
-OVER = "entropy over training"
-"""The end alone would compare policies that have next to no entropy left."""
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """DAPO's loss with and without clip-higher, and GRPO with an entropy bonus, at four updates a rollout."""
-    return objectives_on(
-        lab,
-        subject,
-        {
-            "GRPO": grpo(),
-            "DAPO": dapo(),
-            "DAPO, clip .2": dapo(DapoConfig(clip_high=0.2)),
-            "GRPO, entropy bonus": grpo(GrpoConfig(entropy_weight=0.01)),
-        },
-        {
-            "effect": ("DAPO", "DAPO, clip .2", OVER),
-            "at the end": ("DAPO", "DAPO, clip .2", "entropy"),
-            "success": ("DAPO", "GRPO", "success"),
-            "coverage": ("DAPO", "GRPO", "pass@16"),
-            "entropy bonus": ("GRPO, entropy bonus", "GRPO", OVER),
-            "entropy bonus, at the end": ("GRPO, entropy bonus", "GRPO", "entropy"),
-            "entropy bonus, success": ("GRPO, entropy bonus", "GRPO", "success"),
-        },
-        updates=4,
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.atlas.objective_gates import GRPO_LEARNS
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.dapo_keeps_entropy import study
 
 CLAIM = Claim(
     id="dapo-keeps-entropy",

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import GRPO_LEARNS, objectives_on
-from keyturn.objectives.dr_grpo import dr_grpo
-from keyturn.objectives.grpo import GrpoConfig, grpo
-from keyturn.training.lab import Lab
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """GRPO, Dr. GRPO, and GRPO with only one of the two changes."""
-    return objectives_on(
-        lab,
-        subject,
-        {
-            "GRPO": grpo(),
-            "Dr. GRPO": dr_grpo(),
-            "no std": grpo(GrpoConfig(scale="none")),
-            "constant length": grpo(GrpoConfig(aggregation="seq-mean-token-sum-norm")),
-        },
-        {
-            "effect": ("Dr. GRPO", "GRPO", "length wrong"),
-            "length alone": ("constant length", "GRPO", "length wrong"),
-            "std alone": ("no std", "GRPO", "length wrong"),
-            "growth": ("GRPO", "base", "length wrong"),
-            "Dr. GRPO, growth": ("Dr. GRPO", "base", "length wrong"),
-            "success": ("Dr. GRPO", "GRPO", "success"),
-        },
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.atlas.objective_gates import GRPO_LEARNS
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.dr_grpo_shortens_wrong_answers import study
 
 CLAIM = Claim(
     id="dr-grpo-shortens-wrong-answers",

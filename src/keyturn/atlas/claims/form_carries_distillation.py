@@ -2,66 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.planned import planned
-from keyturn.studies.arms import base_arm, embedded_task, sizes_for, usual
-from keyturn.studies.plan import Arm, contrast, run_plan
-from keyturn.training.contract import Task
-from keyturn.training.lab import Lab
-from keyturn.training.recipes.distill import DistillConfig, train
-from keyturn.training.recipes.sft import TINY
-from keyturn.training.stages import Model
-
-TOKENS = 30_000
-RIGHT = "right"
-TAUGHT: dict[str, DistillConfig] = {
-    "valid": DistillConfig(),
-    "invalid": DistillConfig(traces="invalid"),
-    "invalid, wrong answer": DistillConfig(traces="invalid", answer="wrong"),
-    "swapped": DistillConfig(traces="swapped"),
-    "filler": DistillConfig(traces="filler"),
-    "answer alone": DistillConfig(traces="none"),
-}
-
-
-def distilled(name: str, config: DistillConfig, tokens: int) -> Arm:
-    """An arm that learns from so many tokens of traces of a kind."""
-
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        settings = replace(config, problems=0, gradient_tokens=tokens, fit=replace(TINY, lr=lr))
-        return train(lab, task, settings, seed=seed)[0]
-
-    return Arm(name=name, train=fit)
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """Six kinds of solutions of the same problems at equal learnt tokens."""
-    task = embedded_task(lab, subject.base)
-    tokens = TOKENS * (10 if subject.profile == "long" else 1)
-    arms = [base_arm(), *(distilled(name, config, tokens) for name, config in TAUGHT.items())]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="form against validity")
-    return planned(
-        lab,
-        task,
-        ran,
-        {
-            "effect": contrast(ran, "valid", "invalid", RIGHT),
-            "valid - base": contrast(ran, "valid", "base", RIGHT),
-            "valid - filler": contrast(ran, "valid", "filler", RIGHT),
-            "invalid - filler": contrast(ran, "invalid", "filler", RIGHT),
-            "invalid - answer alone": contrast(ran, "invalid", "answer alone", RIGHT),
-            "swapped - filler": contrast(ran, "swapped", "filler", RIGHT),
-            "wrong answers": contrast(ran, "invalid, wrong answer", "invalid", RIGHT),
-            "verified": contrast(ran, "valid", "invalid", "success"),
-        },
-        setting=(
-            f"base {subject.base}; solutions of all {len(task.train.problems)} training problems, {tokens} "
-            "learnt tokens an arm; invalid: every number of the trace is another one"
-        ),
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.form_carries_distillation import study
 
 CLAIM = Claim(
     id="form-carries-distillation",

@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import COVERAGE_TO_KEEP, GRPO_LEARNS, objectives_on
-from keyturn.objectives.grpo import grpo
-from keyturn.objectives.signed import SignedConfig, signed
-from keyturn.training.lab import Lab
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """Positive only, negative only, weighted REINFORCE and GRPO."""
-    return objectives_on(
-        lab,
-        subject,
-        {
-            "GRPO": grpo(),
-            "positive only": signed(SignedConfig(evidence="positive")),
-            "negative only": signed(SignedConfig(evidence="negative")),
-            "weighted": signed(SignedConfig(evidence="weighted")),
-            "negative only, over all": signed(SignedConfig(evidence="negative", denominator="all")),
-        },
-        {
-            "effect": ("negative only", "positive only", "pass@16"),
-            "at one draw": ("negative only", "positive only", "success"),
-            "negative, against the base": ("negative only", "base", "success"),
-            "negative, coverage": ("negative only", "base", "pass@16"),
-            "positive, coverage": ("positive only", "base", "pass@16"),
-            "coverage to keep": ("GRPO", "base", "pass@16"),
-            "weighted, coverage": ("weighted", "GRPO", "pass@16"),
-            "weighted, one draw": ("weighted", "GRPO", "success"),
-            "entropy": ("negative only", "positive only", "entropy"),
-            "over all rows": ("negative only, over all", "negative only", "success"),
-        },
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.atlas.objective_gates import COVERAGE_TO_KEEP, GRPO_LEARNS
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.negative_evidence_is_enough import study
 
 CLAIM = Claim(
     id="negative-evidence-is-enough",

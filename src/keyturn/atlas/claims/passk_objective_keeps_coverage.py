@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import COVERAGE_TO_KEEP, GRPO_LEARNS, objectives_on
-from keyturn.objectives.grpo import grpo
-from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
-from keyturn.training.lab import Lab
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """GRPO against the gradient of pass@4 and pass@8 on the same draws."""
-    return objectives_on(
-        lab,
-        subject,
-        {
-            "GRPO": grpo(),
-            "pass@4": passk_grpo(PasskGrpoConfig(k=4)),
-            "pass@8": passk_grpo(PasskGrpoConfig(k=8)),
-        },
-        {
-            "effect": ("pass@4", "GRPO", "pass@16"),
-            "pass@8 objective": ("pass@8", "GRPO", "pass@16"),
-            "cost at one draw": ("pass@4", "GRPO", "success"),
-            "gain at one draw": ("pass@4", "base", "success"),
-            "against the base": ("pass@4", "base", "pass@16"),
-            "coverage to keep": ("GRPO", "base", "pass@16"),
-        },
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.atlas.objective_gates import COVERAGE_TO_KEEP, GRPO_LEARNS
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.passk_objective_keeps_coverage import study
 
 CLAIM = Claim(
     id="passk-objective-keeps-coverage",

@@ -2,86 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
-
-from keyturn.atlas.contract import Claim, Gate, Outcome, Subject, Threshold
-from keyturn.atlas.planned import planned
-from keyturn.problems.world.nim_text import Linearised
-from keyturn.studies.arms import base_arm, sizes_for
-from keyturn.studies.plan import Arm, contrast, level, run_plan
-from keyturn.training.contract import Task
-from keyturn.training.lab import Lab
-from keyturn.training.recipes.meta_cot import (
-    RECIPE,
-    TEXTS,
-    MetaCotConfig,
-    fine_tuned,
-    looked,
-    reinforced,
-    task_of,
-)
-from keyturn.training.stages import Model
-
-DEEP, KNOWN = "success heaps 4", "success heaps 3"
-RATES = (1e-3, 3e-3)
-"""Of the fits, larger than RL's: a search is a new kind of text."""
-AFTER_RL: tuple[Linearised, ...] = ("search", "optimal", "answer")
-
-
-def by_text(
-    lab: Lab, task: Task, lr: float, seed: int, *, kind: Linearised, config: MetaCotConfig, more: bool
-) -> Model:
-    """Fine-tuning on a kind of text, and RL behind it where asked for."""
-    tuned = fine_tuned(lab, task, kind, replace(config, fit=replace(config.fit, lr=lr)), seed=seed)
-    return reinforced(lab, task, tuned, kind, config, seed=seed) if more else tuned
-
-
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-    """Right answers by heaps, valid traces, nodes and tokens."""
-    return looked(lab, task, model, 8)
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """Four kinds of text at equal tokens on one base that saw no search, and RL after three."""
-    config: MetaCotConfig = RECIPE.profiles["study" if subject.profile == "long" else "demo"]
-    task = task_of(lab, config, seed=subject.seed)
-    arms = [base_arm()]
-    for kind in TEXTS:
-        train = partial(by_text, kind=kind, config=config, more=False)
-        arms.append(Arm(name=kind, train=train, says="SFT at equal tokens"))
-    for kind in AFTER_RL:
-        train = partial(by_text, kind=kind, config=config, more=True)
-        arms.append(Arm(name=f"{kind}, then RL", train=train, says="the same, then RL"))
-    sizes = replace(sizes_for(subject.profile), lrs=RATES)
-    ran = run_plan(lab, task, arms, sizes, look, name="search traces")
-    numbers = {
-        "effect": contrast(ran, "search", "optimal", KNOWN),
-        "effect deeper": contrast(ran, "search", "optimal", DEEP),
-        "order of the lines": contrast(ran, "search", "shuffled", KNOWN),
-        "against answers": contrast(ran, "search", "answer", KNOWN),
-        "against the base's rule": contrast(ran, "search", "base", KNOWN),
-        "effect after RL": contrast(ran, "search, then RL", "optimal, then RL", KNOWN),
-        "against answers after RL": contrast(ran, "search, then RL", "answer, then RL", KNOWN),
-        "RL adds to search": contrast(ran, "search, then RL", "search", KNOWN),
-        "nodes saved by RL": contrast(ran, "search", "search, then RL", "nodes"),
-        "search is valid": level(ran, "search", "valid"),
-        "base": level(ran, "base", "success"),
-    }
-    return planned(
-        lab,
-        task,
-        ran,
-        numbers,
-        setting=(
-            f"NIM, a base of {config.steps} steps on the rule's arithmetic and on answers alone; "
-            f"{config.fit.steps} steps of some {config.tokens} completion tokens about 2 and 3 heaps at rates "
-            f"{RATES[0]:g} and {RATES[1]:g}, then {config.rl.steps} RL steps of {config.rl.prompts} x "
-            f"{config.rl.draws} draws; judged by right answers at 3 heaps, deeper: at 4"
-        ),
-    )
-
+from keyturn.atlas.contract import Claim, Gate, Threshold
+from keyturn.experiments.search_traces_teach_search import study
 
 CLAIM = Claim(
     id="search-traces-teach-search",

@@ -2,38 +2,10 @@
 
 from __future__ import annotations
 
-from keyturn.atlas.contract import Claim, Outcome, Subject, Threshold
-from keyturn.atlas.objective_study import GRPO_LEARNS, objectives_on
-from keyturn.objectives.cispo import cispo
-from keyturn.objectives.grpo import grpo
-from keyturn.objectives.gspo import GspoConfig, gspo
-from keyturn.objectives.reinforce import reinforce
-from keyturn.objectives.reinforce_pp import reinforce_pp
-from keyturn.objectives.rloo import rloo
-from keyturn.training.lab import Lab
-
-
-def study(lab: Lab, subject: Subject) -> Outcome:
-    """Seven policy gradients at four updates a rollout, where ratios leave 1."""
-    others = {
-        "GSPO": gspo(),
-        "GSPO, token form": gspo(GspoConfig(form="token")),
-        "CISPO": cispo(),
-        "RLOO": rloo(),
-        "REINFORCE": reinforce(),
-        "REINFORCE++": reinforce_pp(),
-    }
-    return objectives_on(
-        lab,
-        subject,
-        {"GRPO": grpo(), **others},
-        {
-            "effect": ("GSPO", "GRPO", "auc"),
-            **{f"success, {name}": (name, "GRPO", "success") for name in others},
-        },
-        updates=4,
-    )
-
+from keyturn.atlas.contract import Claim, Threshold
+from keyturn.atlas.objective_gates import GRPO_LEARNS
+from keyturn.experiments.contract import Subject
+from keyturn.experiments.sequence_ratios_are_steadier import study
 
 CLAIM = Claim(
     id="sequence-ratios-are-steadier",

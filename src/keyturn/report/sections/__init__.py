@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyturn.auditing.result import AuditResult
 from keyturn.report.sections.before_after import answers, strategies, training
 from keyturn.report.sections.contract import Section
 from keyturn.report.sections.coverage import coverage
@@ -9,7 +10,6 @@ from keyturn.report.sections.everything import everything
 from keyturn.report.sections.gain import gain
 from keyturn.report.sections.tokens import tokens
 from keyturn.report.sections.weights import weights
-from keyturn.studies.result import AuditResult
 
 SECTIONS = (gain, coverage, strategies, answers, training, tokens, weights, everything)
 """In the order of the page: each takes a result and the prefix of its ids."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import estimate
 from keyturn.report.figure import Figure
@@ -15,7 +16,6 @@ from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, c
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
-from keyturn.studies.result import AuditResult
 
 EFFECTS = (("routing", "plan"), ("execution", "exec"), ("unattributed", "undecided"))
 """Parts of the Kitagawa split and the look of their bars."""

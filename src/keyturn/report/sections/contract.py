@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.numbers import counted
 from keyturn.report.figure import Figure
 from keyturn.report.tables import Table
-from keyturn.studies.result import AuditResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate, Measurement
 from keyturn.core.numbers import counted, estimate, number
 from keyturn.report.figure import Figure
@@ -14,7 +15,6 @@ from keyturn.report.figures.curves import Curve, Meeting, created_share, differe
 from keyturn.report.figures.ranges import Stretch, stretches_of
 from keyturn.report.lookup import crossing_of, estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
-from keyturn.studies.result import AuditResult
 
 
 def coverage(result: AuditResult, prefix: str) -> Section:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate, Measurement
 from keyturn.core.numbers import estimate, whole
 from keyturn.report.lookup import null_of, parameter_words
 from keyturn.report.reading import family, reading
 from keyturn.report.sections.contract import Listing, Section
 from keyturn.report.tables import Table
-from keyturn.studies.result import AuditResult
 
 ROWS = 400
 """Rows of a listing; the JSON document has all of them."""

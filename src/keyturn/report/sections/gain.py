@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.numbers import estimate
 from keyturn.measures.verdict import Verdict
 from keyturn.report.figures.gain import CellRow, by_cell, mass
 from keyturn.report.figures.problems import moved
 from keyturn.report.sections.contract import Section
-from keyturn.studies.result import AuditResult
 
 TITLE = "Where the gain came from"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Measurement
 from keyturn.core.numbers import estimate, number
 from keyturn.core.roles import Role
@@ -11,7 +12,6 @@ from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, beside_null
 from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
-from keyturn.studies.result import AuditResult
 
 GROUPS = ("all", "planning", "execution", *(role.name.lower() for role in Role))
 """The order in which roles are told."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate, Measurement
 from keyturn.core.numbers import number
 from keyturn.report.figure import Figure
@@ -13,7 +14,6 @@ from keyturn.report.figures.compare import Bar, Words, beside_null
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
-from keyturn.studies.result import AuditResult
 
 MOST = 14
 """Tensors with a row of their own in a figure, largest first; the listing has all of them."""

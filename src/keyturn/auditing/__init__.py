@@ -1,0 +1,1 @@
+"""The audit: opening a pair of policies, drawing, looking inside, and the embedded default."""

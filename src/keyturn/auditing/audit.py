@@ -1,0 +1,369 @@
+"""The audit: base policy, tuned policy, problems -> what changed, deployed or created.
+
+Every step is a stage of the :class:`~keyturn.lab.lab.Lab`: draws of the base in two stages, draws of
+the tuned policy, their grades, teacher-forced looks at both models; then pure measures and the verdict.
+Nothing here knows a model family; a world's grader makes more measures possible, no grader is required
+to read traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keyturn.auditing import counted_once, setup
+from keyturn.auditing.beforehand import cautions_beforehand, check_beforehand
+from keyturn.auditing.inside import certified, ends_alike, shift_table, why_not_inside
+from keyturn.auditing.result import AuditResult, Cell
+from keyturn.auditing.spans import choose_spans
+from keyturn.auditing.world_facts import WorldFacts
+from keyturn.core.errors import InputError
+from keyturn.core.measurement import Measurement
+from keyturn.core.numbers import number
+from keyturn.elicitation.format_prompt import elicit_format, format_measurements, leaves_room
+from keyturn.lab.lab import Lab, Stage
+from keyturn.measures import MEASURES
+from keyturn.measures.contract import Tables
+from keyturn.measures.deployed_created import judge, judge_cells
+from keyturn.measures.routing_execution import shares as routing_shares
+from keyturn.measures.verdict import Caution, Verdict
+from keyturn.policies.client import ServerPolicy
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Limits, Policy
+from keyturn.policies.vocabularies import check_words
+from keyturn.problems.contract import ProblemSet, answers
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Answers, Grades
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig:
+    """How much is drawn. Defaults are the design's, section 5."""
+
+    k: int = 64
+    """Budget K: what the base does within K draws, it could already do. Also the tuned draws a problem."""
+    n_base: int = 0
+    """Base draws a problem; 0 means 4K."""
+    first: int = 32
+    """Base draws for every problem, before it is decided who needs the rest."""
+    enough: int = 8
+    """Successes among the first draws after which no more are needed."""
+    max_new_tokens: int = 512
+    """Tokens a completion may have."""
+    batch_rows: int = 512
+    """Rows decoded at once; never changes the draws, only speed."""
+    token_draws: int = 4
+    """Completions a problem and policy that both models are teacher-forced on."""
+
+    @property
+    def draws_base(self) -> int:
+        """Base draws a problem at most."""
+        return self.n_base or 4 * self.k
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """Completions of one policy, graded."""
+
+    stages: tuple[Stage, ...]
+    completions: Completions
+    grades: Grades
+    answers: Answers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """What is audited: two policies and the problems."""
+
+    name: str
+    base: Policy
+    tuned: Policy
+    base_name: str
+    tuned_name: str
+    problems: ProblemSet
+    problems_name: str
+    facts: WorldFacts | None = None
+    weights: tuple[Path, Path] | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    form: str = ""
+    """How the grader wants a completion written, see ``elicitation.format_prompt``; empty: no such arm."""
+    cell_keys: tuple[str, ...] = ()
+    """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
+
+
+def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
+    """Audit a pair of policies.
+
+    Args:
+        lab: the run directory; finished stages are read from it.
+        pair: what is audited.
+        config: how much is drawn.
+    """
+    tables = collect(lab, pair, config)
+    found = conclude(
+        lab,
+        name=pair.name,
+        base_name=pair.base_name,
+        tuned_name=pair.tuned_name,
+        problems_name=pair.problems_name,
+        tables=tables,
+        k=config.k,
+        cell_keys=pair.cell_keys,
+        tokenizer=pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None,
+    )
+    if tables.base is None or tables.tuned is None:
+        return found
+    said = setup.of_policies(
+        (pair.base, pair.tuned),
+        (tables.base, tables.tuned),
+        pair.problems,
+        tokens=config.max_new_tokens,
+        seed=lab.streams.root,
+    )
+    policies = {"base": pair.base, "tuned": pair.tuned}
+    apart = cautions_beforehand(policies, pair.problems.problems, Limits(max_new_tokens=config.max_new_tokens))
+    return replace(found, settings=said, cautions=(*found.cautions, *apart))
+
+
+def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
+    """Everything that needs a model: draws, grades, teacher-forced looks."""
+    limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
+    draws = config.k
+    if any(greedy(policy) for policy in (pair.base, pair.tuned)):
+        # Greedy draws are copies of one: counted as many, they would make a verdict sure of nothing.
+        draws, config = 1, replace(config, n_base=1)
+    policies = {"base": pair.base, "tuned": pair.tuned}
+    asked = pair.problems.problems
+    check_beforehand(policies, asked)
+    base = draw_two_stages(lab, pair, config, limits)
+    tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
+    of_base, copied = once(pair.base, "base", base)
+    of_tuned, copied_too = once(pair.tuned, "tuned", tuned)
+    tables = Tables(
+        streams=lab.streams.child("measure", pair.name),
+        base=of_base,
+        tuned=replace(of_tuned, k_max=int(of_tuned.counts()[0].max(initial=1)) if copied_too else draws),
+        weights=pair.weights,
+        history=pair.history,
+        copies=(*copied, *copied_too),
+    )
+    tables = look_inside(lab, pair, config, tables, base, tuned)
+    cramped = [n for n, p in policies.items() if pair.form and not leaves_room(p, asked, pair.form, limits)]
+    if cramped:
+        why = f"solved sums leave too little room in the context ({' and '.join(cramped)})"
+        tables = replace(tables, left_out={**tables.left_out, "few-shot format": why})
+    elif pair.form:
+        try:
+            arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
+            tables = replace(tables, elicited=arm.reached, formats=arm.tables)
+        except InputError as error:
+            # A server may refuse the longer prompts; what was drawn before stands all the same.
+            tables = replace(tables, left_out={**tables.left_out, "few-shot format": error.what})
+    if pair.facts is not None:
+        tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
+    return tables
+
+
+def greedy(policy: Policy) -> bool:
+    """Whether a policy gives one completion a problem, however often it is asked."""
+    if isinstance(policy, LocalPolicy):
+        return policy.sampling.greedy
+    return isinstance(policy, ServerPolicy) and policy.config.greedy
+
+
+def once(policy: Policy, name: str, drawn: Drawn) -> tuple[Answers, tuple[str, ...]]:
+    """Answers without copies. Our own draws are independent; a server may ignore the seeds that it is sent."""
+    if isinstance(policy, LocalPolicy):
+        return drawn.answers, ()
+    return counted_once.of_policy(name, drawn.completions, drawn.answers)
+
+
+def conclude(
+    lab: Lab,
+    *,
+    name: str,
+    base_name: str,
+    tuned_name: str,
+    problems_name: str,
+    tables: Tables,
+    k: int,
+    cell_keys: tuple[str, ...] = (),
+    tokenizer: Any = None,
+) -> AuditResult:
+    """Everything that is pure: measures, verdicts, the record."""
+    measurements, left_out = measure_all(tables, k)
+    measurements += format_measurements(tables)
+    pooled, cells = verdicts(tables, k, cell_keys)
+    pooled = with_routing(pooled, measurements)
+    return AuditResult(
+        name=name,
+        base=base_name,
+        tuned=tuned_name,
+        problems=problems_name,
+        run=str(lab.root.resolve()),
+        verdict=pooled,
+        cells=cells,
+        measurements=measurements,
+        tables=tables,
+        spans=choose_spans(tables, pooled, tokenizer, lab.streams.child("spans")),
+        seconds=dict(lab.seconds),
+        limits=limits_of(tables, pooled),
+        left_out=left_out,
+        cautions=(*pooled.cautions, *(Caution(kind="copies", text=text) for text in tables.copies)),
+    )
+
+
+def draw_all(
+    lab: Lab, policy: Policy, name: str, problem_set: ProblemSet, draws: range, limits: Limits
+) -> Drawn:
+    """The same draws of every problem, graded."""
+    problems = problem_set.problems
+    stage, completions = lab.draw(policy, problems, draws, limits, name=f"draw {name}")
+    graded, grades = lab.grade(problem_set.grader, problems, completions, stage, name="grade")
+    return Drawn(
+        stages=(stage, graded),
+        completions=completions,
+        grades=grades,
+        answers=answers(name, problems, completions, grades),
+    )
+
+
+def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -> Drawn:
+    """The base's draws: a few for every problem, the rest only where successes are rare."""
+    problem_set = pair.problems
+    first = draw_all(lab, pair.base, "base", problem_set, range(min(config.first, config.draws_base)), limits)
+    _, successes = first.answers.counts()
+    rare = tuple(p for p, c in zip(problem_set.problems, successes, strict=True) if c < config.enough)
+    if not rare or config.draws_base <= config.first:
+        return first
+    more, completions = lab.draw(
+        pair.base,
+        rare,
+        range(config.first, config.draws_base),
+        limits,
+        name="draw base",
+        parents=first.stages,
+    )
+    both = Completions.concat([first.completions, completions.onto(first.completions.prompts)])
+    graded, grades = lab.grade(problem_set.grader, problem_set.problems, both, more, name="grade")
+    return Drawn(
+        stages=(*first.stages, more, graded),
+        completions=both,
+        grades=grades,
+        answers=answers("base", problem_set.problems, both, grades),
+    )
+
+
+def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn) -> Tables:
+    """Teacher-forced looks at both models, and the certified lower bound that they give; else why not."""
+    left_out = {**tables.left_out, **why_not_inside(pair.base, pair.tuned)}
+    if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
+        return replace(tables, left_out=left_out)
+    asked, shift, bound = pair.problems.problems, {}, None
+    try:
+        if "shift" not in left_out:
+            shift = {
+                name: shift_table(
+                    lab,
+                    pair.base,
+                    pair.tuned,
+                    name,
+                    d.completions,
+                    d.grades,
+                    config.token_draws,
+                    d.stages,
+                    asked,
+                )
+                for name, d in (("base", base), ("tuned", tuned))
+            }
+            if not ends_alike(pair.base, pair.tuned, shift["tuned"].completions):
+                left_out["reachability"] = "the base would not have ended where the tuned policy did"
+    except InputError as error:
+        left_out["shift"] = error.what
+    try:
+        if "bound" not in left_out:
+            check_words(pair.base, pair.tuned, tuned.completions.tokens)
+            bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages, asked)
+    except InputError as error:
+        left_out["bound"] = error.what
+    return replace(tables, shift=shift, bound=bound, left_out=left_out)
+
+
+def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[str, str]]:
+    """Every measure whose tables are there, at the audit's budget K; for the others, why not."""
+    found: list[Measurement] = []
+    left_out: dict[str, str] = {}
+    for measure in MEASURES.values():
+        missing = [need for need in sorted(measure.needs) if not _there(getattr(tables, need))]
+        known = [tables.left_out[name] for name in (measure.name, *missing) if name in tables.left_out]
+        if missing or known:
+            without = f"needs {', '.join(missing)}, which this audit does not have"
+            left_out[measure.name] = "; ".join(dict.fromkeys(known)) or without
+            continue
+        config = measure.config()
+        if hasattr(config, "k"):
+            config = replace(config, k=k)
+        try:
+            found.extend(measure.measure(tables, config))
+        except InputError as error:
+            left_out[measure.name] = error.what
+    # What no measure needs is told under its own name.
+    needs = {need for measure in MEASURES.values() for need in measure.needs}
+    return tuple(found), {n: w for n, w in tables.left_out.items() if n not in needs} | left_out
+
+
+def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdict, tuple[Cell, ...]]:
+    """The pooled verdict and one a cell."""
+    if tables.base is None or tables.tuned is None:
+        raise ValueError("a verdict needs the draws of both policies")
+    names = ("bound", "exact", "guess", "chance", "floor", "elicited")
+    facts = {name: getattr(tables, name) for name in names}
+    keys = cell_keys or tuple(sorted({key for p in tables.base.problems for key in p.cell}))
+    pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, cell_keys=keys, **facts)
+    by_cell = judge_cells(tables.base, tables.tuned, by=keys, streams=tables.streams, k=k, **facts)
+    return pooled, tuple(Cell(key=dict(key), verdict=verdict) for key, verdict in by_cell)
+
+
+def with_routing(verdict: Verdict, measurements: tuple[Measurement, ...]) -> Verdict:
+    """The verdict with the shares of routing and execution that the Kitagawa split found."""
+    return replace(verdict, shares={**verdict.shares, **routing_shares(measurements, verdict.masses["gain"])})
+
+
+def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
+    """What this audit cannot say."""
+    said = [
+        f"'Created' means: not within {verdict.k} draws of the base at this temperature and prompt. "
+        "Another elicitation or a larger budget may still reach it.",
+        "Intervals are bootstraps over problems of this list; they say nothing of other lists, other seeds of "
+        "training or other bases.",
+    ]
+    base = tables.base
+    if base is not None and not base.reads_traces:
+        said.append("Only answers were judged: a right answer may stand under a wrong trace.")
+        if not tables.formats:
+            said.append(
+                "No few-shot format arm was run (it needs models, and a context with room for solved sums): a "
+                "base that does not know how an answer is wanted looks like one that cannot find it."
+            )
+    if base is not None and bool(base.truncated.any()):
+        share = float(base.truncated.mean())
+        said.append(
+            f"A share of {number(share, small=True)} of the base's completions was cut at the length limit; "
+            "they count as they stand."
+        )
+    if tables.exact is None:
+        said.append("The base's success probabilities are sampled, not computed.")
+    if base is not None and len({str(x) for x in base.columns.get("format", ())} - {""}) > 1:
+        said.append(
+            "Routing and execution are split over strategies. Formats moved at the same time, and a split over "
+            "formats gives other shares: the two are not told apart."
+        )
+    return (*said, *verdict.notes)
+
+
+def _there(value: object) -> bool:
+    if value is None:
+        return False
+    return bool(len(value)) if isinstance(value, (tuple, dict, Mapping)) else True

@@ -1,0 +1,179 @@
+"""The embedded default: two shipped bases, RL on each, an audit of each; the same instrument, two answers.
+
+In CHAIN the base applies functions and never composed them, so what RL gains at depths that it never asked
+for is created. In GRAPH the base holds every strategy, so what RL gains is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import keyturn
+from keyturn.auditing.audit import AuditConfig, Pair, audit
+from keyturn.auditing.result import AuditResult
+from keyturn.auditing.world_facts import WorldFacts
+from keyturn.core.errors import UsageError
+from keyturn.core.jsonl import read_jsonl
+from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab, Stage
+from keyturn.objectives import OBJECTIVES
+from keyturn.policies.loading import load_policy, world_of
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.model_folder import check_folder, same_folder
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.grader import WorldGrader
+from keyturn.problems.world.worlds import World, problems
+from keyturn.rewards.by_name import named
+from keyturn.training.config import RLConfig
+from keyturn.training.record import METRICS, MODEL
+from keyturn.training.rl import train_rl
+
+MODELS = Path(keyturn.__file__).parent / "assets" / "models"
+"""The bases that ship."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """How one shipped base is trained and on which cells it is judged."""
+
+    name: str
+    rl: RLConfig
+    test: tuple[Mapping[str, str | int], ...]
+    """Cells of the audit. CHAIN: atoms, and depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
+    train: tuple[Mapping[str, str | int], ...]
+    """Cells that RL asks, equally many problems of each."""
+    train_per_cell: int = 112
+    """Problems a cell that RL asks; CHAIN has some 112 of depth 2 in its RL split."""
+    objective: str = "grpo"
+    reward: str = "outcome"
+
+
+EMBEDDED: dict[str, Embedded] = {
+    "graph": Embedded(
+        name="graph",
+        rl=RLConfig(steps=100, prompts=16, draws=8, max_new_tokens=96, batch_rows=128, checkpoint_every=25),
+        test=tuple({"domain": "graph", "operations": n} for n in (1, 2, 3)),
+        train=tuple({"domain": "graph", "operations": n} for n in (1, 2)),
+        train_per_cell=400,
+    ),
+    "chain": Embedded(
+        name="chain",
+        rl=RLConfig(steps=100, prompts=16, draws=16, max_new_tokens=15, batch_rows=256, checkpoint_every=50),
+        test=tuple({"domain": "chain", "depth": d} for d in (1, 4, 5, 6)),
+        train=tuple({"domain": "chain", "depth": d} for d in (2, 3)),
+    ),
+}
+
+
+def audit_embedded(lab: Lab, one: Embedded, per_cell: int, config: AuditConfig) -> AuditResult:
+    """Train a shipped base by RL and audit the pair; finished stages are read."""
+    return audit_trained(lab, one, MODELS / one.name, per_cell, config)
+
+
+def audit_trained(
+    lab: Lab, one: Embedded, base_folder: Path, per_cell: int, config: AuditConfig, base_name: str = ""
+) -> AuditResult:
+    """Train a base of a world by RL with the embedded settings and audit the pair.
+
+    Args:
+        lab: the run directory.
+        one: settings of RL and cells of the audit.
+        base_folder: a model folder with its world.
+        per_cell: test problems a cell.
+        config: how much is drawn.
+        base_name: how the base is called; the shipped one by default.
+    """
+    base = load_policy(base_folder)
+    world = world_in(base_folder)
+    stage = rl_stage(lab, one, base, world)
+    tuned_folder = same_folder(stage.folder / "run" / MODEL, lab.root / MODEL)
+    tests = ProblemSet(
+        name=one.name,
+        problems=problems(world, "test", list(one.test), per_cell, lab.streams.child("problems")),
+        grader=WorldGrader(world),
+    )
+    pair = Pair(
+        name=one.name,
+        base=base,
+        tuned=load_policy(tuned_folder),
+        base_name=base_name or f"keyturn's shipped base {one.name!r}",
+        tuned_name=f"the same after {one.rl.steps} steps of {one.objective} with {one.reward} reward",
+        problems=tests,
+        problems_name=f"{len(tests.problems)} test problems of {world.name}",
+        facts=WorldFacts(world),
+        weights=(base_folder, tuned_folder),
+        history=history_of(stage),
+        cell_keys=cell_keys(one.test),
+    )
+    return audit(lab, pair, replace(config, max_new_tokens=world.max_new_tokens))
+
+
+def rl_stage(lab: Lab, one: Embedded, base: LocalPolicy, world: World) -> Stage:
+    """Train the base; half-done training goes on from its last checkpoint."""
+    asked = ProblemSet(
+        name=one.name,
+        problems=problems(world, "rl", list(one.train), one.train_per_cell, lab.streams.child("problems")),
+        grader=WorldGrader(world),
+    )
+    fields = {
+        "base": base.fingerprint,
+        "rl": asdict(one.rl),
+        "objective": one.objective,
+        "reward": one.reward,
+        "train": [dict(cell) for cell in one.train],
+        "per_cell": one.train_per_cell,
+    }
+
+    def work(folder: Path) -> None:
+        train_rl(
+            base,
+            asked,
+            reward=named(one.reward),
+            objective=OBJECTIVES[one.objective](),
+            config=one.rl,
+            folder=folder / "run",
+            streams=lab.streams.child("rl"),
+            world=world,
+            label=f"RL {one.name}",
+        )
+
+    def read(folder: Path) -> None:
+        read_jsonl(folder / "run" / METRICS)
+        check_folder(folder / "run" / MODEL)
+
+    return lab.stage("rl", fields, work, read, label="RL")[0]
+
+
+def history_of(stage: Stage) -> tuple[Mapping[str, float], ...]:
+    """The metrics of an RL stage, one mapping a step."""
+    return tuple(read_jsonl(stage.folder / "run" / METRICS))  # type: ignore[arg-type]
+
+
+def world_in(folder: Path) -> World:
+    """The world of a model folder; the error says what has none."""
+    world = world_of(folder)
+    if world is None:
+        raise UsageError(
+            f"{folder} is no model of a controlled world", fix="name a world's model, or --problems"
+        )
+    return world
+
+
+def cell_keys(cells: tuple[Mapping[str, str | int], ...]) -> tuple[str, ...]:
+    """The keys in which cells differ."""
+    keys = sorted({key for cell in cells for key in cell})
+    return tuple(key for key in keys if len({cell.get(key) for cell in cells}) > 1) or tuple(keys)
+
+
+def world_problems(world: World, per_cell: int, streams: Streams) -> tuple[ProblemSet, int]:
+    """Test problems of all of a world's own cells, and the tokens that an answer may need."""
+    asked = problems(world, "test", None, per_cell, streams.child("problems"))
+    return ProblemSet(name=world.name, problems=asked, grader=WorldGrader(world)), world.max_new_tokens
+
+
+def settings_for(folder: Path) -> Embedded:
+    """The embedded settings that fit a base's world."""
+    world = world_in(folder)
+    return replace(EMBEDDED[world.domain], name=world.name)

@@ -1,0 +1,165 @@
+"""Teacher-forced looks at both models: token tables, and what the base would give of its own accord.
+
+The tables are made on a few completions a problem of each policy; the certified lower bound on all
+distinct verified completions that the tuned model gave. What cannot be had (another vocabulary, another end of
+an answer, a shorter context) is left out with its reason, and the audit goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError
+from keyturn.core.problem import Problem
+from keyturn.lab.lab import Lab, Stage
+from keyturn.measures.contract import TokenShift
+from keyturn.measures.reachability import certified_bound
+from keyturn.policies.describe import stop_tokens
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Policy
+from keyturn.policies.vocabularies import check_sizes, check_vocabularies
+from keyturn.rollouts.completions import Completions, Stop
+from keyturn.rollouts.grades import Grades
+
+_COLUMNS = (
+    "base_logprobs",
+    "tuned_logprobs",
+    "base_entropies",
+    "tuned_entropies",
+    "base_ranks",
+    "tuned_ranks",
+    "kl",
+    "kl_reverse",
+    "flip",
+)
+
+
+def shift_table(
+    lab: Lab,
+    base: LocalPolicy,
+    tuned: LocalPolicy,
+    drawn_by: str,
+    completions: Completions,
+    grades: Grades,
+    draws: int,
+    parents: Sequence[Stage],
+    problems: Sequence[Problem],
+) -> TokenShift:
+    """Both models, each behind its own prompt, on the first ``draws`` completions a problem that one drew.
+
+    Raises:
+        InputError: the vocabularies differ, or a policy's context is too short.
+    """
+    rows = completions.draw < draws
+    some = completions.select(rows)
+    check_vocabularies(base, tuned, some)
+    prompts = base.prompts(problems), tuned.prompts(problems)
+    fields = {"base": base.fingerprint, "tuned": tuned.fingerprint, "draws": draws, "by": drawn_by}
+
+    def compute() -> dict[str, NDArray]:
+        from keyturn.policies.compare import compare
+
+        pair = compare(base, tuned, some, prompts=prompts)
+        return {name: getattr(pair, name) for name in _COLUMNS}
+
+    _, arrays = lab.arrays("compare", fields, compute, parents=parents, label="look inside")
+    return TokenShift(drawn_by=drawn_by, completions=some, grades=grades.select(completions, rows), **arrays)
+
+
+def certified(
+    lab: Lab,
+    base: LocalPolicy,
+    completions: Completions,
+    grades: Grades,
+    parents: Sequence[Stage],
+    problems: Sequence[Problem],
+) -> NDArray[np.float64]:
+    """The base's probability of the distinct verified completions that the tuned model gave.
+
+    Args:
+        lab: the run directory.
+        base: scores; the bound holds for sampling from it at temperature 1, untruncated.
+        completions, grades: of the tuned policy.
+        parents: the stages they come from.
+        problems: of the completions, in their order; the base is asked in its own way.
+
+    Returns:
+        A lower bound of the base's success probability, float64 ``[problem]``.
+
+    Raises:
+        InputError: a prompt and a completion are longer than the base's context.
+    """
+    completions = replace(completions, prompts=base.prompts(problems))
+    success = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
+    rows = np.flatnonzero((success == 1) & (completions.stop == Stop.EOS))
+    distinct = _distinct(
+        completions, np.array([r for r in rows.tolist() if _ends_for(base, completions, r)], dtype=np.int64)
+    )
+    some = completions.select(distinct)
+
+    def compute() -> dict[str, NDArray]:
+        logprobs = base.score(some).logprobs if len(some) else np.zeros(0, dtype=np.float32)
+        return {"logprobs": logprobs}
+
+    fields = {"base": base.fingerprint, "rows": len(distinct)}
+    _, arrays = lab.arrays("certify", fields, compute, parents=parents, label="look inside")
+    return certified_bound(some, arrays["logprobs"], np.ones(len(some), dtype=bool))
+
+
+def ends_alike(base: LocalPolicy, tuned: LocalPolicy, completions: Completions) -> bool:
+    """Whether the base would have ended each of these answers of the tuned policy where that did.
+
+    Where it would not, the probability of an answer is not that of saying it and stopping.
+    """
+    if set(base.ends) == set(tuned.ends):
+        return True
+    ended = np.flatnonzero((completions.stop == Stop.EOS) & (completions.lengths > 0))
+    return all(_ends_for(base, completions, row) for row in ended.tolist())
+
+
+def _ends_for(base: LocalPolicy, completions: Completions, row: int) -> bool:
+    """Whether the base too ends there, and not before; where a text ends answers, no token need do it."""
+    tokens = completions.row(row)
+    stops = np.isin(tokens, base.ends)
+    return not stops[:-1].any() and bool(stops[-1] or base.turn.texts)
+
+
+def why_not_inside(base: Policy, tuned: Policy) -> dict[str, str]:
+    """Looks at both models that cannot be had, as far as that is known before anything is drawn -> why."""
+    if not (isinstance(base, LocalPolicy) and isinstance(tuned, LocalPolicy)):
+        away = [n for n, p in (("base", base), ("tuned", tuned)) if not isinstance(p, LocalPolicy)]
+        where = f"{' and '.join(away)} {'are' if len(away) > 1 else 'is'} behind a server"
+        why = f"looks inside need both models in this process, and {where}"
+        return {"shift": why, "bound": why, "weights": why}
+    found: dict[str, str] = {}
+    try:
+        check_sizes(base, tuned)
+    except InputError as error:
+        found["shift"] = error.what
+    if set(base.turn.texts) != set(tuned.turn.texts):
+        why = f"answers end differently: base at {stop_tokens(base)}; tuned at {stop_tokens(tuned)}"
+        found |= {"reachability": why, "bound": why}
+    if not plain(base):
+        # The base's own log-probabilities speak of draws at temperature 1 from the whole distribution only.
+        found["bound"] = "the base is not sampled plainly (temperature 1, whole distribution)"
+    return found
+
+
+def plain(policy: LocalPolicy) -> bool:
+    """Whether a policy draws from its own distribution, at temperature 1 and untruncated."""
+    return policy.sampling.plain and not policy.processors
+
+
+def _distinct(completions: Completions, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    seen: set[tuple[int, bytes]] = set()
+    kept: list[int] = []
+    for row in rows:
+        key = (int(completions.problem[row]), completions.row(int(row)).tobytes())
+        if key not in seen:
+            seen.add(key)
+            kept.append(int(row))
+    return np.array(kept, dtype=np.int64)

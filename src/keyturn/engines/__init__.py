@@ -1,0 +1,1 @@
+"""Our objectives on the trainers of others: TRL, slime, verl and prime-rl."""

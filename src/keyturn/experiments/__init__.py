@@ -1,0 +1,1 @@
+"""Studies: plans over arms, seeds and rates, and what they found."""

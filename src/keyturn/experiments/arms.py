@@ -1,0 +1,218 @@
+"""Arms and looks that studies of methods share: RL arms on a base, the base itself, the usual numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from keyturn.auditing.embedded import MODELS, world_in
+from keyturn.core.statistics.pass_at_k import pass_at_k
+from keyturn.experiments.plan import Arm, Look, Sizes
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered, base_of, rl
+from keyturn.lab.task import Task, world_task
+from keyturn.objectives.contract import Objective
+from keyturn.policies.loading import load_policy
+from keyturn.pretraining import stage as pretrain_stage
+from keyturn.pretraining.recipes import PRETRAIN
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.worlds import world_named
+from keyturn.rewards.contract import Reward
+from keyturn.rollouts.grades import Answers
+from keyturn.training.collect import RoleSource
+from keyturn.training.config import RLConfig
+from keyturn.training.curves import cell_keys
+from keyturn.training.loop import Hook
+from keyturn.training.rollout import RolloutFunction
+
+Start = Callable[[Lab, Task, int], Model]
+"""``(lab, task, seed) -> what an arm begins with``."""
+
+CHAIN_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows=128, kl_every=0)
+"""A short run in CHAIN: some four seconds of one core."""
+GRAPH_RL = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=48, batch_rows=64, kl_every=0)
+"""A short run in GRAPH at one operation: some ten seconds of one core."""
+
+SHORT = Sizes(seeds=3, lrs=(3e-4, 1e-3))
+"""The committed profile: a lead, not a finding."""
+LONG = Sizes(seeds=8, lrs=(1e-4, 3e-4, 1e-3, 3e-3), draws=8)
+"""For a night or a GPU."""
+
+
+def sizes_for(profile: str, *, seeds: int = 0) -> Sizes:
+    """The sizes of a profile; ``seeds`` where a study needs more than its usual number."""
+    found = LONG if profile == "long" else SHORT
+    return replace(found, seeds=max(seeds, found.seeds))
+
+
+def steps_for(config: RLConfig, profile: str, times: int = 10) -> RLConfig:
+    """The settings as they are, or ``times`` as long."""
+    return replace(config, steps=config.steps * times) if profile == "long" else config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Which problems a study uses.
+
+    Args:
+        train: values of the world's difficulty (operations, depth) that are learnt from.
+        test: values that validation and test ask for.
+        per_cell: training problems of each.
+        held_out: validation and test problems of each.
+    """
+
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    per_cell: int = 112
+    held_out: int = 32
+
+
+CHAIN_CELLS = Cells(train=(2, 3), test=(2, 3, 4, 5))
+GRAPH_CELLS = Cells(train=(1,), test=(1, 2), per_cell=200, held_out=32)
+
+
+def embedded_task(lab: Lab, base: str, cells: Cells | None = None) -> Task:
+    """A shipped base (``chain``, ``graph``) or a model folder of such a world, as a task.
+
+    Args:
+        lab: whose streams decide the problems.
+        base: name or folder.
+        cells: which problems; the usual ones of the domain by default.
+    """
+    folder = MODELS / base if (MODELS / base).is_dir() else Path(base)
+    world = world_in(folder)
+    key = "depth" if world.domain == "chain" else "operations"
+    chosen = cells or (CHAIN_CELLS if world.domain == "chain" else GRAPH_CELLS)
+    return world_task(
+        load_policy(folder),
+        str(folder),
+        world,
+        lab.streams,
+        train=[{"domain": world.domain, key: n} for n in chosen.train],
+        test=[{"domain": world.domain, key: n} for n in chosen.test],
+        per_cell=chosen.per_cell,
+        held_out=chosen.held_out,
+    )
+
+
+def rl_arm(
+    name: str,
+    *,
+    objective: Objective,
+    reward: Reward,
+    config: RLConfig,
+    says: str = "",
+    start: Start | None = None,
+    problems: ProblemSet | None = None,
+    rollout: RolloutFunction | None = None,
+    hooks: Callable[[], Sequence[Hook]] = tuple,
+    roles: RoleSource | None = None,
+    on: Task | None = None,
+) -> Arm:
+    """An arm that trains by RL: from the base (of the plan's task, or of ``on``), or what ``start`` makes."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return rl(
+            lab,
+            task,
+            base_of(task) if start is None else start(lab, task, seed),
+            objective=objective,
+            reward=reward,
+            config=replace(config, lr=lr),
+            problems=problems,
+            rollout=rollout,
+            hooks=hooks,
+            roles=roles,
+            label=name,
+            seed=seed,
+        )
+
+    return Arm(name=name, train=train, says=says, task=on)
+
+
+def base_arm(name: str = "base", on: Task | None = None) -> Arm:
+    """The base, untrained: what every other arm is seen against."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return base_of(task)
+
+    return Arm(name=name, train=train, says="nothing is trained", tuned=False, task=on)
+
+
+def usual(draws: int = 16, *, problems: ProblemSet | None = None) -> Look:
+    """The usual numbers on the test problems: :func:`numbers_of`, and the area under the training curve."""
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        given = answered(lab, task, model, problems or task.test, draws, name="test")
+        return {**numbers_of(given), **curve(model)}
+
+    return look
+
+
+def numbers_of(given: Answers) -> dict[str, float]:
+    """Means over problems: success (of each cell too), right answers, pass@k at all draws, length, and shares
+    of strategies and formats."""
+    n, c = given.counts()
+    rate = given.rates()
+    out = {
+        "success": _mean(rate),
+        "right": _mean(given.outcome),
+        "length": _mean(given.length),
+        "length wrong": _mean(given.length[given.outcome == 0]),
+    }
+    k = int(n.min()) if len(n) else 0
+    if k > 1:
+        out[f"pass@{k}"] = _mean(pass_at_k(n, c, k))
+    for key in cell_keys(given.problems):
+        own = np.array([str(problem.cell.get(key, "")) for problem in given.problems])
+        out |= {f"success {key} {value}": _mean(rate[own == value]) for value in sorted(set(own) - {""})}
+    for column in ("strategy", "format"):
+        if column in given.columns:
+            names, counts = np.unique(given.columns[column].astype(str), return_counts=True)
+            out |= {f"{column} {a}": float(b / len(given)) for a, b in zip(names, counts, strict=True) if a}
+    return out
+
+
+def _mean(found: np.ndarray) -> float:
+    known = np.asarray(found, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+LAST = 5
+"""Steps at the end of a run that its last entropy is the mean of."""
+
+
+def curve(model: Model) -> dict[str, float]:
+    """Of the training curve: the area under verified (or right) answers, mean over steps, and the entropy in
+    nats a token, of the last steps and mean over all; empty for what was not trained by RL."""
+    out = {}
+    for name in ("verified", "outcome"):
+        found = [row[name] for row in model.history if name in row]
+        if found:
+            out["auc"] = _mean(np.array(found))
+            break
+    for name, rows in (("entropy", model.history[-LAST:]), ("entropy over training", model.history)):
+        found = [row["entropy/all"] for row in rows if "entropy/all" in row]
+        if found:
+            out[name] = _mean(np.array(found))
+    return out
+
+
+def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **dials: object) -> Path:
+    """A base of a world made by a pretraining recipe, with dials of the world set; a stage like any other.
+
+    Args:
+        lab: the run directory.
+        name: of a world in ``WORLDS``.
+        recipe: key of ``PRETRAIN``.
+        seed: of the pretraining: another base.
+        dials: fields of the world, JSON-able.
+
+    Returns:
+        The model's folder.
+    """
+    return pretrain_stage.pretrained(lab, world_named(name), PRETRAIN[recipe], seed=seed, dials=dials)

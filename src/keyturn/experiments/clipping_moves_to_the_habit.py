@@ -1,0 +1,114 @@
+"""Under a random reward clipping moves a policy to its own habit, whatever that is; without it nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import base_arm, sizes_for, steps_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.habit_bases import Habit, habit_task
+from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.spurious import SpuriousConfig, habits, train
+from keyturn.problems.world.graph import GraphWorld
+from keyturn.training.config import RLConfig
+
+RUN = RLConfig(steps=15, prompts=8, draws=8, max_new_tokens=40, batch_rows=64, kl_every=0)
+RATE = 1e-4
+"""One rate for all arms: choosing by accuracy would choose the drift. At 1e-3 every arm was wrecked."""
+SEEDS = 8
+SHARE = "share of the habit"
+HABITS: tuple[Habit, ...] = ("good", "bad")
+ARMS: dict[str, SpuriousConfig] = {
+    "clip": SpuriousConfig(),
+    "no clip": SpuriousConfig(clip=False),
+    "one update": SpuriousConfig(updates=1),
+}
+# Bounds of the controls: twice what the 95 % interval of the number reached with eight seeds in version 2 (.029
+# for one update, whose smallest visible effect was .039; .014 and .048 for the others), so that noise alone
+# seldom fails one.
+
+
+def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    """Success, share of the strategy that dominated the base's text, mean probability of a drawn token."""
+    assert isinstance(task.world, GraphWorld), "bases of a known habit are of GRAPH"
+    strategies = task.world.strategies
+    habit = max(strategies, key=lambda name: strategies[name])
+    found = habits(lab, task, model, 16, habit, name="test")
+    means = {name: float(np.nanmean(rates)) for name, rates in found.items()}
+    return {SHARE: means.pop(f"share of {habit}"), **means}
+
+
+def arm(name: str, config: SpuriousConfig, on: Task) -> Arm:
+    """A random reward with one treatment of the ratio."""
+
+    def trained(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return train(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+
+    return Arm(name=name, train=trained, task=on)
+
+
+def further(ran: Sequence[Ran], name: str, control: str) -> Contrast:
+    """How much further an arm goes towards the habit than another: mean over both bases, seed by seed."""
+    gaps = [
+        values(ran, f"{name}, {habit}", SHARE) - values(ran, f"{control}, {habit}", SHARE) for habit in HABITS
+    ]
+    return over_seeds(f"{SHARE}: {name} - {control}, both bases", np.mean(gaps, axis=0))
+
+
+def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
+    """The claim's numbers; a share is that of the base's own habit, FWD on the good one and WRNG on the bad."""
+
+    def moved(name: str, habit: str, number: str) -> Contrast:
+        return contrast(ran, f"{name}, {habit}", f"base, {habit}", number)
+
+    return {
+        "effect": moved("clip", "good", SHARE),
+        "bad habit": moved("clip", "bad", SHARE),
+        "success, good habit": moved("clip", "good", "success"),
+        "success, bad habit": moved("clip", "bad", "success"),
+        **{
+            f"{name}, {habit} habit": moved(name, habit, SHARE)
+            for name in ("no clip", "one update")
+            for habit in HABITS
+        },
+        "clip less no clip": further(ran, "clip", "no clip"),
+        **{
+            f"clip less no clip, {habit} habit": contrast(ran, f"clip, {habit}", f"no clip, {habit}", SHARE)
+            for habit in HABITS
+        },
+        "token probability, clip": moved("clip", "good", "token probability"),
+        "token probability, one update": moved("one update", "good", "token probability"),
+        "habit before": level(ran, "base, good", SHARE),
+        "habit before, bad": level(ran, "base, bad", SHARE),
+    }
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Three treatments of the ratio on a base whose habit is good and on one whose habit is bad."""
+    run = steps_for(RUN, subject.profile, 8)
+    tasks = {habit: habit_task(lab, habit, held_out=48) for habit in HABITS}
+    arms = []
+    for habit, task in tasks.items():
+        arms.append(base_arm(f"base, {habit}", on=task))
+        arms += [arm(f"{name}, {habit}", replace(one, rl=run), task) for name, one in ARMS.items()]
+    sizes = replace(sizes_for(subject.profile, seeds=SEEDS), lrs=(RATE,))
+    ran = run_plan(lab, tasks["good"], arms, sizes, look, name="random reward")
+    return planned(
+        lab,
+        tasks["good"],
+        ran,
+        compared(ran),
+        setting=(
+            "GRAPH at one operation, two strategies that look alike, one right (FWD) and one wrong; FWD is "
+            "70 % of the good base's text and 30 % of the bad one's; coin reward, "
+            f"{run.steps} steps of {run.prompts} x {run.draws} draws, 8 updates a rollout (or 1), "
+            f"rate {RATE:g} in all arms"
+        ),
+    )

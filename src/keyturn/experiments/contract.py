@@ -1,0 +1,62 @@
+"""The contract of a study: what it is run on, and what one run of it found.
+
+A study is a function ``(lab, subject) -> outcome``. It returns numbers; whether they support a claim is decided
+elsewhere, by the threshold that the claim wrote down before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from keyturn.core.measurement import Estimate, Json
+from keyturn.lab.lab import Lab
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a study is run on.
+
+    Args:
+        base: a shipped world's base (``"graph"``, ``"chain"``) or a model folder / repository id.
+        tuned: a tuned model; empty: the study trains one by RL on the base's world.
+        problems: a problem file, needed where the base has no world.
+        seed: root of the run's streams.
+        profile: how long a study that trains is: ``short`` (minutes) or ``long`` (a night, or a GPU).
+    """
+
+    base: str = ""
+    tuned: str = ""
+    problems: str = ""
+    seed: int = 0
+    profile: Literal["short", "long"] = "short"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one run of a study found.
+
+    Args:
+        numbers: estimands, gates and controls by name.
+        base: fingerprint of the base model: records of one base are not independent.
+        base_name: for people.
+        run: where the run lies (relative or absolute path).
+        n: problems behind the estimand.
+        rows: every run behind it, a line each.
+        contrasts: what was compared over seeds, a line each, with the smallest effect that would have shown.
+        setting: the study's setting in a sentence: base, problems, steps, rates.
+    """
+
+    numbers: Mapping[str, Estimate]
+    base: str
+    base_name: str
+    run: str
+    n: int
+    rows: tuple[Mapping[str, Json], ...] = ()
+    contrasts: tuple[Mapping[str, Json], ...] = ()
+    setting: str = ""
+
+
+Study: TypeAlias = Callable[[Lab, Subject], Outcome]
+"""``(lab, subject) -> outcome``."""

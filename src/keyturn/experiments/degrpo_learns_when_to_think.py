@@ -1,0 +1,151 @@
+"""A control word with a loss of its own learns when to think; one mean over all tokens does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import Cells, embedded_task, sizes_for, steps_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Look, Score, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, drawn, subset
+from keyturn.lab.task import Task
+from keyturn.methods.thinkless import (
+    RUN,
+    ThinklessConfig,
+    halves,
+    prepared,
+    reward_of,
+    routing,
+    trained,
+    warmed,
+)
+from keyturn.problems.contract import ProblemSet
+from keyturn.rewards.contract import Graded, rewards_of
+
+CELLS = Cells(train=(1, 2, 3), test=(2, 3), per_cell=40, held_out=12)
+EASY = 24
+"""Applications of one function among the problems of validation and test, at most. There are 56 in all, a table
+to be known by heart: warm-up and RL both ask these, which is what makes them easy; the deeper ones are new."""
+SETTINGS = ThinklessConfig(demonstrations=0)
+ARMS: dict[str, ThinklessConfig] = {
+    "GRPO": replace(SETTINGS, arm="vanilla"),
+    "DeGRPO": SETTINGS,
+    "DeGRPO, alpha 1": replace(SETTINGS, alpha=1.0),
+    "control word only": replace(SETTINGS, arm="control"),
+}
+"""Arm -> its settings."""
+
+
+def with_easy(task: Task) -> Task:
+    """The task with known applications of one function among the problems of validation and test."""
+    easy = [problem for problem in task.train.problems if problem.cell["depth"] == 1][:EASY]
+    parts = {
+        name: subset(part, [*easy, *part.problems], "with easy ones")
+        for name, part in (("validation", task.validation), ("test", task.test))
+    }
+    return replace(task, **parts)
+
+
+def shown_and_asked(lab: Lab, task: Task) -> tuple[ProblemSet, ProblemSet]:
+    """Problems of the warm-up and of RL: the table in both, of the deeper ones a half each."""
+    table = [problem for problem in task.train.problems if problem.cell["depth"] == 1]
+    deeper = [problem for problem in task.train.problems if problem.cell["depth"] != 1]
+    shown, asked = halves(lab, replace(task, train=subset(task.train, deeper, "deeper")), SETTINGS)
+    return (
+        subset(task.train, [*table, *shown.problems], "warm-up"),
+        subset(task.train, [*table, *asked.problems], "RL"),
+    )
+
+
+def arm(name: str, config: ThinklessConfig, modes: tuple[int, int]) -> Arm:
+    """RL on the one warm-up that all arms share."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        own = replace(config, rl=replace(config.rl, lr=lr))
+        shown, asked = shown_and_asked(lab, task)
+        return trained(lab, task, warmed(lab, task, own, shown), own, modes, asked, seed=seed)
+
+    return Arm(name=name, train=train)
+
+
+def warm_arm(modes: tuple[int, int]) -> Arm:
+    """The warm-up alone: what every arm begins with."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return warmed(lab, task, SETTINGS, shown_and_asked(lab, task)[0])
+
+    return Arm(name="warm-up", train=train, says="no RL", tuned=False)
+
+
+def paid(modes: tuple[int, int], draws: int) -> Score:
+    """Mean reward of free draws on the validation problems: accuracy alone would choose what always thinks."""
+    reward = reward_of(SETTINGS, modes)
+
+    def score(lab: Lab, task: Task, model: Model) -> float:
+        found, grades = drawn(lab, task, model, task.validation, draws, name="validation")
+        asked, streams = task.validation.problems, lab.streams.child("validation")
+        graded = Graded(problems=asked, completions=found, grades=grades, streams=streams)
+        return float(np.nanmean(rewards_of(reward, graded)))
+
+    return score
+
+
+def look_at(modes: tuple[int, int]) -> Look:
+    """How a policy chooses its mode."""
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        return routing(lab, task, model, SETTINGS, modes)._asdict()
+
+    return look
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
+    task, modes = prepared(lab, with_easy(embedded_task(lab, subject.base, CELLS)), SETTINGS)
+    run = steps_for(RUN, subject.profile, 4)
+    arms = [warm_arm(modes)]
+    arms += [arm(name, replace(config, rl=run), modes) for name, config in ARMS.items()]
+    sizes = sizes_for(subject.profile)
+    score = paid(modes, sizes.draws)
+    ran = run_plan(lab, task, arms, sizes, look_at(modes), name="when to think", score=score)
+    own = values(ran, "DeGRPO", "regret")
+    others = {
+        "GRPO": values(ran, "GRPO", "regret"),
+        "always think": values(ran, "DeGRPO", "always_think"),
+        "never think": values(ran, "DeGRPO", "always_short"),
+    }
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": over_seeds(
+                f"regret: least of {', '.join(others)} - DeGRPO", np.min(list(others.values()), axis=0) - own
+            ),
+            **{
+                f"{name} - DeGRPO": over_seeds(f"regret: {name} - DeGRPO", found - own)
+                for name, found in others.items()
+            },
+            "against the control word only": contrast(ran, "control word only", "DeGRPO", "regret"),
+            "against alpha 1": contrast(ran, "DeGRPO, alpha 1", "DeGRPO", "regret"),
+            "when, not how": contrast(ran, "warm-up", "control word only", "regret"),
+            "AUC of DeGRPO": level(ran, "DeGRPO", "auc"),
+            "AUC of GRPO": level(ran, "GRPO", "auc"),
+            "AUC of the control word only": level(ran, "control word only", "auc"),
+            "share that thinks, DeGRPO": level(ran, "DeGRPO", "think"),
+            "share that thinks, GRPO": level(ran, "GRPO", "think"),
+            "short mode after the warm-up": level(ran, "warm-up", "short_right"),
+            "thinking after the warm-up": level(ran, "warm-up", "think_right"),
+            "regret of the warm-up": level(ran, "warm-up", "regret"),
+        },
+        setting=(
+            f"CHAIN at depth 1 (known by heart), 2 and 3; {SETTINGS.fit.steps} steps of warm-up on "
+            f"both modes, {run.steps} of {run.prompts} x {run.draws} draws of RL, at depths 2 and 3 on other "
+            f"problems; thinking costs {SETTINGS.gamma}, a wrong answer pays -1; rates by mean reward"
+        ),
+    )

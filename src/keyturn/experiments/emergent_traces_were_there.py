@@ -1,0 +1,97 @@
+"""Long traces that emerge under an outcome reward were within the base's reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.core.measurement import Estimate
+from keyturn.core.statistics.proportions import wilson
+from keyturn.experiments.arms import base_arm, sizes_for, steps_for, usual
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Ran, contrast, level, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered
+from keyturn.lab.task import Task
+from keyturn.methods.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
+from keyturn.problems.world.par import ParWorld
+
+RARE = 0.1
+"""Share of long traces in the second base's text."""
+BEYOND = "success bits 10"
+
+
+def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
+    """RL with the outcome reward alone."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return trained(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+
+    return Arm(name=name, train=train, task=on)
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Parity with long traces in three tenths of pretraining, in one tenth, and in none of it."""
+    run = steps_for(RUN, subject.profile)
+    common = NewDomainConfig(rl=run)
+    worlds = {"par": ParWorld(), "par, rare": ParWorld(name="par-rare", long=RARE)}
+    tasks = {name: task_of(lab, common, world=world) for name, world in worlds.items()}
+    tasks["par-absent"] = task_of(lab, replace(common, world="par-absent"))
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        found = usual(16)(lab, task, model)
+        there = already_there(lab, task, model, common)
+        greedy = answered(
+            lab, task, model, task.test, 1, name="greedy", sampling=replace(task.base.sampling, temperature=0.0)
+        )
+        return {
+            "strategy FWD": 0.0,
+            **found,
+            "greedy success": float(np.nanmean(greedy.rates())),
+            **{f"traces {key}": value for key, value in there.items()},
+        }
+
+    arms = []
+    for name, task in tasks.items():
+        arms += [base_arm(f"base, {name}", on=task), arm(f"RL, {name}", common, task)]
+    ran = run_plan(lab, tasks["par"], arms, sizes_for(subject.profile), look, name="emergence")
+    numbers = {
+        f"{what}, {name}": contrast(ran, f"RL, {name}", f"base, {name}", number)
+        for name in ("par", "par, rare")
+        for what, number in (("long traces", "strategy FWD"), ("success", "success"), ("beyond", BEYOND))
+    }
+    return planned(
+        lab,
+        tasks["par"],
+        ran,
+        {
+            **numbers,
+            "greedy, par": level(ran, "base, par", "greedy success"),
+            "found over seeds": level(ran, "RL, par", "traces found"),
+            "found over seeds, rare": level(ran, "RL, par, rare", "traces found"),
+            "absent": contrast(ran, "RL, par-absent", "base, par-absent", "strategy FWD"),
+            "absent, success": contrast(ran, "RL, par-absent", "base, par-absent", "success"),
+        },
+        setting=(
+            f"PAR, parity by a running trace that three tenths of the text show, a tenth ({RARE:g}) or none; "
+            f"RL asks 6 to 8 bits, the test 4 to 12; {run.steps} steps of {run.prompts} x {run.draws} draws, "
+            "outcome reward alone"
+        ),
+        more={"effect": over_traces(ran, "RL, par"), "effect, rare": over_traces(ran, "RL, par, rare")},
+    )
+
+
+def over_traces(ran: Sequence[Ran], name: str) -> Estimate:
+    """Share of the distinct verified traces that the base gives within the budget, with Wilson's interval over
+    the traces of the seed that has fewest: seeds share problems, and a problem has one valid trace."""
+    counts, shares = values(ran, name, "traces traces"), values(ran, name, "traces found")
+    known = np.isfinite(shares)
+    if not known.any():
+        return Estimate(math.nan)
+    share, count = float(shares[known].mean()), float(counts[known].min())
+    low, high = wilson(round(share * count), count)
+    return Estimate(share, float(low), float(high))

@@ -1,0 +1,95 @@
+"""A bias per layer is enough for RL, and not for SFT; and is it the bias, or would any few weights do?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, sizes_for, steps_for, usual
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.sft import TINY
+from keyturn.methods.small_sets import Chosen, SmallSetsConfig, by_rl, by_sft
+from keyturn.policies.optimise import FitConfig
+
+RATES = (3e-4, 1e-3, 1e-2)
+"""Of every arm: small sets like ten times the rate of all parameters."""
+FULL_RATE = 1e-3
+"""Of the full run whose largest changes are the hindsight mask."""
+FIT: FitConfig = replace(TINY, steps=120, weight_decay=0.0)
+
+
+def by_reward(lab: Lab, task: Task, lr: float, seed: int, *, config: SmallSetsConfig) -> Model:
+    """RL of a set at a rate."""
+    return by_rl(lab, task, replace(config, rl=replace(config.rl, lr=lr), full_lr=FULL_RATE), seed=seed)
+
+
+def by_example(lab: Lab, task: Task, lr: float, seed: int, *, config: SmallSetsConfig) -> Model:
+    """SFT of a set at a rate."""
+    return by_sft(lab, task, replace(config, fit=replace(config.fit, lr=lr), full_lr=FULL_RATE), seed=seed)
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """RL of five sets and SFT of four, on one base."""
+    task = embedded_task(lab, subject.base)
+    config = SmallSetsConfig(rl=steps_for(CHAIN_RL, subject.profile), fit=FIT)
+    rewarded: tuple[Chosen, ...] = ("full", "bias", "rank-1", "random", "hindsight")
+    shown: tuple[Chosen, ...] = ("full", "bias", "rank-1", "hindsight")
+    arms = [
+        base_arm(),
+        *[
+            Arm(name=f"RL {name}", train=partial(by_reward, config=replace(config, chosen=name)))
+            for name in rewarded
+        ],
+        *[
+            Arm(name=f"SFT {name}", train=partial(by_example, config=replace(config, chosen=name)))
+            for name in shown
+        ],
+    ]
+    sizes = replace(sizes_for(subject.profile), lrs=RATES)
+    ran = run_plan(lab, task, arms, sizes, usual(16), name="few parameters")
+
+    def against(arm: str, control: str):
+        return contrast(ran, arm, control, "success")
+
+    def lost(arm: str, whole: str):
+        return values(ran, arm, "success") - values(ran, whole, "success")
+
+    def less_lost(name: Chosen):
+        return over_seeds(
+            f"success: (RL {name} - RL full) - (SFT {name} - SFT full)",
+            lost(f"RL {name}", "RL full") - lost(f"SFT {name}", "SFT full"),
+        )
+
+    numbers = {
+        "effect": less_lost("bias"),
+        "rank-1": less_lost("rank-1"),
+        "hindsight mask": less_lost("hindsight"),
+        "RL bias learns": against("RL bias", "base"),
+        "RL learns": against("RL full", "base"),
+        "SFT learns": against("SFT full", "base"),
+        "RL bias less RL full": against("RL bias", "RL full"),
+        "SFT bias less SFT full": against("SFT bias", "SFT full"),
+        "RL rank-1 less RL full": against("RL rank-1", "RL full"),
+        "SFT rank-1 less SFT full": against("SFT rank-1", "SFT full"),
+        "bias less any few weights": against("RL bias", "RL random"),
+        "hindsight mask less any few weights": against("RL hindsight", "RL random"),
+        "hindsight mask less RL full": against("RL hindsight", "RL full"),
+        "SFT hindsight mask less SFT full": against("SFT hindsight", "SFT full"),
+    }
+    return planned(
+        lab,
+        task,
+        ran,
+        numbers,
+        setting=(
+            f"base {subject.base!r}; {config.rl.steps} RL steps of {config.rl.prompts} x {config.rl.draws} "
+            f"draws, or {FIT.steps} steps of SFT on gold traces; masks have as many numbers as the biases, a "
+            "rank-1 adapter stands at every matrix but the head; rates "
+            f"{', '.join(f'{rate:g}' for rate in sizes.lrs)} for every arm"
+        ),
+    )

@@ -1,0 +1,52 @@
+"""A fifth of the tokens, those of high entropy, is enough for RL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.objective_study import objectives_on
+from keyturn.lab.lab import Lab
+from keyturn.methods.spurious import UNCLIPPED
+from keyturn.objectives.clip_cov import ClipCovConfig, clip_cov
+from keyturn.objectives.dapo import DapoConfig, dapo
+from keyturn.objectives.kl_cov import KlCovConfig, kl_cov
+from keyturn.objectives.where import WhereConfig, where
+
+ALL = DapoConfig(overlong_filter=False)
+"""The others have no filter either, and this clip range; KL-Cov has none, so it has a control of its own."""
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """All tokens; a fifth by entropy or at random; plan, execution; covariance clipped or penalised: with one
+    clip range and no filter, so that tokens alone differ."""
+    return objectives_on(
+        lab,
+        subject,
+        {
+            "all tokens": dapo(ALL),
+            "top entropy": where(WhereConfig(tokens="top_entropy")),
+            "top entropy, over all": where(WhereConfig(tokens="top_entropy", denominator="all")),
+            "low entropy": where(WhereConfig(tokens="low_entropy")),
+            "random fifth": where(WhereConfig(tokens="random")),
+            "plan only": where(WhereConfig(tokens="plan")),
+            "execution only": where(WhereConfig(tokens="execution")),
+            "Clip-Cov": clip_cov(ClipCovConfig(share=0.02, clip_high=ALL.clip_high)),
+            "KL-Cov": kl_cov(KlCovConfig(share=0.02)),
+            "all tokens, no clip": dapo(replace(ALL, clip_low=UNCLIPPED, clip_high=UNCLIPPED)),
+        },
+        {
+            "effect": ("top entropy", "all tokens", "success"),
+            "over all tokens": ("top entropy, over all", "all tokens", "success"),
+            "against a random fifth": ("top entropy", "random fifth", "success"),
+            "low entropy": ("low entropy", "all tokens", "success"),
+            "plan only": ("plan only", "all tokens", "success"),
+            "execution only": ("execution only", "all tokens", "success"),
+            "Clip-Cov, entropy": ("Clip-Cov", "all tokens", "entropy"),
+            "Clip-Cov, success": ("Clip-Cov", "all tokens", "success"),
+            "KL-Cov, entropy": ("KL-Cov", "all tokens, no clip", "entropy"),
+            "KL-Cov, success": ("KL-Cov", "all tokens, no clip", "success"),
+            "no clip": ("all tokens, no clip", "all tokens", "success"),
+        },
+        updates=2,
+    )

@@ -1,0 +1,158 @@
+"""Imitating an expert beside RL, with a fading or token-wise weight (CHORD), beats imitating first and RL
+after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Look, Ran, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, base_of, demonstrations, rl, sft, shown, supervised
+from keyturn.lab.task import Task, world_expert
+from keyturn.methods.sft import TINY
+from keyturn.objectives.chord import ChordConfig, chord
+from keyturn.objectives.grpo import GrpoConfig, grpo
+from keyturn.policies.fit import Row
+from keyturn.policies.protocol import Limits
+from keyturn.rewards import REWARDS
+from keyturn.training.config import RLConfig
+from keyturn.training.rollout import beside, sampled
+
+PULL = "gradient, demonstrations / draws"
+STYLE = "CHK"
+"""The expert checks every sum, which no text of the base's pretraining does."""
+SHOWN = 48
+A_STEP = 8
+CURVE = (6, 18, 54, 120)
+"""Steps of SFT at which it is looked at."""
+SWITCHES = (6, 18, 120)
+"""Steps of SFT after which RL takes over."""
+FIT = replace(TINY, steps=CURVE[-1], batch_rows=16, lr=1e-3, warmup=0, decay_from=1.0)
+
+
+def after_sft(lab: Lab, task: Task, rows: list[Row], steps: int, seed: int) -> Model:
+    """The policy at a point of the one schedule of SFT."""
+    return sft(lab, task, base_of(task), rows, FIT, label=f"SFT to {steps}", seed=seed, steps_at=steps)
+
+
+def sft_arm(rows: list[Row], steps: int) -> Arm:
+    """A point of SFT's curve, at one rate for all points."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return after_sft(lab, task, rows, steps, seed)
+
+    return Arm(name=f"SFT {steps}", train=train, says=f"rate {FIT.lr:g}, held", tuned=False)
+
+
+def switched(rows: list[Row], steps: int, config: RLConfig) -> Arm:
+    """SFT up to a switch, then RL."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return rl(
+            lab,
+            task,
+            after_sft(lab, task, rows, steps, seed),
+            objective=grpo(GrpoConfig(aggregation="token-mean")),
+            reward=REWARDS["outcome"](),
+            config=replace(config, lr=lr),
+            label=f"RL after SFT {steps}",
+            seed=seed,
+        )
+
+    return Arm(name=f"SFT {steps} then RL", train=train)
+
+
+def with_style(draws: int) -> Look:
+    """The usual numbers; the share of the expert's style is 0 where it was never seen; and how far the gradient
+    of the demonstrations outweighs that of the draws, geometric mean over the looks."""
+    look = usual(draws)
+
+    def measured(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        pulls = [
+            math.log(row["grad_norm/sft"] / row["grad_norm/policy"])
+            for row in model.history
+            if row.get("grad_norm/sft", 0) > 0 and row.get("grad_norm/policy", 0) > 0
+        ]
+        pull = {PULL: math.exp(sum(pulls) / len(pulls))} if pulls else {}
+        return {f"strategy {STYLE}": 0.0, **look(lab, task, model), **pull}
+
+    return measured
+
+
+def validated(ran: Sequence[Ran], arm: str) -> float:
+    """What validation says of an arm at its rate, mean over seeds."""
+    return float(np.mean([one.validation for one in ran if one.arm == arm and one.chosen]))
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """SFT's curve under a shift of style, RL after it at three moments, RL alone, and five ways of CHORD."""
+    task = embedded_task(lab, subject.base)
+    assert task.world is not None, "the embedded bases have worlds"
+    task = replace(task, expert=world_expert(task.world, strategy=STYLE))
+    pairs = demonstrations(task, task.train.problems[:SHOWN], lab.streams.child("expert"))
+    rows = supervised(task.base, pairs)
+    config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64, term_norms_every=4), subject.profile)
+    plain = sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
+    rollout = beside(plain, shown(task.base, pairs), A_STEP)
+    ways = {
+        "CHORD, phi": ChordConfig(),
+        "CHORD, phi matched": ChordConfig(phi="matched"),
+        "CHORD, mu fixed": ChordConfig(phi="one"),
+        "CHORD, mu decays": ChordConfig(phi="one", schedule="cosine", decay=config.steps),
+        "CHORD, mu adapts": ChordConfig(phi="one", schedule="adaptive"),
+    }
+    reward = REWARDS["outcome"]()
+    arms = [
+        base_arm(),
+        *(sft_arm(rows, steps) for steps in CURVE),
+        *(switched(rows, steps, config) for steps in SWITCHES),
+        rl_arm("RL", objective=grpo(GrpoConfig(aggregation="token-mean")), reward=reward, config=config),
+        *(
+            rl_arm(name, objective=chord(one), reward=reward, config=config, rollout=rollout)
+            for name, one in ways.items()
+        ),
+    ]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), with_style(8), name="CHORD")
+    after = {steps: f"SFT {steps} then RL" for steps in SWITCHES}
+    best = max(after.values(), key=lambda name: validated(ran, name))
+    rival = np.maximum(values(ran, best, "success"), values(ran, "RL", "success"))
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": over_seeds(
+                f"success: CHORD, phi - the better of RL and {best}",
+                values(ran, "CHORD, phi", "success") - rival,
+            ),
+            "phi - best switch": contrast(ran, "CHORD, phi", best, "success"),
+            "phi - matched": contrast(ran, "CHORD, phi", "CHORD, phi matched", "success"),
+            "phi - RL": contrast(ran, "CHORD, phi", "RL", "success"),
+            "phi - mu fixed": contrast(ran, "CHORD, phi", "CHORD, mu fixed", "success"),
+            "mu decays - best switch": contrast(ran, "CHORD, mu decays", best, "success"),
+            "mu adapts - RL": contrast(ran, "CHORD, mu adapts", "RL", "success"),
+            "mu decays - mu fixed": contrast(ran, "CHORD, mu decays", "CHORD, mu fixed", "success"),
+            **{
+                f"switch at {steps} - RL": contrast(ran, name, "RL", "success") for steps, name in after.items()
+            },
+            "shift": contrast(ran, f"SFT {CURVE[1]}", "base", "success"),
+            "re-adapt": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[1]}", "success"),
+            "overfit": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "success"),
+            "overfit, pass@8": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "pass@8"),
+            "RL learns": contrast(ran, "RL", "base", "success"),
+            **{f"pull of the demonstrations, {name}": level(ran, name, PULL) for name in ways},
+            "style under phi": contrast(ran, "CHORD, phi", "base", f"strategy {STYLE}"),
+        },
+        setting=(
+            f"base {subject.base!r}, GRAPH at one operation (tested at one and two); {SHOWN} demonstrations "
+            f"that check every sum, a manner absent from pretraining; SFT at rate {FIT.lr:g}; {config.steps} "
+            f"RL steps of {config.prompts} x {config.draws} draws, {A_STEP} demonstrations beside each"
+        ),
+    )

@@ -1,0 +1,111 @@
+"""RL that is kept near a reference that moves along goes on widening what is solved, after its plateau too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, numbers_of, sizes_for, steps_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered, base_of
+from keyturn.lab.task import Task
+from keyturn.methods.prorl import ARMS, ProrlConfig, middle_of, train
+from keyturn.methods.prorl import Arm as Held
+from keyturn.methods.prorl.sustained import classify, pass_curves
+
+K = 16
+SECOND, FIRST = f"pass@{K}, second half", f"pass@{K}, first half"
+PAPER = "reference+optimiser"
+AFTER, TIMES = "second half after the plateau", "times its plateau"
+REPLICATES = 8
+"""Of the base against itself."""
+
+
+def held(name: Held, config: ProrlConfig) -> Arm:
+    """An arm of ProRL."""
+
+    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return train(lab, task, replace(config, arm=name, rl=replace(config.rl, lr=lr)), seed=seed)
+
+    return Arm(name=name, train=fit)
+
+
+def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
+    models = (base_of(task), middle_of(task, model), model)
+    base, middle, final = (answered(lab, task, one, task.test, K, name="test") for one in models)
+    cells = classify(base, middle, final, lab.streams.child("classes"), k=K)
+    labels = [one.label for one in cells]
+    rows = model.history
+    steps = float(len(rows))
+    plateau = next((row["plateau"] for row in rows if "plateau" in row), float("nan"))
+    return {
+        **numbers_of(final),
+        FIRST: float(np.mean([one.first.value for one in cells])),
+        SECOND: float(np.mean([one.second.value for one in cells])),
+        **{f"cells {name}": float(labels.count(name)) for name in ("sustained", "plateau", "diminish")},
+        "steps": steps,
+        "plateau at": plateau,
+        TIMES: steps / plateau,
+        AFTER: float(steps >= 2 * plateau),
+        "resets": float(sum(row.get("reset", 0.0) for row in rows)),
+    }
+
+
+def by_itself(lab: Lab, task: Task) -> np.ndarray:
+    """pass@K of the base less that of the base on other draws, ``[replicate]``: what draws alone do."""
+    found = []
+    for number in range(2 * REPLICATES):
+        given = answered(lab, task, base_of(task), task.test, K, name="base again", first=K * number)
+        found.append(float(np.nanmean(pass_curves(given, K)[1])))
+    return np.subtract(found[1::2], found[::2])
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Five ways to hold a long run, each to ten times its plateau or to the end of its steps."""
+    task = embedded_task(lab, subject.base)
+    config = ProrlConfig(
+        rl=replace(steps_for(replace(CHAIN_RL, steps=120), subject.profile), rounds=2),
+        validate_every=3,
+        validation_draws=2,
+        patience=2,
+        keep_every=15 if subject.profile == "short" else 50,
+        times=10.0,
+    )
+    arms = [base_arm(), *(held(name, config) for name in ARMS)]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look, name="long runs")
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": contrast(ran, PAPER, "fixed", SECOND),
+            "second half: reset - none": contrast(ran, PAPER, "none", SECOND),
+            "second half: reset - optimiser alone": contrast(ran, PAPER, "optimiser", SECOND),
+            "first half": level(ran, PAPER, FIRST),
+            "second half": level(ran, PAPER, SECOND),
+            "reset - fixed": contrast(ran, PAPER, "fixed", "success"),
+            "reset - none": contrast(ran, PAPER, "none", "success"),
+            "reference alone - fixed": contrast(ran, "reference", "fixed", "success"),
+            "optimiser alone - fixed": contrast(ran, "optimiser", "fixed", "success"),
+            "reset - optimiser alone": contrast(ran, PAPER, "optimiser", "success"),
+            "second half, none": level(ran, "none", SECOND),
+            "second half, fixed": level(ran, "fixed", SECOND),
+            f"pass@{K}: reset - none": contrast(ran, PAPER, "none", f"pass@{K}"),
+            AFTER: level(ran, PAPER, AFTER),
+            f"{AFTER}, fixed": level(ran, "fixed", AFTER),
+            TIMES: level(ran, PAPER, TIMES),
+            "nothing moves by itself": over_seeds(f"pass@{K}: base, other draws - base", by_itself(lab, task)),
+        },
+        setting=(
+            f"base {subject.base}; learnt from depths 2 and 3, judged at 2 to 5; to ten times the plateau of "
+            f"validation, {config.rl.steps} steps of {config.rl.prompts} x {config.rl.draws} draws at most; "
+            f"the base against itself {REPLICATES} times; clip .2 and .4, dynamic sampling, penalty "
+            f"{config.kl_weight:g}"
+        ),
+    )

@@ -1,0 +1,95 @@
+"""One well chosen example serves RL about as well as the pool, and goes on teaching after it is mastered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, sizes_for, steps_for, usual
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.one_shot import OneShotConfig, ended, history, post_saturation, train
+from keyturn.methods.one_shot.selection import Selection
+
+SELECTIONS: tuple[Selection, ...] = ("top", "median", "bottom", "random", "full", "format")
+UNSOLVABLE: Selection = "unsolvable"
+"""A further arm where the warm-up leaves a problem of the pool without one right answer."""
+LATER = "gain after saturation"
+
+
+def selected(how: Selection, config: OneShotConfig) -> Arm:
+    """An arm that trains on what a selection takes from the pool."""
+
+    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return train(lab, task, replace(config, select=how, rl=replace(config.rl, lr=lr)), seed=seed).model
+
+    return Arm(name=how, train=fit)
+
+
+def looking(config: OneShotConfig) -> Look:
+    """The usual numbers, and what came after saturation where there was one."""
+    plain = usual(16)
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        numbers = dict(plain(lab, task, model))
+        made = ended(task, model, config)
+        if made.saturated is not None:
+            lines = {str(line["name"]): line["value"] for line in post_saturation(lab, task, made, 16)[2]}
+            numbers["saturated at"] = float(made.saturated)
+            if isinstance(found := lines.get(LATER), int | float):
+                numbers[LATER] = float(found)
+        return numbers
+
+    return look
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """One example of each kind that there is, the whole pool, and the pool paid for form alone."""
+    task = embedded_task(lab, subject.base)
+    config = OneShotConfig(
+        pool=64,
+        warmup=replace(GRAPH_RL, steps=16),
+        rl=steps_for(replace(GRAPH_RL, steps=40), subject.profile),
+        times=5.0,
+        keep_every=10 if subject.profile == "short" else 20,
+    )
+    past = history(lab, task, config)
+    never = int((np.max(past, axis=1, where=np.isfinite(past), initial=-1.0) == 0).sum())
+    selections = (*SELECTIONS, UNSOLVABLE) if never else SELECTIONS
+    arms = [base_arm(), *(selected(how, config) for how in selections)]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), looking(config), name="one example")
+    unsolvable = {
+        f"{a} - {b}": contrast(ran, a, b, "success")
+        for a, b in (("top", UNSOLVABLE), (UNSOLVABLE, "base"))
+        if UNSOLVABLE in selections
+    }
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": contrast(ran, "top", "full", "success"),
+            "pool - base": contrast(ran, "full", "base", "success"),
+            "beyond form": contrast(ran, "top", "format", "success"),
+            "top - base": contrast(ran, "top", "base", "success"),
+            "top - bottom": contrast(ran, "top", "bottom", "success"),
+            "top - random": contrast(ran, "top", "random", "success"),
+            "top - median": contrast(ran, "top", "median", "success"),
+            "median - base": contrast(ran, "median", "base", "success"),
+            **unsolvable,
+            "form - base": contrast(ran, "format", "base", "success"),
+            LATER: level(ran, "top", LATER),
+        },
+        setting=(
+            f"base {subject.base}; a pool of {config.pool} problems at one operation, ranked by 16 warm-up "
+            f"steps, in which {never} of them had no right answer; at most {config.rl.steps} steps of "
+            f"{config.rl.prompts} x {config.rl.draws} draws, ended at five times saturation; entropy .001 and "
+            "KL .001 as in the paper"
+        ),
+    )

@@ -1,0 +1,100 @@
+"""Tasks learnt one after another in the order that transfer suggests end better than tasks learnt together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keyturn.experiments.arms import embedded_task, sizes_for, steps_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.omni import (
+    RUN,
+    OmniConfig,
+    Schedule,
+    entropy,
+    joined,
+    matched,
+    scored,
+    started,
+    tasks_of,
+    trained,
+)
+
+ARMS: dict[str, Schedule] = {
+    "by transfer": "transfer",
+    "reversed": "reverse",
+    "joint": "joint",
+    "round-robin": "round-robin",
+    "average": "average",
+}
+"""Arm -> how the tasks are put together."""
+SETTINGS = OmniConfig(rl=replace(RUN, steps=12), turns=3)
+
+
+def arm(name: str, tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
+    """All tasks by one schedule."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        own = replace(config, schedule=ARMS[name], rl=replace(config.rl, lr=lr))
+        return trained(lab, task, tasks, started(lab, task, tasks, own), own, seed=seed).model
+
+    return Arm(name=name, train=train)
+
+
+def start_arm(tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
+    """What every arm begins with."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return started(lab, task, tasks, config)
+
+    return Arm(name="start", train=train, says="no RL", tuned=False)
+
+
+def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
+    """Mean score over tasks, of each, entropy, and the mean score at the start's entropy."""
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        found = scored(lab, tasks, model, config, test=True)
+        heat = entropy(lab, tasks, model, config)
+        target = float(entropy(lab, tasks, started(lab, task, tasks, config), config).mean())
+        _, same = matched(lab, tasks, model, config, target)
+        own = {f"score {name}": float(value) for name, value in zip(tasks, found, strict=True)}
+        own |= {f"entropy {name}": float(nats) for name, nats in zip(tasks, heat, strict=True)}
+        return {"score": float(found.mean()), "matched": float(same.mean()), **own}
+
+    return look
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Three tasks: in the order by transfer, reversed, joint, round-robin, averaged."""
+    config = replace(SETTINGS, rl=steps_for(SETTINGS.rl, subject.profile))
+    single = embedded_task(lab, subject.base)
+    tasks = tasks_of(lab, single, config)
+    task = joined(single, tasks)
+    arms = [start_arm(tasks, config), *(arm(name, tasks, config) for name in ARMS)]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look_at(tasks, config), name="order of tasks")
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": contrast(ran, "by transfer", "joint", "score"),
+            "against the reverse": contrast(ran, "by transfer", "reversed", "score"),
+            "against round-robin": contrast(ran, "by transfer", "round-robin", "score"),
+            "against averaging": contrast(ran, "by transfer", "average", "score"),
+            "at equal entropy": contrast(ran, "by transfer", "joint", "matched"),
+            "RL learns": contrast(ran, "joint", "start", "score"),
+            "score before": level(ran, "start", "score"),
+            "entropy of CREATE after": contrast(ran, "by transfer", "start", "entropy create"),
+            "entropy of CHAIN after": contrast(ran, "by transfer", "start", "entropy chain"),
+        },
+        setting=(
+            f"CHAIN, PAR and CREATE, shown together for {config.fit.steps} steps; then {config.rl.steps} RL "
+            f"steps of {config.rl.prompts} x {config.rl.draws} draws for each task, whatever the schedule"
+        ),
+    )

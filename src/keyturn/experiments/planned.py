@@ -1,0 +1,69 @@
+"""From a plan's runs to a study's outcome, and a plan's arms over several processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keyturn.core.measurement import Estimate
+from keyturn.core.streams import Streams
+from keyturn.experiments.contract import Outcome, Study, Subject
+from keyturn.experiments.plan import Contrast, Ran, ShareDone
+from keyturn.lab.lab import Lab
+from keyturn.lab.task import Task
+from keyturn.lab.workers import free_cores, run_together
+
+
+def planned(
+    lab: Lab,
+    task: Task,
+    ran: Sequence[Ran],
+    contrasts: Mapping[str, Contrast],
+    *,
+    setting: str,
+    more: Mapping[str, Estimate] | None = None,
+) -> Outcome:
+    """The outcome of a study that ran a plan.
+
+    Args:
+        lab: the run directory.
+        task: base and problems.
+        ran: every run.
+        contrasts: the claim's numbers (estimand, gates, controls) by name.
+        setting: the study's setting in a sentence.
+        more: numbers that are no contrasts over seeds.
+    """
+    numbers = {name: one.estimate for name, one in contrasts.items()}
+    return Outcome(
+        numbers={**numbers, **(more or {})},
+        base=task.base.fingerprint,
+        base_name=Path(task.folder).name,
+        run=str(lab.root),
+        n=len(task.test.problems),
+        rows=tuple(one.to_json() for one in ran),
+        contrasts=tuple({"key": name, **one.to_json()} for name, one in contrasts.items()),
+        setting=setting,
+    )
+
+
+def run_study(study: Study, subject: Subject, root: Path, *, workers: int = 0, plans: bool = True) -> Outcome:
+    """Run a study; the arms of its plans over several one-thread processes.
+
+    Args:
+        study: what is run.
+        subject: what it is run on.
+        root: the run directory.
+        workers: processes; 0 takes the free cores.
+        plans: it runs plans, whose arms may be shared out; False: it is run in this process alone.
+    """
+    count = workers or free_cores()
+    if count > 1 and plans:
+        jobs = {f"worker {i + 1}": (_share, (study, subject, root, i, count)) for i in range(count)}
+        run_together(jobs, dict.fromkeys(jobs, root))
+    return study(Lab(root, Streams(subject.seed)), subject)
+
+
+def _share(study: Study, subject: Subject, root: Path, number: int, count: int) -> None:
+    with contextlib.suppress(ShareDone):
+        study(Lab(root, Streams(subject.seed), share=(number, count)), subject)

@@ -1,0 +1,67 @@
+"""A small catalyst teaches a policy to enrich its own rationales, and learning those raises success without
+gold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keyturn.experiments.arms import base_arm, embedded_task, sizes_for, usual
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.self_improve import SelfImproveConfig, train
+from keyturn.methods.sft import TINY
+
+WAYS: dict[str, SelfImproveConfig] = {
+    "SRLM": SelfImproveConfig(),
+    "SRLM, by length": SelfImproveConfig(selector="length"),
+    "padding catalyst": SelfImproveConfig(kind="padding", selector="length"),
+    "catalyst as demonstrations": SelfImproveConfig(kind="demonstrations"),
+    "own answers alone": SelfImproveConfig(kind="none"),
+}
+RIGHT = "right"
+
+
+def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds: int) -> Arm:
+    """An arm of self-improvement."""
+
+    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        schedule = replace(TINY, steps=steps, warmup=steps // 10, lr=lr, batch_rows=16)
+        settings = replace(config, fit=schedule, problems=problems, rounds=rounds, catalyst=48)
+        return train(lab, task, settings, seed=seed)[0]
+
+    return Arm(name=name, train=fit)
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Two selectors, a placebo catalyst, the catalyst as plain demonstrations, and the base's own answers "
+    "alone."""
+    task = embedded_task(lab, subject.base)
+    long = subject.profile == "long"
+    steps, problems, rounds = (600, 0, 3) if long else (40, 96, 1)
+    arms = [base_arm(), *(way(name, config, steps, problems, rounds) for name, config in WAYS.items())]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="self-improvement")
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": contrast(ran, "SRLM", "base", RIGHT),
+            "less padding": contrast(ran, "SRLM, by length", "padding catalyst", RIGHT),
+            "less demonstrations": contrast(ran, "SRLM", "catalyst as demonstrations", RIGHT),
+            "less own answers": contrast(ran, "SRLM", "own answers alone", RIGHT),
+            "padding": contrast(ran, "padding catalyst", "base", RIGHT),
+            "consistency - length": contrast(ran, "SRLM", "SRLM, by length", RIGHT),
+            "verified": contrast(ran, "SRLM", "base", "success"),
+            "longer": contrast(ran, "SRLM", "base", "length"),
+            "padding is longer": contrast(ran, "padding catalyst", "base", "length"),
+        },
+        setting=(
+            f"base {subject.base!r}, GRAPH at one operation (tested at one and two); catalyst of 48 solutions "
+            f"that check every sum, {problems or len(task.train.problems)} own rationales, {rounds} round(s), "
+            f"fits of {steps} steps of 16 rows"
+        ),
+    )

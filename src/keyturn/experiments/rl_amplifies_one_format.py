@@ -1,0 +1,75 @@
+"""RL converges on one format of pretraining: the frequent one, or the one that is right more often?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keyturn.experiments.arms import base_arm, curve, numbers_of, sizes_for, steps_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, level, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered
+from keyturn.lab.task import Task
+from keyturn.methods.formats import RUN, FormatsConfig, task_of, trained
+from keyturn.pretraining.recipes import Size
+
+RARE_BETTER = FormatsConfig(frequency=0.3, noise=(0.3, 0.0))
+RARE_EQUAL = FormatsConfig(frequency=0.3)
+SMALL = replace(RARE_BETTER, size=Size(hidden=48, inner=128))
+"""The first base with half of the channels."""
+
+
+def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    """The usual numbers, a share of 0 where a format is never written."""
+    given = answered(lab, task, model, task.test, 16, name="test")
+    return {"format F1": 0.0, "format F2": 0.0, **numbers_of(given), **curve(model)}
+
+
+def arm(name: str, config: FormatsConfig, on: Task) -> Arm:
+    """RL on one base."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        return trained(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+
+    return Arm(name=name, train=train, task=on)
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """A frequent format of lower accuracy against a rare one of higher, at two sizes; two of equal accuracy."""
+    run = steps_for(RUN, subject.profile)
+    better, equal, small = (replace(one, rl=run) for one in (RARE_BETTER, RARE_EQUAL, SMALL))
+    first, second, third = (task_of(lab, one) for one in (better, equal, small))
+    arms = [
+        base_arm("base, rare is better", on=first),
+        arm("RL, rare is better", better, first),
+        arm("RL with KL, rare is better", replace(better, kl_weight=0.1), first),
+        arm("random reward, rare is better", replace(better, reward="random"), first),
+        base_arm("base, equal", on=second),
+        arm("RL, equal", equal, second),
+        base_arm("base, small", on=third),
+        arm("RL, small", small, third),
+    ]
+    ran = run_plan(lab, first, arms, sizes_for(subject.profile), look, name="formats")
+    return planned(
+        lab,
+        first,
+        ran,
+        {
+            "effect": contrast(ran, "RL, rare is better", "base, rare is better", "format F2"),
+            "with a penalty": contrast(ran, "RL with KL, rare is better", "base, rare is better", "format F2"),
+            "random reward": contrast(
+                ran, "random reward, rare is better", "base, rare is better", "format F2"
+            ),
+            "equal accuracy": contrast(ran, "RL, equal", "base, equal", "format F2"),
+            "half the channels": contrast(ran, "RL, small", "base, small", "format F2"),
+            "share before, half the channels": level(ran, "base, small", "format F2"),
+            "RL learns": contrast(ran, "RL, rare is better", "base, rare is better", "success"),
+            "share before": level(ran, "base, rare is better", "format F2"),
+        },
+        setting=(
+            "GRAPH at one operation, 70 % of the text in F1 and 30 % in F2; in the first base three of ten "
+            f"results in F1 are wrong; {run.steps} steps of {run.prompts} x {run.draws} draws"
+        ),
+    )

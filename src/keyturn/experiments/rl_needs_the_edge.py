@@ -1,0 +1,101 @@
+"""RL extends a skill only from problems at the edge of the base's competence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import (
+    CHAIN_RL,
+    Cells,
+    base_arm,
+    embedded_task,
+    rl_arm,
+    sizes_for,
+    steps_for,
+    usual,
+)
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model
+from keyturn.lab.task import Task
+from keyturn.methods.edge import RUN, EdgeConfig, task_of, trained
+from keyturn.objectives import OBJECTIVES
+from keyturn.rewards.process import ProcessConfig, process
+
+BEYOND = "success depth 3"
+ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (4,), "mixed": (1, 2, 4)}
+"""Zone -> depths of the problems that RL asks on CHAIN."""
+TESTED = (1, 2, 3, 4, 5)
+
+
+def arm(name: str, config: EdgeConfig, on: Task | None = None) -> Arm:
+    """Mid-training and RL as the config says."""
+
+    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        own = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
+        return trained(lab, task, own, seed=seed)
+
+    return Arm(name=name, train=train, task=on)
+
+
+def zones_on(lab: Lab, base: str) -> dict[str, Task]:
+    """One base of CHAIN with the training problems of each zone; the tests are the same."""
+    cells = {name: Cells(train=depths, test=TESTED, per_cell=224) for name, depths in ZONES.items()}
+    return {name: embedded_task(lab, base, one) for name, one in cells.items()}
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """RL by zone of CHAIN; on GRAPH mid-training for a third of the compute, and contexts rare and unseen."""
+    zones = zones_on(lab, subject.base)
+    longest = zones["edge"].max_new_tokens
+    short = steps_for(replace(CHAIN_RL, steps=60, max_new_tokens=longest), subject.profile)
+    strict = process(ProcessConfig(strict=True))
+    grpo = OBJECTIVES["grpo"]()
+    run = steps_for(RUN, subject.profile)
+    usual_base, unseen_base = EdgeConfig(rl=run, steps=0), EdgeConfig(rl=run, exposure=0.0)
+    shipped = embedded_task(lab, "graph")
+    graph, unseen = task_of(lab, usual_base, shipped), task_of(lab, unseen_base, shipped)
+    arms = [
+        base_arm(),
+        *(rl_arm(name, objective=grpo, reward=strict, config=short, on=on) for name, on in zones.items()),
+        base_arm("GRAPH base", on=graph),
+        arm("GRAPH edge", usual_base, graph),
+        arm("GRAPH edge after mid-training", replace(usual_base, mid=0.33), graph),
+        base_arm("GRAPH base, context unseen", on=unseen),
+        arm("GRAPH edge, context unseen", unseen_base, unseen),
+    ]
+    ran = run_plan(lab, zones["edge"], arms, sizes_for(subject.profile), usual(16), name="edge")
+    beyond = {name: values(ran, name, BEYOND) for name in ZONES}
+    rival = np.maximum(beyond["in"], beyond["hard"])
+    mid, deep = "GRAPH edge after mid-training", "success operations 3"
+    new, old = "GRAPH edge, context unseen", "GRAPH base, context unseen"
+    return planned(
+        lab,
+        zones["edge"],
+        ran,
+        {
+            "effect": over_seeds(f"{BEYOND}: edge - the better of in and hard", beyond["edge"] - rival),
+            "edge against in": contrast(ran, "edge", "in", BEYOND),
+            "edge against hard": contrast(ran, "edge", "hard", BEYOND),
+            "edge against mixed": contrast(ran, "edge", "mixed", BEYOND),
+            "edge learns": contrast(ran, "edge", "base", "success depth 2"),
+            "edge, two beyond": contrast(ran, "edge", "base", "success depth 5"),
+            "in is mastered": level(ran, "base", "success depth 1"),
+            "edge is an edge": level(ran, "base", "success depth 2"),
+            "hard is hard": level(ran, "base", "success depth 4"),
+            "mid-training, GRAPH at 3": contrast(ran, mid, "GRAPH edge", deep),
+            "context of 5 %": contrast(ran, "GRAPH edge", "GRAPH base", "success context C2"),
+            "context unseen": contrast(ran, new, old, "success context C2"),
+            "the other context, same base": contrast(ran, new, old, "success context C1"),
+        },
+        setting=(
+            "CHAIN, the shipped base; RL asks depth 1 (in), 2 (edge), 4 (hard) or all three (mixed), is paid "
+            f"for verified answers and judged at depth 3; {short.steps} steps of {short.prompts} x "
+            f"{short.draws} draws. GRAPH: two operations in context C1, {run.steps} steps of {run.prompts} x "
+            f"{run.draws} draws; context C2 in 5 % of the shipped base's text, in none of a base of 1,200 steps"
+        ),
+    )

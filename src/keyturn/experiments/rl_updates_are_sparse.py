@@ -1,0 +1,91 @@
+"""RL changes few weights where SFT changes most; and what is left of it at one rate and in full precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, numbers_of, sizes_for
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered
+from keyturn.lab.task import Task
+from keyturn.methods.precision import PrecisionConfig, Regime, by_rl, by_sft, changed, start_of
+
+LOW, HIGH = 1e-5, 1e-3
+STEPS = 30
+TRAINED: dict[str, Callable[..., Model]] = {"RL": by_rl, "SFT": by_sft}
+ARMS: tuple[tuple[str, Regime, float], ...] = (
+    ("RL", "fp32", LOW),
+    ("SFT", "fp32", LOW),
+    ("RL", "fp32", HIGH),
+    ("SFT", "fp32", HIGH),
+    ("RL", "master", HIGH),
+    ("RL", "bf16", LOW),
+    ("SFT", "bf16", LOW),
+)
+
+
+def arm_of(how: str, regime: Regime, lr: float, config: PrecisionConfig, steps: int) -> Arm:
+    """An arm at a rate of its own: here the rate is what is looked at, not what is chosen."""
+
+    def train(lab: Lab, task: Task, _: float, seed: int) -> Model:
+        return TRAINED[how](lab, task, config, regime, lr, steps, seed=seed)
+
+    return Arm(name=name_of(how, regime, lr), train=train, says="at this rate, whatever it gives", tuned=False)
+
+
+def name_of(how: str, regime: str, lr: float) -> str:
+    """Name of an arm."""
+    return f"{how} {regime} {lr:g}"
+
+
+def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    """Shares of changed weights, and success on the test problems."""
+    given = answered(lab, task, model, task.test, 8, name="test")
+    return {**changed(start_of(task).policy.model, model.policy.model), "success": numbers_of(given)["success"]}
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """RL and SFT at two rates in fp32, and under weights of bf16."""
+    task = embedded_task(lab, subject.base)
+    steps = STEPS * (10 if subject.profile == "long" else 1)
+    config = PrecisionConfig(rl=replace(CHAIN_RL, steps=steps))
+    arms = [base_arm(), *[arm_of(*one, config, steps) for one in ARMS]]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look, name="precision")
+    low, high = {how: name_of(how, "fp32", LOW) for how in TRAINED}, name_of("RL", "fp32", HIGH)
+    gaps = [
+        values(ran, name_of("SFT", "fp32", rate), "visible")
+        - values(ran, name_of("RL", "fp32", rate), "visible")
+        for rate in (LOW, HIGH)
+    ]
+    numbers = {
+        "effect": over_seeds("visible: SFT - RL, at the rate where it is least", np.min(gaps, axis=0)),
+        "at the low rate": contrast(ran, low["SFT"], low["RL"], "visible"),
+        "at the high rate": contrast(ran, name_of("SFT", "fp32", HIGH), high, "visible"),
+        "in bf16 alone": contrast(ran, name_of("SFT", "bf16", LOW), name_of("RL", "bf16", LOW), "exact"),
+        "of the rate alone": contrast(ran, high, low["RL"], "visible"),
+        "RL changes in fp32": level(ran, low["RL"], "exact"),
+        "SFT changes in fp32": level(ran, low["SFT"], "exact"),
+        "RL visible": level(ran, low["RL"], "visible"),
+        "RL beyond the tolerance": level(ran, low["RL"], "tolerant"),
+        "RL in bf16 alone": level(ran, name_of("RL", "bf16", LOW), "exact"),
+        "SFT in bf16 alone": level(ran, name_of("SFT", "bf16", LOW), "exact"),
+        "RL with a master copy, in fp32": level(ran, name_of("RL", "master", HIGH), "exact"),
+        "RL with a master copy, visible": level(ran, name_of("RL", "master", HIGH), "visible"),
+        "RL learns": contrast(ran, high, "base", "success"),
+    }
+    return planned(
+        lab,
+        task,
+        ran,
+        numbers,
+        setting=(
+            f"base {subject.base!r} rounded to bf16; {steps} updates of AdamW without decay, rates {LOW:g} "
+            f"and {HIGH:g}, for RL ({CHAIN_RL.prompts} x {CHAIN_RL.draws} draws) and for SFT on gold traces"
+        ),
+    )

@@ -1,0 +1,132 @@
+"""Rewarding each step's likeness to an expert's (SRL) teaches problems that outcome rewards cannot begin on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from keyturn.experiments.arms import (
+    CHAIN_RL,
+    Cells,
+    base_arm,
+    curve,
+    embedded_task,
+    numbers_of,
+    rl_arm,
+    sizes_for,
+    steps_for,
+)
+from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.plan import Arm, Look, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered, demonstrations, drawn
+from keyturn.lab.task import Task
+from keyturn.methods.sft import TINY
+from keyturn.methods.srl import SrlConfig, hard, rlvr, train
+from keyturn.objectives import OBJECTIVES
+from keyturn.rewards import REWARDS
+from keyturn.rewards.process import ProcessConfig, process
+from keyturn.rewards.step_similarity import similarity
+from keyturn.training.config import RLConfig
+
+DEPTHS = Cells(train=(5,), test=(5, 6), per_cell=96, held_out=20)
+DRAWS = 64
+ROUNDS = 3
+
+
+def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
+    """An arm that learns from steps, then from whole answers where the config says so."""
+
+    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        settings = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
+        asked = hard(lab, task, settings)
+        made, _ = train(lab, task, settings, asked=asked, seed=seed)
+        if not settings.then_rlvr:
+            return made
+        return rlvr(lab, task, made, replace(settings, rlvr=replace(settings.rlvr, lr=lr)), asked, seed=seed)
+
+    return Arm(name=name, train=fit, says=says)
+
+
+def with_likeness(draws: int) -> Look:
+    """The usual numbers, and how whole answers' likeness to the expert's goes with being verified."""
+
+    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+        given = answered(lab, task, model, task.test, draws, name="test")
+        completions, _ = drawn(lab, task, model, task.test, draws, name="test")
+        pairs = demonstrations(task, task.test.problems, lab.streams.child("expert"))
+        gold = [text.removesuffix(" EOS") for _, text in pairs]
+        alike = np.array(
+            [similarity(text, gold[i]) for text, i in zip(completions.texts, given.problem, strict=True)]
+        )
+        spread = alike.std() * given.success.std()
+        found = float(np.corrcoef(alike, given.success)[0, 1]) if spread > 0 else float("nan")
+        return {**numbers_of(given), **curve(model), "likeness": float(alike.mean()), "likeness-success": found}
+
+    return look
+
+
+def settings(config: RLConfig, **changed: object) -> SrlConfig:
+    """Equal sizes for every arm that learns from steps."""
+    return replace(
+        SrlConfig(hard_draws=16, rl=replace(config, rounds=ROUNDS), fit=TINY, rlvr=config), **changed
+    )
+
+
+def study(lab: Lab, subject: Subject) -> Outcome:
+    """Step rewards, their controls and RLVR, on problems that the base fails."""
+    task = embedded_task(lab, subject.base, DEPTHS)
+    config = replace(steps_for(CHAIN_RL, subject.profile), max_new_tokens=task.max_new_tokens)
+    config = replace(config, prompts=12, batch_rows=96)
+    half = replace(config, steps=config.steps // 2)
+    then = replace(settings(half), rlvr=half, then_rlvr=True)
+    asked = hard(lab, task, settings(config))
+    settled = replace(config, rounds=ROUNDS)
+    strict = {
+        "objective": OBJECTIVES["grpo"](),
+        "reward": process(ProcessConfig(strict=True)),
+        "problems": asked,
+    }
+    lucky = {**strict, "reward": REWARDS["outcome"]()}
+    arms = [
+        base_arm(),
+        srl_arm("SRL", settings(config)),
+        rl_arm("RLVR", config=settled, says="verified answers, the same dynamic sampling", **strict),
+        rl_arm("RLVR by answers", config=settled, says="a guess in seven is paid", **lucky),
+        srl_arm("SRL then RLVR", then, "half of the steps each"),
+        srl_arm("shuffled targets", settings(config, targets="shuffled"), "the form of steps alone"),
+        srl_arm("whole solution", settings(config, targets="whole"), "one likeness an answer"),
+        srl_arm("SFT on steps", settings(config, learn="imitate"), "the same steps, equal gradient tokens"),
+    ]
+    ran = run_plan(lab, task, arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
+    reached = f"pass@{DRAWS}"
+    success = {name: values(ran, name, "success") for name in ("SRL", "RLVR", "SFT on steps")}
+    rival = np.maximum(success["RLVR"], success["SFT on steps"])
+    return planned(
+        lab,
+        task,
+        ran,
+        {
+            "effect": over_seeds("success: SRL - the better of RLVR and SFT on steps", success["SRL"] - rival),
+            "less RLVR": contrast(ran, "SRL", "RLVR", "success"),
+            "less RLVR by answers": contrast(ran, "SRL", "RLVR by answers", "success"),
+            "less SFT on steps": contrast(ran, "SRL", "SFT on steps", "success"),
+            "less whole solution": contrast(ran, "SRL", "whole solution", "success"),
+            "SRL then RLVR - SRL": contrast(ran, "SRL then RLVR", "SRL", "success"),
+            "placebo": contrast(ran, "shuffled targets", "base", "success"),
+            "base": level(ran, "base", "success"),
+            "base is right": level(ran, "base", "right"),
+            "base reaches": level(ran, "base", reached),
+            "SRL reaches": level(ran, "SRL", reached),
+            "RLVR reaches": level(ran, "RLVR", reached),
+            "likeness-success": level(ran, "SRL", "likeness-success"),
+        },
+        setting=(
+            f"base {subject.base}; depth 5, {len(asked.problems)} of {len(task.train.problems)} training "
+            f"problems that 16 draws of the base leave unsolved, tested at depths 5 and 6; {config.steps} "
+            f"steps of {config.prompts} x {config.draws} draws"
+        ),
+    )

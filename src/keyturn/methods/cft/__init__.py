@@ -1,0 +1,255 @@
+"""Critique fine-tuning: learn to say what is wrong with an answer; asked later, answer directly.
+
+Formula: ``loss = - sum_i w_i log p(c_i | x, y, c_<i) / sum_i w_i`` with ``x`` the problem, ``y`` an answer of
+the base (right or wrong) and ``c`` its critique; ``w`` is 1 on the tokens of the critique and its end, 0 on
+``x`` and ``y`` (``[row, token]``).
+Arms: ``critique``; ``corrected``: the expert's solution of the same problems, alone; ``no_correction``:
+critiques without the solution; ``self_critique``: by the base itself, the verdict from the grader;
+``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right or
+wrong. With ``gradient_tokens`` all arms learn from equally many tokens. ``replay`` puts rows of the base's own
+answers beside any arm: the same rows, evenly of all problems; an arm that has fewer rows than there are answers
+repeats its own, so that the share of replay is equal too.
+Denominator: weighted tokens of the batch.
+Degenerate: no critique, no well-formed answer, or no expert's solution where the arm needs it, is an error.
+Known bias: a critique that holds the whole solution is distillation from its writer: only the arms
+``corrected``, ``no_correction`` and ``self_critique`` tell the critique from that.
+Source: Wang, Yue & Chen 2025 (2501.17703); on one problem: Wang et al. 2025 (2506.03295). Departures:
+candidates are the base's own (there other models', self-generated in an ablation); in a world critiques are
+written by the verifier at a declared correctness (there some 20 % of the teacher's have errors).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.core.measurement import Json
+from keyturn.core.problem import Problem
+from keyturn.core.statistics.bootstrap import bootstrap_mean
+from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import (
+    Model,
+    answered,
+    base_of,
+    demonstrations,
+    row,
+    scores,
+    sft,
+    subset,
+    supervised,
+)
+from keyturn.lab.task import Task
+from keyturn.methods.cft.critiques import Case, Writer, cases, contradicted, writer_of
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.methods.token_budget import for_tokens
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+
+Arm: TypeAlias = Literal["critique", "corrected", "no_correction", "self_critique", "shuffled", "format_only"]
+ARMS: tuple[Arm, ...] = (
+    "critique",
+    "corrected",
+    "no_correction",
+    "self_critique",
+    "shuffled",
+    "format_only",
+)
+"""What is learnt, see the file's docstring."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CftConfig:
+    """Settings of critique fine-tuning."""
+
+    arm: Arm = "critique"
+    """What is learnt, see the file's docstring."""
+    problems: int = 64
+    """Training problems; 1 is one-problem critique fine-tuning, 0 takes all."""
+    first: int = 0
+    """Number of the first of them: which one, where there is one."""
+    candidates: int = 4
+    """Answers of the base a problem (2506.03295: 100 of one problem)."""
+    writer: Writer = "auto"
+    """Who writes the critiques: ``world``, ``file``, ``critic`` (a slot) or ``self``; ``auto``: the first there
+    is."""
+    correctness: float = 1.0
+    """Share of a world's critiques that are right (2501.17703: some .8 of the teacher's)."""
+    critique_tokens: int = 512
+    """Length limit of a critique that a policy writes."""
+    replay: float = 0.0
+    """Rows of the base's own answers, right or wrong, beside each row of the arm, evenly of all problems:
+    without any, a small model forgets to answer (2501.17703: none). Ours."""
+    fit: FitConfig = field(default_factory=lambda: TINY)
+    """Schedule and sizes."""
+    gradient_tokens: int = 0
+    """Tokens that are learnt from in all, the same for every arm; 0 leaves ``fit.steps`` as it is."""
+    draws: int = 8
+    """Draws a test problem for the table."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Taught:
+    """What an arm learns from.
+
+    Args:
+        rows: documents with weights.
+        cases: answers and critiques behind them.
+        writer: who wrote the critiques.
+    """
+
+    rows: Sequence[Row]
+    cases: Sequence[Case]
+    writer: Writer
+
+
+def material(lab: Lab, task: Task, config: CftConfig) -> Taught:
+    """The rows of an arm.
+
+    Raises:
+        UsageError: an unknown arm, or no expert for the arm ``corrected``.
+        InputError: nothing to learn from.
+    """
+    if config.arm not in ARMS:
+        raise UsageError(f"arm is {config.arm!r}", fix=f"one of {', '.join(ARMS)}")
+    end = config.first + config.problems if config.problems else None
+    asked = subset(task.train, task.train.problems[config.first : end], "critiqued")
+    writer = writer_of(task, "self" if config.arm == "self_critique" else config.writer)
+    found = cases(
+        lab,
+        task,
+        asked,
+        writer=writer,
+        candidates=config.candidates,
+        correctness=config.correctness,
+        critique_tokens=config.critique_tokens,
+    )
+    pairs = _pairs(task, config.arm, found, asked.problems, lab.streams.child("expert"))
+    if config.replay:
+        streams = lab.streams.child("replay")
+        again = streams.generator("pairs").permutation(len(pairs)).tolist()
+        pairs += [pairs[again[i % len(again)]] for i in range(len(found) - len(pairs))]
+        own = replayed(found, streams)
+        pairs += [own[i % len(own)] for i in range(round(config.replay * len(pairs)))]
+    return Taught(rows=supervised(task.base, pairs), cases=found, writer=writer)
+
+
+def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str]]:
+    """The base's own answers: one of every problem in a random order, then a second of every problem, ..."""
+    order = streams.generator("order").permutation(len(found)).tolist()
+    turns: Counter[str] = Counter()
+    turn = {}
+    for i in order:
+        turn[i] = turns[found[i].problem.id]
+        turns[found[i].problem.id] += 1
+    return [(found[i].problem, found[i].candidate) for i in sorted(order, key=lambda i: turn[i])]
+
+
+def _pairs(
+    task: Task, arm: Arm, found: Sequence[Case], asked: Sequence[Problem], streams: Streams
+) -> list[tuple[Problem, str]]:
+    """What is asked and what is learnt to be said, by arm."""
+    if arm == "corrected":
+        return demonstrations(task, asked, streams)
+    if arm == "format_only":
+        formed = [(case.problem, case.candidate) for case in found if case.formed]
+        if not formed:
+            raise InputError("none of the base's answers is well-formed", fix="more candidates")
+        return formed
+    if arm == "shuffled":
+        found = contradicted(found)
+    return [(case.context, case.stripped if arm == "no_correction" else case.critique) for case in found]
+
+
+def schedule(rows: Sequence[Row], config: CftConfig) -> FitConfig:
+    """The fit whose steps learn from as many tokens as are asked for."""
+    return for_tokens(rows, config.fit, config.gradient_tokens)
+
+
+def train(lab: Lab, task: Task, config: CftConfig, *, seed: int = 0) -> tuple[Model, Taught]:
+    """Fit the base to an arm's rows; replicates differ in the order of the rows."""
+    taught = material(lab, task, config)
+    fitted = sft(
+        lab,
+        task,
+        base_of(task),
+        taught.rows,
+        schedule(taught.rows, config),
+        label=f"CFT, {config.arm}",
+        seed=seed,
+    )
+    return fitted, taught
+
+
+def run(lab: Lab, task: Task, config: CftConfig) -> Made:
+    """One arm and its table."""
+    tuned, taught = train(lab, task, config)
+    models = {"base": base_of(task), f"CFT, {config.arm}": tuned}
+    table = scores(lab, task, models, config.draws)
+    lenient = [_lenient(lab, task, name, model, config.draws) for name, model in models.items()]
+    return Made(
+        policies={"policy": tuned.path},
+        rows=(*_facts(taught, config), *table, *(one for one in lenient if one)),
+    )
+
+
+def _facts(taught: Taught, config: CftConfig) -> list[dict[str, Json]]:
+    each = [int(np.count_nonzero(one.weights)) for one in taught.rows]
+    known = [case.right for case in taught.cases if case.right is not None]
+    fit = schedule(taught.rows, config)
+    return [
+        {"name": "rows", "value": len(taught.rows), "critiques by": taught.writer, "cases": len(taught.cases)},
+        {"name": "share of answers that are right", "value": float(np.mean(known)) if known else None},
+        {"name": "tokens learnt from, a row", "value": float(np.mean(each)), "steps": fit.steps},
+        {"name": "tokens learnt from", "value": float(np.mean(each)) * fit.batch_rows * fit.steps},
+    ]
+
+
+def _lenient(lab: Lab, task: Task, name: str, model: Model, draws: int) -> dict[str, Json] | None:
+    """Success when form is forgiven; None where the grader does not say."""
+    given = answered(lab, task, model, task.test, draws, name=f"draw {name}")
+    if "lenient" not in given.columns:
+        return None
+    rates = given.rates(np.asarray(given.columns["lenient"], dtype=np.float32))
+    found = bootstrap_mean(rates, lab.streams.generator("cft", "lenient", name))
+    return row(f"{name}: lenient", found, problems=len(rates), draws=draws)
+
+
+def brief(config: CftConfig) -> CftConfig:
+    """Two steps on the answers to two problems."""
+    return replace(
+        config,
+        problems=2,
+        candidates=2,
+        critique_tokens=16,
+        fit=replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0),
+        gradient_tokens=0,
+        draws=1,
+    )
+
+
+RECIPE = Recipe(
+    name="cft",
+    summary="learn to criticise answers, right and wrong ones; asked later, answer directly",
+    source="Wang, Yue & Chen 2025, arXiv 2501.17703; on one problem: Wang et al. 2025, arXiv 2506.03295",
+    cost="demo: 256 critiques, 200 steps; study: 2e6 learnt tokens an arm; real: 600 of one problem",
+    profiles={
+        "demo": CftConfig(),
+        "study": CftConfig(problems=0, candidates=8, gradient_tokens=2_000_000, draws=32),
+        "real": CftConfig(
+            problems=1,
+            candidates=600,
+            critique_tokens=2048,
+            fit=replace(LARGE, steps=60, batch_rows=512, warmup=3, weight_decay=0.05),
+            draws=4,
+        ),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,197 @@
+"""Edge of competence: what RL gains where its problems are mastered, at the edge, or out of reach.
+
+A base is pretrained on GRAPH with up to two operations, context ``C2`` in a share ``exposure`` of its text. RL
+asks problems of one zone: ``in`` (one operation), ``edge`` (two), ``hard`` (three), or ``mixed`` (all). A share
+``mid`` of the compute goes to supervised *mid-training* on gold traces of the same problems before it. Test
+problems are one to four operations (extrapolation) in both contexts (generalisation).
+Formula of compute, in passes over a token: supervised 3 a token (forward, backward), RL 4 (a forward more to
+draw it); so RL gets ``(1 - mid)`` of its steps, and mid-training as many steps as the rest pays for. With means
+over the zone, prompts of ``p`` tokens, gold traces of ``g``, and ``n`` completions of ``c`` a problem::
+
+    a row of mid-training: 3 (p + g)        a problem of RL: 4 (p + n c)
+
+for the draws of a problem share the reading of its prompt.
+Denominator: test problems of the cell.
+Degenerate: ``mid = 1`` is supervised only; ``exposure = 0`` shows no token of ``C2`` before the test.
+Known bias: zones are set by operations, not measured for each problem; the base's card has what was measured.
+``c`` is of the base, one draw a problem: what RL does to lengths is not paid for.
+Source: Zhang, Neubig and Yue 2025 (2512.07783), sections 4 and 6. Departures: sizes; compute counted in passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import Json
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, subset, supervised
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import TINY
+from keyturn.objectives.grpo import grpo
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+from keyturn.pretraining.recipes import Size
+from keyturn.pretraining.stage import pretrained, quick, task_in
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.graph import GraphWorld
+from keyturn.rewards import REWARDS
+from keyturn.training.config import RLConfig
+
+RUN = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=72, batch_rows=64, lr=1e-3, kl_every=0)
+ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (3,), "mixed": (1, 2, 3)}
+"""Zone -> operations of the problems that RL asks."""
+SUPERVISED_PASSES, RL_PASSES = 3, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeConfig:
+    """Settings of a run at the edge of competence."""
+
+    zone: Literal["in", "edge", "hard", "mixed"] = "edge"
+    """Where RL's problems come from."""
+    exposure: float = 0.01
+    """Share of context C2 in pretraining (2512.07783: 0, .001, .01, .1)."""
+    mid: float = 0.0
+    """Share of the compute that mid-training gets, 0 to 1."""
+    size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
+    """Shape of the base."""
+    steps: int = 1200
+    """Steps of pretraining; 0 takes the task's own base, with the exposure that it had."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=5e-4))
+    """Mid-training; its steps follow from the compute."""
+    rl: RLConfig = RUN
+    """RL when it has all of the compute."""
+    draws: int = 16
+    """Draws a test problem."""
+
+
+def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task:
+    """The base that the config describes, with test problems of one to four operations in two contexts.
+
+    Args:
+        lab: the run directory.
+        config: settings.
+        given: whose base is taken where nothing is pretrained.
+        seed: of the pretraining.
+    """
+    if not 0 <= config.exposure <= 1 or not 0 <= config.mid <= 1:
+        raise UsageError(
+            f"exposure {config.exposure} and mid {config.mid} are shares", fix="numbers between 0 and 1"
+        )
+    world = GraphWorld(
+        name="graph-edge",
+        operations=(1, 2),
+        distractors=1,
+        contexts={"C1": 1 - config.exposure, "C2": config.exposure},
+        formats={"F1": 1.0},
+        strategies={"FWD": 1.0},
+    )
+    if config.steps:
+        folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
+    else:
+        if not isinstance(given.world, GraphWorld):
+            raise UsageError("zones are operations of GRAPH", fix="a base of GRAPH, or --settings.steps 1200")
+        folder, world = Path(given.folder), given.world
+    train = [{"domain": "graph", "operations": n, "context": "C1"} for n in (1, 2, 3)]
+    test = [{"domain": "graph", "operations": n, "context": c} for n in (1, 2, 3, 4) for c in ("C1", "C2")]
+    return task_in(lab, folder, world, train=train, test=test, per_cell=200, held_out=16)
+
+
+def split_of(config: EdgeConfig, row: float, group: float) -> tuple[int, int]:
+    """Steps of mid-training and of RL that the compute pays for.
+
+    Args:
+        config: settings.
+        row: tokens of a row of mid-training, its prompt and its gold trace.
+        group: tokens of a problem of RL, its prompt once and all its draws.
+    """
+    steps = round((1 - config.mid) * config.rl.steps)
+    paid = (config.rl.steps - steps) * config.rl.prompts * group * RL_PASSES
+    return round(paid / (row * config.fit.batch_rows * SUPERVISED_PASSES)), steps
+
+
+def tokens_of(
+    lab: Lab, task: Task, config: EdgeConfig, problems: ProblemSet, rows: Sequence[Row]
+) -> tuple[float, float]:
+    """Tokens of a row of mid-training, and of a problem of RL as the base answers it; means."""
+    found, _ = drawn(lab, task, base_of(task), problems, 1, name="lengths")
+    prompt = float(np.diff(found.prompts.offsets).mean())
+    answer = float(np.minimum(found.lengths, config.rl.max_new_tokens).mean())
+    return float(np.mean([len(row.tokens) for row in rows])), prompt + config.rl.draws * answer
+
+
+def trained(lab: Lab, task: Task, config: EdgeConfig, *, seed: int = 0) -> Model:
+    """Mid-training, then RL, on problems of the zone."""
+    asked = [p for p in task.train.problems if p.cell["operations"] in ZONES[config.zone]]
+    problems = subset(task.train, asked, config.zone)
+    now, steps = base_of(task), config.rl.steps
+    if config.mid:
+        shown = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
+        sizes = tokens_of(lab, task, config, problems, shown)
+        supervised_steps, steps = split_of(config, *sizes)
+        if supervised_steps:
+            warmup = min(config.fit.warmup, supervised_steps // 4)
+            fit = replace(config.fit, steps=supervised_steps, warmup=warmup)
+            now = sft(lab, task, now, shown, fit, label="mid-training", seed=seed)
+    if not steps:
+        return now
+    return rl(
+        lab,
+        task,
+        now,
+        objective=grpo(),
+        reward=REWARDS["outcome"](),
+        config=replace(config.rl, steps=steps),
+        problems=problems,
+        label=f"RL {config.zone}",
+        seed=seed,
+    )
+
+
+def run(lab: Lab, task: Task, config: EdgeConfig) -> Made:
+    """Pretrain, mid-train, reinforce; then every cell of the test."""
+    own = task_of(lab, config, task)
+    models = {"base": base_of(own), config.zone: trained(lab, own, config)}
+    lines: list[Mapping[str, Json]] = list(scores(lab, own, models, config.draws))
+    for operations in (1, 2, 3, 4):
+        for context in ("C1", "C2"):
+            chosen = [
+                p
+                for p in own.test.problems
+                if (p.cell["operations"], p.cell["context"]) == (operations, context)
+            ]
+            if chosen:
+                part = subset(own.test, chosen, f"{operations} {context}")
+                found = scores(lab, own, models, config.draws, problems=part)
+                lines += [{**line, "operations": operations, "context": context} for line in found]
+    return Made(policies={"policy": models[config.zone].path, "base": base_of(own).path}, rows=tuple(lines))
+
+
+def brief(config: EdgeConfig) -> EdgeConfig:
+    """Two steps of each."""
+    return replace(
+        config, steps=2, rl=replace(config.rl, steps=2, prompts=2, draws=2, max_new_tokens=16), draws=1
+    )
+
+
+RECIPE = Recipe(
+    name="edge",
+    summary="RL by zone of competence, after a chosen exposure of a context and a share of mid-training",
+    source="Zhang, Neubig and Yue 2025, arXiv 2512.07783",
+    cost="demo: a base of 1,200 steps and 30 RL steps; study: 5,000 and 300; real: needs a world, as study",
+    needs=frozenset({"world"}),
+    profiles={
+        "demo": EdgeConfig(),
+        "study": EdgeConfig(steps=5000, size=Size(), rl=replace(RUN, steps=300), draws=64),
+        "real": EdgeConfig(steps=5000, size=Size(hidden=256, layers=6), rl=replace(RUN, steps=300), draws=64),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,252 @@
+"""Meta-CoT: is it the search, written as a line with its dead ends, that a model should learn to write?
+
+A base is pretrained on NIM where texts are the rule's arithmetic or answers alone, so that it can compute and
+no search was ever shown to it (from answers alone a tiny base learnt no valid search in 150 steps). It is then
+fine-tuned on one kind of text about the same positions, and RL with the outcome reward follows:
+``search`` (moves in order with dead ends, up to the first that wins), ``optimal`` (dead ends removed, which is
+NIM's optimal path: the winning move; a lost position keeps its dead ends, which prove it), ``shuffled`` (the
+lines of the search in any order) and ``answer`` (alone).
+Formula: rows a step ``= round(tokens / mean completion tokens of the kind)``, so every kind sees as many
+completion tokens in as many steps. A node is a tried move; ``nodes`` is their mean number a completion.
+Denominator: draws on test problems; success is a right answer, whatever the text, for the answer alone has no
+trace to verify; ``verified`` stands beside it.
+Degenerate: guessing is right in about 1 / (K + 1); a completion without a node has no efficiency.
+Known bias: at equal tokens short texts are repeated more often. A search pays with tokens at test time too
+(``length`` is in the table). The search goes through at most heaps times K moves: it is one level deep.
+Source: Xiang et al. 2025, Towards System 2 reasoning, Meta-CoT (2501.04682), sections 4 to 6; dead ends against
+optimal paths: Gandhi et al. 2024, Stream of Search (2404.03683). Departures: NIM instead of Countdown, so that
+the verifier reads every line; ``shuffled`` is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+import numpy as np
+
+from keyturn.core.errors import unknown
+from keyturn.core.measurement import Json, json_number
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, accuracy, answered, base_of, drawn, rl, row, sft, supervised
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import TINY
+from keyturn.objectives.grpo import grpo
+from keyturn.policies.optimise import FitConfig
+from keyturn.pretraining.recipes import Size
+from keyturn.pretraining.stage import pretrained, quick, task_in
+from keyturn.problems.contract import Grader, ProblemSet
+from keyturn.problems.world.dice import Dice
+from keyturn.problems.world.nim import NimWorld
+from keyturn.problems.world.nim_text import Linearised, linearised
+from keyturn.problems.world.verify_nim import read_nim_prompt
+from keyturn.problems.world.vocabulary import EX, decode, encode
+from keyturn.rewards import REWARDS
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Grades
+from keyturn.training.config import RLConfig
+
+RUN = RLConfig(steps=20, prompts=8, draws=8, max_new_tokens=160, batch_rows=64, lr=3e-4, kl_every=0)
+TEXTS: tuple[Linearised, ...] = get_args(Linearised)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaCotConfig:
+    """Settings of learning to search."""
+
+    texts: tuple[Linearised, ...] = ("answer", "shuffled", "optimal", "search")
+    """Kinds of text, each a policy; the last one's is the product."""
+    size: Size = field(default_factory=Size)
+    """Shape of the base."""
+    steps: int = 500
+    """Steps of pretraining."""
+    heaps: tuple[int, ...] = (2, 3)
+    """Numbers of heaps of pretraining, fine-tuning and RL."""
+    test_heaps: tuple[int, ...] = (2, 3, 4)
+    """Numbers of heaps of the test; more than in ``heaps`` is deeper."""
+    takes: tuple[int, ...] = (2, 3)
+    """Most that a move may take."""
+    tokens: int = 1200
+    """Completion tokens a step of fine-tuning, the same for every kind."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150, lr=3e-3))
+    """Schedule of fine-tuning; its rows follow from ``tokens``."""
+    rl: RLConfig = RUN
+    """Sizes and rates of RL; 0 steps leave it out."""
+    held_out: int = 32
+    """Validation and test problems a cell (heaps and K), each."""
+    draws: int = 8
+    """Draws a test problem."""
+
+
+class AnswersAlone:
+    """A grader whose traces are not judged, so that success is the right answer.
+
+    Args:
+        inner: who judges the answers.
+    """
+
+    def __init__(self, inner: Grader) -> None:
+        self.name = f"{inner.name}, answers alone"
+        self.reads_traces = False
+        self._inner = inner
+
+    def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
+        """The inner verdict; whether the trace was valid is kept as the column ``valid``."""
+        found = self._inner.grade(problems, completions)
+        blank = np.full(len(found.verified), np.nan, np.float32)
+        return replace(found, verified=blank, columns={**found.columns, "valid": found.verified})
+
+
+def world_of(config: MetaCotConfig) -> NimWorld:
+    """Positions with the rule or the answer alone: no text of pretraining holds a search."""
+    return NimWorld(
+        name="nim-meta-cot",
+        heaps=config.heaps,
+        takes=config.takes,
+        strategies={"FWD": 0.5, "DIR": 0.5},
+        rl_heaps=config.heaps,
+        test_heaps=config.test_heaps,
+        test_takes=config.takes,
+    )
+
+
+def task_of(lab: Lab, config: MetaCotConfig, *, seed: int = 0) -> Task:
+    """The base, on problems whose answers alone are judged."""
+    world = world_of(config)
+    folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
+    task = task_in(lab, folder, world, per_cell=150, held_out=config.held_out)
+
+    def alone(asked: ProblemSet) -> ProblemSet:
+        return replace(asked, grader=AnswersAlone(asked.grader))
+
+    return replace(task, train=alone(task.train), validation=alone(task.validation), test=alone(task.test))
+
+
+def written(task: Task, kind: Linearised, streams: Streams) -> list[tuple[Problem, str]]:
+    """Every training problem with its text of a kind."""
+    if kind not in TEXTS:
+        raise unknown("kind of text", kind, TEXTS)
+    out = []
+    for problem in task.train.problems:
+        position = read_nim_prompt(encode(problem.prompt))
+        dice = Dice(streams.generator("meta-cot", kind, problem.id))
+        out.append((problem, decode(linearised(position, kind, dice).completion)))
+    return out
+
+
+def rows_a_step(lengths: np.ndarray, tokens: int) -> int:
+    """How many completions hold so many tokens on average, at least one; ``lengths`` ``[completion]``."""
+    return max(1, round(tokens / float(np.mean(lengths))))
+
+
+def fine_tuned(lab: Lab, task: Task, kind: Linearised, config: MetaCotConfig, *, seed: int = 0) -> Model:
+    """The base after texts of a kind."""
+    rows = supervised(task.base, written(task, kind, lab.streams.child("expert")))
+    lengths = np.array([(item.weights > 0).sum() for item in rows])
+    fit = replace(config.fit, batch_rows=rows_a_step(lengths, config.tokens))
+    return sft(lab, task, base_of(task), rows, fit, label=f"SFT {kind}", seed=seed)
+
+
+def reinforced(
+    lab: Lab, task: Task, start: Model, kind: Linearised, config: MetaCotConfig, *, seed: int = 0
+) -> Model:
+    """RL from there, with the outcome reward."""
+    longest = min(config.rl.max_new_tokens, task.max_new_tokens)
+    return rl(
+        lab,
+        task,
+        start,
+        objective=grpo(),
+        reward=REWARDS["outcome"](),
+        config=replace(config.rl, max_new_tokens=longest),
+        label=f"RL {kind}",
+        seed=seed,
+    )
+
+
+def nodes_of(completions: Completions) -> np.ndarray:
+    """Moves that each completion tries, int64 ``[row]``: how often it says ``EX``."""
+    return np.bincount(completions.token_row[completions.tokens == EX], minlength=len(completions))
+
+
+def looked(lab: Lab, task: Task, model: Model, draws: int) -> dict[str, float]:
+    """Success by heaps, valid traces, nodes, their efficiency and tokens, on test problems."""
+    completions, _ = drawn(lab, task, model, task.test, draws, name="test")
+    given = answered(lab, task, model, task.test, draws, name="test")
+    heaps = np.array([int(problem.cell["heaps"]) for problem in task.test.problems])[given.problem]
+    tried = given.columns["efficiency"]
+    out = {
+        "success": float(np.nanmean(given.outcome)),
+        "valid": float(np.nanmean(given.columns["valid"])),
+        "nodes": float(nodes_of(completions).mean()),
+        "efficiency": float(tried[np.isfinite(tried)].mean()) if np.isfinite(tried).any() else float("nan"),
+        "length": float(given.length.mean()),
+    }
+    return out | {f"success heaps {n}": float(np.nanmean(given.outcome[heaps == n])) for n in np.unique(heaps)}
+
+
+def run(lab: Lab, task: Task, config: MetaCotConfig) -> Made:
+    """Pretrain on answers; then every kind of text, and RL from it."""
+    own = task_of(lab, config)
+    models: dict[str, Model] = {"base": base_of(own)}
+    for kind in config.texts:
+        models[kind] = fine_tuned(lab, own, kind, config)
+        if config.rl.steps:
+            models[f"{kind}, then RL"] = reinforced(lab, own, models[kind], kind, config)
+    lines: list[Mapping[str, Json]] = []
+    for name, model in models.items():
+        found = looked(lab, own, model, config.draws)
+        given = answered(lab, own, model, own.test, config.draws, name="test")
+        estimate = accuracy(given, lab.streams.child("scores", name))
+        rest = {key: json_number(value) for key, value in found.items() if key != "success"}
+        lines.append(row(name, estimate, problems=len(own.test.problems), draws=config.draws, **rest))
+    return Made(
+        policies={"policy": list(models.values())[-1].path, "base": base_of(own).path}, rows=tuple(lines)
+    )
+
+
+def brief(config: MetaCotConfig) -> MetaCotConfig:
+    """Two steps of each, two kinds."""
+    return replace(
+        config,
+        texts=("optimal", "search"),
+        steps=2,
+        tokens=60,
+        fit=replace(config.fit, steps=2, bucket_batches=1, warmup=0),
+        rl=replace(config.rl, steps=2, prompts=2, draws=2, max_new_tokens=16),
+        held_out=2,
+        draws=1,
+    )
+
+
+RECIPE = Recipe(
+    name="meta-cot",
+    summary="teach a linearised search, its optimal path, its shuffled lines or the answer alone; then RL",
+    source="Xiang et al. 2025, arXiv 2501.04682; Gandhi et al. 2024, arXiv 2404.03683",
+    cost="demo: a base of 500 steps, four fits of 150, four RL runs of 20; study: 2,100, 1,500 and 200",
+    needs=frozenset({"world"}),
+    profiles={
+        "demo": MetaCotConfig(),
+        "study": MetaCotConfig(
+            steps=2100,
+            test_heaps=(2, 3, 4, 5),
+            fit=replace(TINY, steps=1500, lr=3e-3),
+            rl=replace(RUN, steps=200, max_new_tokens=200),
+            draws=32,
+        ),
+        "real": MetaCotConfig(
+            size=Size(hidden=256, layers=6),
+            steps=2100,
+            test_heaps=(2, 3, 4, 5),
+            fit=replace(TINY, steps=1500),
+            rl=replace(RUN, steps=200, max_new_tokens=200),
+            draws=32,
+        ),
+    },
+    brief=brief,
+    run=run,
+)

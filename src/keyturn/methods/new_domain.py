@@ -1,0 +1,157 @@
+"""Simple rewards in a new domain: what emerges under an outcome reward, and were its traces there already?
+
+A base of one arm of a domain (long traces rare, or never shown) is trained by RL with the outcome reward alone.
+The traces of the tuned policy that succeed are then scored by the *base*: a trace that the base gives with
+probability above 1 / K was already within K draws.
+Formula: ``found = share of the tuned policy's distinct verified completions y with P_base(y) > 1 / budget``,
+and the base's own ``pass@draws``.
+Denominator: distinct verified completions of the tuned policy.
+Degenerate: where nothing is verified nothing is scored; the row has no value.
+Known bias: a completion may be unlikely and its success likely by many others: ``found`` is a lower bound of
+what the base could do; pass@draws is the other side.
+Source: Zeng et al. 2025, SimpleRL-Zoo (2503.18892), and the emergence of long traces from a rare mixture,
+2510.11495 (through world.md, section 7).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from keyturn.core.measurement import Json, json_number
+from keyturn.core.statistics.pass_at_k import pass_at_k
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, answered, base_of, drawn, rl, scores
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.objectives.grpo import grpo
+from keyturn.pretraining.stage import pretrained, quick, task_in
+from keyturn.problems.world.worlds import World, world_named
+from keyturn.rewards import REWARDS
+from keyturn.training.config import RLConfig
+from keyturn.training.update import logprobs_under
+
+RUN = RLConfig(steps=40, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, lr=1e-3, kl_every=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDomainConfig:
+    """Settings of RL in a new domain."""
+
+    world: str = "par"
+    """Name of a world; its arms say what pretraining holds (``par``, ``par-absent``, ``create-absent``...)."""
+    steps: int = 1000
+    """Steps of pretraining; after 400 a base of PAR has no verified answer at all."""
+    budget: int = 64
+    """Draws within which a trace counts as already there."""
+    rl: RLConfig = RUN
+    """Sizes and rates of RL."""
+    draws: int = 16
+    """Draws a test problem."""
+    per_cell: int = 64
+    """Training problems a cell."""
+
+
+def task_of(lab: Lab, config: NewDomainConfig, *, world: World | None = None, seed: int = 0) -> Task:
+    """The base and the problems of its domain; ``world`` in place of the one that is named."""
+    world = world or world_named(config.world)
+    folder = pretrained(lab, world, quick(world, steps=config.steps), seed=seed)
+    return task_in(lab, folder, world, per_cell=config.per_cell, held_out=16)
+
+
+def trained(lab: Lab, task: Task, config: NewDomainConfig, *, seed: int = 0) -> Model:
+    """RL with the outcome reward alone."""
+    settings = replace(config.rl, max_new_tokens=task.max_new_tokens)
+    return rl(
+        lab,
+        task,
+        base_of(task),
+        objective=grpo(),
+        reward=REWARDS["outcome"](),
+        config=settings,
+        label=f"RL {config.world}",
+        seed=seed,
+    )
+
+
+def already_there(lab: Lab, task: Task, tuned: Model, config: NewDomainConfig) -> dict[str, float]:
+    """``found``, mean log-probability under the base in nats, and how many traces were scored."""
+    completions, grades = drawn(lab, task, tuned, task.test, config.draws, name="traces")
+    texts: dict[tuple[int, bytes], int] = {}
+    for index in np.flatnonzero(grades.verified >= 1):
+        texts.setdefault((int(completions.problem[index]), completions.row(int(index)).tobytes()), int(index))
+    rows = np.array(sorted(texts.values()), dtype=np.int64)
+    if not len(rows):
+        return {"found": math.nan, "log-probability": math.nan, "traces": 0.0}
+    chosen = completions.select(rows)
+
+    def compute() -> Mapping[str, np.ndarray]:
+        under = logprobs_under(task.base, chosen, config.rl.update.micro_tokens)
+        return {"logprob": under.double().sum(1).cpu().numpy()}
+
+    fields = {"tuned": tuned.policy.fingerprint, "draws": config.draws, "problems": task.test.name}
+    _, found = lab.arrays("already", fields, compute, label="score by the base")
+    logprob = found["logprob"]
+    return {
+        "found": float((logprob > -math.log(config.budget)).mean()),
+        "log-probability": float(logprob.mean()),
+        "traces": float(len(logprob)),
+    }
+
+
+def run(lab: Lab, task: Task, config: NewDomainConfig) -> Made:
+    """Pretrain, reinforce, score the traces by the base."""
+    own = task_of(lab, config)
+    tuned = trained(lab, own, config)
+    given = answered(lab, own, base_of(own), own.test, config.budget, name="base at the budget")
+    n, c = given.counts()
+    there = already_there(lab, own, tuned, config)
+    lines: list[Mapping[str, Json]] = [
+        {
+            "name": f"base pass@{config.budget}",
+            "value": json_number(float(np.mean(pass_at_k(n, c, config.budget)))),
+            "problems": len(own.test.problems),
+        },
+        {
+            "name": f"share of the tuned traces that the base gives within {config.budget} draws",
+            "value": json_number(there["found"]),
+            "traces": int(there["traces"]),
+            "nats": json_number(there["log-probability"]),
+        },
+    ]
+    models = {"base": base_of(own), "RL": tuned}
+    return Made(
+        policies={"policy": tuned.path, "base": base_of(own).path},
+        rows=(*lines, *scores(lab, own, models, config.draws)),
+    )
+
+
+def brief(config: NewDomainConfig) -> NewDomainConfig:
+    """Two steps of each."""
+    return replace(
+        config,
+        steps=2,
+        budget=2,
+        rl=replace(config.rl, steps=2, prompts=2, draws=2),
+        draws=1,
+        per_cell=2,
+    )
+
+
+RECIPE = Recipe(
+    name="new-domain",
+    summary="outcome rewards in a domain that pretraining hardly holds: what emerges, and was it there already",
+    source="Zeng et al. 2025 (SimpleRL-Zoo), arXiv 2503.18892",
+    cost="demo: a base of 1,000 steps and 40 RL steps; study: 2,000 and 400; real: needs a world, as study",
+    needs=frozenset({"world"}),
+    profiles={
+        "demo": NewDomainConfig(),
+        "study": NewDomainConfig(steps=2000, rl=replace(RUN, steps=400), budget=256, draws=64, per_cell=256),
+        "real": NewDomainConfig(steps=2000, rl=replace(RUN, steps=400), budget=256, draws=64, per_cell=256),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,382 @@
+"""Omni-Thinker: several tasks by RL, one after another in an order by transfer, or together.
+
+Tasks are worlds of one vocabulary (CHAIN and PAR, structured; CREATE, open-ended, paid by rarity), taught to
+the base together before RL, or the cells of the given problems. Each is trained alone first, which gives the
+backward transfer matrix ``B`` on *validation* problems; ``transfer`` then takes the order that loses least,
+``reverse`` its reverse, ``joint`` mixes all tasks in every step, ``round-robin`` changes the task every few
+steps, ``average`` is the mean of the weights of the policies trained alone. All schedules have equal steps.
+Formula: score of a task = mean reward of its own kind (outcome; CREATE: rarity); ``B_ij`` = score on ``j`` of
+the policy trained on ``i`` minus that of the start; orders as in
+:mod:`keyturn.methods.omni.many_tasks`. Entropy = mean nats a drawn token. Entropy-matched: the final policy
+decoded at the temperature at which what it draws has the start's entropy, so that a loss that is only a matter
+of temperature goes away.
+Denominator: problems of a task, then tasks: every task weighs the same.
+Degenerate: one task has no order and is refused; a schedule's stages of zero steps leave the start.
+Known bias: optimisers begin anew with every stage, which ``joint`` has only one of; rarity grows with the draws
+of a prompt, equal everywhere here.
+Source: Omni-Thinker 2025 (2507.14783): tasks in stages, order by backward transfer, joint and merged
+baselines. Departures: a reconstruction (the paper was not read whole); orders are chosen on validation, not on
+test; no judge model: the open-ended task is scored by counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import UsageError, unknown
+from keyturn.core.measurement import Json, json_number
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, base_of, demonstrations, drawn, rl, sft, subset, supervised
+from keyturn.lab.task import Task, world_task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.omni.many_tasks import (
+    averaged,
+    matched_temperature,
+    order_by_transfer,
+    predicted,
+    together,
+)
+from keyturn.methods.sft import TINY
+from keyturn.objectives.grpo import grpo
+from keyturn.policies.local import Sampling
+from keyturn.policies.optimise import FitConfig
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.world.worlds import world_named
+from keyturn.rewards.contract import Graded, Reward, composed
+from keyturn.rewards.outcome import outcome
+from keyturn.rewards.rarity import rarity
+from keyturn.training.config import RLConfig
+
+RUN = RLConfig(steps=20, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, lr=1e-3, kl_every=0)
+SCHEDULES = ("transfer", "reverse", "joint", "round-robin", "average")
+Schedule = Literal["transfer", "reverse", "joint", "round-robin", "average"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OmniConfig:
+    """Settings of training on several tasks."""
+
+    worlds: tuple[str, ...] = ("chain", "par", "create")
+    """Tasks, as names of worlds; empty: each cell of the task's own training problems is one."""
+    schedule: Schedule = "transfer"
+    """How the tasks are put together."""
+    demonstrations: int = 120
+    """Worked solutions of each task in the fit before RL; 0: no fit, for a base that knows the tasks."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300))
+    """The fit before RL, on all tasks together."""
+    rl: RLConfig = RUN
+    """RL on one task: the steps of a stage; joint RL has as many for every task."""
+    turns: int = 4
+    """Turns of each task in the round-robin."""
+    temperatures: tuple[float, ...] = (0.5, 0.8, 1.0, 1.3, 1.7)
+    """Where entropy is measured to match it."""
+    draws: int = 8
+    """Draws a problem."""
+    per_cell: int = 40
+    """Training problems a cell of a world."""
+    held_out: int = 12
+    """Validation and test problems a cell of a world, each."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What a schedule gave.
+
+    Args:
+        model: the policy at the end.
+        stages: the policies on the way, by what was learnt last, in order.
+        order: of the tasks, empty where there is none.
+        transfer: ``B``, float64 ``[task, task]``.
+        expected: predicted score of every task at the end, NaN where the schedule has no order.
+    """
+
+    model: Model
+    stages: tuple[tuple[str, Model], ...]
+    order: tuple[int, ...]
+    transfer: NDArray[np.float64]
+    expected: NDArray[np.float64]
+
+
+def hybrid() -> Reward:
+    """Rarity for open-ended problems (CREATE), the outcome for all others."""
+    plain, rare = outcome(), rarity()
+
+    def reward(graded: Graded) -> NDArray[np.float32]:
+        own = plain.reward(graded)
+        is_open = np.array([problem.cell.get("domain") == "create" for problem in graded.asked()], dtype=bool)
+        return np.where(is_open, rare.reward(graded), own).astype(np.float32) if is_open.any() else own
+
+    return Reward(
+        name="outcome or rarity",
+        summary="rarity for open-ended problems, the outcome for all others",
+        source="Ours, for the judge of Omni-Thinker (2507.14783)",
+        reward=reward,
+        config=composed(None, plain, rare),
+    )
+
+
+def tasks_of(lab: Lab, task: Task, config: OmniConfig) -> dict[str, Task]:
+    """The tasks by name: worlds of one vocabulary, or cells of the given problems.
+
+    Raises:
+        UsageError: fewer than two.
+    """
+    found: dict[str, Task] = {}
+    for name in config.worlds:
+        world = world_named(name)
+        cells = world.cells("rl")
+        found[name] = world_task(
+            task.base,
+            task.folder,
+            world,
+            lab.streams,
+            train=cells,
+            test=cells,
+            per_cell=config.per_cell,
+            held_out=config.held_out,
+            device=task.device,
+        )
+    if not config.worlds:
+        for cell in dict.fromkeys(_cell(problem.cell) for problem in task.train.problems):
+            parts = (task.train, task.validation, task.test)
+            own = [[p for p in part.problems if _cell(p.cell) == cell] for part in parts]
+            if all(own):
+                train, validation, test = (
+                    subset(part, few, cell) for part, few in zip(parts, own, strict=True)
+                )
+                found[cell] = replace(task, train=train, validation=validation, test=test)
+    if len(found) < 2:
+        raise UsageError("one task has no order", fix="two worlds or more, or problems of several cells")
+    return found
+
+
+def _cell(cell: Mapping[str, str | int]) -> str:
+    return " ".join(f"{key} {value}" for key, value in cell.items())
+
+
+def joined(task: Task, tasks: Mapping[str, Task]) -> Task:
+    """All tasks as one."""
+    return replace(
+        task,
+        train=together("train", [one.train for one in tasks.values()]),
+        validation=together("validation", [one.validation for one in tasks.values()]),
+        test=together("test", [one.test for one in tasks.values()]),
+        max_new_tokens=max(one.max_new_tokens for one in tasks.values()),
+    )
+
+
+def started(lab: Lab, task: Task, tasks: Mapping[str, Task], config: OmniConfig) -> Model:
+    """The base after a fit to worked solutions of all tasks together."""
+    if not config.demonstrations:
+        return base_of(task)
+    rows = []
+    for name, one in tasks.items():
+        asked = one.train.problems[:: max(1, len(one.train.problems) // config.demonstrations)]
+        streams = lab.streams.child("expert", name)
+        rows += supervised(task.base, demonstrations(one, asked[: config.demonstrations], streams))
+    return sft(lab, task, base_of(task), rows, config.fit, label="all tasks shown")
+
+
+def learnt(
+    lab: Lab, task: Task, start: Model, config: OmniConfig, steps: int, label: str, seed: int = 0
+) -> Model:
+    """RL on the training problems of a task."""
+    settings = replace(config.rl, steps=steps, max_new_tokens=task.max_new_tokens)
+    return rl(
+        lab, task, start, objective=grpo(), reward=hybrid(), config=settings, label=f"RL {label}", seed=seed
+    )
+
+
+def score(lab: Lab, task: Task, model: Model, asked: ProblemSet, draws: int, temperature: float = 1.0) -> float:
+    """Mean reward of a policy on problems of a task."""
+    sampling = None if temperature == 1.0 else Sampling(temperature=temperature)
+    found, grades = drawn(lab, task, model, asked, draws, name="score", sampling=sampling)
+    graded = Graded(
+        problems=asked.problems, completions=found, grades=grades, streams=lab.streams.child("score")
+    )
+    return float(np.nanmean(hybrid().reward(graded)))
+
+
+def scored(
+    lab: Lab,
+    tasks: Mapping[str, Task],
+    model: Model,
+    config: OmniConfig,
+    *,
+    test: bool,
+    temperature: float = 1.0,
+) -> NDArray[np.float64]:
+    """Score on every task, float64 ``[task]``."""
+    return np.array(
+        [
+            score(lab, one, model, one.test if test else one.validation, config.draws, temperature)
+            for one in tasks.values()
+        ]
+    )
+
+
+def entropy(lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfig) -> NDArray[np.float64]:
+    """Mean nats a drawn token on the test problems of every task, float64 ``[task]``."""
+    return np.array(
+        [
+            float(drawn(lab, one, model, one.test, config.draws, name="score")[0].entropies.mean())
+            for one in tasks.values()
+        ]
+    )
+
+
+def matched(
+    lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfig, target: float
+) -> tuple[float, NDArray[np.float64]]:
+    """The temperature at which what a policy draws has ``target`` nats a token, and its scores there.
+
+    The entropy of what is drawn at a temperature is minus the mean log-probability of its tokens.
+    """
+    nats = []
+    for temperature in config.temperatures:
+        sampling = None if temperature == 1.0 else Sampling(temperature=temperature)
+        each = [
+            -float(
+                drawn(lab, one, model, one.validation, config.draws, name="heat", sampling=sampling)[
+                    0
+                ].logprobs.mean()
+            )
+            for one in tasks.values()
+        ]
+        nats.append(float(np.mean(each)))
+    found = round(matched_temperature(config.temperatures, nats, target), 3)
+    return found, scored(lab, tasks, model, config, test=True, temperature=found)
+
+
+def trained(
+    lab: Lab, task: Task, tasks: Mapping[str, Task], start: Model, config: OmniConfig, *, seed: int = 0
+) -> Trained:
+    """Train on all tasks by the config's schedule."""
+    names, steps = list(tasks), config.rl.steps
+    unordered = (np.full((len(names),) * 2, np.nan), np.full(len(names), np.nan))
+    if config.schedule not in SCHEDULES:
+        raise unknown("schedule", config.schedule, SCHEDULES)
+    if config.schedule == "joint":
+        one = learnt(lab, joined(task, tasks), start, config, steps * len(names), "joint", seed)
+        return Trained(
+            model=one, stages=(("joint", one),), order=(), transfer=unordered[0], expected=unordered[1]
+        )
+    if config.schedule == "round-robin":
+        turns = [name for _ in range(config.turns) for name in names]
+        lengths = [steps * (at + 1) // config.turns - steps * at // config.turns for at in range(config.turns)]
+        passed = _in_turn(lab, tasks, start, config, turns, [n for n in lengths for _ in names], seed)
+        return Trained(
+            model=passed[-1][1], stages=passed, order=(), transfer=unordered[0], expected=unordered[1]
+        )
+    alone = [learnt(lab, tasks[name], start, config, steps, name, seed) for name in names]
+    if config.schedule == "average":
+        one = averaged(lab, task, alone)
+        return Trained(
+            model=one, stages=(("average", one),), order=(), transfer=unordered[0], expected=unordered[1]
+        )
+    before = scored(lab, tasks, start, config, test=False)
+    after = np.array([scored(lab, tasks, model, config, test=False) for model in alone])
+    transfer = after - before
+    order = order_by_transfer(transfer)
+    order = order if config.schedule == "transfer" else order[::-1]
+    passed = _in_turn(lab, tasks, start, config, [names[i] for i in order], [steps] * len(order), seed)
+    return Trained(
+        model=passed[-1][1],
+        stages=passed,
+        order=order,
+        transfer=transfer,
+        expected=predicted(order, np.diag(after), transfer),
+    )
+
+
+def _in_turn(
+    lab: Lab,
+    tasks: Mapping[str, Task],
+    start: Model,
+    config: OmniConfig,
+    names: Sequence[str],
+    steps: Sequence[int],
+    seed: int,
+) -> tuple[tuple[str, Model], ...]:
+    now, passed = start, []
+    for name, count in zip(names, steps, strict=True):
+        if count:
+            now = learnt(lab, tasks[name], now, config, count, name, seed)
+        passed.append((name, now))
+    return tuple(passed)
+
+
+def run(lab: Lab, task: Task, config: OmniConfig) -> Made:
+    """Teach all tasks, reinforce them by the schedule; scores, entropy after each stage, matched scores."""
+    tasks = tasks_of(lab, task, config)
+    names = list(tasks)
+    start = started(lab, task, tasks, config)
+    made = trained(lab, task, tasks, start, config)
+    lines: list[Mapping[str, Json]] = []
+    for source, effects in zip(names, made.transfer, strict=True):
+        for target, effect in zip(names, effects, strict=True):
+            if np.isfinite(effect):
+                lines.append({"name": f"transfer from {source} to {target}", "value": json_number(effect)})
+    for at, (name, model) in enumerate((("start", start), *made.stages)):
+        heat = entropy(lab, tasks, model, config)
+        own = scored(lab, tasks, model, config, test=True)
+        for target, nats, value in zip(names, heat, own, strict=True):
+            label = f"stage {at}, {name}: {target}"
+            lines.append({"name": label, "value": json_number(value), "nats": json_number(nats)})
+    target = float(entropy(lab, tasks, start, config).mean())
+    temperature, same = matched(lab, tasks, made.model, config, target)
+    for name, value, expected in zip(names, same, made.expected, strict=True):
+        lines.append(
+            {
+                "name": f"at the start's entropy: {name}",
+                "value": json_number(value),
+                "temperature": temperature,
+                "predicted at temperature 1": json_number(expected),
+            }
+        )
+    return Made(policies={"policy": made.model.path, "start": start.path}, rows=tuple(lines))
+
+
+def brief(config: OmniConfig) -> OmniConfig:
+    """Two steps of each, on the first two worlds."""
+    return replace(
+        config,
+        worlds=config.worlds[:2],
+        demonstrations=2,
+        fit=replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0),
+        rl=replace(config.rl, steps=2, prompts=2, draws=2),
+        temperatures=(0.8, 1.0),
+        turns=1,
+        draws=1,
+        per_cell=2,
+        held_out=1,
+    )
+
+
+RECIPE = Recipe(
+    name="omni",
+    summary="several tasks one after another in the order that transfer suggests, or reversed, joint, averaged",
+    source="Omni-Thinker 2025, arXiv 2507.14783",
+    cost="demo: 300 supervised steps, 5 stages of 20 RL steps; study: 2,000 and 5 x 200; real: cells as tasks",
+    domain="chain",
+    needs=frozenset({"world"}),
+    profiles={
+        "demo": OmniConfig(),
+        "study": OmniConfig(
+            demonstrations=2000,
+            fit=replace(TINY, steps=2000),
+            rl=replace(RUN, steps=200),
+            draws=32,
+            per_cell=400,
+            held_out=48,
+        ),
+        "real": OmniConfig(worlds=(), demonstrations=0, rl=replace(RUN, steps=200, lr=1e-6), draws=16),
+    },
+    brief=brief,
+    run=run,
+)

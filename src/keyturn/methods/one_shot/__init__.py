@@ -1,0 +1,275 @@
+"""One-example RLVR: reinforce on one problem alone, repeated until it fills the batch.
+
+A warm-up run on the whole pool gives each problem's accuracy history; the problem of highest variance (or
+another, as ``select`` says) is repeated ``rl.prompts`` times under ids of its own and trained on with
+
+    loss = policy + kl_weight * k3(policy || base) - entropy_weight * entropy
+
+until well after its accuracy saturates; policies kept on the way are compared on validation, and only the first
+saturated one and the best later one are asked the test problems.
+Denominator: tokens of the update; of the table, test problems.
+Degenerate: saturated groups have credit 0; what still trains then is residual failures, entropy and KL: the
+fraction of groups that teach after saturation is in the table.
+Known bias: of the headline gain of the paper a large part is form (MATH-500: 36.0 base, 65.6 paid for form
+alone, 73.6 one example): the arms ``format`` and ``full`` belong beside every number.
+Source: Wang et al. 2025 (2504.20571), sections 2 and 3. Departures: the best checkpoint is chosen on
+validation, not on the test sets; drawn at temperature 1 (there 0.6), because our loop learns from what was
+drawn as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from keyturn.core.measurement import Estimate, Json
+from keyturn.core.problem import Problem
+from keyturn.core.statistics.paired import paired_difference
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, accuracy, answered, base_of, rl, row, scores, subset
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.one_shot.saturation import LEVEL, Choice, StopAfterSaturation, best_later, saturation_step
+from keyturn.methods.one_shot.selection import RANKED, Selection, chosen, copies_of, history_of
+from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
+from keyturn.methods.snapshots import KeepAt, kept
+from keyturn.objectives.by_name import objective_named
+from keyturn.rewards.by_name import named
+from keyturn.rollouts.grades import Answers
+from keyturn.training.config import RLConfig, UpdateConfig
+from keyturn.training.loop import Hook
+from keyturn.training.record import ROLLOUTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotConfig:
+    """Settings of one-example RLVR."""
+
+    select: Selection = "top"
+    """Which problem: ``top``, ``median`` or ``bottom`` of the variance ranking, ``unsolvable``, ``random``; or
+    ``full`` and ``format``: the whole pool, the latter paid for form alone."""
+    examples: int = 1
+    """How many problems (2504.20571 has pairs, 4 and 16 too)."""
+    pool: int = 64
+    """Training problems in the pool, the first so many; 0 takes all (2504.20571: 1,209)."""
+    warmup: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=32))
+    """The run on the pool that the ranking is read from; its rollouts are stored."""
+    rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=80))
+    """The run on the chosen problem; ``prompts`` is how often it is repeated."""
+    objective: str = "grpo"
+    """How rewards become credit and loss; it needs the three settings below."""
+    aggregation: str = "token-mean"
+    """How tokens are summed (2504.20571 runs verl, whose mean is over tokens)."""
+    kl_weight: float = 0.001
+    """Weight of the penalty towards the base, per nat (2504.20571)."""
+    entropy_weight: float = 0.001
+    """Weight of the entropy bonus, per nat (2504.20571)."""
+    reward: str = "outcome"
+    """How verdicts become rewards."""
+    form: str = "format"
+    """The reward of the arm ``format``."""
+    level: float = LEVEL
+    """Training accuracy that counts as saturated."""
+    window: int = 5
+    """Steps in a row at that level."""
+    times: float = 0.0
+    """Stop at so many times the step of saturation, at ``rl.steps`` at the latest; 0: only there."""
+    keep_every: int = 10
+    """Steps between policies that are kept and compared on validation."""
+    draws: int = 8
+    """Draws a validation or test problem."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What one run left.
+
+    Args:
+        model: at its end.
+        problems: what it was trained on, before repetition.
+        kept: policies of the way by step, the last one among them.
+        saturated: step of saturation, None where there was none.
+    """
+
+    model: Model
+    problems: tuple[Problem, ...]
+    kept: Mapping[int, Model]
+    saturated: int | None
+
+
+def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
+    """The problems that are ranked."""
+    return task.train.problems[: config.pool or None]
+
+
+def history(lab: Lab, task: Task, config: OneShotConfig) -> np.ndarray:
+    """Accuracy of each problem of the pool each time it was asked in the warm-up, ``[problem, epoch]``."""
+    pool = pool_of(task, config)
+    warm = rl(
+        lab,
+        task,
+        base_of(task),
+        objective=objective_named(config.objective),
+        reward=named(config.reward),
+        config=replace(_fitting(task, config.warmup, len(pool)), store_rollouts=True),
+        problems=subset(task.train, pool, "pool"),
+        label="warm-up",
+    )
+    return history_of(warm.path.parent / ROLLOUTS, pool)
+
+
+def train(lab: Lab, task: Task, config: OneShotConfig, *, seed: int = 0) -> Trained:
+    """Choose, repeat, reinforce. The ranking is that of one warm-up, whatever the seed."""
+    pool = pool_of(task, config)
+    whole = config.select in ("full", "format")
+    past = history(lab, task, config) if config.select in RANKED else None
+    found = chosen(config.select, pool, past, lab.streams.child("select", seed), examples=config.examples)
+    settings = _fitting(task, config.rl, len(found) if whole else config.rl.prompts)
+    asked = found if whole else copies_of(found, settings.prompts)
+    model = rl(
+        lab,
+        task,
+        base_of(task),
+        objective=objective_named(
+            config.objective,
+            aggregation=config.aggregation,
+            kl_weight=config.kl_weight,
+            entropy_weight=config.entropy_weight,
+        ),
+        reward=named(config.form if config.select == "format" else config.reward),
+        config=settings,
+        problems=subset(task.train, asked, f"{config.select} of {len(pool)}"),
+        hooks=lambda: _hooks(config),
+        label=f"RL on {config.select}",
+        seed=seed,
+    )
+    return ended(task, model, config, found)
+
+
+def ended(task: Task, model: Model, config: OneShotConfig, problems: tuple[Problem, ...] = ()) -> Trained:
+    """What the run behind a model left: policies of the way, and whether its accuracy saturated."""
+    curve = [one.get("outcome", np.nan) for one in model.history]
+    return Trained(
+        model=model,
+        problems=problems,
+        kept={**kept(task, model), len(curve): model},
+        saturated=saturation_step(curve, level=config.level, window=config.window),
+    )
+
+
+def _hooks(config: OneShotConfig) -> Sequence[Hook]:
+    steps = tuple(range(config.keep_every, config.rl.steps, config.keep_every))
+    hooks: list[Hook] = [KeepAt(steps=steps)]
+    if config.times:
+        hooks.append(StopAfterSaturation(level=config.level, window=config.window, times=config.times))
+    return hooks
+
+
+def _fitting(task: Task, config: RLConfig, problems: int) -> RLConfig:
+    return replace(
+        config,
+        prompts=min(config.prompts, problems),
+        max_new_tokens=min(config.max_new_tokens, task.max_new_tokens),
+    )
+
+
+def post_saturation(
+    lab: Lab, task: Task, made: Trained, draws: int
+) -> tuple[Model, Choice | None, tuple[Mapping[str, Json], ...]]:
+    """The policy that validation chooses, the choice, and the statistic's lines of the table."""
+    valid = {
+        step: accuracy(_answers(lab, task, model, draws, test=False), lab.streams.child("valid", step)).value
+        for step, model in made.kept.items()
+    }
+    choice = best_later(valid, 0 if made.saturated is None else made.saturated)
+    if choice is None:
+        return made.model, None, (row("gain after saturation", Estimate(np.nan), problems=0),)
+    product = made.kept[choice.best]
+    if made.saturated is None:
+        return (
+            product,
+            None,
+            (row("gain after saturation", Estimate(np.nan), problems=0, note="never saturated"),),
+        )
+    rates = [
+        _answers(lab, task, made.kept[step], draws, test=True).rates()
+        for step in (choice.saturated, choice.best)
+    ]
+    gain = paired_difference(rates[0], rates[1], lab.streams.generator("post-saturation"))
+    after = [one.get("groups/mixed", np.nan) for one in made.model.history[made.saturated :]]
+    lines = (
+        row("saturated at step", Estimate(made.saturated)),
+        row("best later step, by validation", Estimate(choice.best), compared_with=choice.saturated),
+        row("gain after saturation", gain, problems=len(task.test.problems), draws=draws),
+        row("groups that teach after saturation", Estimate(float(np.nanmean(after)))),
+    )
+    return product, choice, lines
+
+
+def _answers(lab: Lab, task: Task, model: Model, draws: int, *, test: bool) -> Answers:
+    asked = task.test if test else task.validation
+    return answered(lab, task, model, asked, draws, name=f"draw {asked.name}")
+
+
+def run(lab: Lab, task: Task, config: OneShotConfig) -> Made:
+    """One selection, its run, its table."""
+    made = train(lab, task, config)
+    product, _, lines = post_saturation(lab, task, made, config.draws)
+    asked = subset(task.train, made.problems, "asked")
+    models = {"base": base_of(task), "end": made.model, "chosen on validation": product}
+    named: dict[str, Json] = {
+        "name": "trained on",
+        "value": len(made.problems),
+        "select": config.select,
+        "problems": ", ".join(problem.id for problem in made.problems[:4]),
+    }
+    table = scores(lab, task, models, config.draws)
+    own = scores(
+        lab, task, {"base, asked": models["base"], "end, asked": made.model}, config.draws, problems=asked
+    )
+    return Made(policies={"policy": product.path, "end": made.model.path}, rows=(named, *lines, *own, *table))
+
+
+def brief(config: OneShotConfig) -> OneShotConfig:
+    """Two steps of each run on a pool of four."""
+    warm = replace(shortened(config.warmup), update=UpdateConfig())
+    small = replace(shortened(config.rl), prompts=4, draws=8, update=UpdateConfig())
+    return replace(config, pool=4, warmup=warm, rl=small, keep_every=1, times=0.0, draws=1)
+
+
+RECIPE = Recipe(
+    name="one-shot",
+    summary="RL on one problem, the one whose accuracy varied most in a warm-up, long after it is mastered",
+    source="Wang et al. 2025, arXiv 2504.20571",
+    cost="demo: 32 + 80 steps of 128 draws; study: to 5 x saturation, 600 steps; real: 500 + 2,000 steps",
+    profiles={
+        "demo": OneShotConfig(),
+        "study": OneShotConfig(
+            pool=128,
+            warmup=replace(TINY_RL, steps=96),
+            rl=replace(TINY_RL, steps=600),
+            times=5.0,
+            keep_every=10,
+            draws=32,
+        ),
+        "real": OneShotConfig(
+            pool=0,
+            warmup=replace(LARGE_RL, steps=500, prompts=128),
+            rl=replace(
+                LARGE_RL,
+                steps=2000,
+                prompts=128,
+                max_new_tokens=3072,
+                weight_decay=0.01,
+                update=UpdateConfig(minibatches=8),
+            ),
+            keep_every=100,
+            times=5.0,
+            draws=4,
+        ),
+    },
+    brief=brief,
+    run=run,
+)

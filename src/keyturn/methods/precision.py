@@ -1,0 +1,304 @@
+"""Precision: what share of the weights changes to the bit, by the type of the weights, the rate and the steps.
+
+Three regimes of the weights, each from the base rounded to bf16: ``fp32``; ``master`` (updates are added to an
+fp32 copy, and what answers and is differentiated is that copy rounded to bf16); ``bf16`` (weights are rounded
+after every step, and nothing else is kept).
+What is emulated: the *weights* only. They are float32 tensors on the bf16 grid; sums, gradients and AdamW's
+moments are float32 in all regimes, where a bf16 run has bf16 activations too. Under RL rounding happens between
+rollouts, so with several updates a rollout it is that often.
+Formula, over all entries, tied ones once: ``exact = [theta' != theta]`` in float32, ``visible`` the same after
+rounding both to bf16, ``tolerant = [|bf16(theta') - bf16(theta)| > 1e-5]`` (the published tolerance); a change
+from the grid shows where it is at least half a spacing, 2^(e-8) for a weight in [2^e, 2^(e+1)).
+Denominator: entries of the model. Degenerate: a step without a signal changes nothing.
+Known bias: RL and SFT at one rate and number of steps differ in how often they move (idle steps) and in the
+size of a step relative to AdamW's normalisation; the table has the norm of the change beside the shares.
+Source: shares of changed weights: Mukherjee et al. 2025 (2505.11711), section 3; that rounding makes them:
+ours, after IEEE 754 (see ``measures/rounding.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from keyturn.core.errors import unknown
+from keyturn.core.lazy import torch
+from keyturn.core.measurement import Json, json_number
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, base_of, demonstrations, digest, loaded, rl, scores, supervised
+from keyturn.lab.task import Task
+from keyturn.measures.rounding import to_bf16
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL
+from keyturn.objectives import OBJECTIVES
+from keyturn.policies.fit import Row, epochs, fit
+from keyturn.policies.loading import save_policy
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.optimise import FitConfig
+from keyturn.rewards.by_name import named
+from keyturn.training.config import RLConfig
+from keyturn.training.loop import Hook, Loop, duplicate
+from keyturn.training.record import MODEL
+
+Regime = Literal["fp32", "master", "bf16"]
+REGIMES: tuple[Regime, ...] = ("fp32", "master", "bf16")
+TOLERANCE = 1e-5
+"""Below which two bf16 weights were called equal (2505.11711)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionConfig:
+    """Settings of the comparison of precisions."""
+
+    regimes: tuple[Regime, ...] = REGIMES
+    """How weights are kept."""
+    rates: tuple[float, ...] = (1e-5, 1e-3)
+    """Learning rates, the same for RL and SFT."""
+    steps: tuple[int, ...] = (20,)
+    """Numbers of updates, the same for RL and SFT."""
+    rl: RLConfig = field(default_factory=lambda: TINY_RL)
+    """Sizes of RL."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, weight_decay=0.0, warmup=0, decay_from=1.0))
+    """Sizes of SFT: constant rate and no decay, as RL has."""
+    demonstrations: int = 200
+    """Worked solutions; 0 takes all."""
+    objective: str = "grpo"
+    """How rewards become credit and loss."""
+    reward: str = "outcome"
+    """How verdicts become rewards."""
+    draws: int = 8
+    """Draws a test problem for the table."""
+
+
+class Rounding:
+    """The weights of a regime, between steps: call :meth:`begin` before an update, :meth:`end` after it.
+
+    Between ``end`` and ``begin`` a master copy is what the parameters hold, so checkpoints hold it too.
+    """
+
+    def __init__(self, regime: Regime) -> None:
+        if regime not in REGIMES:
+            raise unknown("regime", regime, REGIMES)
+        self.regime = regime
+        self._master: dict[str, torch.Tensor] = {}
+
+    def begin(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
+        """Put the weights that answer in the place of those that are kept."""
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                if self.regime == "master":
+                    self._master[name] = parameter.detach().clone()
+                if self.regime != "fp32":
+                    parameter.copy_(parameter.bfloat16())
+
+    def end(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
+        """Take the update up: into the master copy, or rounded."""
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                if self.regime == "bf16":
+                    parameter.copy_(parameter.bfloat16())
+                elif self.regime == "master":
+                    kept = self._master.pop(name, None)
+                    if kept is not None:
+                        parameter.copy_(kept + (parameter - kept.bfloat16().float()))
+
+
+@dataclass
+class RoundWeights:
+    """The regime as a hook of an RL run."""
+
+    regime: Regime
+    """How weights are kept."""
+
+    def __post_init__(self) -> None:
+        self._rounding = Rounding(self.regime)
+
+    @property
+    def name(self) -> str:
+        """Identity."""
+        return f"weights kept as {self.regime}"
+
+    def state(self) -> dict[str, Json]:
+        """Nothing: between steps the parameters are what is kept."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to take back."""
+
+    def before_rollout(self, loop: Loop) -> None:
+        """What answers is rounded."""
+        self._rounding.begin(loop.parameters)
+
+    def after_step(self, loop: Loop, row: Mapping[str, float]) -> None:
+        """What is kept takes the update up."""
+        self._rounding.end(loop.parameters)
+
+
+def on_grid(policy: LocalPolicy) -> LocalPolicy:
+    """A copy of a policy with every weight rounded to bf16, still float32."""
+    copy = duplicate(policy)
+    with torch.no_grad():
+        for parameter in copy.model.parameters():
+            parameter.copy_(parameter.bfloat16())
+    return copy
+
+
+def start_of(task: Task) -> Model:
+    """What every regime begins with."""
+    return Model(task.folder, on_grid(task.base))
+
+
+def by_rl(
+    lab: Lab, task: Task, config: PrecisionConfig, regime: Regime, lr: float, steps: int, *, seed: int = 0
+) -> Model:
+    """RL under a regime."""
+    settings = replace(
+        config.rl,
+        lr=lr,
+        steps=steps,
+        prompts=min(config.rl.prompts, len(task.train.problems)),
+        max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens),
+        weight_decay=0.0,
+        warmup=0,
+    )
+
+    def hooks() -> Sequence[Hook]:
+        return (RoundWeights(regime),)
+
+    return rl(
+        lab,
+        task,
+        start_of(task),
+        objective=OBJECTIVES[config.objective](),
+        reward=named(config.reward),
+        config=settings,
+        hooks=hooks,
+        label=f"RL {regime}",
+        seed=seed,
+    )
+
+
+def by_sft(
+    lab: Lab, task: Task, config: PrecisionConfig, regime: Regime, lr: float, steps: int, *, seed: int = 0
+) -> Model:
+    """SFT under a regime, a stage of its own: the weights are rounded around every step."""
+    asked = task.train.problems[: config.demonstrations or None]
+    rows = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
+    settings = replace(config.fit, lr=lr, steps=steps)
+    start, streams = start_of(task), lab.streams.child("sft", seed)
+    fields = {
+        "policy": start.policy.fingerprint,
+        "rows": digest(rows),
+        "fit": asdict(settings),
+        "seed": seed,
+        "regime": regime,
+    }
+
+    def work(folder: Path) -> None:
+        trained = fitted(start.policy, rows, settings, regime, streams)
+        save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
+
+    stage, policy = lab.stage(
+        "sft-rounded", fields, work, lambda f: loaded(task, f / MODEL), label=f"SFT {regime}"
+    )
+    return Model(str(stage.folder / MODEL), policy)
+
+
+def fitted(
+    policy: LocalPolicy, rows: Sequence[Row], config: FitConfig, regime: Regime, streams: Any
+) -> LocalPolicy:
+    """A supervised fit of a copy under a regime."""
+    trained = duplicate(policy)
+    parameters, rounding = dict(trained.model.named_parameters()), Rounding(regime)
+
+    def between(step: int) -> Mapping[str, float]:
+        # Called before every step and once after the last: both ends of a step.
+        rounding.end(parameters)
+        if step < config.steps:
+            rounding.begin(parameters)
+        return {}
+
+    source = epochs(rows, config, streams.child("rows"))
+    fit(trained.model, source, config, streams, label=f"SFT {regime}", evaluate=between, evaluate_every=1)
+    return trained
+
+
+def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]:
+    """Shares of entries that changed (``exact``, ``visible``, ``tolerant``), and the ``norm`` of the change."""
+    own = dict(before.named_parameters())
+    count = exact = visible = tolerant = 0
+    square = 0.0
+    for name, parameter in after.named_parameters():
+        old = own[name].detach().float().cpu().numpy()
+        new = parameter.detach().float().cpu().numpy()
+        gap = np.abs(to_bf16(new).astype(np.float64) - to_bf16(old))
+        count += new.size
+        exact += int((new != old).sum())
+        visible += int((gap > 0).sum())
+        tolerant += int((gap > TOLERANCE).sum())
+        square += float(((new.astype(np.float64) - old) ** 2).sum())
+    shares = {"exact": exact, "visible": visible, "tolerant": tolerant}
+    return {name: value / count for name, value in shares.items()} | {"norm": math.sqrt(square)}
+
+
+def run(lab: Lab, task: Task, config: PrecisionConfig) -> Made:
+    """Every regime at every rate and number of steps, by RL and by SFT."""
+    grid = start_of(task).policy.model
+    models: dict[str, Model] = {"base": base_of(task)}
+    shares: dict[str, Mapping[str, float]] = {}
+    for steps in config.steps:
+        for lr in config.rates:
+            for regime in config.regimes:
+                for how, train in (("RL", by_rl), ("SFT", by_sft)):
+                    name = f"{how} {regime}, rate {lr:g}, {steps} steps"
+                    models[name] = train(lab, task, config, regime, lr, steps)
+                    shares[name] = changed(grid, models[name].policy.model)
+    last = [model for name, model in models.items() if name.startswith("RL")][-1]
+    rows = [
+        {**line, **{key: json_number(value) for key, value in shares.get(str(line["name"]), {}).items()}}
+        for line in scores(lab, task, models, config.draws)
+    ]
+    return Made(policies={"policy": last.path}, rows=tuple(rows))
+
+
+def brief(config: PrecisionConfig) -> PrecisionConfig:
+    """Two steps of two regimes."""
+    return replace(
+        config,
+        regimes=("fp32", "bf16"),
+        rates=(1e-2,),
+        steps=(2,),
+        rl=replace(config.rl, prompts=2, draws=2, max_new_tokens=16),
+        fit=replace(config.fit, batch_rows=2, bucket_batches=1),
+        demonstrations=2,
+        reward="random",
+        draws=1,
+    )
+
+
+RECIPE = Recipe(
+    name="precision",
+    summary="what share of weights changes to the bit, in fp32, with a master copy, and in bf16 alone",
+    source="ours; the shares that it explains: Mukherjee et al. 2025, arXiv 2505.11711",
+    cost="demo: six RL runs and six fits of 20 steps; study: 36 of each up to 300; real: three of 200",
+    needs=frozenset({"expert"}),
+    profiles={
+        "demo": PrecisionConfig(),
+        "study": PrecisionConfig(rates=(1e-6, 1e-5, 1e-4, 1e-3), steps=(30, 100, 300), draws=16),
+        "real": PrecisionConfig(
+            rates=(1e-6,),
+            steps=(200,),
+            rl=LARGE_RL,
+            fit=replace(LARGE, weight_decay=0.0, warmup=0, decay_from=1.0),
+            draws=4,
+        ),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,154 @@
+"""Rejection-sampling fine-tuning, and expert iteration when repeated: imitate one's own verified answers.
+
+Each round: ``draws`` answers of every training problem, those that succeed (``success``: verified where traces
+are read, or right whatever the trace) are kept, at most ``keep`` different ones a problem; the *base* is fitted
+to all that were kept so far (or the last policy, with ``anew`` off), and the next round draws from the result.
+Denominator: that of the fit, tokens of the kept answers.
+Degenerate: a problem without a success teaches nothing and is counted; no success at all is an error.
+Known bias: the positive half of a policy gradient without a baseline: problems that are already solved weigh
+most, unless ``keep`` caps them.
+Source: STaR (Zelikman et al. 2022, 2203.14465); rejection-sampling fine-tuning, Yuan et al. 2023 (2308.01825);
+ReST-EM (Singh et al. 2023, 2312.06585), which begins anew from the base each round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from keyturn.core.measurement import Json
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, base_of, drawn, imitated, scores, sft, subset
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+from keyturn.rollouts.completions import Completions
+from keyturn.rollouts.grades import Grades
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionConfig:
+    """Settings of rejection-sampling fine-tuning."""
+
+    rounds: int = 1
+    """1 is rejection-sampling fine-tuning; more is expert iteration."""
+    problems: int = 128
+    """Training problems a round, the first so many; 0 takes all."""
+    draws: int = 16
+    """Draws a problem."""
+    success: Literal["verified", "outcome"] = "verified"
+    """What is kept: answers with a verified trace (right answers where no trace is read), or right answers
+    whatever their trace, which is what an outcome reward pays."""
+    keep: int = 4
+    """Different successful answers kept a problem and round (2308.01825 keeps distinct ones)."""
+    anew: bool = True
+    """Fit the base again each round (ReST-EM), or go on from the last policy."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150))
+    """Schedule and sizes of a round's fit."""
+    test_draws: int = 8
+    """Draws a test problem for the table."""
+
+
+def run(lab: Lab, task: Task, config: RejectionConfig) -> Made:
+    """Draw, keep, fit; again; then the table."""
+    tuned, lines = iterate(lab, task, config)
+    table = scores(lab, task, {"base": base_of(task), "rejection": tuned}, config.test_draws)
+    return Made(policies={"policy": tuned.path}, rows=(*lines, *table))
+
+
+def iterate(
+    lab: Lab, task: Task, config: RejectionConfig, *, start: Model | None = None, seed: int = 0
+) -> tuple[Model, tuple[Mapping[str, Json], ...]]:
+    """The rounds themselves: the last policy, and what each round kept.
+
+    Args:
+        lab: the run directory.
+        task: what is asked.
+        config: settings.
+        start: what it begins with; the base by default.
+        seed: replicate: other draws, other order of the rows.
+    """
+    first = now = start or base_of(task)
+    asked = subset(task.train, task.train.problems[: config.problems or None], "first")
+    kept: list[Row] = []
+    lines: list[Mapping[str, Json]] = []
+    for number in range(config.rounds):
+        completions, grades = drawn(
+            lab,
+            task,
+            now,
+            asked,
+            config.draws,
+            name=f"round {number + 1}",
+            first=(seed * config.rounds + number) * config.draws,
+        )
+        chosen = successes(completions, grades, config.keep, config.success)
+        kept = [*kept, *imitated(completions, chosen)] if config.anew else imitated(completions, chosen)
+        lines.append(
+            {
+                "name": f"round {number + 1}: problems with a success",
+                "value": len(np.unique(completions.problem[chosen])),
+                "problems": len(asked.problems),
+                "kept": len(chosen),
+            }
+        )
+        now = sft(
+            lab,
+            task,
+            first if config.anew else now,
+            kept,
+            config.fit,
+            label=f"fit round {number + 1}",
+            seed=seed,
+        )
+    return now, tuple(lines)
+
+
+def successes(
+    completions: Completions, grades: Grades, keep: int, by: Literal["verified", "outcome"] = "verified"
+) -> list[int]:
+    """Rows of the first ``keep`` different successful answers of each problem, in draw order.
+
+    Args:
+        completions: what was drawn.
+        grades: of every row.
+        keep: most a problem.
+        by: verified where traces are read and the outcome elsewhere, or the outcome.
+    """
+    read = by == "verified" and np.isfinite(grades.verified).any()
+    good = grades.verified if read else grades.outcome
+    found: dict[int, set[bytes]] = {}
+    rows = []
+    for index in np.flatnonzero(good >= 1.0):
+        own = found.setdefault(int(completions.problem[index]), set())
+        text = completions.row(int(index)).tobytes()
+        if len(own) < keep and text not in own:
+            own.add(text)
+            rows.append(int(index))
+    return rows
+
+
+def brief(config: RejectionConfig) -> RejectionConfig:
+    """Two problems, two steps, all other things as they are."""
+    fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
+    return replace(config, rounds=1, problems=8, draws=8, fit=fit, test_draws=1)
+
+
+RECIPE = Recipe(
+    name="rejection",
+    summary="imitate one's own verified answers, once or in rounds (RFT, expert iteration)",
+    source="Yuan et al. 2023, arXiv 2308.01825; STaR, Zelikman et al. 2022, arXiv 2203.14465",
+    cost="demo: 2,048 draws and 150 steps; study: 5 rounds; real: 4 draws of every problem and 500 steps",
+    profiles={
+        "demo": RejectionConfig(),
+        "study": RejectionConfig(rounds=5, problems=0, draws=32, fit=replace(TINY, steps=600), test_draws=32),
+        "real": RejectionConfig(problems=0, draws=4, fit=LARGE, test_draws=4),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,288 @@
+r"""RPT: next-token prediction as a problem to reason about, paid where the prediction is how the text goes on.
+
+Texts are the task's problems followed by their answers (in a world) or solutions, without what leads to them.
+Every position of a text is a problem: what stands before it is the prompt, the policy reasons and names what
+comes next, and is paid 1 if that is, byte for byte, how the text goes on, up to the end of a token
+(``rewards/prefix.py``). A proxy, the base after a little plain next-token training on the same texts, says
+which positions are worth it:
+
+    H_t = - sum_{v in top 16} q_v log q_v,   q the proxy's next-token probabilities, renormalised
+
+and those with ``H_t >= threshold`` are kept.
+
+Beside it: RPT without the filter; plain next-token training on as many predicted tokens as RPT asked positions;
+and at equal compute, in passes over a token: 3 for plain training (forward, backward), 4 for RL (one to draw).
+Denominator: positions. *thought*: the share of draws whose prediction is right, after reasoning; *direct*: the
+share of positions whose true token is the most likely one at once.
+Degenerate: no position above the threshold is an error; a position whose continuation is no text is left out.
+Known bias: entropy cannot tell a token that can be worked out from one that nobody can know. Thought costs
+tokens at test time that direct prediction does not: both are in the table for every policy, and so is the base
+with thought, which tells what training adds.
+Source: Dong et al. 2025, Reinforcement Pre-Training (2506.08007), section 3. Departures: nats; the proxy (there
+another, smaller model); the threshold, which they do not state; prompts are not counted in compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.measurement import Json, json_number
+from keyturn.core.problem import Problem, Split
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import Model, accuracy, answered, base_of, rl, row, scores, sft, shown
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.rpt.positions import PrefixGrader, Texts, entropies, filtered, positions, texts_of
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.methods.sft_then_rl import LARGE_RL
+from keyturn.objectives.grpo import grpo
+from keyturn.policies.optimise import FitConfig
+from keyturn.problems.contract import ProblemSet
+from keyturn.rewards import REWARDS
+from keyturn.rewards.prefix import PrefixConfig, prefix
+from keyturn.rollouts.completions import Completions
+from keyturn.training.config import RLConfig
+
+PLAIN_PASSES, RL_PASSES = 3, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RptConfig:
+    """Settings of reinforcement pre-training."""
+
+    documents: int = 300
+    """Texts to learn from; 0 takes all."""
+    test_positions: int = 160
+    """Positions of validation and test, each; 0 takes all."""
+    first: int = 2
+    """Tokens of a text before its first position."""
+    horizon: int = 4
+    """Tokens of the true continuation that a prediction may run over."""
+    top: int = 16
+    """Tokens whose entropy counts (2506.08007)."""
+    threshold: float = 1.0
+    """Least entropy of a position that is asked, nats; ours."""
+    joint: str = " "
+    """Between problem and answer."""
+    instruction: str = ""
+    """What follows a context in a prompt, for models that must be told what to do."""
+    reward: PrefixConfig = field(default_factory=lambda: PrefixConfig(marker="ANS", boxed=False))
+    """Where the prediction stands in a completion."""
+    control: bool = False
+    """Pay at random instead: what RL on positions does without the prediction being right."""
+    proxy: FitConfig = field(default_factory=lambda: replace(TINY, steps=100))
+    """Next-token training of the proxy."""
+    plain: FitConfig = field(default_factory=lambda: replace(TINY, warmup=0, decay_from=1.0))
+    """Plain next-token training; its steps follow from tokens or compute."""
+    rl: RLConfig = field(
+        default_factory=lambda: RLConfig(
+            steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows=128, lr=1e-3, kl_every=0
+        )
+    )
+    """Sizes and rates of RL."""
+    draws: int = 4
+    """Draws a test position and test problem."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Positions:
+    """What RPT is run on.
+
+    Args:
+        task: the original one, with positions in the place of validation and test problems.
+        texts: to learn from.
+        every: all their positions.
+        hard: those that pass the filter.
+    """
+
+    task: Task
+    texts: Texts
+    every: ProblemSet
+    hard: ProblemSet
+
+
+def texts_in(lab: Lab, task: Task, asked: Sequence[Problem], config: RptConfig) -> Texts:
+    """Problems as texts."""
+    return texts_of(task, asked, lab.streams.child("expert"), joint=config.joint, first=config.first)
+
+
+def positions_of(lab: Lab, task: Task, config: RptConfig) -> Positions:
+    """Texts, the proxy and the positions that it keeps; held-out positions are filtered too."""
+    texts = texts_in(lab, task, task.train.problems[: config.documents or None], config)
+    proxy = sft(lab, task, base_of(task), texts.rows, config.proxy, label="proxy")
+    grader = PrefixGrader(config.reward)
+
+    def asked(name: str, found: Sequence[Problem]) -> ProblemSet:
+        return ProblemSet(name=f"{task.train.name} positions {name}", problems=tuple(found), grader=grader)
+
+    def made(own: Texts, split: Split) -> list[Problem]:
+        return positions(
+            task,
+            own,
+            entropies(lab, proxy, own, config.top),
+            split,
+            first=config.first,
+            horizon=config.horizon,
+            instruction=config.instruction,
+        )
+
+    every = made(texts, "train")
+    held = {}
+    for split, source in (("validation", task.validation), ("test", task.test)):
+        kind: Split = "test" if split == "test" else "validation"
+        found = filtered(made(texts_in(lab, task, source.problems, config), kind), config.threshold)
+        order = lab.streams.generator("rpt", split).permutation(len(found))
+        held[split] = asked(split, [found[i] for i in order[: config.test_positions or None]])
+    return Positions(
+        task=replace(task, validation=held["validation"], test=held["test"]),
+        texts=texts,
+        every=asked("all", every),
+        hard=asked("filtered", filtered(every, config.threshold)),
+    )
+
+
+def by_reasoning(
+    lab: Lab, given: Positions, config: RptConfig, *, only_hard: bool = True, seed: int = 0
+) -> Model:
+    """RPT, on filtered positions or on all."""
+    asked = given.hard if only_hard else given.every
+    settings = replace(
+        config.rl,
+        prompts=min(config.rl.prompts, len(asked.problems)),
+        max_new_tokens=min(config.rl.max_new_tokens, given.task.max_new_tokens),
+    )
+    return rl(
+        lab,
+        given.task,
+        base_of(given.task),
+        objective=grpo(),
+        reward=REWARDS["random"]() if config.control else prefix(config.reward),
+        config=settings,
+        problems=asked,
+        label="RPT" if only_hard else "RPT without filter",
+        seed=seed,
+    )
+
+
+def plain_steps(config: RptConfig, texts: Texts, *, predicted: float = 0, passed: float = 0) -> int:
+    """Steps of plain training for so many predicted tokens, or so many passes over tokens; at least one.
+
+    Args:
+        config: rows a step.
+        texts: how long they are.
+        predicted: tokens to predict.
+        passed: passes over a token to spend.
+    """
+    weights = float(np.mean([item.weights.sum() for item in texts.rows])) * config.plain.batch_rows
+    tokens = float(np.mean([len(item.tokens) for item in texts.rows])) * config.plain.batch_rows
+    return max(1, round(predicted / weights if predicted else passed / (tokens * PLAIN_PASSES)))
+
+
+def by_text(lab: Lab, given: Positions, config: RptConfig, steps: int, *, seed: int = 0) -> Model:
+    """Plain next-token training on the same texts."""
+    fit = replace(config.plain, steps=steps)
+    return sft(lab, given.task, base_of(given.task), given.texts.rows, fit, label="next token", seed=seed)
+
+
+def equal_tokens(config: RptConfig, given: Positions) -> int:
+    """Steps that predict as many tokens as RPT asks positions."""
+    return plain_steps(config, given.texts, predicted=config.rl.steps * config.rl.prompts)
+
+
+def equal_compute(config: RptConfig, given: Positions, trained: Model) -> int:
+    """Steps that cost what a finished run of RPT has cost."""
+    return plain_steps(config, given.texts, passed=RL_PASSES * trained.history[-1]["tokens"])
+
+
+def direct(task: Task, model: Model, asked: Sequence[Problem]) -> NDArray[np.bool_]:
+    """Whether the true token is the most likely one at once, ``[position]``; instructions are left out."""
+    plain = [replace(problem, prompt=str(problem.facts["context"])) for problem in asked]
+    given = shown(task.base, [(problem, problem.answer) for problem in plain])
+    tokens = np.array([int(problem.facts["token"]) for problem in plain], dtype=np.int32)
+    table = model.policy.score(_single(given, tokens))
+    return table.ranks == 0
+
+
+def _single(given: Completions, tokens: NDArray[np.int32]) -> Completions:
+    """The prompts of completions, each with one token behind it."""
+    blank = np.full(len(tokens), np.nan, np.float32)
+    offsets = np.arange(len(tokens) + 1, dtype=given.offsets.dtype)
+    return replace(given, tokens=tokens, offsets=offsets, logprobs=blank, entropies=blank)
+
+
+def run(lab: Lab, task: Task, config: RptConfig) -> Made:
+    """RPT with and without its filter, and plain training at equal tokens and at equal compute."""
+    given = positions_of(lab, task, config)
+    trained = by_reasoning(lab, given, config)
+    models = {
+        "base": base_of(task),
+        "RPT": trained,
+        "RPT without filter": by_reasoning(lab, given, config, only_hard=False),
+        "next token, equal tokens": by_text(lab, given, config, equal_tokens(config, given)),
+        "next token, equal compute": by_text(lab, given, config, equal_compute(config, given, trained)),
+    }
+    own, lines = given.task, list[Mapping[str, Json]]()
+    for name, model in models.items():
+        thought = answered(lab, own, model, own.test, config.draws, name=f"thought {name}")
+        estimate = accuracy(thought, lab.streams.child("thought", name))
+        at_once = float(direct(own, model, own.test.problems).mean())
+        size = {"problems": len(own.test.problems), "draws": config.draws, "unit": "right predictions"}
+        lines.append(row(f"{name}: thought", estimate, direct=json_number(at_once), **size))
+    lines += [{**line, "name": f"{line['name']}: problems"} for line in scores(lab, task, models, config.draws)]
+    return Made(policies={"policy": trained.path}, rows=tuple(lines))
+
+
+def brief(config: RptConfig) -> RptConfig:
+    """Two steps of each, on few positions of any entropy, with a reward that surely differs."""
+
+    def short(fit: FitConfig) -> FitConfig:
+        return replace(fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
+
+    return replace(
+        config,
+        documents=4,
+        test_positions=4,
+        first=1,
+        threshold=0.0,
+        control=True,
+        proxy=short(config.proxy),
+        plain=short(config.plain),
+        rl=replace(config.rl, steps=2, prompts=2, draws=4, max_new_tokens=8),
+        draws=1,
+    )
+
+
+RECIPE = Recipe(
+    name="rpt",
+    summary="RL on positions of text that are hard to predict, beside plain next-token training",
+    source="Dong et al. 2025, arXiv 2506.08007",
+    cost="demo: two RL runs of 30 steps on CHAIN; study: 300; real: two of 200; plain training beside them",
+    domain="chain",
+    profiles={
+        "demo": RptConfig(),
+        "study": RptConfig(
+            documents=0,
+            test_positions=0,
+            rl=RLConfig(steps=300, prompts=16, draws=8, max_new_tokens=32, batch_rows=128, kl_every=0),
+            draws=16,
+        ),
+        "real": RptConfig(
+            documents=0,
+            test_positions=1000,
+            first=16,
+            horizon=8,
+            joint="\n",
+            instruction="\n\nHow does this text go on? Think first, then write the next word in \\boxed{}.",
+            reward=PrefixConfig(marker=""),
+            proxy=replace(LARGE, steps=100),
+            plain=replace(LARGE, warmup=0, decay_from=1.0),
+            rl=replace(LARGE_RL, max_new_tokens=1024),
+        ),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,261 @@
+"""Self-improvement without a verifier: learn from a few examples to enrich rationales, enrich one's own,
+learn those.
+
+Rule: the base answers every training problem once (the rationales ``r``). It is fitted to ``x -> r`` and, on
+``catalyst`` problems, to ``(x, r, write again) -> r*``, so that it both reasons and rewrites; each round it
+rewrites all of its rationales, a selector without gold answers keeps old or new
+(:mod:`keyturn.methods.self_improve.expansion`), and the *base* is fitted again to what was kept and to the
+catalyst.
+Controls: ``kind`` ``padding``: ``r*`` is ``r`` and filler; ``demonstrations``: the same expert's rationales as
+plain answers, ``x -> r*``, no rewriting; ``none``: no catalyst and no rewriting, the base's own answers alone.
+Denominator: weighted tokens of the fit's batch.
+Degenerate: fewer problems than ``catalyst`` take all of them; a rewriting without an answer is never kept.
+Known bias: the catalyst is an expert's: its knowledge enters with its manner, and only ``demonstrations``
+tells them apart. Without gold, errors are kept as willingly as truths; rationales tend to grow whatever they
+gain: lengths are in the table.
+Source: Self-Reasoning Language Models, 2505.14116 (abstract and reviews; its code was not to be had).
+Departures: the instruction data are the base's own answers (there others' with short rationales); selectors
+are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import Json
+from keyturn.core.problem import Problem
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import (
+    Model,
+    base_of,
+    demonstrations,
+    drawn,
+    scores,
+    sft,
+    shown,
+    subset,
+    supervised,
+)
+from keyturn.lab.task import Task, world_expert
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.self_improve.expansion import (
+    SELECTORS,
+    Selector,
+    context,
+    leading,
+    mean_logprobs,
+    padded,
+    prefers_new,
+)
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+from keyturn.policies.protocol import Limits
+from keyturn.problems.contract import ProblemSet
+
+Kind = Literal["expert", "padding", "demonstrations", "none"]
+KINDS: tuple[Kind, ...] = ("expert", "padding", "demonstrations", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfImproveConfig:
+    """Settings of self-improvement by rewritten rationales."""
+
+    kind: Kind = "expert"
+    """What the catalyst is, see the file's docstring."""
+    catalyst: int = 32
+    """Problems with a catalyst (2505.14116: some 1,000 of millions)."""
+    problems: int = 128
+    """Training problems that are answered and rewritten, the first so many; 0 takes all."""
+    rounds: int = 1
+    """Rounds of rewriting."""
+    selector: Selector = "consistency"
+    """Who chooses between old and new: ``new``, ``old``, ``length``, ``likelihood``, ``consistency``."""
+    votes: int = 8
+    """Answers of the base a problem that ``consistency`` counts."""
+    strategy: str = "CHK"
+    """Manner of a world's expert (the sums checked one by one); unknown to a world without manners."""
+    filler: str = "~"
+    """A word of the placebo (the controlled world's; "." for plain text)."""
+    fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=120))
+    """Schedule and sizes of each fit."""
+    draws: int = 8
+    """Draws a test problem for the table."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rationales:
+    """What is there for each problem.
+
+    Args:
+        texts: the rationale, ``[problem]``.
+        answers: what can be extracted from it, "" where nothing can, ``[problem]``.
+    """
+
+    texts: tuple[str, ...]
+    answers: tuple[str, ...]
+
+    @property
+    def words(self) -> float:
+        """Mean length."""
+        return float(np.mean([len(text.split()) for text in self.texts]))
+
+
+def check(config: SelfImproveConfig) -> None:
+    """Refuse what could not work before anything is drawn."""
+    if config.kind not in KINDS:
+        raise UsageError(f"kind is {config.kind!r}", fix=f"one of {', '.join(KINDS)}")
+    if config.selector not in SELECTORS:
+        raise UsageError(f"selector is {config.selector!r}", fix=f"one of {', '.join(SELECTORS)}")
+    if config.catalyst < 1 or config.rounds < 1 or config.votes < 1:
+        raise UsageError("catalyst, rounds and votes begin at 1", fix="take kind 'none' for no catalyst")
+
+
+def read(task: Task, asked: Sequence[Problem], texts: Sequence[str]) -> Rationales:
+    """Texts with the answers that the grader extracts; gold answers are not looked at."""
+    given = shown(task.base, list(zip(asked, texts, strict=True)))
+    grades = task.train.grader.grade(tuple(asked), given)
+    return Rationales(texts=tuple(texts), answers=grades.answer)
+
+
+def enriched(task: Task, lab: Lab, asked: Sequence[Problem], config: SelfImproveConfig) -> dict[str, str]:
+    """Problem id -> the expert's richer rationale."""
+    manners = task.world.manners.get("strategy", ()) if task.world is not None else ()
+    if task.world is not None and config.strategy in manners:
+        task = replace(task, expert=world_expert(task.world, strategy=config.strategy))
+    pairs = demonstrations(task, asked, lab.streams.child("expert"))
+    return {problem.id: text.removesuffix(" EOS") for problem, text in pairs}
+
+
+def catalyst_rows(
+    lab: Lab, task: Task, asked: Sequence[Problem], now: Rationales, config: SelfImproveConfig
+) -> list[Row]:
+    """What the catalyst teaches: to rewrite, or (``demonstrations``) to answer as the expert does."""
+    if config.kind == "none":
+        return []
+    chosen = list(zip(asked, now.texts, strict=True))[: config.catalyst]
+    rich = enriched(task, lab, [problem for problem, _ in chosen], config)
+    pairs = []
+    for problem, rationale in chosen:
+        if problem.id not in rich:
+            continue
+        told = rich[problem.id]
+        if config.kind == "padding":
+            told = padded(problem, rationale, len(told.split()), config.filler)
+        asks = problem if config.kind == "demonstrations" else _again(task, problem, rationale)
+        pairs.append((asks, told))
+    return supervised(task.base, pairs)
+
+
+def _again(task: Task, problem: Problem, rationale: str) -> Problem:
+    return context(problem, rationale, world=task.world is not None)
+
+
+def rewritten(
+    lab: Lab, task: Task, model: Model, asked: Sequence[Problem], now: Rationales, number: int
+) -> Rationales:
+    """Every rationale written again by a policy, drawn as it draws."""
+    contexts = [_again(task, p, text) for p, text in zip(asked, now.texts, strict=True)]
+    limits = Limits(max_new_tokens=task.max_new_tokens)
+    _, said = lab.draw(model.policy, contexts, range(number, number + 1), limits, name="rewrite")
+    return read(task, asked, said.texts)
+
+
+def chosen(
+    lab: Lab, task: Task, asked: ProblemSet, old: Rationales, new: Rationales, config: SelfImproveConfig
+) -> list[bool]:
+    """For each problem, whether the rewritten rationale replaces the old one."""
+    count = len(asked.problems)
+    votes, likely = [""] * count, np.full((2, count), np.nan)
+    if config.selector == "consistency":
+        given, grades = drawn(lab, task, base_of(task), asked, config.votes, name="votes", first=1_000_000)
+        own = [np.flatnonzero(given.problem == i) for i in range(count)]
+        votes = [leading([grades.answer[row] for row in rows]) for rows in own]
+    if config.selector == "likelihood":
+        for which, texts in enumerate((old.texts, new.texts)):
+            written = shown(task.base, list(zip(asked.problems, texts, strict=True)))
+            likely[which] = mean_logprobs(task.base.score(written), written)
+    return [
+        prefers_new(
+            config.selector,
+            lengths=(len(old.texts[i].split()), len(new.texts[i].split())),
+            answers=(old.answers[i], new.answers[i]),
+            logprobs=(likely[0, i], likely[1, i]),
+            vote=votes[i],
+        )
+        for i in range(count)
+    ]
+
+
+def train(
+    lab: Lab, task: Task, config: SelfImproveConfig, *, seed: int = 0
+) -> tuple[Model, tuple[dict[str, Json], ...]]:
+    """Answer, learn to rewrite, rewrite, choose, learn; the policy and what each round kept.
+
+    Raises:
+        UsageError: an unknown kind or selector.
+    """
+    check(config)
+    asked = subset(task.train, task.train.problems[: config.problems or None], "instructions")
+    given, _ = drawn(lab, task, base_of(task), asked, 1, name="rationales", first=seed)
+    now = read(task, asked.problems, given.texts)
+    extra = catalyst_rows(lab, task, asked.problems, now, config)
+    lines: list[dict[str, Json]] = [{"name": "words of a rationale, at first", "value": round(now.words, 2)}]
+
+    def fitted(number: int) -> Model:
+        pairs = list(zip(asked.problems, now.texts, strict=True))
+        rows = [*supervised(task.base, pairs), *extra]
+        return sft(lab, task, base_of(task), rows, config.fit, label=f"self-improve {number}", seed=seed)
+
+    model = fitted(0)
+    if config.kind in ("demonstrations", "none"):
+        return model, tuple(lines)
+    for number in range(config.rounds):
+        new = rewritten(lab, task, model, asked.problems, now, seed * config.rounds + number)
+        keep = chosen(lab, task, asked, now, new, config)
+        texts = [b if new_one else a for a, b, new_one in zip(now.texts, new.texts, keep, strict=True)]
+        lines.append(
+            {
+                "name": f"round {number + 1}: share rewritten",
+                "value": round(float(np.mean(keep)), 4),
+                "words of a new one": round(new.words, 2),
+                "with an answer": round(float(np.mean([bool(answer) for answer in new.answers])), 4),
+            }
+        )
+        now = read(task, asked.problems, texts)
+        model = fitted(number + 1)
+    return model, (*lines, {"name": "words of a rationale, at last", "value": round(now.words, 2)})
+
+
+def run(lab: Lab, task: Task, config: SelfImproveConfig) -> Made:
+    """The rounds and the table."""
+    tuned, lines = train(lab, task, config)
+    models = {"base": base_of(task), f"self-improved, {config.kind} catalyst": tuned}
+    return Made(policies={"policy": tuned.path}, rows=(*lines, *scores(lab, task, models, config.draws)))
+
+
+def brief(config: SelfImproveConfig) -> SelfImproveConfig:
+    """Two steps of everything on four problems."""
+    fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
+    return replace(config, catalyst=2, problems=4, rounds=1, votes=2, fit=fit, draws=1)
+
+
+RECIPE = Recipe(
+    name="self-improve",
+    summary="learn from few examples to enrich rationales, enrich one's own, choose without gold, learn those",
+    source="Self-Reasoning Language Models, ACL Findings 2025, arXiv 2505.14116",
+    cost="demo: 128 rationales, 2 fits of 120 steps; study: 3 rounds of 1,000; real: 3 rounds of 500",
+    needs=frozenset({"expert"}),
+    profiles={
+        "demo": SelfImproveConfig(),
+        "study": SelfImproveConfig(problems=0, rounds=3, fit=replace(TINY, steps=1000), draws=32),
+        "real": SelfImproveConfig(catalyst=1000, problems=0, rounds=3, votes=8, filler=".", fit=LARGE, draws=4),
+    },
+    brief=brief,
+    run=run,
+)

@@ -1,0 +1,281 @@
+"""SRL: reinforce the next step of an expert's solution by its likeness; then, if wanted, RLVR on whole answers.
+
+Formula: from a solution ``y_1 .. y_N`` come problems ``[x, y_1 .. y_(k-1)]``; a drawn step ``a_i`` is paid ``2
+M(a_i, y_k) / (|a_i| + |y_k|)`` (see :mod:`keyturn.rewards.step_similarity`), -1 if malformed, and learnt from
+as any objective says (GRPO). With ``rl.rounds`` above 1 groups of one reward are dropped and further steps
+asked. Controls: ``targets`` ``shuffled`` pays likeness to the step of another problem at the same place (form
+alone), ``whole`` the whole solution as one step; ``learn`` ``imitate`` fits the same steps, with as many
+gradient tokens as the draws of RL would have.
+Denominator: the objective's; of the table, test problems.
+Degenerate: no problem that the base fails within ``hard_draws``, or no expert, is an error.
+Known bias: other valid steps are punished and copies of the context are paid; the expert's text is teaching
+beyond anything that the base knows, so a gain is no evidence of what was latent. With a monologue -1 for bad
+form dominates the variance at first.
+Source: Supervised Reinforcement Learning (OpenReview Uro84w2xz5, ICLR 2026). Departures: no monologue in a
+controlled world (its models have no words for one); no KL term by default (its weight is not published);
+epsilon of dynamic sampling is 0; steps are a world's ``;`` or a text's lines, there numbered by the solution's
+author.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from keyturn.core.errors import InputError, UsageError
+from keyturn.core.measurement import Json
+from keyturn.core.problem import Problem
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import (
+    Model,
+    base_of,
+    demonstrations,
+    drawn,
+    encoded,
+    rl,
+    scores,
+    sft,
+    subset,
+    supervised,
+)
+from keyturn.lab.task import Task
+from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.sft import LARGE, TINY
+from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
+from keyturn.methods.srl.steps import (
+    layout_of,
+    one_step,
+    shuffled_targets,
+    step_problems,
+    step_set,
+    whole_problems,
+)
+from keyturn.methods.token_budget import for_tokens, tokens_a_row
+from keyturn.objectives.by_name import objective_named
+from keyturn.policies.fit import Row
+from keyturn.policies.optimise import FitConfig
+from keyturn.policies.protocol import Limits
+from keyturn.problems.contract import ProblemSet
+from keyturn.rewards.by_name import named
+from keyturn.rewards.step_similarity import StepSimilarityConfig, step_similarity
+from keyturn.training.config import RLConfig
+
+ASKS = "Think about the next step, end your thoughts with </think>, then write that step alone."
+"""How a next step is asked for in plain words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SrlConfig:
+    """Settings of supervised reinforcement learning."""
+
+    learn: Literal["reinforce", "imitate"] = "reinforce"
+    """By the likeness of drawn steps, or by fitting the expert's steps (the control)."""
+    targets: Literal["steps", "shuffled", "whole"] = "steps"
+    """The expert's next step; that of another problem (placebo); the whole solution at once."""
+    problems: int = 0
+    """Training problems with solutions, the first so many; 0 takes all."""
+    hard_draws: int = 16
+    """Only problems that the base never solves in so many draws; 0 takes all."""
+    marker: str = ""
+    """What ends the monologue (SRL: "</think>"); empty: none, the completion is the step."""
+    step_tokens: int = 0
+    """Length limit of a step, its monologue included; 0: the longest of the expert's."""
+    rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, rounds=3))
+    """Sizes and rates on steps; ``rounds`` above 1 is dynamic sampling (SRL: until the batch is full)."""
+    objective: str = "grpo"
+    """How rewards become credit and loss."""
+    fit: FitConfig = field(default_factory=lambda: TINY)
+    """Schedule where steps are imitated; its steps follow from the tokens of ``rl``."""
+    then_rlvr: bool = False
+    """Go on with RL on whole answers (SRL then RLVR)."""
+    rlvr: RLConfig = field(default_factory=lambda: TINY_RL)
+    """Sizes and rates of that RL."""
+    reward: str = "outcome"
+    """Its reward."""
+    draws: int = 8
+    """Draws a test problem for the table."""
+
+
+def hard(lab: Lab, task: Task, config: SrlConfig) -> ProblemSet:
+    """Training problems that the base never solves.
+
+    Raises:
+        InputError: it solves all of them.
+    """
+    asked = subset(task.train, task.train.problems[: config.problems or None], "asked")
+    if not config.hard_draws:
+        return asked
+    given, grades = drawn(lab, task, base_of(task), asked, config.hard_draws, name="hard problems")
+    good = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
+    solved = set(given.problem[good >= 1.0].tolist())
+    kept = [problem for index, problem in enumerate(asked.problems) if index not in solved]
+    if not kept:
+        raise InputError(
+            f"the base solves all of {len(asked.problems)} problems within {config.hard_draws} draws",
+            fix="harder problems, or hard_draws 0",
+        )
+    return subset(task.train, kept, f"unsolved in {config.hard_draws}")
+
+
+def targets(lab: Lab, task: Task, config: SrlConfig, asked: Sequence[Problem]) -> tuple[Problem, ...]:
+    """What is to be written after what: problems with the fact ``step``."""
+    pairs = demonstrations(task, asked, lab.streams.child("expert"))
+    bare = [(problem, _bare(task, text)) for problem, text in pairs]
+    if config.targets == "whole":
+        return whole_problems(bare)
+    found = step_problems(bare, layout_of(task, ASKS if config.marker else ""))
+    return shuffled_targets(found, lab.streams.child("srl")) if config.targets == "shuffled" else found
+
+
+def _bare(task: Task, text: str) -> str:
+    """A solution without the end of sequence that it may spell out."""
+    ids = [token for token in encoded(task.base, text) if token not in task.base.ends]
+    return str(task.base.tokenizer.decode(ids)) if task.world is not None else text
+
+
+def limit(task: Task, config: SrlConfig, steps: Sequence[Problem]) -> int:
+    """Tokens that a step may have."""
+    longest = max(len(encoded(task.base, str(step.facts["step"]))) for step in steps)
+    return config.step_tokens or longest
+
+
+def train(
+    lab: Lab, task: Task, config: SrlConfig, *, asked: ProblemSet | None = None, seed: int = 0
+) -> tuple[Model, tuple[Problem, ...]]:
+    """Learn from steps, by either way: the policy and the steps.
+
+    Args:
+        lab: the run directory.
+        task: base, problems and expert.
+        config: settings.
+        asked: which problems; those of :func:`hard` by default.
+        seed: replicate.
+
+    Raises:
+        UsageError: an unknown way to learn, or unknown targets.
+    """
+    if config.learn not in ("reinforce", "imitate"):
+        raise UsageError(f"learn is {config.learn!r}", fix="take 'reinforce' or 'imitate'")
+    if config.targets not in ("steps", "shuffled", "whole"):
+        raise UsageError(f"targets is {config.targets!r}", fix="take 'steps', 'shuffled' or 'whole'")
+    steps = targets(lab, task, config, (asked or hard(lab, task, config)).problems)
+    if config.learn == "imitate":
+        return imitated_steps(lab, task, config, steps, seed), steps
+    settings = StepSimilarityConfig(marker=config.marker)
+    tokens = limit(task, config, steps)
+    sizes = replace(config.rl, max_new_tokens=tokens, prompts=min(config.rl.prompts, len(steps)))
+    cut = "" if config.marker or config.targets == "whole" else layout_of(task).ends
+    trained = rl(
+        lab,
+        task,
+        base_of(task),
+        objective=objective_named(config.objective),
+        reward=step_similarity(settings),
+        config=sizes,
+        problems=step_set(steps, settings, f"{config.targets} of {task.train.name}"),
+        rollout=one_step(sizes.draws, Limits(max_new_tokens=tokens, batch_rows=sizes.batch_rows), cut),
+        label=f"SRL, {config.targets}",
+        seed=seed,
+    )
+    return trained, steps
+
+
+def imitated_steps(lab: Lab, task: Task, config: SrlConfig, steps: Sequence[Problem], seed: int) -> Model:
+    """Fit the expert's steps, one row a step, with the gradient tokens of the draws of ``config.rl``."""
+    rows = step_rows(task, steps)
+    tokens = round(tokens_a_row(rows) * config.rl.steps * config.rl.prompts * config.rl.draws)
+    fit = for_tokens(rows, config.fit, tokens)
+    return sft(lab, task, base_of(task), rows, fit, label=f"imitate {config.targets}", seed=seed)
+
+
+def step_rows(task: Task, steps: Sequence[Problem]) -> list[Row]:
+    """One row a step; the end of sequence is learnt behind the last step of a solution alone."""
+    rows = supervised(task.base, [(step, str(step.facts["step"])) for step in steps])
+    ends = set({step.id.rsplit(" ", 1)[0]: step.id for step in steps}.values())
+    return [
+        row if step.id in ends else replace(row, tokens=row.tokens[:-1], weights=row.weights[:-1])
+        for row, step in zip(rows, steps, strict=True)
+    ]
+
+
+def rlvr(lab: Lab, task: Task, start: Model, config: SrlConfig, asked: ProblemSet, *, seed: int = 0) -> Model:
+    """RL on whole answers to the same problems."""
+    sizes = replace(
+        config.rlvr,
+        max_new_tokens=min(config.rlvr.max_new_tokens, task.max_new_tokens),
+        prompts=min(config.rlvr.prompts, len(asked.problems)),
+    )
+    return rl(
+        lab,
+        task,
+        start,
+        objective=objective_named(config.objective),
+        reward=named(config.reward),
+        config=sizes,
+        problems=asked,
+        label="RLVR",
+        seed=seed,
+    )
+
+
+def run(lab: Lab, task: Task, config: SrlConfig) -> Made:
+    """Steps, then whole answers where asked for; the table."""
+    asked = hard(lab, task, config)
+    tuned, steps = train(lab, task, config, asked=asked)
+    models = {"base": base_of(task), f"{config.learn} {config.targets}": tuned}
+    if config.then_rlvr:
+        tuned = rlvr(lab, task, tuned, config, asked)
+        models["then RLVR"] = tuned
+    facts: list[dict[str, Json]] = [
+        {"name": "problems that the base fails", "value": len(asked.problems), "of": len(task.train.problems)},
+        {"name": "steps", "value": len(steps), "tokens a step at most": limit(task, config, steps)},
+    ]
+    return Made(policies={"policy": tuned.path}, rows=(*facts, *scores(lab, task, models, config.draws)))
+
+
+def brief(config: SrlConfig) -> SrlConfig:
+    """Two steps of everything, without a monologue: nobody learns to think in two steps."""
+    return replace(
+        config,
+        hard_draws=min(config.hard_draws, 2),
+        marker="",
+        step_tokens=min(config.step_tokens, 8),
+        rl=replace(shortened(config.rl), draws=8, rounds=4),
+        rlvr=shortened(config.rlvr),
+        fit=replace(config.fit, batch_rows=2, bucket_batches=1, warmup=0),
+        draws=1,
+    )
+
+
+RECIPE = Recipe(
+    name="srl",
+    summary="reinforce the likeness of each next step to an expert's; then RLVR, if wanted",
+    source="Supervised Reinforcement Learning, ICLR 2026, OpenReview Uro84w2xz5",
+    cost="demo: 40 steps on steps and 40 on answers; study: 400 of each; real: 200 of each",
+    domain="chain",
+    needs=frozenset({"expert"}),
+    profiles={
+        "demo": SrlConfig(then_rlvr=True),
+        "study": SrlConfig(
+            then_rlvr=True,
+            hard_draws=64,
+            rl=replace(TINY_RL, steps=400, rounds=3),
+            rlvr=replace(TINY_RL, steps=400),
+            draws=64,
+        ),
+        "real": SrlConfig(
+            then_rlvr=True,
+            marker="</think>",
+            step_tokens=1024,
+            rl=replace(LARGE_RL, rounds=4),
+            fit=LARGE,
+            rlvr=LARGE_RL,
+            draws=4,
+        ),
+    },
+    brief=brief,
+    run=run,
+)

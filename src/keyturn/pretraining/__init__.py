@@ -1,0 +1,1 @@
+"""Bases of the controlled worlds, pretrained from scratch."""

@@ -1,1 +1,0 @@
-"""What composes: stages, plans over seeds and arms, the audit."""

@@ -1,0 +1,170 @@
+"""Plans by hand: which rate is chosen, what is replicated, what a contrast says, and what it must not say."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from keyturn.core.errors import UsageError
+from keyturn.core.streams import Streams
+from keyturn.experiments.arms import CHAIN_RL, Cells, base_arm, embedded_task, rl_arm, usual
+from keyturn.experiments.plan import (
+    FINDING_SEEDS,
+    Arm,
+    Ran,
+    ShareDone,
+    Sizes,
+    contrast,
+    is_rate,
+    level,
+    over_seeds,
+    run_plan,
+    values,
+)
+from keyturn.lab.lab import Lab
+from keyturn.lab.stages import base_of
+from keyturn.objectives import OBJECTIVES
+from keyturn.rewards import REWARDS
+
+BRIEF = replace(CHAIN_RL, steps=2, prompts=4, draws=4)
+FEW = Cells(train=(1, 2), test=(1, 2), per_cell=8, held_out=3)
+
+
+def ran(arm, found, chosen=True):
+    return [
+        Ran(arm=arm, lr=1e-3, seed=seed, chosen=chosen, validation=0.0, numbers={"x": value})
+        for seed, value in enumerate(found)
+    ]
+
+
+def arms():
+    trained = rl_arm("RL", objective=OBJECTIVES["grpo"](), reward=REWARDS["outcome"](), config=BRIEF)
+    return [base_arm(), trained]
+
+
+def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_path):
+    lab = Lab(tmp_path, Streams(0))
+    task = embedded_task(lab, "chain", FEW)
+    found = run_plan(lab, task, arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
+    own = [one for one in found if one.arm == "RL"]
+    assert sorted((one.lr, one.seed) for one in own if one.seed == 0) == [(1e-3, 0), (3e-3, 0)]
+    chosen = {one.lr for one in own if one.chosen}
+    assert len(chosen) == 1
+    best = max((one for one in own if one.seed == 0), key=lambda one: one.validation)
+    assert chosen == {best.lr}
+    assert [one.seed for one in own if one.chosen] == [0, 1]
+    assert len(values(found, "base", "success")) == 2
+    assert all(0 <= one.numbers["success"] <= 1 for one in found if one.chosen)
+    assert {"success depth 1", "success depth 2", "auc", "pass@2"} <= set(own[-1].numbers)
+    # Two seeds of one arm are two runs; the same plan again is the same runs.
+    assert len(list(tmp_path.glob("stages/rl-*"))) == 3
+    again = run_plan(Lab(tmp_path, Streams(0)), task, arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
+    assert [one.to_json() for one in again] == [one.to_json() for one in found]
+    assert len(list(tmp_path.glob("stages/rl-*"))) == 3
+
+
+def test_shares_of_a_plan_do_every_arm_once(tmp_path):
+    task = embedded_task(Lab(tmp_path, Streams(0)), "chain", FEW)
+    done = []
+
+    def arm(name):
+        def train(lab, task, lr, seed):
+            done.append(name)
+            return base_of(task)
+
+        return Arm(name=name, train=train, tuned=False)
+
+    for share in (0, 1):
+        with pytest.raises(ShareDone):
+            run_plan(
+                Lab(tmp_path, Streams(0), share=(share, 2)),
+                task,
+                [arm("a"), arm("b"), arm("c")],
+                Sizes(seeds=1, lrs=(1.0,)),
+                lambda *_: {},
+            )
+    assert sorted(done) == ["a", "b", "c"]
+
+
+def test_two_arms_of_one_name_are_refused(tmp_path):
+    lab = Lab(tmp_path, Streams(0))
+    with pytest.raises(UsageError, match="one name"):
+        run_plan(
+            lab, embedded_task(lab, "chain", FEW), [base_arm(), base_arm()], Sizes(seeds=1, lrs=(1,)), usual(1)
+        )
+
+
+def test_a_contrast_is_students_interval_over_paired_seeds():
+    a, b = [0.5, 0.7, 0.6], [0.4, 0.3, 0.5]
+    found = contrast([*ran("a", a), *ran("b", b)], "a", "b", "x")
+    gaps = np.subtract(a, b)
+    low, high = stats.t.interval(0.95, 2, gaps.mean(), stats.sem(gaps))
+    assert (found.value, found.low, found.high) == pytest.approx((gaps.mean(), low, high))
+    assert found.seeds == 3
+    expected = (stats.t.ppf(0.975, 2) + stats.t.ppf(0.8, 2)) * stats.sem(gaps)
+    assert found.smallest == pytest.approx(expected)
+    # Twin: unpaired arms of the same numbers have a wider interval here; pairing is what is used.
+    unpaired = stats.ttest_ind(a, b).confidence_interval()
+    assert not math.isclose(unpaired.low, found.low, rel_tol=1e-3)
+
+
+def test_three_seeds_are_a_lead_and_a_replicate_is_no_difference():
+    sure = np.array([0.2, 0.21, 0.19])
+    assert over_seeds("x", sure).reading == "lead"
+    assert over_seeds("x", np.resize(sure, FINDING_SEEDS)).reading == "finding"
+    assert over_seeds("x", sure - sure.mean()).reading == "no difference seen"
+    assert over_seeds("x", np.zeros(3)).reading == "no difference seen"
+
+
+def test_one_seed_has_no_interval_and_none_has_no_value():
+    one = over_seeds("x", np.array([0.3]))
+    assert one.value == pytest.approx(0.3)
+    assert math.isnan(one.low)
+    assert one.reading == "no difference seen"
+    none = over_seeds("x", np.array([math.nan]))
+    assert none.seeds == 0
+    assert math.isnan(none.value)
+
+
+def test_rates_that_were_not_chosen_are_not_read():
+    found = [*ran("a", [0.1, 0.2]), *ran("a", [0.9], chosen=False)]
+    assert level(found, "a", "x").value == pytest.approx(0.15)
+    assert level(found, "a", "x").reading == "", "a level is no difference"
+    with pytest.raises(UsageError, match="no run"):
+        values(found, "b", "x")
+
+
+def test_the_t_interval_covers_what_it_says():
+    rng = np.random.default_rng(0)
+    inside = [(found := over_seeds("x", rng.normal(0.3, 1, 3))).low <= 0.3 <= found.high for _ in range(2000)]
+    assert 0.93 <= np.mean(inside) <= 0.97
+    # Twin: a normal interval on three seeds covers far less.
+    draws = rng.normal(0.3, 1, (2000, 3))
+    reach = 1.96 * draws.std(1, ddof=1) / math.sqrt(3)
+    assert np.mean(np.abs(draws.mean(1) - 0.3) <= reach) < 0.9
+
+
+def test_the_interval_of_a_share_stays_between_its_ends():
+    ran = [
+        Ran(
+            arm=arm,
+            lr=1e-3,
+            seed=seed,
+            chosen=True,
+            validation=0.0,
+            numbers={"success": success, "length": length},
+        )
+        for arm, rows in (
+            ("a", ((0.0, 4.0), (1.0, 9.0), (0.9, 2.0))),
+            ("b", ((0.1, 3.0), (0.0, 3.0), (0.0, 3.0))),
+        )
+        for seed, (success, length) in enumerate(rows)
+    ]
+    share = contrast(ran, "a", "b", "success")
+    assert -1.0 <= share.low < share.value < share.high == 1.0
+    assert level(ran, "a", "success").high == 1.0
+    assert contrast(ran, "a", "b", "length").high > 2, "a length has no such ends"
+    assert not is_rate("accuracy gained")
+    assert not is_rate("pass@16, first half")
