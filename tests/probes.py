@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.objectives import OBJECTIVES
@@ -20,6 +23,7 @@ from keyturn.rewards import REWARDS
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.training.config import RLConfig
+from keyturn.training.loop import Loop
 from keyturn.training.rl import Trained, train_rl
 
 WORDS = ("<pad>", "<eos>", "<unk>", "ask", "tell", "a", "b", "c", "d", "e")
@@ -70,6 +74,30 @@ class Judge:
             verified=np.full(len(completions), np.nan, dtype=np.float32),
             answer=completions.texts,
         )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A hook that moves the reference and begins the optimiser anew every other step, and fades a term."""
+
+    name: str = "changes"
+    fades: str = ""
+    """Name of the term, which goes linearly to a fifth over four steps."""
+
+    def state(self) -> dict[str, Json]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        pass
+
+    def before_rollout(self, loop: Loop) -> None:
+        if self.fades:
+            loop.weights[self.fades] = 1 - 0.8 * min(1.0, loop.step / 4)
+
+    def after_step(self, loop: Loop, row: Mapping[str, float]) -> None:
+        if loop.step % 2 == 0:
+            loop.reset_reference()
+            loop.reset_optimiser()
 
 
 def probe(rule: Callable[[Problem, Sequence[str]], float], prompts: Sequence[str] = ("ask",)) -> ProblemSet:

@@ -19,8 +19,6 @@ PROBLEMS = tuple(Problem(id=str(n), prompt=f"What is {n}?", answer=str(n)) for n
 class Server:
     """Answers right with some probability, from the seeds that it is sent or from as few as it likes."""
 
-    can = frozenset()
-
     def __init__(self, rate: float, seeds: int = 0) -> None:
         self.rate, self.seeds = rate, seeds
         self.fingerprint = f"server-{rate}-{seeds}"

@@ -36,8 +36,6 @@ LIMITS = Limits(max_new_tokens=64)
 class Scripted:
     """A policy that answers by a rule, one character a token."""
 
-    can = frozenset()
-
     def __init__(self, name, answer):
         self.fingerprint, self.answer = name, answer
 

@@ -104,6 +104,12 @@ def test_the_look_at_the_sources_would_notice(text):
     assert dangers(text)
 
 
+def test_no_csv_is_written():
+    """What writes one must keep a spreadsheet from taking a cell for a formula."""
+    for path in SOURCES:
+        assert not re.search(r"csv\.writer|DictWriter|to_csv|write_csv", path.read_text(encoding="utf-8")), path
+
+
 def test_names_that_become_files_differ_without_regard_to_case():
     from keyturn.atlas import CLAIMS
     from keyturn.measures import MEASURES

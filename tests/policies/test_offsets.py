@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from keyturn.core.errors import InputError
 from keyturn.core.roles import Role
-from keyturn.policies.offsets import Spelling, roles_from, token_offsets
+from keyturn.policies.offsets import Spelling, roles_from
 from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.roles.grams import written_by_hand
-from keyturn.roles.matching import gram_roles
 from keyturn.rollouts.completions import Completions, Prompts, ragged
 
 LINES = [
@@ -146,7 +144,7 @@ def test_any_ids_of_any_tokenizer_cover_the_text_from_left_to_right(tokenizer, i
 def test_words_of_the_world_stand_where_they_are_written():
     text = "FWD F1 DO peach = 3 ; EX peach 3 ; ANS 3"
     ids = [*WORLD(text)["input_ids"], WORLD.eos_token_id]
-    (where,) = token_offsets(WORLD, completions(WORLD, [ids]))
+    _, where = Spelling(WORLD).row(ids)
     words = [text[a:b].strip() for a, b in where[:-1].tolist()]
     assert words == text.split()
     assert where[-1].tolist() == [len(text), len(text)]
@@ -187,13 +185,6 @@ def test_decoders_that_look_at_neighbours_are_followed_as_far_as_their_text_goes
     assert where[-1, 1] == 3
 
 
-def test_a_text_that_is_not_what_the_tokens_say_is_refused():
-    rows = completions(WORLD, [WORLD("FWD F1")["input_ids"]])
-    other = Completions(**{**rows.__dict__, "texts": ("FWD F2",)})
-    with pytest.raises(InputError, match="row 0"):
-        token_offsets(WORLD, other)
-
-
 @pytest.mark.parametrize("tokenizer", [BYTES, PIECES])
 def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer):
     text = "Wait, let me check. so that's awaiting"
@@ -201,11 +192,8 @@ def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer)
     rows = completions(tokenizer, [ids, [], ids])
     grams = written_by_hand(["let me check", "wait"], role=Role.STRATEGY)
     roles = roles_from(grams, tokenizer, rest=Role.SYNTAX)(rows)
-    np.testing.assert_array_equal(
-        roles, gram_roles(rows, grams, token_offsets(tokenizer, rows), rest=Role.SYNTAX)
-    )
     assert roles.dtype == np.uint8
-    (where, _, _), half = token_offsets(tokenizer, rows), len(ids)
+    (_, where), half = Spelling(tokenizer).row(ids), len(ids)
     marked = {i for a, b in where[roles[:half] == Role.STRATEGY].tolist() for i in range(a, b)}
     inside = set(range(0, 4)) | set(range(6, 18))
     assert inside <= marked

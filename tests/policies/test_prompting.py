@@ -10,7 +10,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.local import LocalPolicy
-from keyturn.policies.offsets import token_offsets
+from keyturn.policies.offsets import Spelling
 from keyturn.policies.prompting import as_given, cut_at, turn_end, unknown_words
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.completions import Stop
@@ -176,7 +176,9 @@ def test_answers_end_with_the_turn_and_its_end_is_no_part_of_the_text():
     assert not any("w7" in text.split() for text in rows.texts)
     assert all((rows.row(row)[:-1] != 7).all() for row in range(len(rows)))
     assert (rows.stop[last == 7] == Stop.EOS).all()
-    token_offsets(who.tokenizer, rows)
+    spelling = Spelling(who.tokenizer)
+    for row, text in enumerate(rows.texts):
+        assert spelling.row(rows.row(row))[0].startswith(text), "what ends the turn is behind the text"
 
 
 def test_answers_are_cut_where_the_text_that_ends_a_turn_is_complete():
@@ -201,7 +203,8 @@ def test_answers_are_cut_where_the_text_that_ends_a_turn_is_complete():
     assert cut.texts == ("w5 ", "w5 w7 w4", "")
     assert cut.stop.tolist() == [Stop.EOS, Stop.LENGTH, Stop.EOS]
     assert cut.logprobs.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
-    token_offsets(made, cut)
+    spelling = Spelling(made)
+    assert all(spelling.row(cut.row(row))[0].startswith(text) for row, text in enumerate(cut.texts))
     assert cut_at(given, made, ("w30",)) is given
 
 

@@ -9,7 +9,7 @@ from keyturn.core.errors import NumericsError, UsageError
 from keyturn.core.streams import Streams
 from keyturn.policies import prefix, runners, sampler, sampling
 from keyturn.policies.cache import BufferLayer
-from keyturn.policies.hooks import FromTransformers, evaluating
+from keyturn.policies.hooks import evaluating
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prefix import PrefixLayer
 from keyturn.policies.protocol import Limits
@@ -356,8 +356,13 @@ def test_processors_shape_what_is_drawn_and_see_which_row_is_which():
 def test_processors_of_transformers_fit():
     from transformers import NoRepeatNGramLogitsProcessor
 
-    no_repeat = FromTransformers(name="no repeated token", processor=NoRepeatNGramLogitsProcessor(1))
-    drawn = policy("llama", processors=[no_repeat]).draw(
+    class NoRepeat:
+        name = "no repeated token"
+
+        def __call__(self, so_far, logits):
+            return NoRepeatNGramLogitsProcessor(1)(so_far.tokens, logits.clone())
+
+    drawn = policy("llama", processors=[NoRepeat()]).draw(
         small_models.problems((4, 4)), range(3), Streams(0), LIMITS
     )
     for row in range(len(drawn)):

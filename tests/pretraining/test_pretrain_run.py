@@ -9,8 +9,9 @@ import torch
 
 from keyturn.cli.main import main
 from keyturn.core.errors import UsageError
+from keyturn.core.rundir import read_json
 from keyturn.core.streams import Streams
-from keyturn.policies.loading import card_of, load_policy, world_of
+from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import weights_hash
 from keyturn.policies.optimise import FitConfig
 from keyturn.pretraining.pretrain import pretrain
@@ -74,8 +75,7 @@ def test_the_folder_is_the_policy(straight, tmp_path):
     loaded = load_policy(tmp_path / "model")
     assert loaded.fingerprint == straight.policy.fingerprint
     assert world_of(tmp_path / "model") == WORLD
-    card = card_of(tmp_path / "model")
-    assert card is not None
+    card = read_json(tmp_path / "model" / "card.json")
     assert card["hashes"] == straight.card["hashes"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"], "no state file is left behind"
     with pytest.raises(UsageError, match="exists already"):

@@ -13,10 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from keyturn.core import rundir
 from keyturn.core.errors import StorageError
-from keyturn.core.problem import Problem
 from keyturn.rollouts import store
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
-from keyturn.rollouts.grades import Answers, Grades
+from keyturn.rollouts.grades import Grades
 
 HOSTILE = ("</script>\x1b[2J", "\0\u202e\ud83d\ude00", "=1+1\r\n", "", "漢字 e\u0301", "{{7*7}} ]]> \u2028")
 
@@ -275,47 +274,6 @@ def test_columns_that_are_not_text_or_not_flat_are_refused(tmp_path):
         odd = Grades(outcome=np.zeros(3), verified=np.zeros(3), answer=("",) * 3, columns={"odd": column})
         with pytest.raises(ValueError, match=what):
             store.write_grades(tmp_path, 0, odd)
-
-
-def test_answers_come_back_exactly(tmp_path):
-    problems = (
-        Problem(id="a", prompt="q\0", answer="1", cell={"depth": 3, "context": "C1"}, split="test"),
-        Problem(
-            id="b",
-            prompt="漢",
-            also=("x", "y"),
-            skills=frozenset({"x", "y"}),
-            facts={"n": 2, "ok": True, "v": 0.5},
-        ),
-    )
-    original = Answers(
-        policy="tuned",
-        problems=problems,
-        problem=np.array([0, 1, 1], np.int32),
-        draw=np.array([0, 0, 1], np.int32),
-        outcome=np.array([1, 0, np.nan], np.float32),
-        verified=np.full(3, np.nan, np.float32),
-        answer=("1", "", "x"),
-        length=np.array([4, 0, 9], np.int32),
-        truncated=np.array([False, False, True]),
-        columns={"lenient": np.array([1, 1, 0], np.float32), "strategy": _objects("F", "B", "")},
-        k_max=2,
-        length_in="words",
-        cuts_known=False,
-    )
-    store.write_answers(tmp_path, original)
-    read = store.read_answers(tmp_path)
-    assert read.problems == problems
-    assert (read.policy, read.answer, read.k_max) == ("tuned", ("1", "", "x"), 2)
-    assert (read.length_in, read.cuts_known) == ("words", False)
-    for name in ("problem", "draw", "outcome", "verified", "length", "truncated"):
-        before, after = getattr(original, name), getattr(read, name)
-        assert before.dtype == after.dtype
-        assert before.tobytes() == after.tobytes()
-    assert {name: column.tolist() for name, column in read.columns.items()} == {
-        name: column.tolist() for name, column in original.columns.items()
-    }
-    assert read.counts()[0].tolist() == [1, 1]
 
 
 def test_every_table_carries_its_schema_number(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from probes import config, probe, starts_with_a, tiny_policy, train
+from probes import Changes, config, probe, starts_with_a, tiny_policy, train
 from safetensors.torch import load_file, save_file
 
 from keyturn.core.errors import BusyError, StorageError, UsageError
@@ -21,7 +21,6 @@ from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Adapted
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.training.config import UpdateConfig
-from keyturn.training.hooks import FadeTerm, ResetEvery
 
 STEPS = 6
 PROBLEMS = probe(starts_with_a, prompts=("ask", "tell", "ask a", "tell b", "ask c"))
@@ -72,7 +71,7 @@ def go(folder, stop_after=None, **changes):
         "policy": tiny_policy(),
         "objective": replace(grpo(GrpoConfig(kl_weight=0.1)), adapt=following),
         # The reference moves at step 2 and the optimiser begins anew there; the penalty's weight fades.
-        "hooks": (Cooling(), ResetEvery(steps=2), FadeTerm(term="kl", steps=4, first=1.0, last=0.2)),
+        "hooks": (Cooling(), Changes(fades="kl")),
         "stop_after": stop_after,
     }
     return train(folder, changes.pop("problems", PROBLEMS), changes.pop("config", CONFIG), **(usual | changes))

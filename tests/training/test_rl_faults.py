@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from probes import config, probe, starts_with_a, tiny_policy, train
+from probes import Changes, config, probe, starts_with_a, tiny_policy, train
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -25,7 +25,6 @@ from keyturn.rewards.contract import Reward
 from keyturn.training.batches import microbatches, minibatches, narrowed, padded, rollout_batch
 from keyturn.training.checkpoint import newest_checkpoint, weights_of
 from keyturn.training.config import UpdateConfig
-from keyturn.training.hooks import FadeTerm, ResetEvery, StopWhen
 from keyturn.training.rollout import Rollout, problems_at, sampled
 
 ONE = probe(starts_with_a)
@@ -271,21 +270,25 @@ def test_tokens_of_a_tool_are_not_learnt(tmp_path):
 
 def test_a_hook_that_names_no_term_of_the_loss_is_refused(tmp_path):
     with pytest.raises(UsageError, match="'kl'"):
-        train(tmp_path, ONE, config(), hooks=(FadeTerm(term="kl", steps=3),))
+        train(tmp_path, ONE, config(), hooks=(Changes(fades="kl"),))
 
 
 def test_a_run_ends_when_a_hook_says_so(tmp_path):
-    hook = StopWhen(metric="reward", at_least=0.0, steps=2)
-    run = train(tmp_path, ONE, config(steps=50), hooks=(hook,))
+    class Stops(Changes):
+        def after_step(self, loop, row):
+            if loop.step == 2:
+                loop.stop("two are enough")
+
+    run = train(tmp_path, ONE, config(steps=50), hooks=(Stops(),))
     assert len(run.history) == 2
     assert is_done(tmp_path)
-    assert "stayed at" in read_json(run.model / "card.json")["rl"]["stopped"]
+    assert "two are enough" in read_json(run.model / "card.json")["rl"]["stopped"]
 
 
 def test_the_reference_follows_its_resets(tmp_path):
     objective = grpo(GrpoConfig(kl_weight=0.2))
     fixed = train(tmp_path / "a", ONE, config(steps=6), objective=objective)
-    moved = train(tmp_path / "b", ONE, config(steps=6), objective=objective, hooks=(ResetEvery(steps=2),))
+    moved = train(tmp_path / "b", ONE, config(steps=6), objective=objective, hooks=(Changes(),))
     assert weights(fixed.policy) != weights(moved.policy)
     # Right after a reset policy and reference are the same, so the penalty is zero.
     assert moved.history[2]["loss/kl"] == pytest.approx(0.0, abs=1e-6)

@@ -95,30 +95,6 @@ class Measurement:
             out["note"] = self.note
         return out
 
-    @staticmethod
-    def from_json(document: Mapping[str, Json]) -> Measurement:
-        """The inverse of :meth:`to_json`."""
-        known = {"name", "value", "low", "high", "n", "unit", "null", "note"}
-        null = document.get("null")
-        return Measurement(
-            name=str(document["name"]),
-            value=from_json_number(document["value"]),
-            low=from_json_number(document["low"]),
-            high=from_json_number(document["high"]),
-            n=int(document["n"]),  # type: ignore[arg-type]
-            unit=str(document["unit"]),
-            null=None
-            if not isinstance(null, dict)
-            else Null(
-                kind=str(null["kind"]),
-                value=from_json_number(null["value"]),
-                low=from_json_number(null["low"]),
-                high=from_json_number(null["high"]),
-            ),
-            parameters={k: v for k, v in document.items() if k not in known},  # type: ignore[misc]
-            note=str(document.get("note", "")),
-        )
-
 
 def json_number(value: float) -> float | str | None:
     """A number as JSON may hold it: NaN is null, infinity a string, numpy scalars become Python's."""

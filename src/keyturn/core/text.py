@@ -4,23 +4,17 @@ Whatever is shown of a completion, a prompt, a file name or a tokenizer's vocabu
 file. Nothing is interpreted and nothing is silently lost: what a terminal or a browser would act upon
 becomes something to look at.
 
-* :func:`visible` for a terminal, :func:`visible_tokens` for HTML (built with text nodes), :func:`rich_text` for
-  rich, where markup is inert too.
-* :func:`markdown_cell` and :func:`fenced` for Markdown, :func:`csv_cell` against formulas in
-  spreadsheets, :func:`html_json` for a JSON document inside a ``<script>`` element.
+* :func:`visible` for a terminal, :func:`one_line` for a table of one, :func:`visible_tokens` for HTML (built
+  with text nodes), :func:`markdown_cell` for Markdown. For rich, pass it on as ``Text``, never as markup.
 
 Every function is linear in the length of the text.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
-
-from rich.text import Text
 
 MAX_LINE = 2_000
 """Characters of a line that are shown; a terminal is of no use beyond."""
@@ -82,11 +76,6 @@ def visible_tokens(text: str) -> list[tuple[str, bool]]:
     return out
 
 
-def rich_text(text: str, style: str = "") -> Text:
-    """For rich: markup such as ``[bold]`` or ``[link=…]`` in the text is shown, not obeyed."""
-    return Text(visible(text), style=style)
-
-
 def one_line(text: str, width: int = 120) -> str:
     """Visible text on one line, cut at ``width`` characters; for tables and messages."""
     head = text[: 4 * width + 16].replace("\t", " ").replace("\n", " ⏎ ")
@@ -99,37 +88,6 @@ def markdown_cell(text: str) -> str:
     line = visible(text).replace("\t", " ").replace("\n", " ⏎ ")
     line = re.sub(r"([\\`*_{}\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", line)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Text as a Markdown code block whose fence is longer than any run of backticks inside."""
-    shown = visible(text)
-    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{shown}\n{fence}"
-
-
-def csv_cell(text: str) -> str:
-    """Text for a cell of a CSV file: what a spreadsheet would take for a formula gets a leading ``'``.
-
-    Quoting commas and newlines stays the business of the ``csv`` module.
-    """
-    shown = visible(text, max_line=0)
-    return "'" + shown if re.match(r"\s*[=+\-@\t\r|%＝＋－＠]", text) else shown
-
-
-def html_json(document: Any) -> str:
-    """A JSON document that may stand inside a ``<script type="application/json">`` element.
-
-    ``< > &`` and the separators U+2028 and U+2029 are escaped, so no string can close the element or
-    open a comment; lone surrogates stay escaped, so the page is valid UTF-8.
-
-    Raises:
-        ValueError: the document holds NaN or infinity, which JSON has no word for.
-    """
-    text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # With ensure_ascii the two separators are escaped already; the three others only occur in strings.
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _cut(line: str, limit: int) -> str:

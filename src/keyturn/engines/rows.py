@@ -109,11 +109,6 @@ def judged_rows(objective: Objective, batch: RolloutBatch) -> tuple[RolloutBatch
     return whole, graded
 
 
-def token_lists(values: Float[Tensor, "row token"], mask: Bool[Tensor, "row token"]) -> list[list[float]]:
-    """Padded numbers as one list a row, padding left out."""
-    return [row[keep].tolist() for row, keep in zip(values.cpu(), mask.cpu().bool(), strict=True)]
-
-
 def _flat(values: Sequence[Sequence[float]] | None, count: int) -> NDArray[np.float32]:
     if values is None:
         return np.full(count, np.nan, dtype=np.float32)

@@ -28,7 +28,7 @@ from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.http import Refused, Unanswered, post
 from keyturn.policies.journal import Journal
-from keyturn.policies.protocol import Limits, Need, TokenTable
+from keyturn.policies.protocol import Limits, TokenTable
 from keyturn.policies.reply import NOTHING, UNKNOWN_TOKEN, Answer, choices_of, logprobs_of, stop_of, text_of
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
@@ -124,8 +124,6 @@ class ServerPolicy:
             ids are the server's where it sends them, else :data:`UNKNOWN_TOKEN` as often as it counted.
         journal: a JSON-lines file of finished draws; what stands there is not asked again.
     """
-
-    can: frozenset[Need] = frozenset()
 
     def __init__(
         self,

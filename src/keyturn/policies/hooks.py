@@ -94,20 +94,3 @@ class Processor(Protocol):
     def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
         """New logits ``[row, vocab]``; must not change its argument in place."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FromTransformers:
-    """Any ``transformers.LogitsProcessor`` as a processor.
-
-    Args:
-        name: identity, parameters included.
-        processor: ``(input_ids, scores) -> scores``.
-    """
-
-    name: str
-    processor: Callable[[Any, Any], Any]
-
-    def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
-        """Call it with prompt and generated tokens, as ``generate`` does."""
-        return self.processor(so_far.tokens, logits.clone())

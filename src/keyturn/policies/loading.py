@@ -106,12 +106,6 @@ def world_of(folder: str | Path) -> World | None:
     return world_from_json(document)
 
 
-def card_of(folder: str | Path) -> dict[str, Any] | None:
-    """The card of a model that keyturn made; None for any other model."""
-    path = Path(folder).expanduser() / CARD
-    return dict(read_json(path)) if path.is_file() else None
-
-
 def save_policy(
     folder: str | Path,
     model: PreTrainedModel,

@@ -19,7 +19,7 @@ from keyturn.core.streams import Streams
 from keyturn.policies.context import check_causal, context_length
 from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
 from keyturn.policies.prompting import TurnEnd, as_given, cut_at, encode, turn_end, unknown_words
-from keyturn.policies.protocol import Limits, Need, TokenTable
+from keyturn.policies.protocol import Limits, TokenTable
 from keyturn.policies.sampling import Sampling
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
@@ -120,11 +120,6 @@ class LocalPolicy:
         if self._weights is None or versions is None or self._weights[0] != versions:
             self._weights = (versions, weights_hash(self.model))
         return self._weights[1]
-
-    @property
-    def can(self) -> frozenset[Need]:
-        """Everything: the model is here."""
-        return frozenset(Need)
 
     @property
     def ends(self) -> tuple[int, ...]:

@@ -17,7 +17,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from keyturn.core.errors import InputError
 from keyturn.core.roles import Role
 from keyturn.roles.grams import StrategicGrams
 from keyturn.roles.matching import Finder, assign
@@ -143,31 +142,6 @@ def _common(first: str, second: str) -> int:
     if second.startswith(first):
         return len(first)
     return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(second))
-
-
-def token_offsets(tokenizer: Decodes, completions: Completions) -> list[NDArray[np.int32]]:
-    """Where the tokens of completions stand in their texts.
-
-    Args:
-        tokenizer: the one that the policy decodes with.
-        completions: with ``texts`` decoded without special tokens, perhaps cut before the text that ended them.
-
-    Returns:
-        One int32 ``[token, 2]`` a row: first character, and one behind the last; empty for special tokens.
-
-    Raises:
-        InputError: a text is not what its tokens decode to, nor the beginning of it.
-    """
-    spelling, found = Spelling(tokenizer), []
-    for row, given in enumerate(completions.texts):
-        text, where = spelling.row(completions.row(row))
-        if not text.startswith(given):
-            raise InputError(
-                f"the text of row {row} is not what this tokenizer decodes its tokens to",
-                fix="the tokenizer of the policy that answered, or texts decoded without special tokens",
-            )
-        found.append(np.minimum(where, len(given)))
-    return found
 
 
 def roles_from(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,15 +12,6 @@ from numpy.typing import NDArray
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.rollouts.completions import Completions
-
-
-class Need(StrEnum):
-    """What a method asks of a policy."""
-
-    LOGPROBS = "logprobs"
-    LOGITS = "logits"
-    HOOKS = "hooks"
-    GRADIENTS = "gradients"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +48,6 @@ class Policy(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer and interventions."""
-        ...
-
-    @property
-    def can(self) -> frozenset[Need]:
-        """What may be asked of it."""
         ...
 
     def draw(self, problems: Sequence[Problem], draws: range, streams: Streams, limits: Limits) -> Completions:

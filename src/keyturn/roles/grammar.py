@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.roles import EXECUTION, FORCED, PLANNING, Role
-from keyturn.problems.contract import ProblemSet
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 
@@ -15,19 +14,6 @@ NAMES: tuple[str, ...] = tuple(role.name.lower() for role in Role)
 
 GROUPS: dict[str, frozenset[Role]] = {"planning": PLANNING, "execution": EXECUTION, "forced": FORCED}
 """Sets of roles that figures and tables group by."""
-
-
-def grammar_roles(problem_set: ProblemSet, completions: Completions) -> NDArray[np.uint8]:
-    """What each token of the completions does, as the problems' own grader reads them.
-
-    Args:
-        problem_set: problems in the order of ``completions.prompts``, with their grader.
-        completions: what was answered.
-
-    Returns:
-        A :class:`Role` per token, uint8 ``[token]``; all UNKNOWN where the grader reads no traces.
-    """
-    return token_roles(completions, problem_set.grader.grade(problem_set.problems, completions))
 
 
 def token_roles(completions: Completions, grades: Grades | None) -> NDArray[np.uint8]:
@@ -39,26 +25,11 @@ def token_roles(completions: Completions, grades: Grades | None) -> NDArray[np.u
     return grades.roles
 
 
-def role_names(roles: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Lower-case names for a token view, ``[token]``."""
-    return tuple(NAMES[role] for role in roles.tolist())
-
-
 def role_mask(roles: NDArray[np.uint8], wanted: frozenset[Role]) -> NDArray[np.bool_]:
     """Which tokens have one of the wanted roles, bool ``[token]``."""
     table = np.zeros(len(NAMES), dtype=bool)
     table[[int(role) for role in wanted]] = True
     return table[roles]
-
-
-def planning_mask(roles: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tokens that decide what is done next, bool ``[token]``."""
-    return role_mask(roles, PLANNING)
-
-
-def execution_mask(roles: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tokens that carry a decided step out, bool ``[token]``."""
-    return role_mask(roles, EXECUTION)
 
 
 def forced_mask(roles: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -7,7 +7,8 @@ there are two ways to planning tokens: mining, and a list. This one is in our ow
 Roles: all five kinds decide what is done next, so by default all are in the PLANNING set, as in the paper:
 deduction and verification are a next step (PLAN), branching chooses a way (STRATEGY), framing says what is
 needed (GOAL), backtracking retracts (BACKTRACK). The grammar's VERIFY is the check itself and not a planning
-role; ``VERIFICATION_APART`` gives announced checks that role, so that they stand outside the PLANNING set.
+role; ``lexicon({**ROLE_OF, "verification": Role.VERIFY})`` gives announced checks that role, so that they stand
+outside the PLANNING set.
 Known bias: English, and the register of models that think aloud; phrases are read anywhere in a clause.
 Source: the five kinds describe what the list of Wang et al. 2025 (2509.03646) mixes. The entries are ours.
 """
@@ -32,9 +33,6 @@ ROLE_OF: dict[str, Role] = {
     "framing": Role.GOAL,
 }
 """Category -> the role of its tokens; all of them are planning roles."""
-
-VERIFICATION_APART: dict[str, Role] = {**ROLE_OF, "verification": Role.VERIFY}
-"""The same with announced checks outside the PLANNING set."""
 
 
 def lexicon(roles: Mapping[str, Role] = ROLE_OF) -> StrategicGrams:

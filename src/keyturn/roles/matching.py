@@ -6,7 +6,7 @@ taken span: ``start_token < end_span and start_span < end_token``. Case, width a
 word boundaries do: "so" is not found in "some".
 Denominator: none; every generated token gets a role. Planning tokens get the gram's role; the others get
 ``rest`` (UNKNOWN by default: a phrase list knows nothing of them). In the paper's sense all of those are
-execution tokens, prose and formatting included: ``mask & ~planning_mask(roles)``. An objective that asks for
+execution tokens, prose and formatting included: all that is not in PLANNING. An objective that asks for
 the EXECUTION roles (execution-only credit) reads them so with ``rest=Role.ARITHMETIC``. Tokens without
 characters (special tokens) are UNKNOWN always, and count as neither.
 Degenerate: no gram, no text, no token: no span, all tokens ``rest``.
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from keyturn.core.roles import Role
 from keyturn.roles.grams import StrategicGrams
 from keyturn.roles.words import runs
-from keyturn.rollouts.completions import Completions
 
 
 class Hit(NamedTuple):
@@ -149,27 +148,3 @@ def _inside(where: NDArray[np.int64], hits: Sequence[Hit]) -> NDArray[np.int32]:
     inside = (first < len(spans)) & (spans[near, 0] < where[:, 1]) & (where[:, 0] < where[:, 1])
     fired[inside] = spans[near[inside], 2]
     return fired
-
-
-def gram_roles(
-    completions: Completions,
-    grams: StrategicGrams | Finder,
-    offsets: Sequence[NDArray[np.integer]],
-    *,
-    rest: Role = Role.UNKNOWN,
-) -> NDArray[np.uint8]:
-    """What each token of the completions does, as phrases tell it.
-
-    Args:
-        completions: with their texts.
-        grams: the phrases.
-        offsets: of each row's tokens in ``completions.texts`` (``keyturn.policies.offsets.token_offsets``).
-        rest: role of tokens outside all phrases.
-
-    Returns:
-        A :class:`Role` per token, uint8 ``[token]``.
-    """
-    lengths = [len(where) for where in offsets]
-    if lengths != completions.lengths.tolist():
-        raise ValueError("offsets are not those of these completions: the numbers of tokens differ")
-    return assign(completions.texts, offsets, grams, rest=rest).roles

@@ -13,7 +13,6 @@ The tables are plain Arrow (DuckDB, Polars, pandas and Hugging Face ``datasets``
 * completions: ``problem_id, problem, draw, stop, text, text_replaced, tokens, logprobs, entropies``
 * completions.prompts: ``problem_id, text, text_replaced, tokens``
 * grades: ``outcome, verified, answer, column.*``; grades.tokens: ``role, column.*``, one row a token
-* answers: ``problem, draw, outcome, verified, answer, length, truncated, column.*``; answers.problems
 """
 
 from __future__ import annotations
@@ -31,11 +30,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from keyturn.core.errors import NewerError, StorageError
-from keyturn.core.problem import Problem
 from keyturn.core.rundir import is_done, storage, write_bytes
 from keyturn.rollouts.arrow import bare, decode, encode, flat, lists, numbers, prefixed, stack, strings
 from keyturn.rollouts.completions import Completions, Prompts
-from keyturn.rollouts.grades import Answers, Grades
+from keyturn.rollouts.grades import Grades
 
 SCHEMA = 1
 """Version of the tables; a newer one is refused."""
@@ -156,49 +154,6 @@ def read_grades(folder: Path, parts: Sequence[int] | None = None) -> Grades:
         columns=bare(main),
         roles=token.pop("role", None),
         token_columns=bare(token),
-    )
-
-
-def write_answers(folder: Path, answers: Answers, part: int = 0) -> Path:
-    """Write a table of graded draws with its problems."""
-    columns = {
-        "problem": answers.problem,
-        "draw": answers.draw,
-        "outcome": answers.outcome,
-        "verified": answers.verified,
-        "length": answers.length,
-        "truncated": answers.truncated,
-        **prefixed(answers.columns),
-    }
-    arrays, kinds = encode(columns)
-    arrays["answer"], _ = strings(answers.answer)
-    rows = [json.dumps(_problem_json(problem)) for problem in answers.problems]
-    side = pa.table({"problem": pa.array(rows, pa.large_string())})
-    kept = {name: getattr(answers, name) for name in ("policy", "k_max", "length_in", "cuts_known")}
-    meta = {"kinds": kinds, **kept}
-    return _write(folder, "answers", part, pa.table(arrays), {"problems": side}, meta)
-
-
-def read_answers(folder: Path, part: int = 0) -> Answers:
-    """Read a table of graded draws."""
-    table, sides, meta = _read(folder, "answers", part)
-    columns = decode(table.drop_columns(["answer"]), meta["kinds"])
-    problems = [_problem_from(json.loads(row)) for row in sides["problems"].column("problem").to_pylist()]
-    own = ("problem", "draw", "outcome", "verified", "length", "truncated")
-    return Answers(
-        policy=meta["policy"],
-        problems=tuple(problems),
-        answer=tuple(table.column("answer").to_pylist()),
-        columns=bare({name: column for name, column in columns.items() if name not in own}),
-        k_max=int(meta["k_max"]),
-        length_in=meta.get("length_in", "tokens"),
-        cuts_known=bool(meta.get("cuts_known", True)),
-        problem=columns["problem"],
-        draw=columns["draw"],
-        outcome=columns["outcome"],
-        verified=columns["verified"],
-        length=columns["length"],
-        truncated=columns["truncated"],
     )
 
 
@@ -331,19 +286,3 @@ def _chosen(folder: Path, kind: str, parts: Sequence[int] | None) -> Sequence[in
     if not chosen:
         raise StorageError(f"no {kind} in {folder}", fix="check the path, or run the stage that writes them")
     return chosen
-
-
-def _problem_json(problem: Problem) -> dict[str, Any]:
-    fields = {name: getattr(problem, name) for name in ("id", "prompt", "answer", "split")}
-    return {
-        **fields,
-        "also": list(problem.also),
-        "cell": dict(problem.cell),
-        "skills": sorted(problem.skills),
-        "facts": dict(problem.facts),
-    }
-
-
-def _problem_from(document: Mapping[str, Any]) -> Problem:
-    also = tuple(document.get("also", ()))
-    return Problem(**{**document, "also": also, "skills": frozenset(document["skills"])})

@@ -1,15 +1,12 @@
-"""Two arms on the same problems: the difference per problem, and its interval or its test.
+"""Two arms on the same problems: the difference per problem, and its interval.
 
 Pairing removes the spread of difficulty between problems, which two separate intervals keep. Denominator:
 the problems that both arms have (NaN in either leaves a problem out). Degenerate: no such problem gives NaN.
 
-Source: paired bootstrap over problems (Efron 1987); sign-flip permutation (Fisher 1935), two-sided, with
-the observed arrangement counted among the permutations, so that p is never 0.
+Source: paired bootstrap over problems (Efron 1987).
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,18 +41,3 @@ def paired_difference(
     return bootstrap_mean(
         difference, generator, resamples=resamples, clusters=clusters, method=method, level=level
     )
-
-
-def sign_flip_p_value(
-    first: ArrayLike, second: ArrayLike, generator: np.random.Generator, *, flips: int = RESAMPLES
-) -> float:
-    """Two-sided p-value of the mean difference when signs are exchangeable; NaN without a problem."""
-    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
-    difference = difference[~np.isnan(difference)]
-    if difference.size == 0:
-        return math.nan
-    signs = generator.integers(2, size=(flips, difference.size)) * 2.0 - 1.0
-    sums = np.abs(signs @ difference)
-    # A sum that equals the observed one up to rounding must count as reaching it.
-    reach = np.abs(difference.sum()) * (1 - 1e-12) - 1e-15
-    return float((1 + (sums >= reach).sum()) / (flips + 1))

@@ -3,11 +3,11 @@
 Posterior: ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)`` (Jeffreys). Every function takes arrays of one shape
 (or that broadcast) and returns that shape. ``n = 0`` gives NaN intervals, and the prior for tails.
 
-Known bias: none of the intervals is exact; Jeffreys and Wilson cover 95 % on average over p and dip
-somewhat below it for single values of p (Brown, Cai and DasGupta 2001).
+Known bias: Wilson's interval is not exact; it covers 95 % on average over p and dips somewhat below it for
+single values of p (Brown, Cai and DasGupta 2001).
 
 Source: Brown, Cai and DasGupta (2001), "Interval Estimation for a Binomial Proportion", sections 3.1.1
-(Wilson) and 4.3 (Jeffreys, with the ends moved to 0 and 1 at c = 0 and c = n, as there).
+(Wilson) and 4.3 (the Jeffreys posterior).
 """
 
 from __future__ import annotations
@@ -31,19 +31,6 @@ def check_counts(c: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArr
     return successes, draws
 
 
-def jeffreys(
-    c: ArrayLike, n: ArrayLike, level: float = LEVEL
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Equal-tailed Jeffreys interval ``(low, high)``; low is 0 at c = 0 and high is 1 at c = n."""
-    successes, draws = check_counts(c, n)
-    tail = (1 - level) / 2
-    low = special.betaincinv(successes + 0.5, draws - successes + 0.5, tail)
-    high = special.betaincinv(successes + 0.5, draws - successes + 0.5, 1 - tail)
-    low = np.where(successes == 0, 0.0, low)
-    high = np.where(successes == draws, 1.0, high)
-    return np.where(draws > 0, low, np.nan), np.where(draws > 0, high, np.nan)
-
-
 def wilson(c: ArrayLike, n: ArrayLike, level: float = LEVEL) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson's score interval ``(low, high)``."""
     successes, draws = check_counts(c, n)
@@ -55,13 +42,6 @@ def wilson(c: ArrayLike, n: ArrayLike, level: float = LEVEL) -> tuple[NDArray[np
     low = np.where(successes == 0, 0.0, centre - half)
     high = np.where(successes == draws, 1.0, centre + half)
     return np.where(draws > 0, low, np.nan), np.where(draws > 0, high, np.nan)
-
-
-def zero_success_bound(n: ArrayLike, level: float = LEVEL) -> NDArray[np.float64]:
-    """The exact upper bound of p after zero successes in ``n`` draws, ``1 - (1 - level)^(1/n)``, about 3/n."""
-    draws = np.asarray(n, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.where(draws > 0, -np.expm1(np.log1p(-level) / draws), np.nan)
 
 
 def probability_below(c: ArrayLike, n: ArrayLike, threshold: ArrayLike) -> NDArray[np.float64]:
