@@ -1,0 +1,146 @@
+"""Who is who: what a piece of work is, so that it is never taken for another one.
+
+An identity has two parts. The **fields** are everything that was asked for, as plain data
+(:mod:`keyturn.core.describe`). The **code** is the version of everything of ours that does it
+(:mod:`keyturn.core.code_version`). Work is the same where both are; where only the code differs it can be said
+which definitions changed.
+
+"Is this the same?" is asked in one place, :func:`differences`: by the cache of stages, by a run of RL that goes
+on, and by ``keyturn train``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.core.code_version import CodeVersion, code_version
+from keyturn.core.describe import describe
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import Json
+
+_SHOWN = 4
+"""Differences that a message names."""
+
+
+def identity(plain: Mapping[str, Any], length: int = 12) -> str:
+    """A short hash of plain data: equal data give equal identities on every machine.
+
+    Raises:
+        UsageError: something in it is no JSON; :func:`describe` makes it so where that can be done.
+    """
+    try:
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"an identity is made of plain data only: {error}", fix="describe() it first"
+        ) from error
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a piece of work is.
+
+    Args:
+        fields: what was asked for, plain data.
+        code: what does it.
+    """
+
+    fields: Mapping[str, Json]
+    code: CodeVersion
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object], *code: object) -> Identity:
+        """The identity of work on described values.
+
+        Args:
+            fields: name -> anything that :func:`describe` takes; the code behind it counts.
+            code: what does the work.
+
+        Raises:
+            UsageError: a field cannot be described; the message names it.
+        """
+        plain = {name: describe(value, name) for name, value in fields.items()}
+        return cls(plain, code_version(*code, *(one for one in fields.values() if not isinstance(one, str))))
+
+    @property
+    def key(self) -> str:
+        """Hash of the fields: equal for the same work by other code."""
+        return identity(self.fields)
+
+    @property
+    def id(self) -> str:
+        """Hash of the fields and hash of the code."""
+        return f"{self.key}-{self.code.hash}"
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for :func:`differences` to read later."""
+        return {"fields": dict(self.fields), "code": dict(sorted(self.code.parts.items()))}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """In what two pieces of work differ.
+
+    Args:
+        settings: dotted name, value then, value now; absent values are None.
+        code: definitions that changed.
+        earlier: what was written then says nothing of its code: an earlier keyturn made it.
+    """
+
+    settings: tuple[tuple[str, Json, Json], ...]
+    code: tuple[str, ...]
+    earlier: bool = False
+
+    @property
+    def none(self) -> bool:
+        """Whether they are the same."""
+        return not (self.settings or self.code or self.earlier)
+
+    @property
+    def settings_in_words(self) -> str:
+        """Which settings differ, the first few with their values."""
+        return "; ".join(f"{name}: {then!r} then, {now!r} now" for name, then, now in self.settings[:_SHOWN])
+
+    @property
+    def code_in_words(self) -> str:
+        """Which definitions changed, the first few."""
+        more = len(self.code) - _SHOWN
+        return ", ".join(self.code[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def differences(then: Mapping[str, Any], now: Identity) -> Differences:
+    """In what work that is to be done differs from work that was written down: the one place that decides.
+
+    Args:
+        then: what :meth:`Identity.document` gave, read back.
+        now: what is to be done.
+    """
+    noted, parts = then.get("fields"), then.get("code")
+    if not isinstance(noted, Mapping) or not isinstance(parts, Mapping):
+        return Differences((), (), earlier=True)
+    before, after = _flat(noted), _flat(now.fields)
+    names = sorted(before.keys() | after.keys())
+    other = [name for name in names if _text(before.get(name, ...)) != _text(after.get(name, ...))]
+    changed = [(name, before.get(name), after.get(name)) for name in other]
+    return Differences(tuple(changed), CodeVersion(dict(parts)).changed(now.code))
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    out: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            out |= _flat(value, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = value
+    return out
+
+
+def _text(value: object) -> str:
+    """A value as JSON, in which 1 is not 1.0, nor true; what is absent is not null."""
+    return "" if value is ... else json.dumps(value, sort_keys=True)

@@ -1,0 +1,127 @@
+"""Which names a piece of Python binds, and where: the scopes in which its names are found."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+"""Statements that define a name."""
+
+_NAMES_MATTER = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@dataclass
+class Surroundings:
+    """What a writer must know of the module that it writes a part of.
+
+    Args:
+        name: of the module, dotted.
+        package: it is the ``__init__`` of one, so that its relative imports begin with itself.
+        imports: name -> what it stands for, dotted.
+        stars: modules of which everything is imported.
+        bound: name -> the statements that bind it.
+    """
+
+    name: str
+    package: bool
+    imports: dict[str, str] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    bound: dict[str, list[ast.stmt]] = field(default_factory=dict)
+
+
+def import_targets(
+    statement: ast.Import | ast.ImportFrom, module: str, package: bool
+) -> Iterator[tuple[str, str]]:
+    """Names that an import binds and what they stand for; ``*`` stands for ``module.*``."""
+    if isinstance(statement, ast.Import):
+        for alias in statement.names:
+            # Without ``as``, ``import a.b`` binds ``a``.
+            first = alias.name.partition(".")[0]
+            yield (alias.asname, alias.name) if alias.asname else (first, first)
+        return
+    base = statement.module or ""
+    if statement.level:
+        up = statement.level - (1 if package else 0)
+        parts = module.split(".")
+        base = ".".join([*parts[: len(parts) - up], *([base] if base else [])])
+    for alias in statement.names:
+        yield alias.asname or alias.name, f"{base}.{alias.name}"
+
+
+def is_idle(statement: ast.stmt) -> bool:
+    """Whether a statement does nothing: a string or number that stands alone, ``pass``, a bare annotation."""
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+@dataclass
+class Bound:
+    """What a block binds."""
+
+    names: set[str] = field(default_factory=set)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    elsewhere: set[str] = field(default_factory=set)
+    """Declared ``global``."""
+    names_matter: bool = False
+
+
+def bound_by(block: Iterable[ast.AST]) -> Bound:
+    """What a block binds in its own scope."""
+    out, outer = Bound(), set[str]()
+    stack: list[ast.AST] = list(block)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, DEFINES):
+            out.names.add(node.name)
+            stack += node.decorator_list
+            continue
+        if isinstance(node, ast.Lambda):
+            continue
+        if isinstance(node, _COMPREHENSIONS):
+            inner = (one for one in ast.walk(node) if isinstance(one, ast.NamedExpr))
+            out.names |= {one.target.id for one in inner}
+            continue
+        if isinstance(node, ast.Name):
+            if not isinstance(node.ctx, ast.Load):
+                out.names.add(node.id)
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            out.imports.append(node)
+            continue
+        if isinstance(node, ast.Global):
+            out.elsewhere |= set(node.names)
+        elif isinstance(node, ast.Nonlocal):
+            outer |= set(node.names)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+            out.names.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            out.names.add(node.rest)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            out.names_matter |= node.func.id in _NAMES_MATTER
+        stack += ast.iter_child_nodes(node)
+    out.names -= out.elsewhere | outer
+    return out
+
+
+class Scope:
+    """Names of one function, comprehension or class body."""
+
+    def __init__(self, kind: str, names: Iterable[str], outer: Scope | None, *, names_matter: bool = False):
+        self.kind, self.names, self.outer = kind, set(names), outer
+        self.names_matter = names_matter
+        self.imports: dict[str, str] = {}
+        self.elsewhere: set[str] = set()
+        self.own = ""
+        """The name of the object whose method this is."""
+        self.depth: int = 0 if outer is None else outer.depth + 1
+        self._numbers: dict[str, int] = {}
+
+    def token(self, name: str) -> str:
+        """How a local name is written: by when it is first met."""
+        if self.names_matter:
+            return name
+        return f"%{self.depth}.{self._numbers.setdefault(name, len(self._numbers))}"

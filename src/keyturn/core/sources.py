@@ -1,0 +1,163 @@
+"""Where the source of a module lies, and what it defines; nothing is imported to find out.
+
+Ours are the modules of keyturn and those of its user: files that lie outside of the installed libraries. A text
+is read once, those of all loaded modules at the first question, so that an edit while a run goes on does not
+change what the run is said to be made by; a module that was reloaded is read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+from keyturn.core.definitions import ModuleSource, analyse
+from keyturn.core.live_source import is_live, live_source
+
+_INSTALLED = {"site-packages", "dist-packages"}
+_HOME = Path(__file__).parents[1]
+
+
+class Sources:
+    """Modules by name.
+
+    Args:
+        roots: top-level package -> its folder, where another copy than the installed one is meant.
+    """
+
+    def __init__(self, roots: Mapping[str, Path] | None = None) -> None:
+        self._roots = {"keyturn": _HOME, **(roots or {})}
+        self._real = roots is None
+        self._libraries = _libraries()
+        self._files: dict[str, Path | None] = {}
+        self._tops: dict[str, Path | None] = {}
+        self._texts: dict[str, bytes] = {}
+        self._specs: dict[str, Any] = {}
+        self._modules: dict[str, ModuleSource | None] = {}
+        self._pinned = False
+        self.unread: dict[str, frozenset[str]] = {}
+        """Module without a file -> its names that cannot be read."""
+
+    def fresh(self) -> bool:
+        """Read what was loaded and not yet read, and what was reloaded; False where that changed anything."""
+        if not self._real:
+            return True
+        changed = False
+        for name in list(self.unread):
+            before, self._modules[name] = self._modules[name], self._typed(name)
+            changed = changed or before != self._modules[name]
+        for name, module in list(sys.modules.items()):
+            known = self._specs.get(name)
+            spec = getattr(module, "__spec__", None)
+            if spec is None or spec is known or (known is None and self._pinned):
+                continue
+            if known is not None:
+                for found in (self._files, self._texts, self._modules):
+                    found.pop(name, None)
+                changed = True
+            if self.file(name) is not None:
+                self.text(name)
+                self._specs[name] = spec
+        self._pinned = True
+        return not changed
+
+    def ours(self, name: str) -> bool:
+        """Whether a module is keyturn's or its user's own."""
+        return self.file(name) is not None or (self._real and is_live(name))
+
+    def file(self, name: str) -> Path | None:
+        """Where a module of ours lies; None where it is none of ours, or none at all."""
+        if name not in self._files:
+            self._files[name] = self._find(name)
+        return self._files[name]
+
+    def text(self, name: str) -> bytes:
+        """The source of a module of ours, as it was when it was first asked for."""
+        if name not in self._texts:
+            path = self.file(name)
+            assert path is not None, f"{name} is none of ours"
+            self._texts[name] = path.read_bytes()
+            module = sys.modules.get(name)
+            if module is not None and self._real:
+                self._specs[name] = getattr(module, "__spec__", None)
+        return self._texts[name]
+
+    def module(self, name: str) -> ModuleSource | None:
+        """What a module of ours defines; None where it is none of ours, or no Python that can be read."""
+        if name not in self._modules:
+            path = self.file(name)
+            self._modules[name] = self._typed(name) if path is None else self._read(name, path)
+        return self._modules[name]
+
+    def _typed(self, name: str) -> ModuleSource | None:
+        """What a module that has no file defines at this moment."""
+        if not (self._real and is_live(name)):
+            return None
+        found, self.unread[name] = live_source(name)
+        return found
+
+    def _read(self, name: str, path: Path) -> ModuleSource | None:
+        try:
+            return analyse(self.text(name), name, package=path.name == "__init__.py")
+        except (SyntaxError, ValueError):
+            return None
+
+    def _find(self, name: str) -> Path | None:
+        top, _, rest = name.partition(".")
+        if top not in self._roots:
+            loaded = None if top in sys.stdlib_module_names else self._loaded(name)
+            if loaded is not None or name == "__main__":
+                return loaded
+        place = self._place(top)
+        if place is None:
+            return None
+        if place.is_file():
+            return None if rest else place
+        path = place.joinpath(*rest.split(".")) if rest else place
+        for found in (path.with_name(path.name + ".py"), path / "__init__.py"):
+            if found.is_file() and (rest or found.name == "__init__.py"):
+                return found
+        return None
+
+    def _loaded(self, name: str) -> Path | None:
+        """The file of a module that is loaded and is its user's own."""
+        path = getattr(sys.modules.get(name), "__file__", None)
+        return Path(path) if path and path.endswith(".py") and self._own(Path(path)) else None
+
+    def _place(self, top: str) -> Path | None:
+        """The folder of a package or the file of a module that is ours and stands at the top."""
+        if top in self._roots:
+            return self._roots[top]
+        if top not in self._tops:
+            self._tops[top] = None
+            if top not in sys.stdlib_module_names and top != "__main__":
+                with contextlib.suppress(ImportError, ValueError, AttributeError):
+                    spec = PathFinder.find_spec(top)
+                    origin = spec.origin if spec is not None else None
+                    if origin and origin.endswith(".py") and self._own(Path(origin)):
+                        path = Path(origin)
+                        self._tops[top] = path.parent if path.name == "__init__.py" else path
+        return self._tops[top]
+
+    def _own(self, path: Path) -> bool:
+        if _INSTALLED & set(path.parts):
+            return False  # most are, and to resolve a path takes a while
+        path = path.resolve()
+        return (
+            not _INSTALLED & set(path.parts)
+            and not any(path.is_relative_to(folder) for folder in self._libraries)
+            and path.is_file()
+        )
+
+
+def _libraries() -> tuple[Path, ...]:
+    """Folders of the standard library and of installed packages."""
+    paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    with contextlib.suppress(AttributeError):  # some embedded interpreters have no such function
+        paths |= {*site.getsitepackages(), site.getusersitepackages()}
+    return tuple(Path(path).resolve() for path in paths if path)
