@@ -5,7 +5,7 @@
 
 Each simulated audit draws problems at random from a population with known base success p, tuned success q and
 chance g, draws the base in two stages (32, then up to 256 where fewer than 8 succeeded) and the tuned policy 64
-times, and judges the counts exactly as an audit does (``judge_evidence``), with fewer bootstrap resamples
+times, and judges the counts exactly as an audit does (``judge``), with fewer bootstrap resamples
 (1,000 instead of 4,000). Beside the label it records whether the intervals of the gain and of its shares, and
 the band of the pass@k difference, hold the population's own values. The state is one JSON file, written aside
 and renamed after every batch; the Markdown page is made from it.
@@ -27,10 +27,10 @@ import numpy as np
 from keyturn.core.statistics.proportions import wilson
 from keyturn.core.streams import Streams
 from keyturn.measures.coverage_statement import compare_pass_at_k
-from keyturn.measures.deployed_created import judge_evidence
+from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import ENOUGH, FIRST_STAGE, Draws, plain_draws
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import LEAST_PROBLEMS
+from keyturn.measures.paired import PairedCounts
 
 SCHEMA = 2
 ROOT = 20_261_129
@@ -258,15 +258,15 @@ def simulate(name: str, problems: int, audit: int) -> dict[str, str | bool | Non
     streams = Streams(ROOT).child("operating characteristic", name, problems, audit)
     generator = streams.generator("world")
     asked = CONDITIONS[name].draw(generator, problems)
-    evidence = Evidence(
+    counts = PairedCounts(
         base=two_stage_draws(generator, asked.p),
         tuned=plain_draws(np.full(problems, K), generator.binomial(K, asked.q)),
         chance=asked.chance,
         cells=None if asked.chance is None else asked.kind.astype(np.int64),
     )
-    verdict = judge_evidence(evidence, streams=streams, k=K, resamples=RESAMPLES)
+    verdict = judge(counts, streams=streams, k=K, resamples=RESAMPLES)
     truth, curve = population(name)
-    ks, band = compare_pass_at_k(evidence.base, evidence.tuned, streams, kind="verified", resamples=RESAMPLES)
+    ks, band = compare_pass_at_k(counts.base, counts.tuned, streams, kind="verified", resamples=RESAMPLES)
     wanted = curve[np.array(ks) - 1]
     gain, share = verdict.masses["gain"], verdict.shares["deployed"]
     return {

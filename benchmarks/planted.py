@@ -23,9 +23,9 @@ from keyturn.auditing.embedded import EMBEDDED, audit_trained
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
 from keyturn.measures.classes import class_agreement
-from keyturn.measures.deployed_created import judge_evidence
-from keyturn.measures.draws import Draws, draws_of
-from keyturn.measures.evidence import Evidence
+from keyturn.measures.deployed_created import judge
+from keyturn.measures.draws import Draws
+from keyturn.measures.paired import PairedCounts
 from keyturn.pretraining.pretrain import pretrain
 from keyturn.pretraining.recipes import PRETRAIN
 from keyturn.problems.world.worlds import WORLDS
@@ -58,12 +58,12 @@ def one_run(root, arm, base_seed, rl_seed):
     if not (folder / "card.json").exists():
         pretrain(world, PRETRAIN["demo"], seed=base_seed, out=folder)
     lab = Lab(root / "runs" / f"{world.name}-{base_seed}-{rl_seed}", Streams(1000 * base_seed + rl_seed))
-    tables = audit_trained(lab, settings, folder, 24, AuditConfig(), base_name=folder.name).tables
-    columns = {"cells": np.array([json.dumps(dict(p.cell), sort_keys=True) for p in tables.base.problems])}
-    for who, answers in (("base", tables.base), ("tuned", tables.tuned)):
-        draws = draws_of(answers, answers.verified)
+    paired = audit_trained(lab, settings, folder, 24, AuditConfig(), base_name=folder.name).tables.paired
+    columns = {"cells": np.array([json.dumps(dict(p.cell), sort_keys=True) for p in paired.problems])}
+    counts = paired.counts("verified")
+    for who, draws in (("base", counts.base), ("tuned", counts.tuned)):
         columns |= {f"{who}_{kind}": getattr(draws, kind) for kind in KINDS}
-    columns |= {fact: getattr(tables, fact) for fact in FACTS if getattr(tables, fact) is not None}
+    columns |= {fact: getattr(paired, fact) for fact in FACTS if getattr(paired, fact) is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
     with open(aside, "wb") as file:
@@ -71,24 +71,24 @@ def one_run(root, arm, base_seed, rl_seed):
     aside.rename(path)
 
 
-def evidence_of(counts):
+def counts_of(kept):
     """What a verdict is judged on, from the counts of one run."""
-    sides = {who: Draws(**{kind: counts[f"{who}_{kind}"][()] for kind in KINDS}) for who in ("base", "tuned")}
-    _, cells = np.unique(counts["cells"], return_inverse=True)
-    facts = {fact: counts[fact] for fact in FACTS if fact in counts}
+    sides = {who: Draws(**{kind: kept[f"{who}_{kind}"][()] for kind in KINDS}) for who in ("base", "tuned")}
+    _, cells = np.unique(kept["cells"], return_inverse=True)
+    facts = {fact: kept[fact] for fact in FACTS if fact in kept}
     if not np.isfinite(facts.get("chance", np.array([np.nan]))).any():
         facts.pop("chance", None)
-    return Evidence(**sides, **facts, cells=cells)
+    return PairedCounts(**sides, **facts, cells=cells)
 
 
 def judged(path):
     """One line: the verdict at every budget, on all depths."""
     arm, base, rl = path.stem.rsplit("-", 2)
-    evidence = evidence_of(np.load(path))
-    verdicts = {k: judge_evidence(evidence, streams=Streams(1), k=k) for k in KS}
+    counts = counts_of(np.load(path))
+    verdicts = {k: judge(counts, streams=Streams(1), k=k) for k in KS}
     found = verdicts[64]
-    known = np.zeros(found.problems, bool) if evidence.exact is None else np.isfinite(evidence.exact)
-    right, decided = class_agreement(found.classes[known], evidence.exact[known], 64) if known.any() else (0, 0)
+    known = np.zeros(found.problems, bool) if counts.exact is None else np.isfinite(counts.exact)
+    right, decided = class_agreement(found.classes[known], counts.exact[known], 64) if known.any() else (0, 0)
     return {
         "arm": arm,
         "base": int(base),
@@ -97,17 +97,17 @@ def judged(path):
         "coverage": found.coverage.label,
         "gain": found.masses["gain"].to_json(),
         "shares": {name: share.to_json() for name, share in found.shares.items()},
-        "deep": deep_success(evidence, np.load(path)["cells"]),
+        "deep": deep_success(counts, np.load(path)["cells"]),
         "agree": [right, decided],
     }
 
 
-def deep_success(evidence, cells):
+def deep_success(counts, cells):
     """Exact mean base success at depths 5 and 6, and the chance of it there; None where no world says."""
     deep = np.array([json.loads(cell).get("depth", 0) >= 5 for cell in cells])
-    if not deep.any() or evidence.exact is None:
+    if not deep.any() or counts.exact is None:
         return None
-    return [float(evidence.exact[deep].mean()), float(evidence.floor[deep].mean())]
+    return [float(counts.exact[deep].mean()), float(counts.floor[deep].mean())]
 
 
 def truth(row):

@@ -17,6 +17,7 @@ from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
 from keyturn.measures.deployed_created import judge
+from keyturn.measures.paired import Paired
 from keyturn.policies.loading import load_policy
 from keyturn.policies.local import weights_hash
 from keyturn.policies.protocol import Limits
@@ -46,7 +47,8 @@ def repetition(root, name, number, tuned):
     first = draw_two_stages(lab, pair, config, limits)
     other = Lab(lab.root / "other", Streams(9000 + number))
     second = draw_all(other, tuned, "itself", tests, range(config.k), limits)
-    found = judge(first.answers, second.answers, streams=lab.streams.child("judge"), k=config.k)
+    counts = Paired(base=first.answers, tuned=second.answers).counts()
+    found = judge(counts, streams=lab.streams.child("judge"), k=config.k)
     return {
         "world": name,
         "repetition": number,

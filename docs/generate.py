@@ -140,7 +140,7 @@ def measures_page():
             f"## {measure.name}",
             f"**{measure.summary}**",
             f"- Unit: {measure.unit}.\n- Null: {measure.null}.\n- Source: {measure.source}.\n"
-            f"- Needs: {', '.join(f'`{need}`' for need in sorted(measure.needs))}.\n"
+            f"- Needs: {', '.join(f'`{need}`' for need in sorted(measure.needs)) or 'graded draws alone'}.\n"
             f"- File: {source_link(module)}.",
             as_markdown(module.__doc__),
             options(measure.config),

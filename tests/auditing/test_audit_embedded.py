@@ -43,14 +43,14 @@ def test_the_embedded_audit_measures_everything(tmp_path, name):
     assert {"update_zero", "update_visible", "answer_entropy", "length", "routing_execution"} <= names
     assert found.spans
     if name == "chain":
-        floor = np.array([p.facts["floor"] for p in tables.base.problems])
-        depth = np.array([p.cell["depth"] for p in tables.base.problems])
-        assert (tables.exact[depth == 1] > 0.9).all()
+        floor = np.array([p.facts["floor"] for p in tables.paired.problems])
+        depth = np.array([p.cell["depth"] for p in tables.paired.problems])
+        assert (tables.paired.exact[depth == 1] > 0.9).all()
         # The one valid trace of a deep chain has the base's chance of linking, not its answer rate.
-        ratio = tables.exact[depth >= 4].mean() / floor[depth >= 4].mean()
+        ratio = tables.paired.exact[depth >= 4].mean() / floor[depth >= 4].mean()
         assert 0.3 < ratio < 3
     else:
-        assert (tables.bound <= 1).all()
+        assert (tables.paired.bound <= 1).all()
         assert any(policy == "base" for policy, _ in tables.forced)
 
 

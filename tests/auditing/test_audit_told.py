@@ -32,7 +32,7 @@ def audited(tmp_path, base, tuned, asked=None, *, config=SMALL, **loading):
 
 
 def rates(found):
-    return [float(np.mean(t.outcome)) for t in (found.tables.base, found.tables.tuned)]
+    return [float(np.mean(t.outcome)) for t in (found.tables.paired.base, found.tables.paired.tuned)]
 
 
 def told(found, kind):
@@ -133,7 +133,7 @@ def test_each_policy_is_looked_at_behind_its_own_prompt(tmp_path):
     found = audited(tmp_path, base, tuned)
     assert len(told(found, "prompt format")) == 1
     assert "base plain text and tuned chat template" in told(found, "prompt format")[0]
-    assert found.tables.bound == pytest.approx(np.full(12, 0.2), abs=1e-3)
+    assert found.tables.paired.bound == pytest.approx(np.full(12, 0.2), abs=1e-3)
     first = found.tables.shift["tuned"]
     five = first.completions.tokens == WORDS.index("5")
     assert np.exp(first.base_logprobs[five]) == pytest.approx(0.2, abs=1e-3)
@@ -145,7 +145,7 @@ def test_where_the_base_would_not_have_stopped_nothing_is_certified(tmp_path):
     """The base does not stop where the tuned policy's turn ends: it goes on, and answers wrongly."""
     base = on_disk(tmp_path / "base", KNOWS | {f"q{i}": {"5": 1.0} for i in range(12)}, eos=END, template=None)
     found = audited(tmp_path, base, on_disk(tmp_path / "tuned", KNOWS, eos=STOP))
-    assert found.tables.bound.tolist() == [0.0] * 12
+    assert found.tables.paired.bound.tolist() == [0.0] * 12
     assert "would not have ended" in found.left_out["reachability"]
     assert rates(found) == [0.0, 1.0]
 

@@ -75,13 +75,15 @@ def test_one_seed_for_several_requests_counts_once(tmp_path, seeds):
     found, said = audited(tmp_path, Server(0.2), Server(0.9, seeds=seeds))
     assert len(said) == 1
     assert said[0].startswith("tuned: ")
-    tuned = found.tables.tuned
+    tuned = found.tables.paired.tuned
     assert len(tuned) == seeds * len(PROBLEMS)
-    assert tuned.k_max == seeds
 
 
-def test_a_base_drawn_in_two_stages_with_one_seed_is_one_draw_and_nothing_is_created(tmp_path):
-    found, said = audited(tmp_path, Server(0.2, seeds=1), Server(0.9))
+@pytest.mark.parametrize("rate", [0.2, 0.98])
+def test_a_base_drawn_in_two_stages_with_one_seed_is_one_draw_and_nothing_is_created(tmp_path, rate):
+    found, said = audited(tmp_path, Server(rate, seeds=1), Server(0.9))
     assert len(said) == 1
-    assert len(found.tables.base) == len(PROBLEMS)
+    base = found.tables.paired.base
+    assert len(base) == len(PROBLEMS)
+    assert base.two_stages is None, "thirty-two copies of one right answer are not enough successes"
     assert found.verdict.label not in ("created", "deployed", "mixed")

@@ -20,6 +20,7 @@ from keyturn.elicitation.format_prompt import (
 )
 from keyturn.lab.lab import Lab
 from keyturn.measures.contract import Tables
+from keyturn.measures.paired import Paired
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
 from keyturn.policies.tiny import TinyConfig, TinyForCausalLM, initialise
@@ -150,7 +151,7 @@ def test_strict_lenient_and_few_shot_stand_side_by_side(tmp_path):
         drawn = Scripted(name, rule).draw(PROBLEMS, range(4), Streams(0), LIMITS)
         drawn = replace(drawn, texts=tuple(without_next_question(text) for text in drawn.texts))
         graded[name] = answers(name, PROBLEMS, drawn, GRADERS["gsm8k"].grade(PROBLEMS, drawn))
-    tables = Tables(streams=Streams(1), formats=arm_of(tmp_path, imitator).tables, **graded)
+    tables = Tables(streams=Streams(1), paired=Paired(**graded), formats=arm_of(tmp_path, imitator).tables)
     found = {(m.parameters["policy"], m.parameters["scoring"]): m for m in format_measurements(tables)}
     values = {key: measurement.value for key, measurement in found.items()}
     assert values == {
@@ -168,7 +169,8 @@ def test_strict_lenient_and_few_shot_stand_side_by_side(tmp_path):
 def test_a_grader_of_traces_has_no_formats_to_compare():
     drawn = Scripted("b", imitator).draw(PROBLEMS, range(2), Streams(0), LIMITS)
     grades = replace(GRADERS["gsm8k"].grade(PROBLEMS, drawn), columns={})
-    assert format_measurements(Tables(streams=Streams(0), base=answers("base", PROBLEMS, drawn, grades))) == ()
+    table = answers("base", PROBLEMS, drawn, grades)
+    assert format_measurements(Tables(streams=Streams(0), paired=Paired(base=table, tuned=table))) == ()
 
 
 def local(context):

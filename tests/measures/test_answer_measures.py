@@ -16,6 +16,7 @@ from keyturn.measures.crossing import CrossingConfig, crossing_points, measure_c
 from keyturn.measures.draws import plain_draws
 from keyturn.measures.kitagawa import Counted, kitagawa
 from keyturn.measures.length import LengthConfig, measure_length
+from keyturn.measures.paired import Paired
 from keyturn.measures.pass_at_k import PassAtKConfig, measure_pass_at_k
 from keyturn.measures.routing_execution import RoutingExecutionConfig, measure_routing_execution, shares
 from keyturn.rollouts.grades import Answers
@@ -60,7 +61,8 @@ def drawn(
 
 
 def tables(base: Answers, tuned: Answers, **more) -> Tables:
-    return Tables(streams=STREAMS, base=base, tuned=tuned, **more)
+    known = {name: more.pop(name) for name in ("guess", "chance") if name in more}
+    return Tables(streams=STREAMS, paired=Paired(base=base, tuned=tuned, **known), **more)
 
 
 def nothing(policy: str) -> Answers:

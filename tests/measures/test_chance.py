@@ -8,19 +8,19 @@ import pytest
 from keyturn.core.streams import Streams
 from keyturn.measures.chance import cells_at_chance, more_than_luck, reach_threshold
 from keyturn.measures.classes import classify
-from keyturn.measures.deployed_created import judge_evidence
+from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import plain_draws
-from keyturn.measures.evidence import Evidence
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 STREAMS = Streams(20_261_129)
 LUCK = 1 / 7
 
 
-def made(p, q, chance, *, base=768, tuned=64, cells=None, name="made") -> Evidence:
+def made(p, q, chance, *, base=768, tuned=64, cells=None, name="made") -> PairedCounts:
     generator = STREAMS.generator("draws", name)
     p, q = np.asarray(p, float), np.asarray(q, float)
-    return Evidence(
+    return PairedCounts(
         base=plain_draws(np.full(len(p), base), generator.binomial(base, p)),
         tuned=plain_draws(np.full(len(q), tuned), generator.binomial(tuned, q)),
         chance=None if chance is None else np.asarray(chance, float),
@@ -28,8 +28,8 @@ def made(p, q, chance, *, base=768, tuned=64, cells=None, name="made") -> Eviden
     )
 
 
-def judged(evidence: Evidence, k: int = 64):
-    return judge_evidence(evidence, streams=STREAMS, k=k, resamples=400)
+def judged(counts: PairedCounts, k: int = 64):
+    return judge(counts, streams=STREAMS, k=k, resamples=400)
 
 
 def test_a_threshold_asks_for_more_than_luck_and_more_than_one_in_k():
@@ -124,6 +124,6 @@ def test_chance_that_is_not_shown_to_be_all_counts_for_nothing():
 
 def test_a_bound_of_chance_decides_nothing():
     p, q = np.full(48, 0.1), np.full(48, 0.5)
-    evidence = made(p, q, None, name="bound")
-    with_floor = Evidence(base=evidence.base, tuned=evidence.tuned, floor=np.full(48, 0.2))
-    assert judged(with_floor).label == judged(evidence).label == "deployed"
+    counts = made(p, q, None, name="bound")
+    with_floor = PairedCounts(base=counts.base, tuned=counts.tuned, floor=np.full(48, 0.2))
+    assert judged(with_floor).label == judged(counts).label == "deployed"

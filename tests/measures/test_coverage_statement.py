@@ -8,9 +8,9 @@ import pytest
 
 from keyturn.core.streams import Streams
 from keyturn.measures.coverage_statement import compare_pass_at_k, state_coverage
-from keyturn.measures.deployed_created import judge_evidence
+from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import plain_draws
-from keyturn.measures.evidence import Evidence
+from keyturn.measures.paired import PairedCounts
 
 STREAMS = Streams(20_261_129, ("coverage statement",))
 
@@ -29,7 +29,7 @@ def crossing_counts(problems=1000, draws=128):
 
 def test_the_label_and_its_report_say_one_thing_about_the_curve():
     base, tuned = crossing_counts()
-    found = judge_evidence(Evidence(base=base, tuned=tuned), streams=STREAMS, k=64, resamples=500)
+    found = judge(PairedCounts(base=base, tuned=tuned), streams=STREAMS, k=64, resamples=500)
     assert found.label == "deployed"
     assert found.coverage.k_max == 128
     assert found.coverage.label == "crossing"

@@ -9,19 +9,15 @@ import pytest
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import of_problems
+from keyturn.measures.cells import cells_of
 from keyturn.measures.contract import Tables
-from keyturn.measures.deployed_created import (
-    DeployedCreatedConfig,
-    judge,
-    judge_cells,
-    measure_deployed_created,
-)
-from keyturn.measures.draws import Draws, draws_of, halves, plain_draws, unselected
+from keyturn.measures.deployed_created import DeployedCreatedConfig, judge, measure_deployed_created
+from keyturn.measures.draws import Draws, draws_of, first_stage, halves, plain_draws
 from keyturn.measures.estimates import lowered_budget
 from keyturn.measures.guess import guess_rates
+from keyturn.measures.paired import Paired
 from keyturn.measures.verdict import REACHABLE, UNDECIDED, UNREACHABLE
-from keyturn.rollouts.grades import Answers
+from keyturn.rollouts.grades import Answers, TwoStages
 
 STREAMS = Streams(5, ("test-judge",))
 RESAMPLES = 500
@@ -55,7 +51,8 @@ def drawn(policy: str, p, n: int, name: str, **options) -> Answers:
 
 def in_two_stages(answers: Answers, first: int = 32, enough: int = 8) -> Answers:
     _, c = answers.select(answers.draw < first).counts()
-    return answers.select((answers.draw < first) | (c[answers.problem] < enough))
+    kept = answers.select((answers.draw < first) | (c[answers.problem] < enough))
+    return replace(kept, two_stages=TwoStages(first=first, enough=enough, went_on=c < enough))
 
 
 def thirds(size: int = 90) -> np.ndarray:
@@ -65,7 +62,12 @@ def thirds(size: int = 90) -> np.ndarray:
 def verdict(p, q, name: str, **options):
     base = in_two_stages(drawn("base", p, 256, name))
     tuned = drawn("tuned", q, 64, name)
-    return judge(base, tuned, streams=STREAMS.child(name), resamples=RESAMPLES, **options)
+    return judged(base, tuned, streams=STREAMS.child(name), **options)
+
+
+def judged(base: Answers, tuned: Answers, *, streams=STREAMS, clusters=None, k=64, **known):
+    counts = Paired(base=base, tuned=tuned, **known).counts(clusters=clusters)
+    return judge(counts, streams=streams, k=k, resamples=RESAMPLES)
 
 
 def test_planted_truths_come_out():
@@ -119,7 +121,7 @@ def test_the_curve_names_where_the_label_flips():
 
 def test_one_draw_a_problem_is_undecided_and_says_why():
     base, tuned = drawn("base", [0.2] * 200, 1, "one"), drawn("tuned", [0.6] * 200, 1, "one")
-    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    found = judged(base, tuned)
     assert found.label == "undecided"
     assert found.coverage.label == "undecided"
     assert "one base draw a problem" in found.why
@@ -132,12 +134,12 @@ def test_one_draw_a_problem_is_undecided_and_says_why():
 
 def test_few_draws_lower_k_and_print_it():
     base, tuned = drawn("base", thirds(), 96, "few"), drawn("tuned", thirds(), 32, "few")
-    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    found = judged(base, tuned)
     assert found.k == 32
     assert any("lowered from 64 to 32" in caution.text for caution in found.cautions)
     assert (found.classes[thirds() == 0] == UNREACHABLE).mean() > 0.9
     # coverage at a tuned policy's fewer draws says so, and does not lower K
-    fewer = judge(base, tuned.select(tuned.draw < 8), streams=STREAMS, resamples=RESAMPLES)
+    fewer = judged(base, tuned.select(tuned.draw < 8))
     assert fewer.k == 32
     assert fewer.coverage.k_max == 8
     assert any("up to k = 8" in note for note in fewer.notes)
@@ -147,7 +149,7 @@ def test_ungraded_rows_are_no_failures_and_empty_problems_are_left_out():
     rows = [np.r_[np.ones(40), np.full(216, np.nan)], np.full(256, np.nan), np.zeros(256), np.ones(256)]
     base = graded("base", rows)
     tuned = graded("tuned", [np.ones(64)] * 4)
-    found = judge(base, tuned, streams=STREAMS, resamples=RESAMPLES)
+    found = judged(base, tuned)
     assert found.problems == 3
     assert found.base_p == pytest.approx([1.0, np.nan, 0.0, 1.0], nan_ok=True)
     assert found.classes.tolist() == [REACHABLE, UNDECIDED, UNREACHABLE, REACHABLE]
@@ -155,7 +157,7 @@ def test_ungraded_rows_are_no_failures_and_empty_problems_are_left_out():
 
 
 def test_no_problem_at_all():
-    found = judge(graded("base", []), graded("tuned", []), streams=STREAMS, resamples=RESAMPLES)
+    found = judged(graded("base", []), graded("tuned", []))
     assert found.label == "undecided"
     assert found.problems == 0
     assert math.isnan(found.masses["gain"].value)
@@ -195,12 +197,10 @@ def test_a_guessers_success_is_not_reach():
         policy: drawn(policy, x, n, "guess", traces=False)
         for policy, x, n in (("base", p, 256), ("tuned", q, 64))
     }
-    plain = judge(answers["base"], answers["tuned"], streams=STREAMS, resamples=RESAMPLES)
+    plain = judged(answers["base"], answers["tuned"])
     assert plain.label == "deployed"
     assert plain.unit == "answer"
-    guessed = judge(
-        answers["base"], answers["tuned"], streams=STREAMS, resamples=RESAMPLES, guess=np.full(60, 0.2)
-    )
+    guessed = judged(answers["base"], answers["tuned"], guess=np.full(60, 0.2))
     assert guessed.shares["at_chance"].low > 0.9
     assert guessed.shares["deployed"].high < 0.1
     assert guessed.label == "created"
@@ -220,14 +220,16 @@ def test_cells_get_their_own_labels():
     p = np.where(np.arange(120) % 2 == 0, 0.2, 0.0)
     q = np.full(120, 0.5)
     base, tuned = drawn("base", p, 256, "cells", cells=2), drawn("tuned", q, 64, "cells", cells=2)
-    found = judge_cells(in_two_stages(base), tuned, by=("depth",), streams=STREAMS, resamples=RESAMPLES)
-    assert [(dict(key), cell.label) for key, cell in found] == [
-        ({"depth": 0}, "deployed"),
-        ({"depth": 1}, "created"),
+    paired = Paired(base=in_two_stages(base), tuned=tuned)
+    counts = paired.counts(cell_keys=("depth",))
+    found = [
+        (dict(key), judge(counts.at(index), streams=STREAMS, resamples=RESAMPLES).label)
+        for key, index in cells_of(paired.problems, ("depth",))
     ]
-    assert judge_cells(base, tuned, by=(), streams=STREAMS) == ()
+    assert found == [({"depth": 0}, "deployed"), ({"depth": 1}, "created")]
+    assert cells_of(paired.problems, ()) == []
     with pytest.raises(UsageError, match="context"):
-        judge_cells(base, tuned, by=("context",), streams=STREAMS)
+        paired.counts(cell_keys=("context",))
 
 
 def test_clusters_widen_the_interval():
@@ -244,29 +246,78 @@ def test_clusters_widen_the_interval():
 def test_bad_calls_are_refused():
     base, tuned = drawn("base", thirds(9), 64, "bad"), drawn("tuned", thirds(9), 16, "bad")
     with pytest.raises(InputError, match="different lists"):
-        judge(base, of_problems(tuned, np.arange(8)), streams=STREAMS)
+        Paired(base=base, tuned=tuned.of_problems(np.arange(8)))
     with pytest.raises(InputError, match="bound has shape"):
-        judge(base, tuned, streams=STREAMS, bound=[0.1])
+        Paired(base=base, tuned=tuned, bound=np.array([0.1]))
+    with pytest.raises(InputError, match="clusters has shape"):
+        Paired(base=base, tuned=tuned).counts(clusters=[1, 2])
     with pytest.raises(UsageError, match="K >= 2"):
-        judge(base, tuned, streams=STREAMS, k=1)
+        judged(base, tuned, k=1)
 
 
-def test_the_two_stage_rule_is_recognised_and_nothing_else_is():
+def test_the_two_stage_rule_is_carried_and_never_guessed():
     full = drawn("base", np.linspace(0, 0.9, 40), 256, "stages")
     assert not draws_of(full).staged
-    staged = draws_of(in_two_stages(full))
+    answers = in_two_stages(full)
+    staged = draws_of(answers)
     assert staged.staged
     assert staged.enough == 8
     assert (staged.n[staged.went_on] == 256).all()
     assert (staged.n[~staged.went_on] == 32).all()
     other = draws_of(in_two_stages(full, first=16, enough=4))
-    assert other.staged
-    assert other.enough in (4, 5)
+    assert other.enough == 4
     assert (other.first_n == 16).all()
-    lost = full.select((full.draw < 100) | (full.problem % 2 == 0))
-    assert not draws_of(lost).staged
-    assert set(unselected(in_two_stages(full)).draw) == set(range(32))
-    assert len(unselected(full)) == len(full)
+    # The same draws of which nobody says how they were made are what they are.
+    unknown = draws_of(replace(answers, two_stages=None))
+    assert not unknown.staged
+    assert unknown.rate == pytest.approx(unknown.c / unknown.n)
+    assert set(first_stage(answers).draw) == set(range(32))
+    assert len(first_stage(full)) == len(full)
+
+
+def test_draws_that_look_stopped_by_success_are_said_where_nobody_states_the_rule():
+    p = np.array([0.6] * 20 + [0.02] * 20)
+    base, tuned = in_two_stages(drawn("base", p, 256, "said")), drawn("tuned", p, 64, "said")
+    stated = judged(base, tuned).notes
+    unknown = judged(replace(base, two_stages=None), tuned).notes
+    assert any("drawn in two stages" in note for note in stated)
+    assert not any("if successes ended the drawing" in note for note in stated)
+    assert any("every problem with 32 base draws succeeds more often" in note for note in unknown)
+    lost = drawn("base", p, 256, "said")
+    lost = lost.select((lost.draw < 100) | (lost.problem % 2 == 0))
+    assert not any("if successes ended the drawing" in note for note in judged(lost, tuned).notes)
+
+
+def test_the_rule_follows_the_problems():
+    answers = in_two_stages(drawn("base", np.linspace(0, 0.9, 40), 256, "stages"))
+    chosen = np.array([30, 2, 11])
+    some = answers.of_problems(chosen)
+    assert [p.id for p in some.problems] == ["p30", "p2", "p11"]
+    assert draws_of(some).went_on.tolist() == draws_of(answers).went_on[chosen].tolist()
+    assert draws_of(some).rate == pytest.approx(draws_of(answers).rate[chosen])
+
+
+@pytest.mark.parametrize(("p", "k"), [(0.9, 64), (0.1, 64)])
+def test_one_rule_for_all_problems_where_all_stopped_or_all_went_on(p, k):
+    answers = in_two_stages(drawn("base", np.full(20, p), 256, f"all {p}"))
+    draws = draws_of(answers)
+    assert draws.staged
+    assert draws.went_on.all() if p < 0.5 else not draws.went_on.any()
+    # Thirty-two draws of which eight or more succeeded decide a problem at every K.
+    assert lowered_budget(draws, 64).k == k
+
+
+def test_rates_of_problems_that_all_went_on_are_unbiased():
+    generator = STREAMS.generator("unbiased")
+    first, late = generator.binomial(32, 0.22, 40_000), generator.binomial(224, 0.22, 40_000)
+    on = first < 8
+    draws = Draws(
+        n=np.where(on, 256, 32), c=np.where(on, first + late, first), first_n=np.full(40_000, 32),
+        first_c=first, went_on=on, enough=8,
+    )  # fmt: skip
+    assert draws.rate.mean() == pytest.approx(0.22, abs=0.001)
+    # Twin: pooling the draws of each problem is too high, because the lucky stop.
+    assert (draws.c / draws.n).mean() > 0.225
 
 
 def test_halves_are_disjoint_and_equal():
@@ -284,7 +335,8 @@ def test_masses_have_a_null_that_holds_zero():
         drawn("tuned", np.where(p == 0, 0.4, p), 64, "null"),
     )
     found = measure_deployed_created(
-        Tables(streams=STREAMS, base=base, tuned=tuned), DeployedCreatedConfig(resamples=RESAMPLES)
+        Tables(streams=STREAMS, paired=Paired(base=base, tuned=tuned)),
+        DeployedCreatedConfig(resamples=RESAMPLES),
     )
     masses = {m.parameters["part"]: m for m in found if m.name == "deployed_created"}
     for part in ("gain", "deployed", "created", "undecided"):

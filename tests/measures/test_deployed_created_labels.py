@@ -10,8 +10,8 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.bands import Band
 from keyturn.measures.coverage_statement import budgets, first_loss, state_coverage
 from keyturn.measures.draws import plain_draws
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import LEAST_PROBLEMS, label_of, nothing_measured
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import Coverage
 
 NOTHING = Estimate(math.nan)
@@ -105,9 +105,9 @@ def test_the_first_loss_is_bracketed():
     assert first_loss(k, np.array([1, 1, 0, 0], bool), np.array([0, 0, 0, 1], bool)) == (3, 4)
 
 
-def evidence(p: float, q: float, *, problems=40, draws=64, **columns) -> Evidence:
+def counts(p: float, q: float, *, problems=40, draws=64, **columns) -> PairedCounts:
     n = np.full(problems, draws)
-    return Evidence(
+    return PairedCounts(
         base=plain_draws(n, np.full(problems, round(p * draws))),
         tuned=plain_draws(n, np.full(problems, round(q * draws))),
         **{name: np.full(problems, value) for name, value in columns.items()},
@@ -116,19 +116,19 @@ def evidence(p: float, q: float, *, problems=40, draws=64, **columns) -> Evidenc
 
 def test_where_nothing_is_measured_the_reason_is_given():
     flat = Coverage(label="kept", k_max=64)
-    assert "too hard" in nothing_measured(evidence(0, 0), flat)
-    assert "too easy" in nothing_measured(evidence(1, 1), flat)
-    lenient = evidence(0, 0, base_lenient=0.3, tuned_lenient=0.9)
+    assert "too hard" in nothing_measured(counts(0, 0), flat)
+    assert "too easy" in nothing_measured(counts(1, 1), flat)
+    lenient = counts(0, 0, base_lenient=0.3, tuned_lenient=0.9)
     assert "grader" in nothing_measured(lenient, flat)
     assert "0.30 and 0.90" in nothing_measured(lenient, flat)
-    cut = evidence(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
+    cut = counts(0.1, 0.6, base_cut=0.96, tuned_cut=0.1)
     assert "0.96 of the completions of the base" in nothing_measured(cut, flat)
-    assert nothing_measured(evidence(0.3, 0.3), flat) == ""
-    unread = evidence(0.2, 0, base_lenient=0.2, tuned_lenient=0.8)
+    assert nothing_measured(counts(0.3, 0.3), flat) == ""
+    unread = counts(0.2, 0, base_lenient=0.2, tuned_lenient=0.8)
     assert "the tuned policy is never right as graded, and in 0.80" in nothing_measured(unread, flat)
-    assert "the base is never right" in nothing_measured(evidence(0, 0.9, base_lenient=0.3), flat)
-    failed = evidence(0.2, 0.7, tuned_failed=0.72)
+    assert "the base is never right" in nothing_measured(counts(0, 0.9, base_lenient=0.3), flat)
+    failed = counts(0.2, 0.7, tuned_failed=0.72)
     assert "0.72 of the draws of the tuned policy have no verdict" in nothing_measured(failed, flat)
-    assert nothing_measured(evidence(0, 1), flat) == "", "a sure gain is something"
+    assert nothing_measured(counts(0, 1), flat) == "", "a sure gain is something"
     lost = Coverage(label="narrowed", below=((20, 64),), k_max=64, largest=0.4)
-    assert nothing_measured(evidence(0.005, 0, draws=200), lost) == "", "rare success that many draws show"
+    assert nothing_measured(counts(0.005, 0, draws=200), lost) == "", "rare success that many draws show"

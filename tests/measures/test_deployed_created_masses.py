@@ -8,10 +8,10 @@ from scipy import stats
 
 from keyturn.core.streams import Streams
 from keyturn.measures.classes import class_agreement, classify, exact_classes
-from keyturn.measures.deployed_created import judge_evidence
+from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import Draws, plain_draws
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.masses import divide_gain, gross_masses
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 STREAMS = Streams(11, ("test-masses",))
@@ -157,9 +157,7 @@ def test_intervals_of_the_masses_cover():
             [third == 1, third == 2], [generator.uniform(0.35, 0.55, 90), generator.beta(2, 3, 90)], p
         )
         tuned = plain_draws(np.full(90, 64), generator.binomial(64, q))
-        verdict = judge_evidence(
-            Evidence(base=two_stage(generator, p), tuned=tuned), streams=streams, resamples=500
-        )
+        verdict = judge(PairedCounts(base=two_stage(generator, p), tuned=tuned), streams=streams, resamples=500)
         for name, true in truth.items():
             hits[name] += verdict.masses[name].low <= true <= verdict.masses[name].high
     for name, count in hits.items():

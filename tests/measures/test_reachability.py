@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token_tables import Markov, completions_of, grades_of, shift_of
+from token_tables import Markov, completions_of, grades_of, shift_of, tables_of
 
 from keyturn.core.errors import InputError
 from keyturn.core.streams import Streams
 from keyturn.measures.certified import bound_of, certified_bound, row_logprobs
-from keyturn.measures.contract import Tables
 from keyturn.measures.reachability import REACHABILITY, ReachabilityConfig, base_view, below_own
 from keyturn.rollouts.completions import Stop
 
@@ -200,7 +199,7 @@ def test_a_row_of_measurements_by_hand():
         base_logprobs=[-1.0, -5.0, -2.0, -3.0, -1.0, -9.0, -9.0],
         base_ranks=[0, 11, 10, 50, 20, 99, 99],
     )
-    found = REACHABILITY.measure(Tables(streams=Streams(0), shift={"tuned": tuned}), ReachabilityConfig())
+    found = REACHABILITY.measure(tables_of(Streams(0), shift={"tuned": tuned}), ReachabilityConfig())
     row = {(m.name, m.parameters["rows"]): m for m in found}
     assert row["reach_logprob", "all"].value == pytest.approx((-8 - 4) / 2)
     assert row["reach_worst", "all"].value == pytest.approx((5 + 3) / 2)
@@ -222,7 +221,7 @@ def test_out_of_reach_and_sharpened_are_told_apart():
     found = {}
     for name, each in (("strange", -2.5), ("sharpened", -0.2)):
         tuned = view_of(lengths, each * lengths, problems, "tuned", np.ones(240))
-        tables = Tables(streams=Streams(0), shift={"base": base, "tuned": tuned})
+        tables = tables_of(Streams(0), shift={"base": base, "tuned": tuned})
         rows = REACHABILITY.measure(tables, ReachabilityConfig())
         found[name] = {(m.name, m.parameters["rows"]): m for m in rows}
     strange, sharp = (found[name]["reach_below", "all"] for name in ("strange", "sharpened"))
@@ -236,7 +235,7 @@ def test_out_of_reach_and_sharpened_are_told_apart():
 
 def test_more_draws_than_a_double_can_hold_are_infinite():
     tuned = view_of([10, 10], [-2000.0, -2000.0], [0, 1], "tuned")
-    rows = REACHABILITY.measure(Tables(streams=Streams(0), shift={"tuned": tuned}), ReachabilityConfig())
+    rows = REACHABILITY.measure(tables_of(Streams(0), shift={"tuned": tuned}), ReachabilityConfig())
     samples = next(m for m in rows if m.name == "reach_samples")
     assert samples.value == math.inf
     assert samples.to_json()["value"] == "inf"
@@ -244,10 +243,10 @@ def test_more_draws_than_a_double_can_hold_are_infinite():
 
 def test_a_bound_that_the_study_computed_takes_precedence():
     tuned = view_of([2, 2], [-1.0, -1.0], [0, 1], "tuned", [1, 1])
-    tables = Tables(streams=Streams(0), shift={"tuned": tuned}, bound=np.array([0.5, 0.7]))
+    tables = tables_of(Streams(0), 2, known={"bound": np.array([0.5, 0.7])}, shift={"tuned": tuned})
     bound = next(m for m in REACHABILITY.measure(tables, ReachabilityConfig()) if m.name == "reach_bound")
     assert bound.value == pytest.approx(0.6)
 
 
 def test_without_tuned_completions_nothing_is_said():
-    assert REACHABILITY.measure(Tables(streams=Streams(0)), ReachabilityConfig()) == ()
+    assert REACHABILITY.measure(tables_of(Streams(0)), ReachabilityConfig()) == ()

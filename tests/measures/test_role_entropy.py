@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from token_tables import completions_of, grades_of, shift_of
+from token_tables import completions_of, grades_of, shift_of, tables_of
 
 from keyturn.core.roles import FORCED, Role
 from keyturn.core.streams import Streams
-from keyturn.measures.contract import Tables
 from keyturn.measures.role_curves import half_way, role_curves
 from keyturn.measures.role_entropy import FLIPPED, OWN, ROLE_ENTROPY, SAME, RoleEntropyConfig
 from keyturn.roles.grammar import NAMES
@@ -17,7 +16,7 @@ FAST = RoleEntropyConfig(resamples=300)
 
 
 def measured(history=(), **shift):
-    return ROLE_ENTROPY.measure(Tables(streams=Streams(0), shift=shift, history=history), FAST)
+    return ROLE_ENTROPY.measure(tables_of(Streams(0), shift=shift, history=history), FAST)
 
 
 def get(found, name, by="all", policy="tuned", drawn_by="tuned"):

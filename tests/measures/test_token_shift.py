@@ -4,20 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from token_tables import completions_of, grades_of, shift_of
+from token_tables import completions_of, grades_of, shift_of, tables_of
 
 from keyturn.core.measurement import Measurement
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import ByProblem, weighted_quantile
-from keyturn.measures.contract import Tables
 from keyturn.measures.token_shift import DEALT, OWN_RANKS, POSITION, REPLICATE, TOKEN_SHIFT, TokenShiftConfig
 
 FAST = TokenShiftConfig(resamples=200, curve_resamples=50, permutations=60)
 
 
 def measured(config=FAST, **shift):
-    found = TOKEN_SHIFT.measure(Tables(streams=Streams(0), shift=shift), config)
+    found = TOKEN_SHIFT.measure(tables_of(Streams(0), shift=shift), config)
     assert all(isinstance(m, Measurement) for m in found)
     return found
 
@@ -196,7 +195,7 @@ def test_the_same_streams_give_the_same_numbers_and_others_do_not():
     kl = np.random.default_rng(5).exponential(1.0, 600)
 
     def lows(seed):
-        found = TOKEN_SHIFT.measure(Tables(streams=Streams(seed), shift={"tuned": many(kl)}), FAST)
+        found = TOKEN_SHIFT.measure(tables_of(Streams(seed), shift={"tuned": many(kl)}), FAST)
         return [m.to_json() for m in found]
 
     assert lows(1) == lows(1)

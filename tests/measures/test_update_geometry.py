@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import save_file
+from token_tables import tables_of
 
 from keyturn.core.errors import InputError
 from keyturn.core.streams import Streams
 from keyturn.measures.concentration import Magnitudes, gini, holding, lorenz
-from keyturn.measures.contract import Tables
 from keyturn.measures.rounding import exponents, mask_overlap, permuted_within_exponent, to_bf16, visible
 from keyturn.measures.spectrum import energies, entropy_rank, gaussian_ranks, largest_energy, stable_rank
 from keyturn.measures.update_geometry import (
@@ -177,7 +177,7 @@ def folder(path, weights, *, dtype=torch.float32, shards=1, **config):
 
 
 def measured(base, tuned, **config):
-    tables = Tables(streams=Streams(1), weights=(base, tuned))
+    tables = tables_of(Streams(1), weights=(base, tuned))
     return UPDATE_GEOMETRY.measure(tables, UpdateGeometryConfig(**config))
 
 

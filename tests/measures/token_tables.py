@@ -6,9 +6,11 @@ import itertools
 
 import numpy as np
 
-from keyturn.measures.contract import TokenShift
+from keyturn.core.problem import Problem
+from keyturn.measures.contract import Tables, TokenShift
+from keyturn.measures.paired import Paired
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
-from keyturn.rollouts.grades import Grades
+from keyturn.rollouts.grades import Answers, Grades
 
 
 def completions_of(rows, problems, *, size=None, stop=Stop.EOS):
@@ -55,6 +57,29 @@ def shift_of(drawn_by, completions, grades=None, **columns):
     }
     assert not columns, columns
     return TokenShift(drawn_by=drawn_by, completions=completions, grades=grades, **filled)
+
+
+def tables_of(streams, problems=1, *, known=None, **collected):
+    """Tables of an audit without draws on some problems; ``known`` are columns of :class:`Paired`."""
+    asked = tuple(Problem(id=f"p{i}", prompt="?", answer="") for i in range(problems))
+    nothing = np.zeros(0, dtype=np.int32)
+    answers = [
+        Answers(
+            policy=policy,
+            problems=asked,
+            problem=nothing,
+            draw=nothing,
+            outcome=np.zeros(0, dtype=np.float32),
+            verified=np.zeros(0, dtype=np.float32),
+            answer=(),
+            length=nothing,
+            truncated=np.zeros(0, dtype=bool),
+        )
+        for policy in ("base", "tuned")
+    ]
+    return Tables(
+        streams=streams, paired=Paired(base=answers[0], tuned=answers[1], **(known or {})), **collected
+    )
 
 
 class Markov:

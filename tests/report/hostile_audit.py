@@ -31,12 +31,11 @@ def hostile(result: AuditResult) -> AuditResult:
     """The same audit with attacks for names, tokens, prompts, keys and notes."""
     every = all_attacks()
     tables = result.tables
-    base = tables.base
-    assert base is not None
     problems = tuple(
         replace(p, id=f"{ATTACKS[i % len(ATTACKS)]}{i}", cell={"depth": every})
-        for i, p in enumerate(base.problems)
+        for i, p in enumerate(tables.paired.problems)
     )
+    base, tuned = (replace(side, problems=problems) for side in (tables.paired.base, tables.paired.tuned))
     history = tuple({**row, f"share/strategy {every}": 0.5} for row in tables.history)
     return replace(
         result,
@@ -51,7 +50,7 @@ def hostile(result: AuditResult) -> AuditResult:
             replace(m, note=every, unit=every, parameters={**m.parameters, "extra": every})
             for m in result.measurements[::6]
         ),
-        tables=replace(tables, base=replace(base, problems=problems), history=history),
+        tables=replace(tables, paired=replace(tables.paired, base=base, tuned=tuned), history=history),
         spans=(*tuple(hostile_span(span) for span in result.spans), attack_tokens()),
         seconds={every: 3.0, **result.seconds},
         limits=ATTACKS,

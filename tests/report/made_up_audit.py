@@ -14,8 +14,10 @@ from keyturn.core.problem import Problem
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.measures import MEASURES
+from keyturn.measures.cells import cell_name, cells_of
 from keyturn.measures.contract import Tables, TokenShift
-from keyturn.measures.deployed_created import judge, judge_cells
+from keyturn.measures.deployed_created import judge
+from keyturn.measures.paired import Paired
 from keyturn.measures.verdict import AT_CHANCE, Caution
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Answers, Grades
@@ -92,7 +94,6 @@ def drawn(policy: str, problems, rates, draws: int, weights, rng: np.random.Gene
             "strategy": rng.choice(STRATEGIES, size=len(problem), p=weights).astype(object),
             "format": rng.choice(["F1", "F2"], size=len(problem), p=[0.7, 0.3]).astype(object),
         },
-        k_max=64 if policy == "tuned" else 0,
     )
 
 
@@ -239,18 +240,23 @@ def audit_of(
     rates = {"base": base_p, "tuned": tuned_q}
     shift = {policy: looked_at(policy, problems, of_policy, rng) for policy, of_policy in rates.items()}
     tables = Tables(
-        streams=Streams(seed), base=base, tuned=tuned, shift=shift,
+        streams=Streams(seed), paired=Paired(base=base, tuned=tuned), shift=shift,
         weights=model_folders(folder / name, rng), history=history_of(rng),
     )  # fmt: skip
     found: list[Measurement] = []
     for measure in MEASURES.values():
-        if all(getattr(tables, need) for need in measure.needs):
+        if not measure.why_not(tables):
             config = measure.config()
             fewer = {key: 100 for key in ("resamples", "permutations") if hasattr(config, key)}
             found.extend(measure.measure(tables, replace(config, **fewer)))
     keys = tuple(cells[0])
-    verdict = judge(base, tuned, streams=tables.streams, k=draws // 3, resamples=100)
-    by_cell = judge_cells(base, tuned, by=keys, streams=tables.streams, k=draws // 3, resamples=100)
+    size = {"k": draws // 3, "resamples": 100}
+    verdict = judge(tables.paired.counts(), streams=tables.streams, **size)
+    counts = tables.paired.counts(cell_keys=keys)
+    by_cell = [
+        (key, judge(counts.at(index), streams=tables.streams.child(cell_name(key)), **size))
+        for key, index in cells_of(tables.paired.problems, keys)
+    ]
     return AuditResult(
         name=name,
         base=f"models/{name}-base",

@@ -14,7 +14,7 @@ from page_reader import Page, breaches
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import estimate
-from keyturn.measures.evidence import gather
+from keyturn.measures.paired import Paired
 from keyturn.measures.verdict import Caution, Label
 from keyturn.report import summary
 from keyturn.report.conditions import conditions
@@ -245,8 +245,9 @@ def test_an_interval_is_said_where_there_is_none(audits):
 
 
 def test_a_right_answer_under_a_wrong_trace_is_no_matter_of_format(audits):
-    base, tuned = audits[0].tables.base, audits[0].tables.tuned
+    base, tuned = audits[0].tables.paired.base, audits[0].tables.paired.tuned
     lenient = [replace(a, columns={**a.columns, "lenient": a.outcome}) for a in (base, tuned)]
     assert float(base.outcome.mean()) > float(base.verified.mean()) + 0.02
-    assert gather(*lenient).base_lenient is None
-    assert gather(*lenient, answers_only=True).base_lenient is not None
+    paired = Paired(base=lenient[0], tuned=lenient[1])
+    assert paired.counts().base_lenient is None
+    assert paired.counts("answer").base_lenient is not None

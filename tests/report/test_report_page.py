@@ -150,7 +150,7 @@ def test_a_section_with_nothing_says_why(audits):
     bare = replace(
         audits[0],
         measurements=(),
-        tables=replace(audits[0].tables, history=(), shift={}, weights=None),
+        tables=replace(audits[0].tables, history=(), shift={}, weights=()),
         spans=(),
         cells=(),
         seconds={},
@@ -204,12 +204,13 @@ def test_one_draw_a_problem_claims_no_curve(audits):
 
 def test_problems_keep_their_names_when_some_could_not_be_judged(audits):
     result = audits[0]
-    base, verdict = result.tables.base, result.verdict
+    paired, verdict = result.tables.paired, result.verdict
+    base = paired.base
     verified = base.verified.copy()
     verified[base.problem == 1] = np.nan
     left_out = replace(
         result,
-        tables=replace(result.tables, base=replace(base, verified=verified)),
+        tables=replace(result.tables, paired=replace(paired, base=replace(base, verified=verified))),
         verdict=replace(
             verdict,
             classes=np.delete(verdict.classes, 1),

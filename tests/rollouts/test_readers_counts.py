@@ -16,6 +16,7 @@ from keyturn.core.errors import InputError, UsageError
 from keyturn.core.streams import Streams
 from keyturn.measures.contract import Tables
 from keyturn.measures.length import LengthConfig, measure_length
+from keyturn.measures.paired import Paired
 from keyturn.rollouts.readers import Columns, pair, read_samples
 
 COUNTS = [{"id": "a", "c": 3, "n": 8}, {"id": "b", "c": 0, "n": 4}, {"id": "d", "c": 5, "n": 5}]
@@ -150,7 +151,7 @@ def test_a_file_that_does_not_say_what_was_cut_has_no_share_that_was(tmp_path):
     path.write_bytes(lines(rows))
     both = pair(read_samples(path), read_samples(path))
     found = measure_length(
-        Tables(streams=Streams(0), base=both.base, tuned=both.tuned), LengthConfig(resamples=99)
+        Tables(streams=Streams(0), paired=Paired(base=both.base, tuned=both.tuned)), LengthConfig(resamples=99)
     )
     cut = [m for m in found if m.name.startswith("truncated")]
     assert all(np.isnan(m.value) and m.n == 0 and "no file says" in m.note for m in cut)

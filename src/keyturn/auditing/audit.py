@@ -25,8 +25,11 @@ from keyturn.core.numbers import number
 from keyturn.elicitation.format_prompt import elicit_format, format_measurements, leaves_room
 from keyturn.lab.lab import Lab, Stage
 from keyturn.measures import MEASURES
+from keyturn.measures.cells import cell_name, cells_of
 from keyturn.measures.contract import Tables
-from keyturn.measures.deployed_created import judge, judge_cells
+from keyturn.measures.deployed_created import judge
+from keyturn.measures.draws import ENOUGH, FIRST_STAGE
+from keyturn.measures.paired import Paired
 from keyturn.measures.routing_execution import shares as routing_shares
 from keyturn.measures.verdict import Caution, Verdict
 from keyturn.policies.client import ServerPolicy
@@ -35,7 +38,7 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.policies.vocabularies import check_words
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
-from keyturn.rollouts.grades import Answers, Grades
+from keyturn.rollouts.grades import Answers, Grades, TwoStages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +49,9 @@ class AuditConfig:
     """Budget K: what the base does within K draws, it could already do. Also the tuned draws a problem."""
     n_base: int = 0
     """Base draws a problem; 0 means 4K."""
-    first: int = 32
+    first: int = FIRST_STAGE
     """Base draws for every problem, before it is decided who needs the rest."""
-    enough: int = 8
+    enough: int = ENOUGH
     """Successes among the first draws after which no more are needed."""
     max_new_tokens: int = 512
     """Tokens a completion may have."""
@@ -113,11 +116,9 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         cell_keys=pair.cell_keys,
         tokenizer=pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None,
     )
-    if tables.base is None or tables.tuned is None:
-        return found
     said = setup.of_policies(
         (pair.base, pair.tuned),
-        (tables.base, tables.tuned),
+        (tables.paired.base, tables.paired.tuned),
         pair.problems,
         tokens=config.max_new_tokens,
         seed=lab.streams.root,
@@ -143,9 +144,8 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     of_tuned, copied_too = once(pair.tuned, "tuned", tuned)
     tables = Tables(
         streams=lab.streams.child("measure", pair.name),
-        base=of_base,
-        tuned=replace(of_tuned, k_max=int(of_tuned.counts()[0].max(initial=1)) if copied_too else draws),
-        weights=pair.weights,
+        paired=Paired(base=of_base, tuned=of_tuned),
+        weights=pair.weights or (),
         history=pair.history,
         copies=(*copied, *copied_too),
     )
@@ -157,7 +157,7 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
     elif pair.form:
         try:
             arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
-            tables = replace(tables, elicited=arm.reached, formats=arm.tables)
+            tables = replace(tables.knowing(elicited=arm.reached), formats=arm.tables)
         except InputError as error:
             # A server may refuse the longer prompts; what was drawn before stands all the same.
             tables = replace(tables, left_out={**tables.left_out, "few-shot format": error.what})
@@ -235,9 +235,12 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
     problem_set = pair.problems
     first = draw_all(lab, pair.base, "base", problem_set, range(min(config.first, config.draws_base)), limits)
     _, successes = first.answers.counts()
-    rare = tuple(p for p, c in zip(problem_set.problems, successes, strict=True) if c < config.enough)
-    if not rare or config.draws_base <= config.first:
+    if config.draws_base <= config.first:
         return first
+    rule = TwoStages(first=config.first, enough=config.enough, went_on=successes < config.enough)
+    rare = tuple(problem for problem, on in zip(problem_set.problems, rule.went_on, strict=True) if on)
+    if not rare:
+        return replace(first, answers=replace(first.answers, two_stages=rule))
     more, completions = lab.draw(
         pair.base,
         rare,
@@ -248,11 +251,12 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
     )
     both = Completions.concat([first.completions, completions.onto(first.completions.prompts)])
     graded, grades = lab.grade(problem_set.grader, problem_set.problems, both, more, name="grade")
+    table = answers("base", problem_set.problems, both, grades)
     return Drawn(
         stages=(*first.stages, more, graded),
         completions=both,
         grades=grades,
-        answers=answers("base", problem_set.problems, both, grades),
+        answers=replace(table, two_stages=rule),
     )
 
 
@@ -288,7 +292,7 @@ def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base:
             bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages, asked)
     except InputError as error:
         left_out["bound"] = error.what
-    return replace(tables, shift=shift, bound=bound, left_out=left_out)
+    return replace(tables.knowing(bound=bound), shift=shift, left_out=left_out)
 
 
 def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[str, str]]:
@@ -296,17 +300,11 @@ def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[s
     found: list[Measurement] = []
     left_out: dict[str, str] = {}
     for measure in MEASURES.values():
-        missing = [need for need in sorted(measure.needs) if not _there(getattr(tables, need))]
-        known = [tables.left_out[name] for name in (measure.name, *missing) if name in tables.left_out]
-        if missing or known:
-            without = f"needs {', '.join(missing)}, which this audit does not have"
-            left_out[measure.name] = "; ".join(dict.fromkeys(known)) or without
-            continue
         config = measure.config()
         if hasattr(config, "k"):
             config = replace(config, k=k)
         try:
-            found.extend(measure.measure(tables, config))
+            found.extend(measure.take(tables, config))
         except InputError as error:
             left_out[measure.name] = error.what
     # What no measure needs is told under its own name.
@@ -316,14 +314,14 @@ def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[s
 
 def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdict, tuple[Cell, ...]]:
     """The pooled verdict and one a cell."""
-    if tables.base is None or tables.tuned is None:
-        raise ValueError("a verdict needs the draws of both policies")
-    names = ("bound", "exact", "guess", "chance", "floor", "elicited")
-    facts = {name: getattr(tables, name) for name in names}
-    keys = cell_keys or tuple(sorted({key for p in tables.base.problems for key in p.cell}))
-    pooled = judge(tables.base, tables.tuned, streams=tables.streams, k=k, cell_keys=keys, **facts)
-    by_cell = judge_cells(tables.base, tables.tuned, by=keys, streams=tables.streams, k=k, **facts)
-    return pooled, tuple(Cell(key=dict(key), verdict=verdict) for key, verdict in by_cell)
+    problems, streams = tables.paired.problems, tables.streams
+    keys = cell_keys or tuple(sorted({key for problem in problems for key in problem.cell}))
+    counts = tables.paired.counts(cell_keys=keys)
+    cells = [
+        Cell(key=dict(key), verdict=judge(counts.at(index), streams=streams.child(cell_name(key)), k=k))
+        for key, index in cells_of(problems, keys)
+    ]
+    return judge(counts, streams=streams, k=k), tuple(cells)
 
 
 def with_routing(verdict: Verdict, measurements: tuple[Measurement, ...]) -> Verdict:
@@ -339,31 +337,25 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
         "Intervals are bootstraps over problems of this list; they say nothing of other lists, other seeds of "
         "training or other bases.",
     ]
-    base = tables.base
-    if base is not None and not base.reads_traces:
+    base = tables.paired.base
+    if not base.reads_traces:
         said.append("Only answers were judged: a right answer may stand under a wrong trace.")
         if not tables.formats:
             said.append(
                 "No few-shot format arm was run (it needs models, and a context with room for solved sums): a "
                 "base that does not know how an answer is wanted looks like one that cannot find it."
             )
-    if base is not None and bool(base.truncated.any()):
+    if base.truncated.any():
         share = float(base.truncated.mean())
         said.append(
             f"A share of {number(share, small=True)} of the base's completions was cut at the length limit; "
             "they count as they stand."
         )
-    if tables.exact is None:
+    if tables.paired.exact is None:
         said.append("The base's success probabilities are sampled, not computed.")
-    if base is not None and len({str(x) for x in base.columns.get("format", ())} - {""}) > 1:
+    if len({str(x) for x in base.columns.get("format", ())} - {""}) > 1:
         said.append(
             "Routing and execution are split over strategies. Formats moved at the same time, and a split over "
             "formats gives other shares: the two are not told apart."
         )
     return (*said, *verdict.notes)
-
-
-def _there(value: object) -> bool:
-    if value is None:
-        return False
-    return bool(len(value)) if isinstance(value, (tuple, dict, Mapping)) else True

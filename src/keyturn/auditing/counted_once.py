@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from keyturn.core.errors import InputError, UsageError
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.copies import Copies, find_copies, find_shared
-from keyturn.rollouts.grades import Answers
+from keyturn.rollouts.grades import Answers, TwoStages
 from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.records import split_selector
 
@@ -78,7 +78,16 @@ def of_policy(name: str, completions: Completions, answers: Answers) -> tuple[An
     found = copies_among(completions.problem, completions.texts, completions.draw, answered)
     if found is None:
         return answers, ()
-    return answers.select(found.keep), tuple(f"{name}: {text}" for text in found.texts)
+    kept = answers.select(found.keep)
+    if kept.two_stages is not None and not _stopped_rightly(kept, kept.two_stages):
+        kept = replace(kept, two_stages=None)
+    return kept, tuple(f"{name}: {text}" for text in found.texts)
+
+
+def _stopped_rightly(answers: Answers, rule: TwoStages) -> bool:
+    """Whether every problem that got no second stage has enough successes in the first, copies left out."""
+    _, successes = answers.select(answers.draw < rule.first).counts()
+    return bool((rule.went_on | (successes >= rule.enough)).all())
 
 
 def copies_among(

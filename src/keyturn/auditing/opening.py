@@ -29,6 +29,7 @@ from keyturn.lab.lab import Lab
 from keyturn.lab.workers import free_cores, run_together
 from keyturn.measures.contract import Tables
 from keyturn.measures.estimates import SMALLEST_K
+from keyturn.measures.paired import Paired
 from keyturn.policies.connect import ServerOptions, connect, is_server
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
@@ -180,7 +181,9 @@ def of_samples(
         tuned_name=files[1],
         problems_name=f"{len(found.problems)} problems common to both files",
         tables=Tables(
-            streams=lab.streams.child("measure", "samples"), base=found.base, tuned=found.tuned, copies=copies
+            streams=lab.streams.child("measure", "samples"),
+            paired=Paired(base=found.base, tuned=found.tuned),
+            copies=copies,
         ),
         k=config.k,
     )

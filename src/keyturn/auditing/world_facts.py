@@ -20,6 +20,7 @@ from keyturn.core.rundir import identity
 from keyturn.lab.lab import Lab, Stage
 from keyturn.measures.certified import certified_bound
 from keyturn.measures.contract import Tables
+from keyturn.measures.paired import Paired
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import answers
@@ -55,26 +56,26 @@ class WorldFacts:
         self, tables: Tables, lab: Lab, base: Policy, tuned: Policy, limits: Limits, parents: Sequence[Stage]
     ) -> Tables:
         """The tables with exact probabilities, a tighter bound, guess rates and forced draws."""
-        if tables.base is None or not isinstance(base, LocalPolicy):
+        if not isinstance(base, LocalPolicy):
             return tables
-        problems = tables.base.problems
+        problems = tables.paired.problems
         left_out = dict(tables.left_out)
         mass, complete, why = self.mass(lab, base, problems)
         unlisted = np.isnan(mass)
         if unlisted.any():
             reasons = ", ".join(dict.fromkeys(why[unlisted].tolist()))
             left_out["exact"] = f"{int(unlisted.sum())} of {len(problems)} problems: {reasons}"
-        bound = mass if tables.bound is None else np.fmax(mass, tables.bound)
-        return replace(
-            tables,
-            left_out=left_out,
+        known = tables.paired.bound
+        bound = mass if known is None else np.fmax(mass, known)
+        forced = self.forced(lab, tables.paired, {"base": base, "tuned": tuned}, limits, parents)
+        knowing = tables.knowing(
             exact=np.where(complete, mass, math.nan) if self.plain else None,
             bound=bound if self.plain else None,
             guess=_facts(problems, "guess_rate"),
             chance=_facts(problems, "chance"),
             floor=_facts(problems, "floor"),
-            forced=self.forced(lab, tables, {"base": base, "tuned": tuned}, limits, parents),
         )
+        return replace(knowing, left_out=left_out, forced=forced)
 
     def mass(
         self, lab: Lab, base: LocalPolicy, problems: tuple[Problem, ...]
@@ -112,18 +113,18 @@ class WorldFacts:
     def forced(
         self,
         lab: Lab,
-        tables: Tables,
+        paired: Paired,
         policies: dict[str, Policy],
         limits: Limits,
         parents: Sequence[Stage],
     ) -> dict[tuple[str, str], Answers]:
         """Draws with the first token of a rare strategy forced, for either policy."""
         out: dict[tuple[str, str], Answers] = {}
-        if tables.base is None or tables.tuned is None or "strategy" not in tables.base.columns:
+        if "strategy" not in paired.base.columns:
             return out
         shares = {
             name: {s: float(np.mean(table.columns["strategy"] == s)) for s in STRATEGIES}
-            for name, table in (("base", tables.base), ("tuned", tables.tuned))
+            for name, table in (("base", paired.base), ("tuned", paired.tuned))
         }
         for strategy in STRATEGIES:
             if max(shares["base"][strategy], shares["tuned"][strategy]) < SEEN:
@@ -132,7 +133,9 @@ class WorldFacts:
                 if not _writes(policy, strategy):
                     continue  # its tokens are not the world's: nothing of them can be put before an answer
                 if shares[name][strategy] < RARE:
-                    out[name, strategy] = self._forced(lab, policy, name, strategy, tables, limits, parents)
+                    out[name, strategy] = self._forced(
+                        lab, policy, name, strategy, paired.problems, limits, parents
+                    )
         return out
 
     def _forced(
@@ -141,11 +144,10 @@ class WorldFacts:
         policy: Policy,
         name: str,
         strategy: str,
-        tables: Tables,
+        problems: tuple[Problem, ...],
         limits: Limits,
         parents: Sequence[Stage],
     ) -> Answers:
-        problems = tables.base.problems if tables.base is not None else ()
         begun = tuple(replace(p, prompt=f"{p.prompt} {strategy}") for p in problems)
         less = Limits(max_new_tokens=limits.max_new_tokens - 1, batch_rows=limits.batch_rows)
         stage, drawn = lab.draw(

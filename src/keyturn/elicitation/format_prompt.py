@@ -137,10 +137,10 @@ def format_measurements(tables: Tables) -> tuple[Measurement, ...]:
     The lenient and elicited scores are read against the strict one beside them: where they agree the format
     was not in the way. Empty where a grader reads traces (its verdict is on the trace, in its one format).
     """
-    plain = {"base": tables.base, "tuned": tables.tuned}
+    plain = {"base": tables.paired.base, "tuned": tables.paired.tuned}
     found: list[Measurement] = []
     for policy, table in plain.items():
-        if table is None or "lenient" not in table.columns:
+        if "lenient" not in table.columns:
             continue
         lenient = np.asarray(table.columns["lenient"], dtype=np.float32)
         scores = {"strict": draws_of(table).rate, "lenient": draws_of(table, lenient).rate}

@@ -27,9 +27,8 @@ from keyturn.core.statistics.bootstrap import RESAMPLES, bootstrap_mean
 from keyturn.core.statistics.entropies import chao_shen_entropy, miller_madow_entropy, plug_in_entropy
 from keyturn.core.statistics.paired import paired_difference
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
-from keyturn.measures.draws import check_same_problems, halves, unselected
+from keyturn.measures.contract import Measure, Tables
+from keyturn.measures.draws import first_stage, halves
 from keyturn.rollouts.grades import Answers
 
 REPLICATES = 40
@@ -98,11 +97,7 @@ def first_rows(answers: Answers, limit: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def measure_answer_entropy(tables: Tables, config: AnswerEntropyConfig) -> tuple[Measurement, ...]:
     """Answer entropy of both policies at equal n, and its change, pooled and by cell."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
-    base, tuned = unselected(base), unselected(tuned)
+    base, tuned = first_stage(tables.paired.base), first_stage(tables.paired.tuned)
     streams = tables.streams.child("answer_entropy")
     problems = len(base.problems)
     if not any(base.answer) and not any(tuned.answer):
@@ -117,7 +112,7 @@ def measure_answer_entropy(tables: Tables, config: AnswerEntropyConfig) -> tuple
     nulls = _replicates(base, base_codes, config.estimator, streams)
     return tuple(
         found
-        for where, index in places(base.problems, config.by)
+        for where, index in tables.paired.places(config.by)
         for found in _measurements(
             {policy: values[index] for policy, values in entropy.items()},
             [part[index] for part in nulls],
@@ -194,8 +189,6 @@ ANSWER_ENTROPY = Measure(
     source="Wu et al. 2025, arXiv 2507.14843; Chao and Shen 2003; Miller 1955",
     unit="nats",
     null="two random halves of the base's draws",
-    needs=frozenset({"base", "tuned"}),
     config=AnswerEntropyConfig,
-    arms=lambda config: (Arm(policy="base", draws=32), Arm(policy="tuned", draws=32)),
     measure=measure_answer_entropy,
 )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from keyturn.core.numbers import number
 from keyturn.measures.classes import classify
 from keyturn.measures.estimates import DRAWS_PER_K, Budget, Judged
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import EDGE, LEAST_PROBLEMS, NO_CHANGE, OWN_SHARE, lies_above_zero
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, UNDECIDED, Caution
 from keyturn.measures.wording import counted
 
@@ -30,13 +30,13 @@ TIMES = (2, 4, 8, 16, 32)
 
 
 def cautions_of(
-    evidence: Evidence, judged: Judged, budget: Budget, classes: NDArray[np.int8]
+    counts: PairedCounts, judged: Judged, budget: Budget, classes: NDArray[np.int8]
 ) -> tuple[Caution, ...]:
     """Reasons to distrust a verdict, most serious first."""
     if not len(classes):
         return ()
     found = [Caution(kind="nothing measured", text=judged.nothing)] if judged.nothing else []
-    found += [*_lost(evidence), *_format(evidence), *_edges(judged)]
+    found += [*_lost(counts), *_format(counts), *_edges(judged)]
     problems = counted(len(classes), "problem")
     if len(classes) < FEW_PROBLEMS:
         few = f"{problems}: intervals are wide, and a label takes at least {LEAST_PROBLEMS}"
@@ -51,13 +51,13 @@ def cautions_of(
     return tuple(found)
 
 
-def _lost(evidence: Evidence) -> Iterator[Caution]:
+def _lost(counts: PairedCounts) -> Iterator[Caution]:
     """Draws without a verdict, and draws that were cut, of either policy."""
     sides = (
-        ("ungraded", "draws of the base have no verdict and count neither way", evidence.base_failed),
-        ("ungraded", "draws of the tuned policy have no verdict and count neither way", evidence.tuned_failed),
-        ("truncated", "completions of the base were cut at the length limit", evidence.base_cut),
-        ("truncated", "completions of the tuned policy were cut at the length limit", evidence.tuned_cut),
+        ("ungraded", "draws of the base have no verdict and count neither way", counts.base_failed),
+        ("ungraded", "draws of the tuned policy have no verdict and count neither way", counts.tuned_failed),
+        ("truncated", "completions of the base were cut at the length limit", counts.base_cut),
+        ("truncated", "completions of the tuned policy were cut at the length limit", counts.tuned_cut),
     )
     for kind, what, column in sides:
         if column is None or not np.isfinite(column).any():
@@ -67,10 +67,10 @@ def _lost(evidence: Evidence) -> Iterator[Caution]:
             yield Caution(kind=kind, text=f"{number(share)} of the {what}")
 
 
-def _format(evidence: Evidence) -> Iterator[Caution]:
+def _format(counts: PairedCounts) -> Iterator[Caution]:
     sides = (
-        ("base", evidence.base, evidence.base_lenient),
-        ("tuned policy", evidence.tuned, evidence.tuned_lenient),
+        ("base", counts.base, counts.base_lenient),
+        ("tuned policy", counts.tuned, counts.tuned_lenient),
     )
     for name, draws, column in sides:
         if column is None or not np.isfinite(column).any():
@@ -96,9 +96,9 @@ def _edges(judged: Judged) -> Iterator[Caution]:
         yield Caution(kind="ceiling", text=text)
 
 
-def needed_of(evidence: Evidence, judged: Judged, budget: Budget, classes: NDArray[np.int8]) -> str:
+def needed_of(counts: PairedCounts, judged: Judged, budget: Budget, classes: NDArray[np.int8]) -> str:
     """How many more draws or problems would decide what is undecided; empty where nothing is."""
-    problems, gain = evidence.units, judged.masses["gain"]
+    problems, gain = counts.units, judged.masses["gain"]
     if judged.label != "undecided" or not len(classes):
         return ""
     if not budget.decidable:
@@ -111,7 +111,7 @@ def needed_of(evidence: Evidence, judged: Judged, budget: Budget, classes: NDArr
     open_share = judged.shares["undecided"].value
     best = max((judged.shares["deployed"], judged.beyond), key=lambda share: share.value)
     if best.value < OWN_SHARE <= best.value + open_share:
-        return _draws_needed(evidence, budget.k, classes)
+        return _draws_needed(counts, budget.k, classes)
     if best.value > OWN_SHARE and math.isfinite(best.low):
         more = math.ceil(problems * ((best.value - best.low) / (best.value - OWN_SHARE)) ** 2)
         return f"about {more} such problems would let one share's interval lie above {OWN_SHARE}"
@@ -129,13 +129,13 @@ def _problems_for_the_gain(problems: int, judged: Judged) -> str:
     return f"about {more} such problems would let the gain's interval {wanted}"
 
 
-def _draws_needed(evidence: Evidence, k: int, classes: NDArray[np.int8]) -> str:
+def _draws_needed(counts: PairedCounts, k: int, classes: NDArray[np.int8]) -> str:
     """The multiple of the base's draws that would decide half of the undecided problems at the rates seen."""
     here = classes == UNDECIDED
-    n, c = evidence.base.n[here], evidence.base.c[here]
+    n, c = counts.base.n[here], counts.base.c[here]
     if not len(n):
         return "more base draws"
-    luck = None if evidence.chance is None else evidence.chance[here]
+    luck = None if counts.chance is None else counts.chance[here]
     open_ones = counted(len(n), "undecided problem")
     for times in TIMES:
         decided = classify(c * times, n * times, (k,), chance=luck)[:, 0] != UNDECIDED

@@ -6,7 +6,6 @@ Ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Parameter
 from keyturn.core.problem import Problem
-from keyturn.rollouts.grades import Answers
 
 CellKey = Mapping[str, str | int]
 
@@ -60,13 +58,3 @@ def places(
     ]
     pooled: dict[str, Parameter] = {}
     return [(pooled, np.arange(len(problems))), *cells]
-
-
-def of_problems(answers: Answers, index: NDArray[np.int64]) -> Answers:
-    """The draws of some problems, whose list shrinks with them (in the order of ``index``)."""
-    place = np.full(len(answers.problems), -1, dtype=np.int32)
-    place[index] = np.arange(len(index), dtype=np.int32)
-    kept = answers.select(place[answers.problem] >= 0)
-    return replace(
-        kept, problems=tuple(answers.problems[i] for i in index), problem=place[kept.problem].astype(np.int32)
-    )

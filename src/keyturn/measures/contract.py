@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import InputError, unknown
 from keyturn.core.measurement import Measurement
 from keyturn.core.streams import Streams
+from keyturn.measures.paired import Paired
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """Which draws of which policy a measure needs. Data, so that a study can plan before it runs.
-
-    Args:
-        policy: ``"base"`` or ``"tuned"``.
-        draws: per problem.
-        intervention: name of an elicitation method; ``"sample"`` is plain sampling.
-    """
-
-    policy: str
-    draws: int
-    intervention: str = "sample"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,51 +50,44 @@ class TokenShift:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tables:
-    """Everything that a study collected; a measure takes what its ``needs`` name.
+    """Everything that an audit collected. Draws of both policies are always there; the rest may be empty.
 
     Args:
-        streams: for bootstraps and permutations, already specific to the study.
-        base: graded draws of the base.
-        tuned: graded draws of the tuned policy on the same problems.
+        streams: for bootstraps and permutations, already specific to the audit.
+        paired: graded draws of both policies on the same problems, and what is known of each problem.
         shift: token tables by ``drawn_by``.
-        weights: folders of the base and the tuned model.
-        exact: exact success probability of the base per problem, float64 ``[problem]``, NaN unknown.
-        bound: certified lower bound of the base's success probability, float64 ``[problem]``, NaN unknown.
-        forced: strategy -> graded draws of ``base`` with that strategy's prefix forced, and of ``tuned``,
-            under the keys ``("base", strategy)`` and ``("tuned", strategy)``.
-        elicited: problems that an elicitation without teacher solved for the base, bool ``[problem]``, or None.
-        formats: graded draws by policy under a few-shot format prompt; empty where that arm was not run.
-        guess: chance of hitting the answer without reading the problem, float64 ``[problem]``, or None.
-        chance: chance of hitting a valid trace by luck, known exactly or measured, the same.
-        floor: upper bound of that chance, the same.
-        history: one mapping a training step (metrics.jsonl), oldest first.
-        copies: what was found of draws that are copies and no draws, one sentence each; those that do not count
-            are in no table any more.
-        left_out: what could not be had -> why: fields of this record, measures, or other looks.
+        weights: the folders of the base and of the tuned model.
+        forced: graded draws with a strategy's prefix forced, under the keys ``("base", strategy)`` and
+            ``("tuned", strategy)``.
+        formats: graded draws under a few-shot format prompt, by policy.
+        history: the metrics of each training step (metrics.jsonl), oldest first.
+        copies: what was found of draws that are copies of other draws, one sentence each. Draws that do not
+            count are no longer in any table.
+        left_out: what could not be had -> why: names of inputs, of measures, or of other looks.
     """
 
     streams: Streams
-    base: Answers | None = None
-    tuned: Answers | None = None
+    paired: Paired
     shift: Mapping[str, TokenShift] = field(default_factory=dict)
-    weights: tuple[Path, Path] | None = None
-    exact: NDArray[np.float64] | None = None
-    bound: NDArray[np.float64] | None = None
+    weights: tuple[Path, ...] = ()
     forced: Mapping[tuple[str, str], Answers] = field(default_factory=dict)
-    elicited: NDArray[np.bool_] | None = None
     formats: Mapping[str, Answers] = field(default_factory=dict)
-    guess: NDArray[np.float64] | None = None
-    chance: NDArray[np.float64] | None = None
-    floor: NDArray[np.float64] | None = None
     history: tuple[Mapping[str, float], ...] = ()
     copies: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def completions(self) -> bool | None:
-        """True where both policies' completions are there, and not their verdicts alone; else None."""
-        both = (self.base, self.tuned)
-        return True if all(a is not None and bool((a.length >= 0).any()) for a in both) else None
+    def completions(self) -> bool:
+        """Whether both policies' completions are there, and not their verdicts alone."""
+        return all(bool((answers.length >= 0).any()) for answers in (self.paired.base, self.paired.tuned))
+
+    def knowing(self, **columns: NDArray | None) -> Tables:
+        """The same with more known of each problem; the columns of :class:`~keyturn.measures.paired.Paired`."""
+        return replace(self, paired=replace(self.paired, **columns))
+
+
+INPUTS = ("completions", "shift", "weights", "forced", "formats", "history")
+"""What a measure can need beside the draws of both policies: these of :class:`Tables` may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +100,12 @@ class Measure:
         source: authors, year, identifier, equation.
         unit: of the value.
         null: what the null is, in one sentence.
-        needs: names of what :class:`Tables` must have (its fields, ``completions``); where one is missing the
-            study leaves the measure out and says so.
+        needs: which of :data:`INPUTS` must be there, beside the draws of both policies.
         config: the frozen config dataclass (its defaults are the measure's defaults).
-        arms: ``(config) -> arms``: the draws it wants.
-        measure: ``(tables, config) -> measurements``.
+        measure: ``(tables, config) -> measurements``; pure.
+
+    Raises:
+        UsageError: ``needs`` names something that no audit collects.
     """
 
     name: str
@@ -131,7 +113,34 @@ class Measure:
     source: str
     unit: str
     null: str
-    needs: frozenset[str]
+    needs: frozenset[str] = frozenset()
     config: type
-    arms: Callable[..., tuple[Arm, ...]]
     measure: Callable[..., tuple[Measurement, ...]]
+
+    def __post_init__(self) -> None:
+        for need in sorted(self.needs):
+            if need not in INPUTS:
+                raise unknown(f"input of the measure {self.name}", need, INPUTS)
+
+    def why_not(self, tables: Tables) -> str:
+        """Why these tables do not allow this measure; empty where they do."""
+        missing = [need for need in sorted(self.needs) if not getattr(tables, need)]
+        known = [tables.left_out[name] for name in (self.name, *missing) if name in tables.left_out]
+        if known:
+            return "; ".join(dict.fromkeys(known))
+        return f"needs {', '.join(missing)}, which this audit does not have" if missing else ""
+
+    def take(self, tables: Tables, config: Any = None) -> tuple[Measurement, ...]:
+        """Measure, if everything that is needed is there.
+
+        Args:
+            tables: what was collected.
+            config: an instance of :attr:`config`; its defaults if None.
+
+        Raises:
+            InputError: nothing can be measured on these tables, and why.
+        """
+        why = self.why_not(tables)
+        if why:
+            raise InputError(why, fix="collect it, or leave the measure out")
+        return self.measure(tables, self.config() if config is None else config)

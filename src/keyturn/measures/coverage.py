@@ -21,7 +21,6 @@ McNemar 1947. Departure: expected instead of realised sets, so that the luck of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +30,8 @@ from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.core.statistics.bootstrap import RESAMPLES, bootstrap_mean
 from keyturn.core.statistics.mcnemar import mcnemar_exact
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
-from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
+from keyturn.measures.contract import Measure, Tables
+from keyturn.measures.draws import Draws
 from keyturn.rollouts.grades import Answers
 
 REPLICATED = 0.9
@@ -108,51 +106,32 @@ class CoverageConfig:
 
 def measure_coverage(tables: Tables, config: CoverageConfig) -> tuple[Measurement, ...]:
     """Coverage of both policies, problems gained and lost with their null and excess, and McNemar's p."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
-    streams = tables.streams.child("coverage")
-    return tuple(
-        found
-        for where, index in places(base.problems, config.by)
-        for found in _coverage(base, tuned, index, config, streams.child(str(where)), where)
-    )
+    paired, streams = tables.paired, tables.streams.child("coverage")
+    budget = max(1, min(config.k, paired.counts().tuned.typical()))
+    found: list[Measurement] = []
+    for where, counts in paired.by_place(config.by):
+        both = counts.at(counts.graded)
+        parameters: dict[str, Parameter] = {"k": budget, "success": counts.kind, **where}
+        solved = solved_within(both.base, both.tuned, budget)
+        found += _of_kind(solved, config, streams.child(str(where), counts.kind), parameters)
+    in_base, in_tuned = solved_sets(paired.base, paired.tuned, budget)
+    for where, index in paired.places(config.by):
+        found.append(_mcnemar(in_base[index], in_tuned[index], budget, where))
+    return tuple(found)
 
 
-def _coverage(
-    base: Answers,
-    tuned: Answers,
-    index: NDArray[np.int64],
-    config: CoverageConfig,
-    streams: Streams,
-    where: dict[str, Parameter],
-) -> Sequence[Measurement]:
-    found = []
-    # Draws are counted over all problems: the two-stage rule cannot be seen in one cell.
-    budget = max(1, min(config.k, draws_of(tuned).typical()))
-    there = successes(tuned)
-    for kind, column in successes(base).items():
-        if kind not in there:
-            continue
-        base_draws, tuned_draws = draws_of(base, column).at(index), draws_of(tuned, there[kind]).at(index)
-        both = (base_draws.n > 0) & (tuned_draws.n > 0)
-        solved = solved_within(base_draws.at(both), tuned_draws.at(both), budget)
-        parameters: dict[str, Parameter] = {"k": budget, "success": kind, **where}
-        found += _of_kind(solved, config, streams.child(kind), parameters)
-    in_base, in_tuned = (held[index] for held in solved_sets(base, tuned, budget))
+def _mcnemar(
+    in_base: NDArray[np.bool_], in_tuned: NDArray[np.bool_], k: int, where: dict[str, Parameter]
+) -> Measurement:
     lost, gained = int((in_base & ~in_tuned).sum()), int((in_tuned & ~in_base).sum())
-    found.append(
-        Measurement(
-            name="coverage_mcnemar",
-            value=mcnemar_exact(lost, gained) if len(index) else float("nan"),
-            n=len(index),
-            unit="p-value",
-            parameters={"k": budget, "gained": gained, "lost": lost, **where},
-            note="exact, on the sets that the first k draws of each policy solve",
-        )
+    return Measurement(
+        name="coverage_mcnemar",
+        value=mcnemar_exact(lost, gained) if len(in_base) else float("nan"),
+        n=len(in_base),
+        unit="p-value",
+        parameters={"k": k, "gained": gained, "lost": lost, **where},
+        note="exact, on the sets that the first k draws of each policy solve",
     )
-    return found
 
 
 def _of_kind(
@@ -202,8 +181,6 @@ COVERAGE = Measure(
     source="Wu et al. 2025 (arXiv 2507.14843) for the sets; McNemar 1947; replicate null: ours",
     unit="share of problems",
     null="two disjoint halves of the base's draws, averaged over all cuts",
-    needs=frozenset({"base", "tuned"}),
     config=CoverageConfig,
-    arms=lambda config: (Arm(policy="base", draws=2 * config.k), Arm(policy="tuned", draws=config.k)),
     measure=measure_coverage,
 )

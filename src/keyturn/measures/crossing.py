@@ -25,10 +25,10 @@ from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.core.statistics.bands import Band
 from keyturn.core.statistics.bootstrap import RESAMPLES
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.contract import Measure, Tables
 from keyturn.measures.coverage_statement import compare_pass_at_k
-from keyturn.measures.draws import Draws, check_same_problems, draws_of, plain_draws, successes
+from keyturn.measures.draws import Draws, plain_draws
+from keyturn.measures.paired import PairedCounts
 
 REPLICATES = 100
 """Random halvings behind the null: its 95 % range then rests on the outer five."""
@@ -66,37 +66,22 @@ def crossing_points(difference: NDArray[np.float64], ks: tuple[int, ...]) -> NDA
 
 def measure_crossing(tables: Tables, config: CrossingConfig) -> tuple[Measurement, ...]:
     """k* with its distribution, and D(k) with its band, for every kind of success, pooled and by cell."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
     found: list[Measurement] = []
-    there = successes(tuned)
-    for kind, column in successes(base).items():
-        if kind not in there:
-            continue
-        pair = draws_of(base, column), draws_of(tuned, there[kind])
-        both = (pair[0].n > 0) & (pair[1].n > 0)
-        for where, index in places(base.problems, config.by):
-            index = index[both[index]]
-            # The verdict's own randomness, so that its coverage statement and this measure are one.
-            place = tables.streams.child(*map(str, where.values()))
-            parts = pair[0].at(index), pair[1].at(index)
-            found += _crossing(*parts, (place, kind), config.resamples, {"success": kind, **where})
+    for where, counts in tables.paired.by_place(config.by):
+        both = counts.at(counts.graded)
+        # The verdict's own randomness, so that its coverage statement and this measure are one.
+        streams = tables.streams.child(*map(str, where.values()))
+        found += _crossing(both, streams, config.resamples, {"success": counts.kind, **where})
     return tuple(found)
 
 
 def _crossing(
-    base: Draws,
-    tuned: Draws,
-    streams: tuple[Streams, str],
-    resamples: int,
-    parameters: dict[str, Parameter],
+    counts: PairedCounts, streams: Streams, resamples: int, parameters: dict[str, Parameter]
 ) -> list[Measurement]:
-    place, kind = streams
-    ks, band = compare_pass_at_k(base, tuned, place, kind=kind, resamples=resamples)
+    base = counts.base
+    ks, band = compare_pass_at_k(base, counts.tuned, streams, kind=counts.kind, resamples=resamples)
     shown = [j for j, k in enumerate(ks) if k & (k - 1) == 0 or k == ks[-1]]
-    null = _null(base, tuple(ks[j] for j in shown), place.child("crossing", kind))
+    null = _null(base, tuple(ks[j] for j in shown), streams.child("crossing", counts.kind))
     gaps = [
         Measurement(
             name="pass_at_k_difference",
@@ -187,8 +172,6 @@ CROSSING = Measure(
     source="Yue et al. 2025, arXiv 2504.13837; bootstrap distribution and band: ours",
     unit="draws",
     null="two random halves of the base's draws against each other",
-    needs=frozenset({"base", "tuned"}),
     config=CrossingConfig,
-    arms=lambda config: (Arm(policy="base", draws=256), Arm(policy="tuned", draws=64)),
     measure=measure_crossing,
 )

@@ -31,135 +31,61 @@ policy's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
 from keyturn.core.statistics.bootstrap import RESAMPLES
 from keyturn.core.streams import Streams
 from keyturn.measures.cautions import cautions_of, needed_of
-from keyturn.measures.cells import CellKey, cell_name, cells_of, places
-from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.contract import Measure, Tables
 from keyturn.measures.draws import plain_draws
 from keyturn.measures.estimates import CLASSES, SMALLEST_K, estimate, lowered_budget
-from keyturn.measures.evidence import Evidence, gather
 from keyturn.measures.masses import divide_gain, gross_masses
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import UNDECIDED, Verdict
 from keyturn.measures.wording import notes_of, why_of
-from keyturn.rollouts.grades import Answers
 
 
-def judge(
-    base: Answers,
-    tuned: Answers,
-    *,
-    streams: Streams,
-    k: int = 64,
-    bound: ArrayLike | None = None,
-    exact: ArrayLike | None = None,
-    guess: ArrayLike | None = None,
-    chance: ArrayLike | None = None,
-    floor: ArrayLike | None = None,
-    elicited: ArrayLike | None = None,
-    clusters: ArrayLike | None = None,
-    cell_keys: Sequence[str] = (),
-    answers_only: bool = False,
-    resamples: int = RESAMPLES,
-) -> Verdict:
-    """Judge a tuned policy against its base, on all problems pooled.
+def judge(counts: PairedCounts, *, streams: Streams, k: int = 64, resamples: int = RESAMPLES) -> Verdict:
+    """Judge a tuned policy against its base on some problems: all of them, or those of one cell.
 
     Args:
-        base, tuned: graded draws of the same problems in the same order.
+        counts: draws and successes of both policies (:meth:`keyturn.measures.paired.Paired.counts`).
         streams: randomness of cuts and resamples.
         k: budget K; lowered to a third of the base's draws where those are fewer.
-        bound: certified lower bound of base success, ``[problem]``, NaN unknown.
-        exact: exact base success, ``[problem]``, NaN unknown; the notes compare the classes with it.
-        guess: rate at which the answer is guessed, ``[problem]``, NaN unknown; used where answers alone count.
-        chance: rate at which a valid trace is hit by luck, known exactly or measured, the same; used where
-            traces are read.
-        floor: an upper bound of that rate, the same; stated and compared with, never used.
-        elicited: problems that an elicitation without teacher or answer bits solved, bool ``[problem]``.
-        clusters: a label per problem (its base, its template); clusters are resampled whole.
-        cell_keys: fields of ``Problem.cell``; whole cells are tested against chance.
-        answers_only: count right answers as success even where traces were read.
         resamples: bootstrap resamples.
 
     Raises:
-        InputError: the policies answered different problems, or a column is not one entry a problem.
         UsageError: ``k < 2`` or no resample.
     """
-    evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, chance=chance, floor=floor, elicited=elicited,
-        clusters=clusters, cell_keys=cell_keys, answers_only=answers_only,
-    )  # fmt: skip
-    return judge_evidence(evidence, streams=streams, k=k, resamples=resamples)
-
-
-def judge_cells(
-    base: Answers,
-    tuned: Answers,
-    *,
-    by: Sequence[str],
-    streams: Streams,
-    k: int = 64,
-    bound: ArrayLike | None = None,
-    exact: ArrayLike | None = None,
-    guess: ArrayLike | None = None,
-    chance: ArrayLike | None = None,
-    floor: ArrayLike | None = None,
-    elicited: ArrayLike | None = None,
-    clusters: ArrayLike | None = None,
-    answers_only: bool = False,
-    resamples: int = RESAMPLES,
-) -> tuple[tuple[CellKey, Verdict], ...]:
-    """One verdict a cell, in the order of the cells' keys; arguments as for :func:`judge`.
-
-    Args:
-        by: fields of ``Problem.cell`` that make a cell, e.g. ``("depth",)``.
-    """
-    evidence = gather(
-        base, tuned, bound=bound, exact=exact, guess=guess, chance=chance, floor=floor, elicited=elicited,
-        clusters=clusters, cell_keys=by, answers_only=answers_only,
-    )  # fmt: skip
-    return tuple(
-        (
-            key,
-            judge_evidence(evidence.at(index), streams=streams.child(cell_name(key)), k=k, resamples=resamples),
-        )
-        for key, index in cells_of(base.problems, by)
-    )
-
-
-def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resamples: int = RESAMPLES) -> Verdict:
-    """Judge counts (what :func:`judge` does after counting)."""
     if k < SMALLEST_K or resamples < 1:
         raise UsageError(f"a verdict needs K >= {SMALLEST_K} and a resample", fix="raise k and resamples")
-    known = (evidence.base.n > 0) & (evidence.tuned.n > 0)
-    evidence = evidence.at(known)
-    budget = lowered_budget(evidence.base, k)
+    known = counts.graded
+    counts = counts.at(known)
+    budget = lowered_budget(counts.base, k)
     masses = divide_gain(
-        evidence.base,
-        evidence.tuned,
+        counts.base,
+        counts.tuned,
         budget.curve,
         streams.generator("cuts"),
-        chance=evidence.chance,
-        cells=evidence.cells,
-        bound=evidence.bound,
+        chance=counts.chance,
+        cells=counts.cells,
+        bound=counts.bound,
     )
-    judged = estimate(evidence, masses, budget, streams, resamples)
+    judged = estimate(counts, masses, budget, streams, resamples)
     classes = masses.classes(budget.curve.index(budget.shown))
     if not budget.decidable:
         classes = np.full(len(classes), UNDECIDED, dtype=np.int8)
     return Verdict(
         label=judged.label,
         coverage=judged.coverage,
-        why=why_of(judged, budget, evidence.units),
+        why=why_of(judged, budget, counts.units),
         k=budget.shown,
-        n_base=int(evidence.base.n.max(initial=0)),
+        n_base=int(counts.base.n.max(initial=0)),
         problems=len(classes),
         masses=judged.masses,
         shares=judged.shares,
@@ -168,10 +94,10 @@ def judge_evidence(evidence: Evidence, *, streams: Streams, k: int = 64, resampl
         tuned_q=_everywhere(known, masses.tuned, np.nan),
         curve=judged.curve,
         flips_at=judged.flips_at,
-        unit=evidence.unit,
-        notes=notes_of(evidence, judged, classes, budget, left_out=int((~known).sum())),
-        cautions=cautions_of(evidence, judged, budget, classes),
-        needed=needed_of(evidence, judged, budget, classes),
+        unit=counts.kind,
+        notes=notes_of(counts, judged, classes, budget, left_out=int((~known).sum())),
+        cautions=cautions_of(counts, judged, budget, classes),
+        needed=needed_of(counts, judged, budget, classes),
     )
 
 
@@ -200,24 +126,12 @@ class DeployedCreatedConfig:
 
 def measure_deployed_created(tables: Tables, config: DeployedCreatedConfig) -> tuple[Measurement, ...]:
     """Masses with their replicate null, shares, and the created share against K."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    evidence = gather(
-        base,
-        tuned,
-        bound=tables.bound,
-        exact=tables.exact,
-        guess=tables.guess,
-        chance=tables.chance,
-        floor=tables.floor,
-        elicited=tables.elicited,
-    )
+    counts = tables.paired.counts()
     found: list[Measurement] = []
-    for where, index in places(base.problems, config.by):
-        here = evidence.at(index)
+    for where, index in tables.paired.places(config.by):
+        here = counts.at(index)
         streams = tables.streams.child(*map(str, where.values()))
-        verdict = judge_evidence(here, streams=streams, k=config.k, resamples=config.resamples)
+        verdict = judge(here, streams=streams, k=config.k, resamples=config.resamples)
         nulls = replicate_masses(here, verdict.k, streams)
         parameters: dict[str, Parameter] = {"k": verdict.k, "success": verdict.unit, **where}
         found += [
@@ -233,19 +147,19 @@ def measure_deployed_created(tables: Tables, config: DeployedCreatedConfig) -> t
     return tuple(found)
 
 
-def replicate_masses(evidence: Evidence, k: int, streams: Streams) -> dict[str, Null]:
+def replicate_masses(counts: PairedCounts, k: int, streams: Streams) -> dict[str, Null]:
     """Masses between a random quarter of the base's draws and the rest: what they are if nothing changed.
 
     A quarter, because at 4K draws that is the tuned policy's K; where the base stopped after its first stage
     the quarter is small and the range wider than it need be.
 
     Args:
-        evidence: what was drawn.
+        counts: what was drawn.
         k: the verdict's K.
         streams: randomness.
     """
-    base_evidence = evidence.at(evidence.base.n >= 2)
-    base = base_evidence.base
+    counts = counts.at(counts.base.n >= 2)
+    base = counts.base
     if not len(base):
         return {}
     generator = streams.generator("replicates")
@@ -254,9 +168,7 @@ def replicate_masses(evidence: Evidence, k: int, streams: Streams) -> dict[str, 
     for _ in range(REPLICATES):
         c = generator.hypergeometric(base.c, base.n - base.c, apart)
         rest, other = plain_draws(base.n - apart, base.c - c), plain_draws(apart, c)
-        masses = divide_gain(
-            rest, other, (k,), generator, splits=1, chance=base_evidence.chance, cells=base_evidence.cells
-        )
+        masses = divide_gain(rest, other, (k,), generator, splits=1, chance=counts.chance, cells=counts.cells)
         for name in ("gain", *CLASSES):
             means.setdefault(name, []).append(float(getattr(masses, name).mean()))
         gross = gross_masses(masses.gain.mean(), masses.gross_loss.mean())
@@ -299,8 +211,6 @@ DEPLOYED_CREATED = Measure(
     source="ours",
     unit="probability",
     null="a random quarter of the base's draws against the rest",
-    needs=frozenset({"base", "tuned"}),
     config=DeployedCreatedConfig,
-    arms=lambda config: (Arm(policy="base", draws=4 * config.k), Arm(policy="tuned", draws=config.k)),
     measure=measure_deployed_created,
 )

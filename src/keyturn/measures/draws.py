@@ -1,28 +1,28 @@
 """Successes among draws, per problem: the table from which every answer-based measure is computed.
 
-Base policies are sampled in two stages (``FIRST_STAGE`` draws for every problem, the rest only where fewer
-than ``ENOUGH`` of them succeeded), so draws are unequal and their number depends on what was drawn. The
-pooled rate is then biased upwards by up to .03 near p = .25, as much as the whole margin of ``no change``;
-:class:`Draws` therefore knows the rule and uses the unbiased estimate (``core.statistics.two_stage``).
+An audit draws from the base in two stages: a first number of draws for every problem, the rest only where few
+of them succeeded. How often a problem was drawn then depends on what was drawn, and the pooled rate is too
+high, by up to .03 near p = .25: as much as the whole margin of ``no change``. :class:`Draws` therefore carries
+the rule (``Answers.two_stages``) and uses the unbiased estimate (``core.statistics.two_stage``). Where nobody
+states a rule, as in a sample file, the number of draws counts as fixed in advance.
 
 Source: Girshick, Mosteller and Savage 1946, through ``core.statistics.two_stage``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keyturn.core.errors import InputError
 from keyturn.core.statistics.pass_at_k import pass_at_each_k, pass_at_k, posterior_pass_at_k
 from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
 from keyturn.rollouts.grades import Answers
 
 FIRST_STAGE = 32
-"""Draws that every problem gets (docs/verdict.md)."""
+"""Draws that an audit makes of every problem (docs/verdict.md)."""
 
 ENOUGH = 8
 """Successes among them that end the drawing: at 8 of 32 the base surely reaches the problem at any K >= 8."""
@@ -127,72 +127,36 @@ def plain_draws(n: NDArray[np.integer], c: NDArray[np.integer]) -> Draws:
 
 
 def draws_of(answers: Answers, success: NDArray[np.float32] | None = None) -> Draws:
-    """Count the draws of a policy, and recognise the two-stage rule in them.
-
-    The rule is recognised where problems stopped after a common first stage (``FIRST_STAGE``, else the fewest
-    draws that a problem has) and every one of them had more successes in it than every problem that went on.
-    Other unequal draws (a lost part, ungraded rows) count as fixed.
+    """Count the draws and successes of one policy.
 
     Args:
-        answers: graded draws.
-        success: which column counts as success; ``answers.success`` by default.
+        answers: graded draws; ``answers.two_stages`` says whether they were drawn in two stages.
+        success: the column that counts as success, ``[row]``; ``answers.success`` by default.
     """
     n, c = answers.counts(success)
-    asked = np.zeros(len(n), dtype=np.int64)
-    np.maximum.at(asked, answers.problem, answers.draw.astype(np.int64) + 1)
-    for stage in {FIRST_STAGE: None, int(asked[asked > 0].min(initial=FIRST_STAGE)): None}:
-        enough, went_on = _recognise(answers, asked, stage)
-        if enough:
-            break
-    else:
+    stages = answers.two_stages
+    if stages is None:
         return plain_draws(n, c)
-    early = answers.draw < stage
+    early = answers.draw < stages.first
     first_n, first_c = answers.select(early).counts(None if success is None else success[early])
     decided = success is None or bool(np.array_equal(success, answers.success, equal_nan=True))
-    return Draws(n=n, c=c, first_n=first_n, first_c=first_c, went_on=went_on, enough=enough, decided=decided)
+    return Draws(
+        n=n,
+        c=c,
+        first_n=first_n,
+        first_c=first_c,
+        went_on=stages.went_on,
+        enough=stages.enough,
+        decided=decided,
+    )
 
 
-def unselected(answers: Answers) -> Answers:
-    """The draws whose being drawn did not depend on what was drawn: the first stage where there are two.
+def first_stage(answers: Answers) -> Answers:
+    """The draws that were made whatever they turned out to be: all of them, or the first of two stages.
 
-    For quantities without an estimate that undoes the selection (lengths, answers).
+    For quantities that have no estimate which corrects for the second stage (lengths, answers).
     """
-    draws = draws_of(answers)
-    if not draws.staged:
-        return answers
-    stopped = ~draws.went_on[answers.problem]
-    return answers.select(answers.draw <= answers.draw[stopped].max())
-
-
-def _recognise(answers: Answers, asked: NDArray[np.int64], stage: int) -> tuple[int, NDArray[np.bool_]]:
-    """Successes that ended the drawing after ``stage`` draws (0: no such rule), and who went on."""
-    _, first_c = answers.select(answers.draw < stage).counts(answers.success[answers.draw < stage])
-    went_on, stopped = asked > stage, asked == stage
-    if not went_on.any() or not stopped.any():
-        return 0, went_on
-    most, fewest = int(first_c[went_on].max()), int(first_c[stopped].min())
-    if most >= fewest:
-        return 0, went_on
-    return (ENOUGH if stage == FIRST_STAGE and most < ENOUGH <= fewest else fewest), went_on
-
-
-def check_same_problems(base: Answers, tuned: Answers) -> None:
-    """Two policies are compared only over the same problems in the same order.
-
-    Raises:
-        InputError: the lists differ.
-    """
-    if [p.id for p in base.problems] != [p.id for p in tuned.problems]:
-        raise InputError(
-            f"{base.policy} and {tuned.policy} answered different lists of problems",
-            fix="give both the same problems in the same order",
-        )
-
-
-def successes(answers: Answers) -> Mapping[str, NDArray[np.float32]]:
-    """The kinds of success that can be counted: ``verified`` where traces are read, and ``answer``."""
-    kinds = {"verified": answers.verified} if answers.reads_traces else {}
-    return {**kinds, "answer": answers.outcome}
+    return answers if answers.two_stages is None else answers.select(answers.draw < answers.two_stages.first)
 
 
 def halves(answers: Answers, generator: np.random.Generator) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

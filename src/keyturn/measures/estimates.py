@@ -30,9 +30,9 @@ from keyturn.core.statistics.proportions import LEVEL
 from keyturn.core.streams import Streams
 from keyturn.measures.coverage_statement import compare_pass_at_k, state_coverage
 from keyturn.measures.draws import Draws
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import label_of, lies_above_zero, nothing_measured
 from keyturn.measures.masses import Masses, gross_masses
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import Coverage, Label
 
 CLASSES = ("deployed", "created", "undecided", "at_chance")
@@ -117,30 +117,30 @@ def lowered_budget(base: Draws, k: int) -> Budget:
     return Budget(asked=k, k=min(k, draws // DRAWS_PER_K), draws=draws)
 
 
-def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Streams, resamples: int) -> Judged:
+def estimate(counts: PairedCounts, masses: Masses, budget: Budget, streams: Streams, resamples: int) -> Judged:
     """Estimates and labels of one list of problems.
 
     Args:
-        evidence: what was drawn, at least one graded draw of both policies a problem.
+        counts: what was drawn, at least one graded draw of both policies a problem.
         masses: the gain of each problem divided at ``budget.curve``.
         budget: K.
         streams: randomness of the resamples.
         resamples: how many.
     """
-    sample = _Bootstrap.of(_columns(evidence, masses, budget), streams, resamples, evidence.clusters)
+    sample = _Bootstrap.of(_columns(counts, masses, budget), streams, resamples, counts.clusters)
     coverage = state_coverage(
         *compare_pass_at_k(
-            evidence.base,
-            evidence.tuned,
+            counts.base,
+            counts.tuned,
             streams,
-            kind=evidence.unit,
+            kind=counts.kind,
             resamples=resamples,
-            clusters=evidence.clusters,
+            clusters=counts.clusters,
         ),
-        problems=len(evidence.base),
+        problems=len(counts.base),
     )
     gain = sample.mean("gain")
-    nothing = nothing_measured(evidence, coverage)
+    nothing = nothing_measured(counts, coverage)
 
     def called(deployed: str, created: str) -> Label:
         shares = sample.share(deployed), sample.share(created)
@@ -152,8 +152,8 @@ def estimate(evidence: Evidence, masses: Masses, budget: Budget, streams: Stream
     flips = [k for k in budget.curve if labels[k] != label] if budget.decidable else []
     elicited = label == "deployed" and by_sampling != "deployed"
     return Judged(
-        masses=_masses(sample, budget, evidence),
-        shares=_shares(sample, budget, evidence),
+        masses=_masses(sample, budget, counts),
+        shares=_shares(sample, budget, counts),
         coverage=coverage,
         nothing=nothing,
         label="deployed (elicited)" if elicited else label,
@@ -173,10 +173,10 @@ def _holds(labels: Mapping[int, Label], k: int) -> tuple[int, int]:
     return min(same), max(same)
 
 
-def _columns(evidence: Evidence, masses: Masses, budget: Budget) -> dict[str, NDArray[np.float64]]:
+def _columns(counts: PairedCounts, masses: Masses, budget: Budget) -> dict[str, NDArray[np.float64]]:
     """One value a problem for everything that needs an interval."""
     problems = len(masses.gain)
-    elicited = evidence.elicited if evidence.elicited is not None else np.zeros(problems, dtype=bool)
+    elicited = counts.elicited if counts.elicited is not None else np.zeros(problems, dtype=bool)
     at = budget.curve.index(budget.shown)
     moved = np.where(elicited[:, None], masses.created + masses.undecided, 0.0)
     columns = {
@@ -188,7 +188,7 @@ def _columns(evidence: Evidence, masses: Masses, budget: Budget) -> dict[str, ND
         "created by sampling": masses.created[:, at],
         "deployed by sampling": masses.deployed[:, at],
     }
-    luck = [luck_established(masses.beyond_luck[:, j], evidence.clusters) for j in range(len(budget.curve))]
+    luck = [luck_established(masses.beyond_luck[:, j], counts.clusters) for j in range(len(budget.curve))]
     columns["beyond by sampling"] = masses.created[:, at] + luck[at] * masses.at_chance[:, at]
     for j, k in enumerate(budget.curve):
         columns[f"deployed {k}"] = masses.deployed[:, j] + moved[:, j]
@@ -221,29 +221,29 @@ def luck_established(beyond_luck: NDArray[np.float64], clusters: NDArray | None)
     return bool(values.mean() + special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * error < 0)
 
 
-def classes_known(evidence: Evidence) -> tuple[str, ...]:
-    """The classes that this evidence can have: without a known chance no problem is at chance."""
-    return CLASSES if evidence.chance is not None else CLASSES[:-1]
+def classes_known(counts: PairedCounts) -> tuple[str, ...]:
+    """The classes that a verdict on these counts can have: without a known chance no problem is at chance."""
+    return CLASSES if counts.chance is not None else CLASSES[:-1]
 
 
-def _masses(sample: _Bootstrap, budget: Budget, evidence: Evidence) -> dict[str, Estimate]:
+def _masses(sample: _Bootstrap, budget: Budget, counts: PairedCounts) -> dict[str, Estimate]:
     found = {
         name: sample.mean(f"{name} {budget.k}") if budget.decidable else Estimate(math.nan)
-        for name in classes_known(evidence)
+        for name in classes_known(counts)
     }
     found |= {"gain": sample.mean("gain"), **sample.gross(), "base": sample.mean("base")}
     found["tuned"] = sample.mean("tuned")
-    elicited = evidence.elicited is not None and budget.decidable
+    elicited = counts.elicited is not None and budget.decidable
     return found | ({"elicited": sample.mean("elicited")} if elicited else {})
 
 
-def _shares(sample: _Bootstrap, budget: Budget, evidence: Evidence) -> dict[str, Estimate]:
-    names = classes_known(evidence)
+def _shares(sample: _Bootstrap, budget: Budget, counts: PairedCounts) -> dict[str, Estimate]:
+    names = classes_known(counts)
     if not budget.decidable:
         return {name: Estimate(math.nan) for name in names}
     found = {name: sample.share(f"{name} {budget.k}") for name in names}
     before = {"created_before_elicitation": sample.share("created by sampling")}
-    return found | (before if evidence.elicited is not None else {})
+    return found | (before if counts.elicited is not None else {})
 
 
 def _curve(sample: _Bootstrap, budget: Budget) -> tuple[tuple[float, float, float, float], ...]:

@@ -25,7 +25,7 @@ import numpy as np
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import number
-from keyturn.measures.evidence import Evidence
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import Coverage, CoverageLabel, Label
 
 NO_CHANGE = 0.03
@@ -57,28 +57,28 @@ def lies_above_zero(estimate: Estimate) -> bool:
     return estimate.low > 0
 
 
-def nothing_measured(evidence: Evidence, coverage: Coverage) -> str:
+def nothing_measured(counts: PairedCounts, coverage: Coverage) -> str:
     """Why these draws measure nothing, as the rest of a sentence; empty where they measure something.
 
     Args:
-        evidence: what was drawn, at least one graded draw of both policies a problem.
+        counts: what was drawn, at least one graded draw of both policies a problem.
         coverage: the statement over all k: rare success can still be a matter of many draws.
     """
-    if not len(evidence.base):
+    if not len(counts.base):
         return ""
-    for name, cut in (("base", evidence.base_cut), ("tuned policy", evidence.tuned_cut)):
+    for name, cut in (("base", counts.base_cut), ("tuned policy", counts.tuned_cut)):
         share = _mean(cut)
         if share >= MOSTLY_CUT:
             return (
                 f"{number(share)} of the completions of the {name} were cut at the length limit; "
                 "raise --max-new-tokens"
             )
-    for name, failed in (("base", evidence.base_failed), ("tuned policy", evidence.tuned_failed)):
+    for name, failed in (("base", counts.base_failed), ("tuned policy", counts.tuned_failed)):
         share = _mean(failed)
         if share >= MOSTLY_CUT:
             return f"{number(share)} of the draws of the {name} have no verdict; draw or grade them again"
-    base, tuned = float(np.mean(evidence.base.rate)), float(np.mean(evidence.tuned.rate))
-    unread = (("base", base, evidence.base_lenient), ("tuned policy", tuned, evidence.tuned_lenient))
+    base, tuned = float(np.mean(counts.base.rate)), float(np.mean(counts.tuned.rate))
+    unread = (("base", base, counts.base_lenient), ("tuned policy", tuned, counts.tuned_lenient))
     for name, strict, lenient in unread:
         if max(base, tuned) > EDGE >= strict and _mean(lenient) > 5 * EDGE:
             return (
@@ -87,14 +87,14 @@ def nothing_measured(evidence: Evidence, coverage: Coverage) -> str:
             )
     shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
     if max(base, tuned) <= EDGE and coverage.largest < COVERAGE_MARGIN:
-        return f"neither policy succeeds ({shown}){_lenient_reason(evidence)}"
+        return f"neither policy succeeds ({shown}){_lenient_reason(counts)}"
     if min(base, tuned) >= 1 - EDGE:
         return f"both policies always succeed ({shown}): these problems are too easy to tell"
     return ""
 
 
-def _lenient_reason(evidence: Evidence) -> str:
-    base, tuned = _mean(evidence.base_lenient), _mean(evidence.tuned_lenient)
+def _lenient_reason(counts: PairedCounts) -> str:
+    base, tuned = _mean(counts.base_lenient), _mean(counts.tuned_lenient)
     if max(base, tuned) > 5 * EDGE:
         return (
             f", but lenient extraction finds right answers ({number(base)} and {number(tuned)}): "

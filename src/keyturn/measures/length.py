@@ -22,9 +22,8 @@ from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.core.statistics.bootstrap import RESAMPLES, bootstrap_mean
 from keyturn.core.statistics.paired import paired_difference
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
-from keyturn.measures.draws import check_same_problems, halves, unselected
+from keyturn.measures.contract import Measure, Tables
+from keyturn.measures.draws import first_stage, halves
 from keyturn.rollouts.grades import Answers
 
 REPLICATES = 40
@@ -57,17 +56,13 @@ def mean_by_problem(answers: Answers, values: NDArray, chosen: NDArray[np.bool_]
 
 def measure_length(tables: Tables, config: LengthConfig) -> tuple[Measurement, ...]:
     """Length by outcome and truncation of both policies, and their change, pooled and by cell."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
-    base, tuned = unselected(base), unselected(tuned)
+    base, tuned = first_stage(tables.paired.base), first_stage(tables.paired.tuned)
     counted = base.length_in if base.length_in == tuned.length_in else "tokens or words"
     streams = tables.streams.child("length")
     replicates = _replicates(base, streams)
     columns = {policy: _columns(a, np.ones(len(a), bool)) for policy, a in (("base", base), ("tuned", tuned))}
     found: list[Measurement] = []
-    for where, index in places(base.problems, config.by):
+    for where, index in tables.paired.places(config.by):
         for outcome in columns["base"]:
             pair = columns["base"][outcome][index], columns["tuned"][outcome][index]
             nulls = [mean for part in replicates if not np.isnan(mean := _mean(part[outcome][index]))]
@@ -153,8 +148,7 @@ LENGTH = Measure(
     source="ours",
     unit="tokens",
     null="two random halves of the base's draws",
-    needs=frozenset({"base", "tuned", "completions"}),
+    needs=frozenset({"completions"}),
     config=LengthConfig,
-    arms=lambda config: (Arm(policy="base", draws=32), Arm(policy="tuned", draws=32)),
     measure=measure_length,
 )

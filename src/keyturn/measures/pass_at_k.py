@@ -24,9 +24,8 @@ from keyturn.core.statistics.bands import Band, sup_t_band
 from keyturn.core.statistics.bootstrap import RESAMPLES
 from keyturn.core.statistics.pass_at_k import powers_of_two
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
-from keyturn.measures.draws import Draws, check_same_problems, draws_of, successes
+from keyturn.measures.contract import Measure, Tables
+from keyturn.measures.draws import Draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,31 +74,24 @@ def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: in
 
 def measure_pass_at_k(tables: Tables, config: PassAtKConfig) -> tuple[Measurement, ...]:
     """pass@k of both policies, every kind of success, pooled and by cell."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
     found: list[Measurement] = []
-    there = successes(tuned)
-    for kind, column in successes(base).items():
-        draws = {"base": draws_of(base, column)}
-        if kind in there:
-            draws["tuned"] = draws_of(tuned, there[kind])
-        for where, index in places(base.problems, config.by):
-            guess = None if tables.guess is None or kind != "answer" else tables.guess[index]
-            streams = tables.streams.child("pass_at_k", kind, str(where))
-            curves = {
-                policy: pass_at_k_curve(
-                    of_policy.at(index),
-                    streams.child(policy),
-                    limit=int(of_policy.n.max(initial=0)),
-                    resamples=config.resamples,
-                )
-                for policy, of_policy in draws.items()
-            }
-            for policy, curve in curves.items():
-                nulls = _guessing(curve, guess) if policy == "base" else _as_the_base(curve, curves["base"])
-                found += _measurements(curve, nulls, {"policy": policy, "success": kind, **where})
+    for where, counts in tables.paired.by_place(config.by):
+        streams = tables.streams.child("pass_at_k", counts.kind, str(where))
+        curves = {
+            policy: pass_at_k_curve(
+                draws,
+                streams.child(policy),
+                limit=int(draws.n.max(initial=0)),
+                resamples=config.resamples,
+            )
+            for policy, draws in (("base", counts.base), ("tuned", counts.tuned))
+        }
+        nulls = {
+            "base": _guessing(curves["base"], counts.chance if counts.kind == "answer" else None),
+            "tuned": _as_the_base(curves["tuned"], curves["base"]),
+        }
+        for policy, curve in curves.items():
+            found += _measurements(curve, nulls[policy], {"policy": policy, "success": counts.kind, **where})
     return tuple(found)
 
 
@@ -156,8 +148,6 @@ PASS_AT_K = Measure(
     source="Chen et al. 2021, arXiv 2107.03374, equation 1",
     unit="probability",
     null="for the tuned policy the base itself, for the base guessing",
-    needs=frozenset({"base", "tuned"}),
     config=PassAtKConfig,
-    arms=lambda config: (Arm(policy="base", draws=256), Arm(policy="tuned", draws=64)),
     measure=measure_pass_at_k,
 )

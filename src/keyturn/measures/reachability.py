@@ -33,7 +33,7 @@ from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import POSITIVE, RESAMPLES, SHARE, ByProblem, Resampled, weighted_quantile
 from keyturn.measures.certified import bound_of, row_logprobs, success_of
 from keyturn.measures.certified import certified_bound as certified_bound
-from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
+from keyturn.measures.contract import Measure, Tables, TokenShift
 from keyturn.rollouts.completions import Stop
 
 OWN = "the base's own completions"
@@ -51,8 +51,6 @@ class ReachabilityConfig:
     """Own completions that the percentile is read from at least; fewer of matched length: the nearest."""
     rank: int = 10
     """A token is far down in the base's list when more than this many are more likely."""
-    draws: int = 4
-    """Completions a problem that are looked at, of either policy."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the problems."""
 
@@ -216,7 +214,7 @@ def _draws(logprob: float) -> float:
 def _bound(tables: Tables, streams: Streams, config: ReachabilityConfig) -> Iterator[Measurement]:
     """The certified lower bound of the base's success, mean over problems."""
     tuned = bound_of(s for drawn_by, s in tables.shift.items() if drawn_by == "tuned")
-    bound = tuned if tables.bound is None else tables.bound
+    bound = tuned if tables.paired.bound is None else tables.paired.bound
     if bound is None:
         return
     own = bound_of(s for drawn_by, s in tables.shift.items() if drawn_by == "base")
@@ -242,11 +240,6 @@ def _probability(estimate: Estimate) -> Estimate:
     return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0))
 
 
-def arms(config: ReachabilityConfig) -> tuple[Arm, ...]:
-    """A few completions of either policy."""
-    return (Arm(policy="base", draws=config.draws), Arm(policy="tuned", draws=config.draws))
-
-
 REACHABILITY = Measure(
     name="reachability",
     summary="Whether the base could have said what the tuned policy says.",
@@ -255,6 +248,5 @@ REACHABILITY = Measure(
     null="the base's own completions, treated in the same way",
     needs=frozenset({"shift"}),
     config=ReachabilityConfig,
-    arms=arms,
     measure=measure,
 )

@@ -27,7 +27,7 @@ from keyturn.core.measurement import Measurement, Null
 from keyturn.core.roles import FORCED
 from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import ANY, RESAMPLES, SHARE, ByProblem, Resampled
-from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
+from keyturn.measures.contract import Measure, Tables, TokenShift
 from keyturn.measures.role_curves import curve_measurements
 from keyturn.measures.token_shift import token_problems
 from keyturn.roles.grammar import NAMES, forced_mask, role_sets, token_roles
@@ -41,8 +41,6 @@ FLIPPED = "policies swapped at random by problem"
 class RoleEntropyConfig:
     """How entropies by role are averaged."""
 
-    draws: int = 4
-    """Completions a problem that both policies are teacher-forced on, of either policy."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the problems, and sign flips for the null of the change."""
 
@@ -169,11 +167,6 @@ def _row(
     )
 
 
-def arms(config: RoleEntropyConfig) -> tuple[Arm, ...]:
-    """A few completions of either policy."""
-    return (Arm(policy="base", draws=config.draws), Arm(policy="tuned", draws=config.draws))
-
-
 ROLE_ENTROPY = Measure(
     name="role_entropy",
     summary="How sure each policy is at tokens of each role, above what the problem itself leaves open.",
@@ -182,6 +175,5 @@ ROLE_ENTROPY = Measure(
     null="the base on the same completions; policies swapped at random by problem",
     needs=frozenset({"shift"}),
     config=RoleEntropyConfig,
-    arms=arms,
     measure=measure,
 )

@@ -28,9 +28,8 @@ from keyturn.core.statistics.bootstrap import (
     resampled_means,
 )
 from keyturn.core.streams import Streams
-from keyturn.measures.cells import places
-from keyturn.measures.contract import Arm, Measure, Tables
-from keyturn.measures.draws import check_same_problems, draws_of, halves
+from keyturn.measures.contract import Measure, Tables
+from keyturn.measures.draws import draws_of, halves
 from keyturn.measures.kitagawa import Counted, Split, codes_of, count_by, kitagawa
 from keyturn.measures.labels import lies_above_zero
 from keyturn.rollouts.grades import Answers
@@ -72,23 +71,20 @@ def shares(measurements: Sequence[Measurement], gain: Estimate, over: str = "str
 
 def measure_routing_execution(tables: Tables, config: RoutingExecutionConfig) -> tuple[Measurement, ...]:
     """The three parts of the gain, their shares, and share and accuracy of every strategy before and after."""
-    base, tuned = tables.base, tables.tuned
-    assert base is not None
-    assert tuned is not None
-    check_same_problems(base, tuned)
+    base, tuned = tables.paired.base, tables.paired.tuned
     found: list[Measurement] = []
     for over in config.over:
         if all(over in table.columns and np.any(table.columns[over] != "") for table in (base, tuned)):
-            found += _over(base, tuned, over, tables, config)
+            found += _over(over, tables, config)
     if found:
         return tuple(found)
     note = f"no grader names a {' or '.join(config.over)}"
     return (Measurement(name="routing_execution", value=float("nan"), n=0, unit="probability", note=note),)
 
 
-def _over(
-    base: Answers, tuned: Answers, over: str, tables: Tables, config: RoutingExecutionConfig
-) -> list[Measurement]:
+def _over(over: str, tables: Tables, config: RoutingExecutionConfig) -> list[Measurement]:
+    paired, draws = tables.paired, tables.paired.counts()
+    base, tuned = paired.base, paired.tuned
     streams = tables.streams.child("routing_execution", over)
     columns = base.columns[over], tuned.columns[over]
     names = sorted({str(name) for column in columns for name in column})
@@ -97,17 +93,15 @@ def _over(
         for answers, column in zip((base, tuned), columns, strict=True)
     ]
     forced = _forced(tables.forced, names, base) if over == "strategy" else {}
-    base_draws, tuned_draws = draws_of(base), draws_of(tuned)
-    both = (base_draws.n > 0) & (tuned_draws.n > 0)
     replicates = _replicates(base, columns[0], names, forced, streams)
     found: list[Measurement] = []
-    for where, index in places(base.problems, config.by):
-        index = index[both[index]]
+    for where, index in paired.places(config.by):
+        index = index[draws.graded[index]]
         split = kitagawa(
             counted[0].at(index),
             counted[1].at(index),
             {policy: accuracy[index] for policy, accuracy in forced.items()},
-            base_rate=base_draws.rate[index],
+            base_rate=draws.base.rate[index],
         )
         parameters: dict[str, Parameter] = {"over": over, **where}
         here = streams.child(str(where))
@@ -241,8 +235,6 @@ ROUTING_EXECUTION = Measure(
     source="Kitagawa 1955; Zhao et al. 2025, arXiv 2504.07912, for shares of formats",
     unit="probability",
     null="two random halves of the base's draws",
-    needs=frozenset({"base", "tuned"}),
     config=RoutingExecutionConfig,
-    arms=lambda config: (Arm(policy="base", draws=256), Arm(policy="tuned", draws=64)),
     measure=measure_routing_execution,
 )

@@ -33,7 +33,7 @@ from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
 from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import POSITIVE, RESAMPLES, SHARE, ByProblem, interval
 from keyturn.measures.concentration import Curve, gini, held_by_top, lorenz, lorenz_of_sorted
-from keyturn.measures.contract import Arm, Measure, Tables, TokenShift
+from keyturn.measures.contract import Measure, Tables, TokenShift
 from keyturn.roles.grammar import role_sets, token_roles
 from keyturn.rollouts.completions import Completions
 
@@ -50,8 +50,6 @@ class TokenShiftConfig:
 
     tops: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)
     """Shares of tokens whose share of all KL is told."""
-    draws: int = 4
-    """Completions a problem that both policies are teacher-forced on, of either policy."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the problems for means."""
     curve_resamples: int = 300
@@ -267,11 +265,6 @@ def _row(
     )
 
 
-def arms(config: TokenShiftConfig) -> tuple[Arm, ...]:
-    """A few completions of either policy."""
-    return (Arm(policy="base", draws=config.draws), Arm(policy="tuned", draws=config.draws))
-
-
 TOKEN_SHIFT = Measure(
     name="token_shift",
     summary="Which tokens training moved, how far, and how few of them carry the shift.",
@@ -280,6 +273,5 @@ TOKEN_SHIFT = Measure(
     null="values dealt anew within completions; own ranks of the drawing policy; position means; replicate",
     needs=frozenset({"shift"}),
     config=TokenShiftConfig,
-    arms=arms,
     measure=measure,
 )

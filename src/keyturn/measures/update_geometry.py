@@ -38,7 +38,7 @@ from scipy.stats import t as student
 
 from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.measures.concentration import Magnitudes, gini, holding
-from keyturn.measures.contract import Arm, Measure, Tables
+from keyturn.measures.contract import Measure, Tables
 from keyturn.measures.update_look import ZERO, Against, TensorLook, UpdateGeometryConfig, look
 from keyturn.measures.weights import weight_pairs
 
@@ -57,8 +57,6 @@ def measure(tables: Tables, config: UpdateGeometryConfig) -> tuple[Measurement, 
     Raises:
         InputError: the folders do not hold comparable weights (see :func:`weight_pairs`).
     """
-    if tables.weights is None:
-        raise ValueError("update_geometry needs the folders of both models")
     streams = tables.streams.child("update_geometry")
     looks = [look(pair, config, streams) for pair in weight_pairs(*tables.weights)]
     rows = list(_totals(looks, config))
@@ -233,11 +231,6 @@ def _precision(limited: bool) -> str:
     return "precision-limited" if limited else "fp32"
 
 
-def arms(config: UpdateGeometryConfig) -> tuple[Arm, ...]:
-    """No draws: it reads weights."""
-    return ()
-
-
 UPDATE_GEOMETRY = Measure(
     name="update_geometry",
     summary="Where and how far training moved the weights, beside what rounding and chance would show.",
@@ -246,6 +239,5 @@ UPDATE_GEOMETRY = Measure(
     null="deltas permuted within matrix and exponent bin; a dense Gaussian update of equal norm",
     needs=frozenset({"weights"}),
     config=UpdateGeometryConfig,
-    arms=arms,
     measure=measure,
 )

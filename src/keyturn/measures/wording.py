@@ -14,10 +14,15 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import estimate, number
 from keyturn.measures.chance import reach_threshold
 from keyturn.measures.classes import class_agreement
+from keyturn.measures.draws import Draws
 from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
-from keyturn.measures.evidence import Evidence
 from keyturn.measures.labels import LEAST_PROBLEMS, NO_CHANGE
+from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED
+
+FEW_ON_A_SIDE = 3
+"""Problems on either side from which a pattern in the numbers of draws is said: at three against three, chance
+alone separates them one time in twenty."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -95,11 +100,11 @@ def _undecided(judged: Judged, gain: Estimate) -> str:
 
 
 def notes_of(
-    evidence: Evidence, judged: Judged, classes: NDArray[np.int8], budget: Budget, *, left_out: int
+    counts: PairedCounts, judged: Judged, classes: NDArray[np.int8], budget: Budget, *, left_out: int
 ) -> tuple[str, ...]:
     """What a reader must know beside the label, one sentence each."""
     notes = []
-    base = evidence.base
+    base = counts.base
     if left_out:
         notes.append(f"{left_out} problems without a graded draw of both policies are left out")
     if len(classes) and base.staged:
@@ -108,7 +113,12 @@ def notes_of(
             f"base drawn in two stages: {early} of {len(classes)} problems stopped after {base.first_n.max()} "
             f"draws with {base.enough} or more successes; rates are corrected for it"
         )
-    if evidence.unit == "answer":
+    if looks_stopped(base):
+        notes.append(
+            f"every problem with {base.n.min()} base draws succeeds more often than every problem with more: "
+            "if successes ended the drawing, the rates of the base are too high, by up to 0.03"
+        )
+    if counts.kind == "answer":
         notes.append("success is the answer alone, not a read trace; answers can be guessed")
     if not budget.decidable:
         return tuple(notes)
@@ -118,9 +128,9 @@ def notes_of(
     if judged.coverage.k_max < budget.k:
         notes.append(f"pass@k is compared up to k = {judged.coverage.k_max}, the draws that both policies have")
     notes += [
-        *_luck_notes(evidence, classes, budget.k),
-        *_elicited_notes(evidence, judged, classes),
-        *_exact_notes(evidence, classes, budget.k),
+        *_luck_notes(counts, classes, budget.k),
+        *_elicited_notes(counts, judged, classes),
+        *_exact_notes(counts, classes, budget.k),
     ]
     if judged.flips_to is not None:
         first, last = judged.holds
@@ -131,32 +141,46 @@ def notes_of(
     return tuple(notes)
 
 
-def _luck_notes(evidence: Evidence, classes: NDArray[np.int8], k: int) -> list[str]:
+def looks_stopped(base: Draws) -> bool:
+    """Whether successes seem to have ended the drawing, although nobody states such a rule.
+
+    True where the problems with the fewest draws all succeed more often than all others, and there are
+    :data:`FEW_ON_A_SIDE` of both.
+    """
+    if base.staged or not len(base):
+        return False
+    fewest = base.n == base.n.min()
+    if min(fewest.sum(), (~fewest).sum()) < FEW_ON_A_SIDE:
+        return False
+    return bool(base.rate[fewest].min() > base.rate[~fewest].max())
+
+
+def _luck_notes(counts: PairedCounts, classes: NDArray[np.int8], k: int) -> list[str]:
     notes = []
-    if evidence.chance is not None and np.isfinite(evidence.chance).any():
-        known = np.isfinite(evidence.chance)
+    if counts.chance is not None and np.isfinite(counts.chance).any():
+        known = np.isfinite(counts.chance)
         notes.append(
-            f"luck alone succeeds at a rate of {np.mean(evidence.chance[known]):.2g} (mean), the base at "
-            f"{np.mean(evidence.base.rate[known]):.2g}; {int((classes == AT_CHANCE).sum())} of {len(classes)} "
+            f"luck alone succeeds at a rate of {np.mean(counts.chance[known]):.2g} (mean), the base at "
+            f"{np.mean(counts.base.rate[known]):.2g}; {int((classes == AT_CHANCE).sum())} of {len(classes)} "
             "problems are at chance, and their gain never counts as deployed"
         )
-    if evidence.floor is not None and np.isfinite(evidence.floor).any():
-        known = np.isfinite(evidence.floor)
+    if counts.floor is not None and np.isfinite(counts.floor).any():
+        known = np.isfinite(counts.floor)
         notes.append(
-            f"a valid trace is hit by chance at a rate of at most {np.mean(evidence.floor[known]):.2g} (mean); "
-            f"the base's success is {np.mean(evidence.base.rate[known]):.2g}"
+            f"a valid trace is hit by chance at a rate of at most {np.mean(counts.floor[known]):.2g} (mean); "
+            f"the base's success is {np.mean(counts.base.rate[known]):.2g}"
         )
-    if evidence.bound is not None:
-        luck = np.full(len(classes), np.nan) if evidence.chance is None else evidence.chance
-        certified = int((np.nan_to_num(evidence.bound) > reach_threshold(luck, k)).sum())
+    if counts.bound is not None:
+        luck = np.full(len(classes), np.nan) if counts.chance is None else counts.chance
+        certified = int((np.nan_to_num(counts.bound) > reach_threshold(luck, k)).sum())
         notes.append(f"{certified} problems are reachable by the certified lower bound")
     return notes
 
 
-def _elicited_notes(evidence: Evidence, judged: Judged, classes: NDArray[np.int8]) -> list[str]:
-    if evidence.elicited is None:
+def _elicited_notes(counts: PairedCounts, judged: Judged, classes: NDArray[np.int8]) -> list[str]:
+    if counts.elicited is None:
         return []
-    count = int((evidence.elicited & (classes != REACHABLE)).sum())
+    count = int((counts.elicited & (classes != REACHABLE)).sum())
     before, after = judged.shares["created_before_elicitation"], judged.shares["created"]
     shares = (
         ""
@@ -166,18 +190,18 @@ def _elicited_notes(evidence: Evidence, judged: Judged, classes: NDArray[np.int8
     return [f"{count} problems that sampling does not reach are solved under elicitation{shares}"]
 
 
-def _exact_notes(evidence: Evidence, classes: NDArray[np.int8], k: int) -> list[str]:
-    if evidence.exact is None or not np.isfinite(evidence.exact).any():
+def _exact_notes(counts: PairedCounts, classes: NDArray[np.int8], k: int) -> list[str]:
+    if counts.exact is None or not np.isfinite(counts.exact).any():
         return []
-    known = np.isfinite(evidence.exact)
-    agree, decided = class_agreement(classes[known], evidence.exact[known], k)
+    known = np.isfinite(counts.exact)
+    agree, decided = class_agreement(classes[known], counts.exact[known], k)
     notes = [
         f"exact base success is known for {int(known.sum())} problems: sampling decides {decided} of them, "
         f"{agree} as the exact value does"
     ]
     open_ones = known & (classes == UNDECIDED)
     if open_ones.any():
-        below = int((evidence.exact[open_ones] < 1 / k).sum())
+        below = int((counts.exact[open_ones] < 1 / k).sum())
         notes.append(
             f"of the {int(open_ones.sum())} that the draws leave undecided, {below} are unreachable and "
             f"{int(open_ones.sum()) - below} reachable by the exact value"

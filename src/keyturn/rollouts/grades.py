@@ -72,6 +72,21 @@ class Grades:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class TwoStages:
+    """Draws in two stages: every problem got the first, and only those with few successes got the second.
+
+    Args:
+        first: draws of the first stage; those with a smaller number belong to it.
+        enough: successes in the first stage that ended the drawing.
+        went_on: problems that got the second stage, bool ``[problem]``.
+    """
+
+    first: int
+    enough: int
+    went_on: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
     """Graded draws of one policy on one list of problems: what almost every measure reads.
 
@@ -89,9 +104,9 @@ class Answers:
         length: size of each completion, int32 ``[row]``; -1 where there is a verdict and no completion.
         truncated: cut at the limit, bool ``[row]``.
         columns: further columns of :class:`Grades`, one entry a row.
-        k_max: tuned draws a problem that were intended (used to set K); 0 unknown.
         length_in: what ``length`` counts; words where no tokenizer is known.
         cuts_known: whether anybody said which completions were cut; False: ``truncated`` says nothing.
+        two_stages: the rule by which some problems got more draws than others; None where none is known.
     """
 
     policy: str
@@ -104,9 +119,9 @@ class Answers:
     length: NDArray[np.int32]
     truncated: NDArray[np.bool_]
     columns: Mapping[str, NDArray] = field(default_factory=dict)
-    k_max: int = 0
     length_in: Literal["tokens", "words"] = "tokens"
     cuts_known: bool = True
+    two_stages: TwoStages | None = None
 
     def __len__(self) -> int:
         return len(self.problem)
@@ -156,4 +171,17 @@ class Answers:
             length=self.length[index],
             truncated=self.truncated[index],
             columns={name: column[index] for name, column in self.columns.items()},
+        )
+
+    def of_problems(self, index: NDArray[np.int64]) -> Answers:
+        """The draws of some problems, whose list shrinks with them (in the order of ``index``)."""
+        place = np.full(len(self.problems), -1, dtype=np.int32)
+        place[index] = np.arange(len(index), dtype=np.int32)
+        kept = self.select(place[self.problem] >= 0)
+        stages = self.two_stages
+        return replace(
+            kept,
+            problems=tuple(self.problems[i] for i in index),
+            problem=place[kept.problem].astype(np.int32),
+            two_stages=None if stages is None else replace(stages, went_on=stages.went_on[index]),
         )

@@ -65,16 +65,12 @@ def _elicited(result: AuditResult) -> tuple[str, ...]:
 
 def judged_problems(result: AuditResult) -> tuple[list[str], list[str]]:
     """Ids and cells of the judged problems, in the order of the verdict's columns."""
-    base, tuned, count = result.tables.base, result.tables.tuned, len(result.verdict.classes)
-    if base is None or tuned is None:
-        return _numbered(count)
-    known = np.ones(len(base.problems), dtype=bool)
-    if len(known) != count:
+    paired, count = result.tables.paired, len(result.verdict.classes)
+    known = np.ones(len(paired.problems), dtype=bool)
+    if len(known) != count and result.verdict.unit in paired.kinds:
         # A verdict leaves out problems without a graded draw of both policies.
-        read = result.verdict.unit == "verified"
-        columns = [answers.verified if read else answers.outcome for answers in (base, tuned)]
-        known = (base.counts(columns[0])[0] > 0) & (tuned.counts(columns[1])[0] > 0)
-    kept = [problem for problem, judged in zip(base.problems, known, strict=True) if judged]
+        known = paired.counts(result.verdict.unit).graded
+    kept = [problem for problem, judged in zip(paired.problems, known, strict=True) if judged]
     if len(kept) != count:
         return _numbered(count)
     return [p.id for p in kept], [", ".join(f"{k} {v}" for k, v in p.cell.items()) for p in kept]

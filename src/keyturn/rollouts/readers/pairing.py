@@ -148,7 +148,6 @@ def _answers(policy: str, samples: Samples, problems: tuple[Problem, ...]) -> An
     place = {problem.id: index for index, problem in enumerate(problems)}
     rows = np.array([row for row, name in enumerate(samples.problem) if name in place], dtype=np.int64)
     problem = np.array([place[samples.problem[row]] for row in rows], dtype=np.int32)
-    draws = np.bincount(problem, minlength=len(problems))
     return Answers(
         policy=policy,
         problems=problems,
@@ -160,7 +159,6 @@ def _answers(policy: str, samples: Samples, problems: tuple[Problem, ...]) -> An
         length=np.where(samples.answered, samples.words, -1).astype(np.int32)[rows],
         truncated=samples.truncated[rows],
         columns={name: column[rows] for name, column in samples.columns.items()},
-        k_max=int(draws.max()),
         length_in="words",
         cuts_known=samples.cuts_known,
     )
