@@ -7,26 +7,9 @@ import pytest
 
 from keyturn.atlas import CLAIMS
 from keyturn.auditing.naming import place_of
-from keyturn.cli.main import main
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import UsageError
 from keyturn.policies.model_folder import same_folder
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capfd):
-    def run(*words):
-        code = main([str(word) for word in words])
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def entries(out):

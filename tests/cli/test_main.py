@@ -14,24 +14,6 @@ from keyturn.cli import main as front
 from keyturn.core.errors import BusyError, InputError, UsageError
 
 
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capfd):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words):
-        code = front.main(list(words))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture
 def verb(monkeypatch):
     """A further verb, ``probe``, that does what the test says."""

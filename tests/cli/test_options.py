@@ -72,17 +72,6 @@ def test_no_switch_of_any_method_takes_the_word_behind_it():
     assert "settings.then-rlvr" in every_switch()
 
 
-@pytest.fixture
-def call(capfd, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        return code, capfd.readouterr().err
-
-    return run
-
-
 SAMPLES = ("audit", "--samples", "a.jsonl", "b.jsonl")
 FILE = ("audit", "a", "b", "--problems", "p.jsonl")
 WORLD = ("audit", "graph", "chain")
@@ -126,7 +115,7 @@ EMBEDDED = ("audit",)
     ids=lambda words: " ".join(map(str, words)),
 )
 def test_audit_refuses_an_option_that_would_do_nothing(call, way, words):
-    code, said = call(*way, *words)
+    code, _, said = call(*way, *words)
     assert code == 2
     option = str(words[0]).split("=")[0].split(".")[0]
     assert f"{option} would do nothing" in said
@@ -158,7 +147,7 @@ def test_audit_refuses_an_option_that_would_do_nothing(call, way, words):
 )
 def test_what_counts_nothing_or_is_read_by_nothing_is_refused(call, tmp_path, words, said):
     (tmp_path / "p.jsonl").write_text('{"prompt": "1 + 1", "answer": "2"}\n')
-    code, found = call(*words)
+    code, _, found = call(*words)
     assert (code, said in found) == (2, True), found
 
 
@@ -176,8 +165,7 @@ def a_model(folder):
     (folder / "config.json").write_text("{}")
 
 
-def test_a_run_stands_for_the_policy_that_it_saved_and_a_folder_goes_first(tmp_path, monkeypatch, caplog):
-    monkeypatch.chdir(tmp_path)
+def test_a_run_stands_for_the_policy_that_it_saved_and_a_folder_goes_first(tmp_path, caplog):
     assert place_of("graph") == str(MODELS / "graph")
     a_model(tmp_path / "runs" / "rl" / "model")
     assert place_of("runs/rl") == "runs/rl/model"
@@ -200,8 +188,7 @@ def test_a_run_stands_for_the_policy_that_it_saved_and_a_folder_goes_first(tmp_p
         ("chain-base", "chain or chain-bas"),
     ],
 )
-def test_a_typo_in_a_model_is_answered_with_what_was_meant(tmp_path, monkeypatch, written, meant):
-    monkeypatch.chdir(tmp_path)
+def test_a_typo_in_a_model_is_answered_with_what_was_meant(tmp_path, written, meant):
     a_model(tmp_path / "runs" / "rl" / "model")
     a_model(tmp_path / "chain-bas")
     (tmp_path / "runs" / "empty").mkdir()
@@ -215,7 +202,7 @@ def test_a_typo_in_a_model_is_answered_with_what_was_meant(tmp_path, monkeypatch
     "verb_words", [("train", "grpo", "{}"), ("audit", "{}", "chain"), ("audit", "chain", "{}")]
 )
 def test_every_verb_answers_a_typo_in_a_model_as_such(call, verb_words):
-    code, said = call(*(word.format("chian") for word in verb_words))
+    code, _, said = call(*(word.format("chian") for word in verb_words))
     assert code == 2
     assert "no model 'chian'" in said
     assert "did you mean chain" in said

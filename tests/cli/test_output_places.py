@@ -6,13 +6,10 @@ import subprocess
 
 import pytest
 
-from keyturn.cli.main import main
-
 
 @pytest.fixture
-def audit(tmp_path, monkeypatch, capfd):
+def audit(tmp_path, call):
     """Audit two small files into a place: exit code and what was said."""
-    monkeypatch.chdir(tmp_path)
     for name, rate in (("base", 2), ("tuned", 8)):
         rows = [
             {"problem_id": f"p{i}", "completion": f"{name} {i} {d}", "success": (d * 7 + i * 3) % 10 < rate}
@@ -22,8 +19,8 @@ def audit(tmp_path, monkeypatch, capfd):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def run(place):
-        code = main(["audit", "--samples", "base.jsonl", "tuned.jsonl", "--k", "4", "--out", str(place)])
-        return code, capfd.readouterr().err
+        code, _, said = call("audit", "--samples", "base.jsonl", "tuned.jsonl", "--k", 4, "--out", place)
+        return code, said
 
     return run
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from keyturn.auditing.embedded import MODELS
-from keyturn.cli.main import main
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy
@@ -14,9 +13,7 @@ CHAIN = str(MODELS / "chain")
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
+def _here(_own_home, tmp_path):
     (tmp_path / "p.jsonl").write_text(
         '{"prompt": "1 + 1 ?", "answer": "2"}\n{"prompt": "1 + 2 ?", "answer": "3"}\n'
     )
@@ -54,9 +51,9 @@ def _here(tmp_path, monkeypatch):
         "train sft chain --settings.fit.lr -1",
     ],
 )
-def test_it_is_usage_and_nothing_is_left_behind(capfd, tmp_path, words):
-    assert main(words.split()) == 2
-    said = capfd.readouterr().err
+def test_it_is_usage_and_nothing_is_left_behind(call, tmp_path, words):
+    code, _, said = call(*words.split())
+    assert code == 2
     assert "fix: " in said
     assert "Traceback" not in said
     assert not list(tmp_path.rglob("*.parquet"))

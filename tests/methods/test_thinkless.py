@@ -36,6 +36,16 @@ def test_auc_counts_pairs_and_halves_ties():
     assert np.isnan(auc_of(score, np.ones(4, bool)))
 
 
+def test_auc_is_the_share_of_pairs_in_the_right_order():
+    generator = np.random.default_rng(3)
+    for size in (2, 5, 40):
+        score, positive = generator.integers(0, 6, size) / 6, generator.integers(0, 2, size) == 1
+        positive[:2] = True, False
+        difference = score[positive][:, None] - score[~positive][None, :]
+        pairs = ((difference > 0) + 0.5 * (difference == 0)).mean()
+        assert auc_of(score, positive) == pytest.approx(pairs, abs=1e-12)
+
+
 def test_thinking_pays_where_the_reward_says():
     quick, slow = mode_values(np.array([1.0, 0.2]), np.array([1.0, 1.0]), 0.5, -1.0)
     assert quick.tolist() == pytest.approx([1.0, -0.6])

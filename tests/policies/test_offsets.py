@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hand_made import completions
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -13,7 +14,7 @@ from keyturn.core.roles import Role
 from keyturn.policies.offsets import Spelling, roles_from
 from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.roles.grams import written_by_hand
-from keyturn.rollouts.completions import Completions, Prompts, ragged
+from keyturn.rollouts.completions import Completions
 
 LINES = [
     "Wait, let me check. 2 + 3 = 5, so that's right.",
@@ -53,22 +54,6 @@ _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_OF = {chr(b): b for b in _PRINTABLE} | {chr(256 + i): b for i, b in enumerate(_OTHERS)}
 EOS = BYTES.eos_token_id
-
-
-def completions(tokenizer, rows):
-    tokens, offsets = ragged(rows)
-    return Completions(
-        policy="hand",
-        prompts=Prompts.build(["a"], ["a"], [[0]]),
-        problem=np.zeros(len(rows), dtype=np.int32),
-        draw=np.arange(len(rows), dtype=np.int32),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=np.zeros(len(tokens), dtype=np.float32),
-        entropies=np.zeros(len(tokens), dtype=np.float32),
-        stop=np.zeros(len(rows), dtype=np.uint8),
-        texts=tuple(tokenizer.decode(row, skip_special_tokens=True) for row in rows),
-    )
 
 
 def by_bytes(ids):
@@ -189,7 +174,8 @@ def test_decoders_that_look_at_neighbours_are_followed_as_far_as_their_text_goes
 def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer):
     text = "Wait, let me check. so that's awaiting"
     ids = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
-    rows = completions(tokenizer, [ids, [], ids])
+    said = tokenizer.decode(ids, skip_special_tokens=True)
+    rows = completions([ids, [], ids], texts=[said, "", said])
     grams = written_by_hand(["let me check", "wait"], role=Role.STRATEGY)
     roles = roles_from(grams, tokenizer, rest=Role.SYNTAX)(rows)
     assert roles.dtype == np.uint8

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hand_made import in_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, chisquare
@@ -19,7 +20,6 @@ from keyturn.problems.world.belief_story import BELIEF, HIDDEN, LISTS, PEOPLE, P
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.shortcuts import audit
 from keyturn.problems.world.vocabulary import ASK, END, EOS, WORDS, decode, encode
-from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
 WORLD = WORLDS["belief"]
 STREAMS = Streams(41)
@@ -164,21 +164,7 @@ def test_an_error_counts_once_and_the_f1_counts_what_is_said():
 def test_grades_have_the_f1_as_a_column():
     asked = problems(WORLD, "test", [{"order": 2, "moves": 2}], 3, STREAMS)
     rows = [list(WORLD.demonstrate(p, STREAMS, strategy=s).completion) for p in asked for s in ("FWD", "DIR")]
-    tokens, offsets = ragged(rows)
-    drawn = Completions(
-        policy="hand",
-        prompts=Prompts.build(
-            [p.id for p in asked], [p.prompt for p in asked], [encode(p.prompt) for p in asked]
-        ),
-        problem=np.repeat(np.arange(3, dtype=np.int32), 2),
-        draw=np.tile(np.arange(2, dtype=np.int32), 3),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=np.zeros(len(tokens), dtype=np.float32),
-        entropies=np.zeros(len(tokens), dtype=np.float32),
-        stop=np.full(6, Stop.EOS, dtype=np.uint8),
-        texts=tuple(decode(row, skip_special=True) for row in rows),
-    )
+    drawn = in_world(asked, [(i // 2, row) for i, row in enumerate(rows)])
     grades = WorldGrader(WORLD).grade(asked, drawn)
     assert grades.columns["trace_f1"].tolist() == grades.verified.tolist() == [1, 0] * 3
     assert grades.outcome.tolist() == [1] * 6

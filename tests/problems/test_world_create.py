@@ -7,6 +7,7 @@ from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
+from hand_made import in_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from keyturn.problems.world.create_forms import calculate, forms, is_shown, join
 from keyturn.problems.world.shortcuts import audit
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import EOS, PLUS, TIMES, VALUE, WORDS, decode, encode
-from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
 STREAMS = Streams(43)
 _LISTED: dict[str, tuple[tuple[int, ...], set[tuple[int, ...]]]] = {}
@@ -267,24 +267,7 @@ def test_grades_have_the_form_and_whether_it_is_new():
     asked = problems(CREATE, "test", [{"operations": 2}], 2, STREAMS)
     listed = [valid_completions(CREATE, problem, cap=4000).ids for problem in asked]
     rows = [(i, list(ids)) for i, every in enumerate(listed) for ids in (*every, (EOS,))]
-    tokens, offsets = ragged([ids for _, ids in rows])
-    grades = WorldGrader(CREATE).grade(
-        asked,
-        Completions(
-            policy="hand",
-            prompts=Prompts.build(
-                [p.id for p in asked], [p.prompt for p in asked], [encode(p.prompt) for p in asked]
-            ),
-            problem=np.array([i for i, _ in rows], dtype=np.int32),
-            draw=np.arange(len(rows), dtype=np.int32),
-            tokens=tokens,
-            offsets=offsets,
-            logprobs=np.zeros(len(tokens), dtype=np.float32),
-            entropies=np.zeros(len(tokens), dtype=np.float32),
-            stop=np.full(len(rows), Stop.EOS, dtype=np.uint8),
-            texts=tuple(decode(ids, skip_special=True) for _, ids in rows),
-        ),
-    )
+    grades = WorldGrader(CREATE).grade(asked, in_world(asked, rows))
     for i, problem in enumerate(asked):
         here = [row for row, (j, _) in enumerate(rows) if j == i]
         shown = list(zip(grades.columns["canonical"][here], grades.columns["novel"][here], strict=True))

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from hand_made import in_world
 
 from keyturn.core.errors import UsageError
 from keyturn.core.roles import Role
@@ -21,30 +22,10 @@ from keyturn.problems.world import (
 from keyturn.problems.world.graph_valid import MOST_OPERATIONS
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import EOS, decode, encode
-from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
+from keyturn.rollouts.completions import Stop
 
 STREAMS = Streams(31)
 GRAPH, CHAIN = WORLDS["graph"], WORLDS["chain"]
-
-
-def completions(asked, rows, *, prompts=None, texts=None, stop=None):
-    """``rows`` are (problem, ids)."""
-    tokens, offsets = ragged([ids for _, ids in rows])
-    ended = [Stop.EOS if ids[-1:] == [EOS] else Stop.LENGTH for _, ids in rows]
-    return Completions(
-        policy="hand",
-        prompts=Prompts.build(
-            [p.id for p in asked], [p.prompt for p in asked], prompts or [encode(p.prompt) for p in asked]
-        ),
-        problem=np.array([problem for problem, _ in rows], dtype=np.int32),
-        draw=np.arange(len(rows), dtype=np.int32),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=np.zeros(len(tokens), dtype=np.float32),
-        entropies=np.zeros(len(tokens), dtype=np.float32),
-        stop=np.array(ended if stop is None else stop, dtype=np.uint8),
-        texts=tuple(texts or (decode(ids, skip_special=True) for _, ids in rows)),
-    )
 
 
 def gold_rows(world, asked, **how):
@@ -55,13 +36,13 @@ def gold_rows(world, asked, **how):
 def test_gold_is_verified_from_ids_and_from_text(world):
     asked = problems(world, "test", None, 4, STREAMS)
     rows = gold_rows(world, asked)
-    grades = WorldGrader(world).grade(asked, completions(asked, rows))
+    grades = WorldGrader(world).grade(asked, in_world(asked, rows))
     assert grades.verified.tolist() == grades.outcome.tolist() == [1.0] * len(rows)
     assert grades.answer == tuple(p.answer for p in asked)
     assert grades.roles is not None
     assert len(grades.roles) == len(grades.token_columns["floor"]) == sum(len(ids) for _, ids in rows)
     assert not grades.token_columns["error"].any()
-    foreign = completions(
+    foreign = in_world(
         asked,
         [(i, [7, 8]) for i, _ in rows],
         prompts=[[1, 2, 3]] * len(asked),
@@ -82,16 +63,16 @@ def test_text_that_was_cut_is_not_verified():
     asked = problems(GRAPH, "test", [{"operations": 2}], 2, STREAMS)
     rows = gold_rows(GRAPH, asked)
     for stop, verified in ((Stop.LENGTH, 0.0), (Stop.EOS, 1.0)):
-        text = completions(asked, rows, prompts=[[9]] * 2, stop=[stop] * 2)
+        text = in_world(asked, rows, prompts=[[9]] * 2, stop=[stop] * 2)
         assert WorldGrader(GRAPH).grade(asked, text).verified.tolist() == [verified] * 2
     cut = [(i, ids[:-1]) for i, ids in rows]
-    assert WorldGrader(GRAPH).grade(asked, completions(asked, cut)).verified.tolist() == [0.0, 0.0]
+    assert WorldGrader(GRAPH).grade(asked, in_world(asked, cut)).verified.tolist() == [0.0, 0.0]
 
 
 def test_a_request_that_failed_is_ungraded_never_wrong():
     asked = problems(GRAPH, "test", [{"operations": 2}], 2, STREAMS)
     rows = gold_rows(GRAPH, asked)
-    half = completions(asked, rows, prompts=[[9]] * 2, stop=[Stop.EOS, Stop.ERROR])
+    half = in_world(asked, rows, prompts=[[9]] * 2, stop=[Stop.EOS, Stop.ERROR])
     grades = WorldGrader(GRAPH).grade(asked, half)
     np.testing.assert_array_equal(grades.verified, [1.0, np.nan])
     np.testing.assert_array_equal(grades.outcome, [1.0, np.nan])
@@ -102,12 +83,12 @@ def test_empty_and_hostile_completions_have_a_verdict():
     asked = problems(GRAPH, "test", [{"operations": 2}], 1, STREAMS)
     rows = [(0, []), (0, [EOS]), (0, [99999]), (0, [3, 3, 3])]
     texts = ["", "\x1b[31m ANS \u202e 3 </script>", "\ud800 NUL \x00", "ANS"]
-    for made in (completions(asked, rows), completions(asked, rows, prompts=[[5]], texts=texts)):
+    for made in (in_world(asked, rows), in_world(asked, rows, prompts=[[5]], texts=texts)):
         grades = WorldGrader(GRAPH).grade(asked, made)
         assert grades.verified.tolist() == [0.0] * 4
         assert grades.columns["process"].tolist() == [0.0] * 4
         assert np.isnan(grades.columns["exec_score"]).all()
-    none = WorldGrader(GRAPH).grade(asked, completions(asked, []))
+    none = WorldGrader(GRAPH).grade(asked, in_world(asked, []))
     assert len(none.outcome) == 0
     assert none.roles is not None
 
@@ -118,13 +99,13 @@ def test_columns_say_what_went_wrong():
     document = demonstrate(GRAPH, asked[0], STREAMS)
     at = list(document.roles).index(Role.ARITHMETIC)
     wrong = [*gold[:at], 20 + (gold[at] - 19) % 5, *gold[at + 1 :]]
-    grades = WorldGrader(GRAPH).grade(asked, completions(asked, [(0, gold), (0, wrong)]))
+    grades = WorldGrader(GRAPH).grade(asked, in_world(asked, [(0, gold), (0, wrong)]))
     assert grades.columns["first_error"].tolist() == [-1, at]
     assert grades.columns["first_error_role"].tolist() == [0, Role.ARITHMETIC]
     assert grades.columns["strategy"].tolist() == ["FWD", "FWD"]
     assert grades.columns["process"][1] < 1 == grades.columns["process"][0]
     assert grades.select(
-        completions(asked, [(0, gold), (0, wrong)]), np.array([False, True])
+        in_world(asked, [(0, gold), (0, wrong)]), np.array([False, True])
     ).verified.tolist() == [0]
 
 
@@ -141,7 +122,7 @@ def test_a_batch_of_rollouts_is_graded_quickly(world):
     # 20 ms for 256 completions on an idle core; a loaded one gets ten times that.
     asked = problems(world, "rl", None, 8, STREAMS)
     rows = [row for row in gold_rows(world, asked) for _ in range(16)]
-    made, grader = completions(asked, rows), WorldGrader(world)
+    made, grader = in_world(asked, rows), WorldGrader(world)
     grader.grade(asked, made)
     begin = time.process_time()
     grader.grade(asked, made)

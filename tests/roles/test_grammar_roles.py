@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hand_made import completions
 
 from keyturn.core.roles import FORCED, Role
 from keyturn.roles.grammar import (
@@ -11,26 +12,9 @@ from keyturn.roles.grammar import (
     role_sets,
     token_roles,
 )
-from keyturn.rollouts.completions import Completions, Prompts, ragged
 from keyturn.rollouts.grades import Grades
 
 EVERY = np.array([int(role) for role in Role], dtype=np.uint8)
-
-
-def completions(rows):
-    tokens, offsets = ragged(rows)
-    return Completions(
-        policy="hand",
-        prompts=Prompts.build(["a"], ["a"], [[0]]),
-        problem=np.zeros(len(rows), dtype=np.int32),
-        draw=np.arange(len(rows), dtype=np.int32),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=np.zeros(len(tokens), dtype=np.float32),
-        entropies=np.zeros(len(tokens), dtype=np.float32),
-        stop=np.zeros(len(rows), dtype=np.uint8),
-        texts=("",) * len(rows),
-    )
 
 
 def test_without_roles_all_is_unknown():

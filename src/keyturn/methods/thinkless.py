@@ -104,11 +104,9 @@ class Routing(NamedTuple):
 
 def auc_of(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """Chance that a positive scores above a negative, ties counting half; NaN without either."""
-    above, below = score[positive], score[~positive]
-    if not len(above) or not len(below):
-        return float("nan")
-    difference = above[:, None] - below[None, :]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(positive, score)) if len(np.unique(positive)) == 2 else float("nan")
 
 
 def mode_values(

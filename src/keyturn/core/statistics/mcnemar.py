@@ -9,7 +9,7 @@ Source: McNemar 1947; the exact (binomial) form.
 
 from __future__ import annotations
 
-from scipy import special
+from scipy import stats
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
@@ -25,6 +25,4 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     if only_first < 0 or only_second < 0:
         raise ValueError("counts of discordant problems cannot be negative")
     discordant = only_first + only_second
-    if discordant == 0:
-        return 1.0
-    return float(min(1.0, 2 * special.bdtr(min(only_first, only_second), discordant, 0.5)))
+    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
