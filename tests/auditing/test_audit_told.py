@@ -18,6 +18,7 @@ from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import InputError, NumericsError
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.policies.by_name import Loading
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.problems.world.worlds import problems
@@ -28,7 +29,7 @@ SMALL = entry.config_of(k=8, n_base=32, max_new_tokens=8)
 def audited(tmp_path, base, tuned, asked=None, *, config=SMALL, **loading):
     lab = Lab(tmp_path / "run", Streams(0))
     asked = entry.Asked(problems=asked or problem_file(tmp_path))
-    return entry.of_models(lab, (str(base), str(tuned)), asked, entry.Loading(device="cpu", **loading), config)
+    return entry.of_models(lab, (str(base), str(tuned)), asked, Loading(device="cpu", **loading), config)
 
 
 def rates(found):

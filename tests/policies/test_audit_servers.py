@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+import keyturn
 from keyturn.cli.main import main
 from keyturn.core.streams import Streams
 from keyturn.policies.connect import KEY
@@ -70,6 +71,18 @@ def test_two_servers_are_audited_like_two_models(call, problems):
     assert {"token_shift", "update_geometry"} <= set(found["left_out"])
     assert found["base"] == f"{one}#m"
     assert sum(body["n"] for body in tuned.bodies if body["max_tokens"] == 8) >= 40 * 8
+
+
+@pytest.mark.slow
+def test_a_policy_behind_a_server_may_be_an_object(problems, tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY, raising=False)
+    size = {"k": 8, "n_base": 16, "max_new_tokens": 8, "grader": "exact"}
+    with servers.running(servers.Served(says=adder(0.25))) as one, servers.running(servers.Served()) as other:
+        by_name = keyturn.audit(f"{one}#m", f"{other}#m", problems, **size)
+        policies = keyturn.load(f"{one}#m"), keyturn.load(f"{other}#m")
+        in_memory = keyturn.audit(*policies, problems, **size)
+    assert in_memory.verdict.masses == by_name.verdict.masses
+    assert in_memory.base == by_name.base == f"{one}#m"
 
 
 @pytest.mark.slow

@@ -60,19 +60,19 @@ def of_policies(
 
 
 def of_files(
-    files: tuple[str, str], drawn: tuple[Answers, Answers], graders: tuple[str, str], *, seed: int
+    fingerprints: tuple[str, str], drawn: tuple[Answers, Answers], graders: tuple[str, str], *, seed: int
 ) -> dict[str, Setting]:
     """Settings of an audit of two sample files; how they were drawn stands in neither.
 
     Args:
-        files: as they were named, with a selector where one was given.
+        fingerprints: of each file or table.
         drawn: their answers to the problems in common.
         graders: by which each was judged.
         seed: of the intervals.
     """
     base, tuned = (
-        {"fingerprint": fingerprint_of(name), "grader": grader, "draws": draws_of(answers)}
-        for name, answers, grader in zip(files, drawn, graders, strict=True)
+        {"fingerprint": fingerprint, "grader": grader, "draws": draws_of(answers)}
+        for fingerprint, answers, grader in zip(fingerprints, drawn, graders, strict=True)
     )
     both = {"temperature": "not known: the files do not say", "seed": f"{seed}, of the intervals"}
     return {"base": base, "tuned": tuned, "both": both}

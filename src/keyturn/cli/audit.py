@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json as jsonlib
 import shlex
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from keyturn.cli.options import idle, spelled
 from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA, identity, write_text
-from keyturn.core.streams import Streams
-from keyturn.policies.connect import ServerOptions, is_server
-from keyturn.rollouts.readers import Columns
+from keyturn.front.options import refuse_idle
+from keyturn.policies.connect import ServerOptions
+from keyturn.rollouts.readers import Columns, read_samples
 
 if TYPE_CHECKING:
     from keyturn.auditing.result import AuditResult
@@ -84,76 +83,36 @@ def run(
     """
     started = time.monotonic()
     options = {name: value for name, value in locals().items() if name != "started"}
-    _refuse_idle(options, _way_in(policies, samples, problems))
-    from keyturn.auditing import opening as entry
-    from keyturn.lab.lab import Lab
-
+    way = _way_in(policies, samples, problems)
+    refuse_idle(options, run, way, policies)
     decisive = {name: value for name, value in options.items() if name not in ("out", "json", "workers")}
     root = out or Path("runs") / f"audit-{identity(decisive, length=8)}"
-    lab = Lab(root, Streams(seed))
-    config = entry.config_of(k=k, n_base=n_base, max_new_tokens=max_new_tokens)
-    if samples is not None:
-        told = entry.of_samples(lab, samples, columns, grader, problems, config, independent=draws_independent)
-        results = [told]
-    elif policies:
-        loading = entry.Loading(**{field.name: options[field.name] for field in fields(entry.Loading)})
-        asked = entry.Asked(problems=problems, grader=grader, limit=limit, per_cell=per_cell)
-        results = [entry.of_models(lab, policies, asked, loading, config)]
-    else:
-        results = entry.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
+    results = _audited(way, options, root)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
 
 
-_WAYS = {
-    "samples": "sample files",
-    "file": "models and a file of problems",
-    "world": "models and the problems of their world",
-    "embedded": "the embedded worlds",
-}
-_OF_MODELS = ("file", "world")
-_READ_BY = {
-    "problems": ("samples", "file"),
-    "grader": ("samples", "file"),
-    "columns": ("samples",),
-    "draws_independent": ("samples",),
-    "n_base": (*_OF_MODELS, "embedded"),
-    "limit": ("file",),
-    "per_cell": ("world", "embedded"),
-    "max_new_tokens": ("file",),
-    "worlds": ("embedded",),
-    "workers": ("embedded",),
-    **dict.fromkeys(("temperature", "top_p", "template", "device", "dtype", "revision"), _OF_MODELS),
-    **dict.fromkeys(("trust_remote_code", "allow_pickle", "server"), _OF_MODELS),
-}
-"""Option -> the ways into an audit that read it; the others are read by all."""
+def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:
+    """What the front door finds: :func:`keyturn.audit`, or the embedded worlds."""
+    from keyturn.front import audits
 
-
-def _refuse_idle(options: Mapping[str, Any], way: str) -> None:
-    """Refuse options that this way into an audit does not read, and numbers that count nothing."""
-    for name in idle(options, run, [name for name in options if way in _READ_BY.get(name, _WAYS)]):
-        others = " or ".join(_WAYS[other] for other in _READ_BY[name])
-        raise UsageError(
-            f"{spelled(name)} would do nothing: this is an audit of {_WAYS[way]}",
-            fix=f"leave it out; it is for audits of {others}",
-        )
-    served = [is_server(name) for name in options["policies"]]
-    here = ("device", "dtype", "revision", "trust_remote_code", "allow_pickle")
-    unread = (["server"] if not any(served) else []) + (list(here) if served and all(served) else [])
-    for name in idle(options, run, [name for name in options if name not in unread]):
-        where = "neither policy is behind a server" if name == "server" else "both policies are behind servers"
-        raise UsageError(f"{spelled(name)} would do nothing: {where}", fix="leave it out")
-    for name, least in (("limit", 0), ("per_cell", 1), ("workers", 0), ("max_new_tokens", 0)):
-        if options[name] < least:
-            raise UsageError(
-                f"{spelled(name)} is {options[name]}", fix=f"a number of {least} or more, or leave it out"
-            )
+    function = audits.audit_worlds if way == "embedded" else audits.audit
+    known = set(inspect.signature(function).parameters) - {"problems", "columns", "out"}
+    passed: dict[str, Any] = {name: value for name, value in options.items() if name in known}
+    if way == "embedded":
+        return audits.audit_worlds(out=root, **passed)
+    base, tuned = options["samples"] or options["policies"]
+    if way == "samples":
+        # Whatever else there is of that name: by this option it is a file's.
+        unjudged = options["problems"] is not None
+        base, tuned = (read_samples(name, options["columns"], unjudged=unjudged) for name in (base, tuned))
+    return [audits.audit(base, tuned, options["problems"], out=root, **passed)]
 
 
 def _way_in(policies: tuple[str, ...], samples: tuple[str, str] | None, problems: Path | None) -> str:
-    """Which of :data:`_WAYS` is asked for; refuses what names none or two."""
+    """Which of :data:`~keyturn.front.options.WAYS` is asked for; refuses what names none or two."""
     if samples is not None and policies:
         raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
     if len(policies) not in (0, 2):
@@ -164,7 +123,7 @@ def _way_in(policies: tuple[str, ...], samples: tuple[str, str] | None, problems
     return "embedded" if not policies else "file" if problems is not None else "world"
 
 
-def _publish(results: list[AuditResult], root: Path, *, json: bool, seconds: float) -> None:
+def _publish(results: Sequence[AuditResult], root: Path, *, json: bool, seconds: float) -> None:
     """Report, JSON document or table."""
     from keyturn.report import markdown_table, terminal, write_report
 

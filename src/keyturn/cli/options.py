@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -57,23 +57,6 @@ def negated(name: str) -> str:
     """The option that switches another off: ``rl.store-rollouts`` to ``rl.no-store-rollouts``."""
     *path, last = name.split(".")
     return ".".join([*path, f"no-{last}"])
-
-
-def idle(values: Mapping[str, Any], function: Callable[..., Any], read: Iterable[str]) -> tuple[str, ...]:
-    """Options that were set and are not read.
-
-    Args:
-        values: option -> value.
-        function: whose defaults they have where nothing was said.
-        read: options that are read.
-    """
-    known, used = inspect.signature(function).parameters, set(read)
-    return tuple(name for name in values if name not in used and values[name] != known[name].default)
-
-
-def spelled(name: str) -> str:
-    """An option as it is written: ``per_cell`` to ``--per-cell``."""
-    return f"--{name.replace('_', '-')}"
 
 
 def after(words: Sequence[str], option: str, default: str) -> str:

@@ -10,6 +10,7 @@ from keyturn.core.errors import MissingExtraError
 _EXTRA_OF = {
     "math_verify": "math",
     "datasets": "data",
+    "pandas": "pandas",
     "peft": "peft",
     "trl": "trl",
 }

@@ -134,6 +134,9 @@ class Verdict:
     cautions: tuple[Caution, ...] = ()
     needed: str = ""
 
+    def __repr__(self) -> str:
+        return f"Verdict({self.label} at K = {self.k}: {self.why})"
+
     def to_json(self) -> dict[str, Json]:
         """Label, coverage, the deciding sentence, masses, shares, notes, cautions and what is needed."""
         return {

@@ -118,11 +118,20 @@ def problem_set(
                 )
     problems = tuple(found.values())
     chosen = choose_grader(problems) if grader == "auto" else grader
-    if isinstance(chosen, str) and chosen not in GRADERS:
-        raise unknown("grader", chosen, GRADERS)
+    judge = known_grader(chosen) if isinstance(chosen, str) else chosen
     notes = (f"{repeated} problems occur more than once and were read once",) if repeated else ()
-    judge = GRADERS[chosen] if isinstance(chosen, str) else chosen
     return ProblemSet(name=name, problems=problems, grader=judge, notes=notes)
+
+
+def known_grader(name: str) -> Grader:
+    """The grader of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in GRADERS:
+        raise unknown("grader", name, GRADERS)
+    return GRADERS[name]
 
 
 def choose_grader(problems: Sequence[Problem]) -> str:

@@ -60,7 +60,7 @@ def render(results: Sequence[AuditResult], *, command: str, seconds: float, made
     budget = token_view.share_of(results)
     audits = [_audit(result, f"a{i + 1}", budget) for i, result in enumerate(results)]
     table, apart = summary.page_tables(results)
-    return _environment().get_template("report.html.jinja").render(
+    return environment().get_template("report.html.jinja").render(
         policy=policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -134,7 +134,8 @@ def _clock(result: AuditResult, prefix: str) -> Figure | None:
     return amounts(f"{prefix}-clock", tuple(result.seconds.items()), words, numbers.seconds)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates whose every value is made inert before it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(asset),
         autoescape=True,

@@ -32,7 +32,7 @@ class Records:
     """What a file holds.
 
     Args:
-        path: the file.
+        path: the file; of records in memory, the name that messages call them by.
         rows: its records, in order.
         policy: what the file as a whole calls the policy; ``""`` where it says nothing.
         notes: what was passed over, one sentence each.

@@ -137,8 +137,12 @@ def resolve(
     )
 
 
-def require(path: Path, rows: Sequence[Record], found: Resolved) -> None:
+def require(path: Path, rows: Sequence[Record], found: Resolved, *, unjudged: bool = False) -> None:
     """Refuse a file without what every sample file must have.
+
+    Args:
+        path, rows, found: the file and its columns.
+        unjudged: it may hold neither verdicts nor gold answers, which come from elsewhere.
 
     Raises:
         InputError: no completion and no verdict, neither a problem's identity nor its prompt, or nothing to
@@ -156,10 +160,11 @@ def require(path: Path, rows: Sequence[Record], found: Resolved) -> None:
         )
     if not found.names["problem"] and not found.names["prompt"]:
         raise InputError(f"{path}: neither problem ids nor prompts", fix=near(rows, "problem_id", "prompt"))
-    if not found.names["success"] and not found.names["gold"]:
+    if not (unjudged or found.names["success"] or found.names["gold"]):
         raise InputError(
             f"{path}: neither verdicts nor gold answers",
-            fix=f"name a column with --columns.success or --columns.gold; {near(rows, 'reward', 'answer')}",
+            fix="name a column with --columns.success or --columns.gold, or give the problems with --problems; "
+            + near(rows, "reward", "answer"),
         )
 
 

@@ -18,7 +18,7 @@ from keyturn.rollouts.readers.choose import NESTED, choose
 from keyturn.rollouts.readers.columns import KNOWN, Columns, lookup
 from keyturn.rollouts.readers.counts import count_columns, read_counts, refuse_counts
 from keyturn.rollouts.readers.layouts import plain_rows
-from keyturn.rollouts.readers.records import Record, read_records, split_selector
+from keyturn.rollouts.readers.records import Record, Records, read_records, split_selector
 from keyturn.rollouts.readers.resolve import Resolved, require, resolve
 from keyturn.rollouts.readers.rows import Cell, Drawn, asked_of, draw_rows
 from keyturn.rollouts.readers.values import same_gold
@@ -136,14 +136,19 @@ class Samples:
         )
 
 
-def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  # noqa: B008
+def read_samples(
+    source: str | Path,
+    columns: Columns = Columns(),  # noqa: B008
+    *,
+    unjudged: bool = False,
+) -> Samples:
     """Read a file of samples.
 
     Args:
         source: JSON lines, JSON, CSV, Parquet or an Inspect log, plain or compressed; ``file#which`` selects
-        one of
-            several policies in it.
+            one of several policies in it.
         columns: names where the known ones do not do.
+        unjudged: it may hold neither verdicts nor gold answers, which come from elsewhere.
 
     Raises:
         UsageError: no such file, column or selection.
@@ -154,8 +159,29 @@ def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  
     path, which = split_selector(source)
     if which and columns.select and which != columns.select:
         raise UsageError(f"{source} selects {which!r} and the option {columns.select!r}", fix="leave one out")
-    records = read_records(path)
-    rows, policy, nested = choose(path, plain_rows(records.rows), which or columns.select)
+    columns = replace(columns, select=which or columns.select)
+    return samples_of(read_records(path), str(source), columns, unjudged=unjudged)
+
+
+def samples_of(
+    records: Records,
+    source: str,
+    columns: Columns = Columns(),  # noqa: B008
+    *,
+    unjudged: bool = False,
+) -> Samples:
+    """Samples from records that are in memory already.
+
+    Args:
+        records: one mapping a record, see :func:`~keyturn.rollouts.readers.memory.records_in`.
+        source: what the result calls them.
+        columns, unjudged: as for :func:`read_samples`.
+
+    Raises:
+        UsageError, InputError: as for :func:`read_samples`.
+    """
+    path = records.path
+    rows, policy, nested = choose(path, plain_rows(records.rows), columns.select)
     known = {**KNOWN, "completion": NESTED} if nested else KNOWN
     counted = count_columns(path, rows, columns)
     if counted is not None:
@@ -166,7 +192,7 @@ def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  
         found = resolve(path, rows, columns, known)
         if not found.names["completion"] and not found.names["success"]:
             refuse_counts(path, rows)
-        require(path, rows, found)
+        require(path, rows, found, unjudged=unjudged)
     asked = [asked_of(row, found) for row in rows]
     keys, notes = which_problem(path, rows, asked, found)
     notes = [*records.notes, *found.notes, *notes]
@@ -178,7 +204,7 @@ def read_samples(source: str | Path, columns: Columns = Columns()) -> Samples:  
         drawn = draw_rows(path, rows, found, columns.success_at)
         notes += _checked(path, rows, drawn, keys, found)
     golds, no_gold = _golds(keys, asked, found)
-    table = _Table(source=str(source), policy=policy or records.policy or path.name.split(".")[0], keys=keys)
+    table = _Table(source=source, policy=policy or records.policy or path.name.split(".")[0], keys=keys)
     return table.samples(rows, asked, drawn, found, golds, no_gold, notes)
 
 

@@ -1,0 +1,103 @@
+"""Two tables of samples, read, judged, freed of copies and brought onto their common problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keyturn.auditing import counted_once, setup
+from keyturn.auditing.given import SIDES
+from keyturn.auditing.subjects import problems_in, samples_in
+from keyturn.core.errors import UsageError
+from keyturn.core.problem import Problem
+from keyturn.core.rundir import identity
+from keyturn.problems.files import choose_grader, grade_samples, known_grader
+from keyturn.rollouts.readers import Columns, Pair, Samples, pair
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SamplePair:
+    """What two tables of samples give an audit.
+
+    Args:
+        found: both over their common problems.
+        sources: what the tables are called.
+        fingerprints: a hash of each table's file or content.
+        graders: by which each was judged.
+        copies: one sentence for everything that was counted once, or was found and counted all the same.
+    """
+
+    found: Pair
+    sources: tuple[str, str]
+    fingerprints: tuple[str, str]
+    graders: tuple[str, str]
+    copies: tuple[str, ...]
+
+
+def sample_pair(
+    sources: tuple[Any, Any],
+    *,
+    columns: Columns = Columns(),  # noqa: B008
+    grader: str = "auto",
+    problems: Any = None,
+    independent: bool = False,
+) -> SamplePair:
+    """Read, judge and pair two tables of samples.
+
+    Args:
+        sources: base and tuned, each what :func:`~keyturn.auditing.subjects.samples_in` takes.
+        columns: names where the known ones do not do.
+        grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
+        problems: that have the gold answers, where the samples lack them; or None.
+        independent: count every draw, also where they look like copies of each other.
+
+    Raises:
+        UsageError: one table given twice, or an unknown grader.
+        InputError: samples that cannot be read, judged or compared.
+    """
+    if sources[0] is sources[1] and not isinstance(sources[0], str | Path):
+        raise UsageError(
+            "one table was given as base and as tuned", fix="give the samples of the tuned policy second"
+        )
+    asked = () if problems is None else problems_in(problems, grader).problems
+    base, tuned = (
+        samples_in(one, columns, side, unjudged=problems is not None)
+        for one, side in zip(sources, SIDES, strict=True)
+    )
+    judges = tuple(_judge(samples, grader, asked) for samples in (base, tuned))
+    graded = [_graded(samples, judge, asked) for samples, judge in zip((base, tuned), judges, strict=True)]
+    one, other, copies = counted_once.of_files(graded[0], graded[1], independent=independent)
+    hashes = [_fingerprint(value, read) for value, read in zip(sources, (base, tuned), strict=True)]
+    said = [known_grader(name).name if name else "the file's own verdicts" for name in judges]
+    return SamplePair(
+        found=pair(one, other),
+        sources=(base.source, tuned.source),
+        fingerprints=(hashes[0], hashes[1]),
+        graders=(said[0], said[1]),
+        copies=copies,
+    )
+
+
+def _judge(samples: Samples, grader: str, asked: Sequence[Problem]) -> str:
+    """The grader that is named or that fits; empty where the samples' own verdicts are taken."""
+    if grader == "auto":
+        return "" if np.isfinite(samples.success).any() else choose_grader(asked or samples.problems())
+    known_grader(grader)
+    return grader
+
+
+def _graded(samples: Samples, judge: str, asked: Sequence[Problem]) -> Samples:
+    """Samples as they were graded already, or by a grader."""
+    return grade_samples(samples, known_grader(judge), asked) if judge else samples
+
+
+def _fingerprint(value: Any, read: Samples) -> str:
+    """Of a file, the beginning of its hash; of a table in memory, a hash of what was read from it."""
+    if isinstance(value, str | Path | Samples):
+        return setup.fingerprint_of(read.source)
+    columns = (read.problem, read.prompts, read.texts, read.gold, read.draw.tolist())
+    return identity({"columns": columns, "success": [str(one) for one in read.success.tolist()]})

@@ -1,0 +1,179 @@
+"""``keyturn.audit``: what post-training changed, of whatever can be audited; the command line calls it too."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from keyturn.auditing import opening
+from keyturn.auditing.given import kind_of
+from keyturn.core.errors import UsageError
+from keyturn.core.streams import Streams
+from keyturn.front.options import refuse_idle
+from keyturn.front.result import Audit, called
+from keyturn.lab.lab import Lab
+from keyturn.policies.by_name import Loading
+from keyturn.policies.connect import ServerOptions
+from keyturn.rollouts.readers import Columns, Samples
+
+WORLDS = ("graph", "chain")
+"""The embedded worlds of the default audit."""
+
+
+def audit(
+    base: Any,
+    tuned: Any = None,
+    problems: Any = None,
+    *,
+    k: int = 64,
+    n_base: int = 0,
+    limit: int = 0,
+    per_cell: int = opening.PER_CELL,
+    max_new_tokens: int = 0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    template: str = "auto",
+    grader: str = "auto",
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    draws_independent: bool = False,
+    columns: Columns = Columns(),  # noqa: B008
+    server: ServerOptions = ServerOptions(),  # noqa: B008
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Audit:
+    """Audit a policy before and after post-training, or samples of both.
+
+    Args:
+        base: the policy before. By name: an embedded base (``"graph"``, ``"chain"``), a model folder, a run of
+            keyturn, ``owner/name`` on the Hub, ``http://host:port/v1#model``. As an object: ``(model,
+            tokenizer)`` of transformers, a pipeline, a policy of ours. Or its samples: a file, a data frame, a
+            list of records, counts ``{problem: (right, drawn)}``, verdicts ``{problem: [True, False, ...]}`` or
+            an array ``[problem, draw]`` of truth values.
+        tuned: the policy after, or its samples. None: the base is trained by RL in its controlled world.
+        problems: what is asked: a file, a data frame, a list of ``{prompt, answer}``, a data set. A base of a
+            controlled world brings its own; samples need them only where they lack gold answers.
+        k: budget K: what the base does within K draws, it could already do. Also the tuned draws for each
+            problem.
+        n_base: base draws for each problem; 0 means 4K, of which 32 for all and the rest where successes are
+            rare.
+        limit: audit only the first so many problems; 0 means all.
+        per_cell: test problems for each cell, where a world makes them.
+        max_new_tokens: tokens a completion may have; 0: what the world needs, or 512.
+        temperature: of both policies; 0 is greedy, and then there is one draw for each problem.
+        top_p: nucleus of both policies; 1 keeps everything.
+        template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: where it has one.
+        grader: how answers are judged; ``auto``: by the layout of the problems.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, for models that are loaded by name.
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored).
+        revision: of Hub repositories.
+        trust_remote_code: run model code that comes with weights; needs a pinned revision.
+        allow_pickle: read pytorch_model.bin where there are no safetensors.
+        draws_independent: count every draw of the samples, also where they look like copies of each other.
+        columns: names of the samples' columns where the known ones do not do.
+        server: how policies behind a server are asked.
+        seed: root of all randomness.
+        out: run directory: what is finished is kept there, and the same call goes on from it. None: nothing is
+            kept but the result.
+
+    Returns:
+        The audit: its verdict, measurements and cells; ``.to_frame()`` and ``.report(path)``.
+
+    Raises:
+        KeyturnError: what cannot be audited, in one sentence with its fix.
+    """
+    return _audited(dict(locals()))
+
+
+def _audited(given: Mapping[str, Any]) -> Audit:
+    """:func:`audit` by its arguments."""
+    started = time.monotonic()
+    base, tuned, problems, columns = (given[name] for name in ("base", "tuned", "problems", "columns"))
+    way = _way_in(base, tuned, problems)
+    refuse_idle(given, audit, way, (base, tuned))
+    if way == "samples" and isinstance(base, Samples) and isinstance(tuned, Samples) and columns != Columns():
+        raise UsageError("--columns would do nothing: the samples were read already", fix="leave it out")
+    config = opening.config_of(**{name: given[name] for name in ("k", "n_base", "max_new_tokens")})
+    with _run_folder(given["out"]) as folder:
+        lab = Lab(folder, Streams(given["seed"]))
+        if way == "samples":
+            independent = given["draws_independent"]
+            found = opening.of_samples(
+                lab, (base, tuned), columns, given["grader"], problems, config, independent=independent
+            )
+        elif way == "embedded":
+            found = opening.of_base(lab, base, per_cell=given["per_cell"], config=config)
+        else:
+            loading = Loading(**{field.name: given[field.name] for field in fields(Loading)})
+            asked = opening.Asked(**{field.name: given[field.name] for field in fields(opening.Asked)})
+            found = opening.of_models(lab, (base, tuned), asked, loading, config)
+    call = called("keyturn.audit", audit, given)
+    return Audit.of(found, call=call, wall_s=time.monotonic() - started, kept=given["out"] is not None)
+
+
+def audit_worlds(
+    worlds: Sequence[str] = WORLDS,
+    *,
+    out: Path,
+    k: int = 64,
+    n_base: int = 0,
+    per_cell: int = opening.PER_CELL,
+    workers: int = 0,
+    seed: int = 0,
+) -> list[Audit]:
+    """Train the base of each embedded world by RL and audit it: the default of the command line.
+
+    Args:
+        worlds: their names.
+        out: the run directory; each world has a folder of its own in it.
+        k, n_base, per_cell, seed: as for :func:`audit`.
+        workers: processes, one thread each; 0: decided by the free cores.
+    """
+    started = time.monotonic()
+    config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0)
+    lab = Lab(out, Streams(seed))
+    found = opening.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
+    wall = time.monotonic() - started
+    options: Mapping[str, Any] = {"k": k, "n_base": n_base, "per_cell": per_cell, "seed": seed}
+    return [
+        Audit.of(one, call=called("keyturn.audit", audit, {"base": name, **options}), wall_s=wall, kept=True)
+        for name, one in zip(worlds, found, strict=True)
+    ]
+
+
+def _way_in(base: Any, tuned: Any, problems: Any) -> str:
+    """Which of :data:`~keyturn.front.options.WAYS` is asked for.
+
+    Raises:
+        UsageError: what names none, or two.
+    """
+    kinds = [kind_of(one, side) for one, side in ((base, "base"), (tuned, "tuned")) if one is not None]
+    if len(set(kinds)) > 1:
+        raise UsageError(
+            "one side is samples and the other a policy", fix="give either samples of both or two policies"
+        )
+    if tuned is None:
+        if kinds == ["samples"]:
+            raise UsageError("the samples of the tuned policy are missing", fix="tuned=SAMPLES")
+        return "embedded"
+    if kinds[0] == "samples":
+        return "samples"
+    return "file" if problems is not None else "world"
+
+
+@contextlib.contextmanager
+def _run_folder(out: str | Path | None) -> Iterator[Path]:
+    """The run directory: the one that was named, or one that is gone afterwards."""
+    if out is not None:
+        yield Path(out).expanduser()
+        return
+    with tempfile.TemporaryDirectory(prefix="keyturn-") as folder:
+        yield Path(folder)

@@ -1,0 +1,54 @@
+"""``keyturn.judge``: a verdict from counts or graded answers alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keyturn.auditing.sample_pair import sample_pair
+from keyturn.core.errors import UsageError
+from keyturn.core.streams import Streams
+from keyturn.front.options import spelled
+from keyturn.measures.deployed_created import judge as verdict_of
+from keyturn.measures.estimates import SMALLEST_K
+from keyturn.measures.paired import Paired
+from keyturn.measures.verdict import Verdict
+from keyturn.rollouts.grades import Answers
+from keyturn.rollouts.readers import Columns
+
+
+def judge(
+    base: Any,
+    tuned: Any,
+    *,
+    k: int = 64,
+    grader: str = "auto",
+    draws_independent: bool = False,
+    columns: Columns = Columns(),  # noqa: B008
+    seed: int = 0,
+) -> Verdict:
+    """The verdict alone: no model, no run directory, no other measure. An audit gives the same label.
+
+    Args:
+        base: samples of the policy before: counts ``{problem: (right, drawn)}``, verdicts
+            ``{problem: [True, False, ...]}``, an array ``[problem, draw]`` of truth values, a data frame, a
+            list of records, a file; or :class:`~keyturn.rollouts.grades.Answers`.
+        tuned: the same of the policy after.
+        k: budget K: what the base does within K draws, it could already do.
+        grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
+        draws_independent: count every draw, also where they look like copies of each other.
+        columns: names of the samples' columns where the known ones do not do.
+        seed: root of the intervals' randomness.
+
+    Raises:
+        KeyturnError: samples that cannot be read, judged or compared.
+    """
+    if k < SMALLEST_K:
+        raise UsageError(f"{spelled('k')} is {k}", fix=f"at least {SMALLEST_K}: at K = 1 nothing is classified")
+    streams = Streams(seed).child("measure", "samples")
+    if isinstance(base, Answers) and isinstance(tuned, Answers):
+        paired = Paired(base=base, tuned=tuned)
+    else:
+        read = sample_pair((base, tuned), columns=columns, grader=grader, independent=draws_independent)
+        paired = Paired(base=read.found.base, tuned=read.found.tuned)
+    keys = tuple(sorted({key for problem in paired.problems for key in problem.cell}))
+    return verdict_of(paired.counts(cell_keys=keys), streams=streams, k=k)
