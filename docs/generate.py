@@ -143,6 +143,7 @@ def measures_page():
             f"- Needs: {', '.join(f'`{need}`' for need in sorted(measure.needs)) or 'graded draws alone'}.\n"
             f"- File: {source_link(module)}.",
             as_markdown(module.__doc__),
+            table(["number", "how to read it"], [[f"`{n}`", said] for n, said in measure.readings.items()]),
             options(measure.config),
         ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"

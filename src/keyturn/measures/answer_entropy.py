@@ -183,12 +183,20 @@ def _measurements(
     return [*found, changed]
 
 
+READINGS = {
+    "answer_entropy": "Entropy of the answers to one problem: how undecided the policy is between them.",
+    "answer_entropy_change": "The tuned policy's entropy less the base's, on the same problems.",
+}
+"""Measurement -> how to read it."""
+
 ANSWER_ENTROPY = Measure(
     name="answer_entropy",
+    title="Answer entropy",
     summary="Entropy over the distinct final answers of a problem, at equal numbers of draws.",
     source="Wu et al. 2025, arXiv 2507.14843; Chao and Shen 2003; Miller 1955",
     unit="nats",
     null="two random halves of the base's draws",
+    readings=READINGS,
     config=AnswerEntropyConfig,
     measure=measure_answer_entropy,
 )

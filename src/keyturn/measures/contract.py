@@ -96,11 +96,13 @@ class Measure:
 
     Args:
         name: key of the dictionary.
+        title: heading of its numbers in a report.
         summary: one sentence: what it says.
         source: authors, year, identifier, equation.
         unit: of the value.
         null: what the null is, in one sentence.
         needs: which of :data:`INPUTS` must be there, beside the draws of both policies.
+        readings: name of a measurement -> one sentence that says how to read it.
         config: the frozen config dataclass (its defaults are the measure's defaults).
         measure: ``(tables, config) -> measurements``; pure.
 
@@ -109,11 +111,13 @@ class Measure:
     """
 
     name: str
+    title: str
     summary: str
     source: str
     unit: str
     null: str
     needs: frozenset[str] = frozenset()
+    readings: Mapping[str, str] = field(default_factory=dict)
     config: type
     measure: Callable[..., tuple[Measurement, ...]]
 

@@ -175,12 +175,24 @@ def _of_kind(
     ]
 
 
+READINGS = {
+    "coverage": "Share of problems that k draws solve, on average over all choices of the k draws.",
+    "coverage_gained": "Share of problems that the tuned policy solves within k draws and the base does not.",
+    "coverage_lost": "Share of problems that the base solves within k draws and the tuned policy does not.",
+    "coverage_gained_excess": "Problems gained, less what a replicate of the base would gain.",
+    "coverage_lost_excess": "Problems lost, less what a replicate of the base would lose.",
+    "coverage_mcnemar": "Chance that gained and lost problems split at least this unevenly if nothing changed.",
+}
+"""Measurement -> how to read it."""
+
 COVERAGE = Measure(
     name="coverage",
+    title="Coverage",
     summary="Problems solved within k draws: gained and lost, beside what a replicate of the base does.",
     source="Wu et al. 2025 (arXiv 2507.14843) for the sets; McNemar 1947; replicate null: ours",
     unit="share of problems",
     null="two disjoint halves of the base's draws, averaged over all cuts",
+    readings=READINGS,
     config=CoverageConfig,
     measure=measure_coverage,
 )

@@ -166,12 +166,20 @@ def _null(
     return low, high, crossing_points(means, ks)
 
 
+READINGS = {
+    "crossing": "The k at which base and tuned pass@k meet; infinite where they do not.",
+    "pass_at_k_difference": "Tuned less base pass@k: above 0 the tuned policy is ahead at that many draws.",
+}
+"""Measurement -> how to read it."""
+
 CROSSING = Measure(
     name="crossing",
+    title="Crossing",
     summary="The number of draws beyond which the base solves more problems than the tuned policy.",
     source="Yue et al. 2025, arXiv 2504.13837; bootstrap distribution and band: ours",
     unit="draws",
     null="two random halves of the base's draws against each other",
+    readings=READINGS,
     config=CrossingConfig,
     measure=measure_crossing,
 )

@@ -205,12 +205,21 @@ def _measured(
     )
 
 
+READINGS = {
+    "deployed_created": "A part of the gain, by whether the base reaches the problem within K draws.",
+    "deployed_created_share": "That part, divided by the gain.",
+    "created_share_at_k": "The created share if the budget were this k.",
+}
+"""Measurement -> how to read it."""
+
 DEPLOYED_CREATED = Measure(
     name="deployed_created",
+    title="Deployed and created",
     summary="How much of the gain is on problems that the base reached within K draws, and how much is not.",
     source="ours",
     unit="probability",
     null="a random quarter of the base's draws against the rest",
+    readings=READINGS,
     config=DeployedCreatedConfig,
     measure=measure_deployed_created,
 )

@@ -142,13 +142,23 @@ def _measurements(
     return [*found, changed]
 
 
+READINGS = {
+    "length": "Tokens of a completion.",
+    "length_change": "Tuned less base length on the same problems.",
+    "truncated": "Share of completions cut at the length limit.",
+    "truncated_change": "Tuned less base share of completions cut at the limit.",
+}
+"""Measurement -> how to read it."""
+
 LENGTH = Measure(
     name="length",
+    title="Length",
     summary="Tokens per completion by outcome, the share cut at the limit, and how both changed.",
     source="ours",
     unit="tokens",
     null="two random halves of the base's draws",
     needs=frozenset({"completions"}),
+    readings=READINGS,
     config=LengthConfig,
     measure=measure_length,
 )

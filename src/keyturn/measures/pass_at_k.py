@@ -142,12 +142,19 @@ def _guessing(curve: Curve, guess: NDArray[np.float64] | None) -> list[Null | No
     ]
 
 
+READINGS = {
+    "pass_at_k": "The chance that at least one of k draws succeeds, mean over problems.",
+}
+"""Measurement -> how to read it."""
+
 PASS_AT_K = Measure(
     name="pass_at_k",
+    title="pass@k",
     summary="Share of problems that k draws solve, verified and by answer alone, with simultaneous bands.",
     source="Chen et al. 2021, arXiv 2107.03374, equation 1",
     unit="probability",
     null="for the tuned policy the base itself, for the base guessing",
+    readings=READINGS,
     config=PassAtKConfig,
     measure=measure_pass_at_k,
 )

@@ -240,13 +240,25 @@ def _probability(estimate: Estimate) -> Estimate:
     return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 1.0))
 
 
+READINGS = {
+    "reach_logprob": "Log-probability of whole completions under the base; far below its own: out of reach.",
+    "reach_below": "Share of completions less likely under the base than 95 % of its own of that length.",
+    "reach_worst": "Surprisal of the token of a completion that the base finds least likely.",
+    "reach_rank": "Tokens per completion that are not among the base's ten most likely ones.",
+    "reach_samples": "Median number of draws that the base would need to produce exactly this completion.",
+    "reach_bound": "A certified lower bound of the base's success: its probability of the successes seen.",
+}
+"""Measurement -> how to read it."""
+
 REACHABILITY = Measure(
     name="reachability",
+    title="Reachability",
     summary="Whether the base could have said what the tuned policy says.",
     source="Yue et al. 2025, arXiv:2504.13837; certified bound ours",
     unit="nats",
     null="the base's own completions, treated in the same way",
     needs=frozenset({"shift"}),
+    readings=READINGS,
     config=ReachabilityConfig,
     measure=measure,
 )

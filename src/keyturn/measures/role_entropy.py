@@ -167,13 +167,25 @@ def _row(
     )
 
 
+READINGS = {
+    "role_entropy": "Entropy of the next token at tokens of a role, less what the problem itself leaves open.",
+    "role_entropy_change": "Tuned less base entropy on the same completions.",
+    "role_probability": "Mean probability of the tokens that were drawn.",
+    "role_error": "Share of a role's tokens that the verifier calls wrong.",
+    "role_training": "The curve's value at the start and at the end of training.",
+    "role_half_step": "The step at which a curve was half way: it tells the order in which roles were learnt.",
+}
+"""Measurement -> how to read it."""
+
 ROLE_ENTROPY = Measure(
     name="role_entropy",
+    title="Entropy and errors by role",
     summary="How sure each policy is at tokens of each role, above what the problem itself leaves open.",
     source="Wang et al. 2025, arXiv:2509.03646; floors ours",
     unit="nats",
     null="the base on the same completions; policies swapped at random by problem",
     needs=frozenset({"shift"}),
+    readings=READINGS,
     config=RoleEntropyConfig,
     measure=measure,
 )

@@ -229,12 +229,22 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
+READINGS = {
+    "routing_execution": "A part of the gain: from other choices of strategy, or from better execution.",
+    "routing_execution_share": "That part, divided by the gain.",
+    "strategy_share": "Share of completions that follow an alternative, mean over problems.",
+    "strategy_accuracy": "Success of the completions that follow an alternative.",
+}
+"""Measurement -> how to read it."""
+
 ROUTING_EXECUTION = Measure(
     name="routing_execution",
+    title="Routing and execution",
     summary="The gain split into choosing strategies differently and carrying them out differently.",
     source="Kitagawa 1955; Zhao et al. 2025, arXiv 2504.07912, for shares of formats",
     unit="probability",
     null="two random halves of the base's draws",
+    readings=READINGS,
     config=RoutingExecutionConfig,
     measure=measure_routing_execution,
 )

@@ -265,13 +265,30 @@ def _row(
     )
 
 
+READINGS = {
+    "token_kl": "How far the tuned next-token law lies from the base's, over the whole vocabulary.",
+    "token_kl_reverse": "The same the other way round: what the tuned policy has given up.",
+    "token_logratio": "How much the log-probability of the token that stands there changed.",
+    "token_flip": "Share of tokens at which the two policies' likeliest next tokens differ.",
+    "token_rank": "Rank of the token that stands there, for the policy that did not draw it (0 is first).",
+    "token_unshifted": "Share of tokens that are the other policy's first choice too.",
+    "token_marginal": "Share of tokens that are the other policy's second or third choice.",
+    "token_shifted": "Share of tokens beyond the other policy's third choice.",
+    "token_kl_top": "Share of all divergence held by the tokens that shifted most.",
+    "token_kl_gini": "How unequally divergence is spread over tokens: 0 evenly, 1 all in one.",
+    "token_first_flip": "How far into a completion both policies would have said the same, greedily.",
+}
+"""Measurement -> how to read it."""
+
 TOKEN_SHIFT = Measure(
     name="token_shift",
+    title="Token shift",
     summary="Which tokens training moved, how far, and how few of them carry the shift.",
     source="Lin et al. 2023, arXiv:2312.01552 (ranks); KL and Lorenz curve ours",
     unit="nats a token",
     null="values dealt anew within completions; own ranks of the drawing policy; position means; replicate",
     needs=frozenset({"shift"}),
+    readings=READINGS,
     config=TokenShiftConfig,
     measure=measure,
 )

@@ -231,13 +231,33 @@ def _precision(limited: bool) -> str:
     return "precision-limited" if limited else "fp32"
 
 
+READINGS = {
+    "update_zero": "Share of entries that training left exactly as they were (fp32 pairs only).",
+    "update_within": "Share of entries that moved no further than a tolerance.",
+    "update_visible": "Share of entries whose bf16 value changed; if it equals its null, only sizes matter.",
+    "update_rows": "Whether the update's energy sits in particular rows: Gini, 0 even, 1 in one.",
+    "update_columns": "Whether the update's energy sits in particular columns.",
+    "update_gini": "How unequally the absolute update is spread over entries.",
+    "update_participation": "Effective share of entries that carry the update.",
+    "update_share90": "Fewest entries that hold nine tenths of the update's energy.",
+    "update_stable_rank": "Energy over that of the largest direction: how many directions matter at all.",
+    "update_entropy_rank": "Directions weighed by their energy: how many are in use.",
+    "update_stable_rank_share": "Stable rank as a share of the possible, mean over matrices.",
+    "update_entropy_rank_share": "Entropy rank as a share of the possible, mean over matrices.",
+    "update_norm": "Length of the update against the length of the base's weights.",
+    "update_untouched_rows": "Rows of vocabulary matrices that never moved: tokens that training never saw.",
+}
+"""Measurement -> how to read it."""
+
 UPDATE_GEOMETRY = Measure(
     name="update_geometry",
+    title="Weights",
     summary="Where and how far training moved the weights, beside what rounding and chance would show.",
     source="Mukherjee et al. 2025, arXiv:2505.11711; Zhu et al. 2025, arXiv:2511.08567",
     unit="share of entries",
     null="deltas permuted within matrix and exponent bin; a dense Gaussian update of equal norm",
     needs=frozenset({"weights"}),
+    readings=READINGS,
     config=UpdateGeometryConfig,
     measure=measure,
 )
