@@ -24,7 +24,7 @@ from keyturn.experiments.plan import (
     values,
 )
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of
+from keyturn.lab.session import Session
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 
@@ -47,7 +47,7 @@ def arms():
 def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_path):
     lab = Lab(tmp_path, Streams(0))
     task = embedded_task(lab, "chain", FEW)
-    found = run_plan(lab, task, arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
+    found = run_plan(Session(lab, task), arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
     own = [one for one in found if one.arm == "RL"]
     assert sorted((one.lr, one.seed) for one in own if one.seed == 0) == [(1e-3, 0), (3e-3, 0)]
     chosen = {one.lr for one in own if one.chosen}
@@ -60,7 +60,9 @@ def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_p
     assert {"success depth 1", "success depth 2", "auc", "pass@2"} <= set(own[-1].numbers)
     # Two seeds of one arm are two runs; the same plan again is the same runs.
     assert len(list(tmp_path.glob("stages/rl-*"))) == 3
-    again = run_plan(Lab(tmp_path, Streams(0)), task, arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
+    again = run_plan(
+        Session(Lab(tmp_path, Streams(0)), task), arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2)
+    )
     assert [one.to_json() for one in again] == [one.to_json() for one in found]
     assert len(list(tmp_path.glob("stages/rl-*"))) == 3
 
@@ -70,17 +72,16 @@ def test_shares_of_a_plan_do_every_arm_once(tmp_path):
     done = []
 
     def arm(name):
-        def train(lab, task, lr, seed):
+        def train(session, lr):
             done.append(name)
-            return base_of(task)
+            return session.base
 
         return Arm(name=name, train=train, tuned=False)
 
     for share in (0, 1):
         with pytest.raises(ShareDone):
             run_plan(
-                Lab(tmp_path, Streams(0), share=(share, 2)),
-                task,
+                Session(Lab(tmp_path, Streams(0), share=(share, 2)), task),
                 [arm("a"), arm("b"), arm("c")],
                 Sizes(seeds=1, lrs=(1.0,)),
                 lambda *_: {},
@@ -92,7 +93,10 @@ def test_two_arms_of_one_name_are_refused(tmp_path):
     lab = Lab(tmp_path, Streams(0))
     with pytest.raises(UsageError, match="one name"):
         run_plan(
-            lab, embedded_task(lab, "chain", FEW), [base_arm(), base_arm()], Sizes(seeds=1, lrs=(1,)), usual(1)
+            Session(lab, embedded_task(lab, "chain", FEW)),
+            [base_arm(), base_arm()],
+            Sizes(seeds=1, lrs=(1,)),
+            usual(1),
         )
 
 

@@ -13,9 +13,9 @@ from keyturn.core.errors import NewerError, StorageError
 from keyturn.core.rundir import DONE, is_done, mark_done
 from keyturn.core.streams import Streams
 from keyturn.lab import lab as lab_module
-from keyturn.lab import stages
+from keyturn.lab.fit_rows import supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.optimise import FitConfig
@@ -218,13 +218,13 @@ def task():
 def rl(lab):
     settings = config(steps=6, draws=4, checkpoint_every=2)
     base = Model("tiny", tiny_policy())
-    return stages.rl(lab, task(), base, objective=grpo(), reward=outcome(), config=settings)
+    return Session(lab, task()).rl(base, objective=grpo(), reward=outcome(), config=settings)
 
 
 def sft(lab):
     base = Model("tiny", tiny_policy())
-    rows = stages.supervised(base.policy, [(problem, "a b") for problem in PROBLEMS.problems])
-    return stages.sft(lab, task(), base, rows, FitConfig(steps=3))
+    rows = supervised(base.policy, [(problem, "a b") for problem in PROBLEMS.problems])
+    return Session(lab, task()).fit(base, rows, FitConfig(steps=3))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

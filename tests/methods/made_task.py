@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 import keyturn
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.lab.stages import supervised
+from keyturn.lab.fit_rows import supervised
 from keyturn.lab.task import Task, file_task, world_task
 from keyturn.policies.fit import epochs, fit
 from keyturn.policies.loading import load_policy, save_policy, world_of

@@ -12,6 +12,7 @@ from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.lab.task import file_task
 from keyturn.methods.cft import ARMS, CftConfig, material, schedule
 from keyturn.methods.cft.critiques import HEADING, Case, contradicted, verdict_in, without_solution, writer_of
@@ -36,7 +37,7 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def taught(chain, lab):
-    return {arm: material(lab, chain, replace(CONFIG, arm=arm)) for arm in ARMS}
+    return {arm: material(Session(lab, chain), replace(CONFIG, arm=arm)) for arm in ARMS}
 
 
 def words(task, row):
@@ -85,7 +86,7 @@ def test_what_the_other_arms_learn(chain, taught):
 def test_a_share_of_the_worlds_critiques_is_wrong_on_purpose(chain, lab):
     def contradicting(correctness):
         config = replace(CONFIG, problems=12, correctness=correctness)
-        cases = material(lab, chain, config).cases
+        cases = material(Session(lab, chain), config).cases
         return float(np.mean([(case.critique.split()[-1] == "OK") != case.right for case in cases]))
 
     assert contradicting(1.0) == 0.0
@@ -107,7 +108,7 @@ def test_every_arm_learns_from_as_many_tokens(taught):
 def test_every_arm_replays_the_same_own_answers_evenly_of_all_problems(chain, lab):
     def own(arm, replay=1.0, **settings):
         config = replace(CONFIG, arm=arm, replay=replay, **settings)
-        rows = material(lab, chain, config).rows
+        rows = material(Session(lab, chain), config).rows
         count = round(len(rows) * replay / (1 + replay))
         return [words(chain, row) for row in rows[len(rows) - count :]], len(rows) - count
 
@@ -171,7 +172,7 @@ def test_who_writes(chain, tmp_path):
         with pytest.raises(UsageError, match=wanted):
             writer_of(bare, wanted)
     with pytest.raises(UsageError, match="arm"):
-        material(Lab(tmp_path, Streams(0)), chain, replace(CONFIG, arm="other"))
+        material(Session(Lab(tmp_path, Streams(0)), chain), replace(CONFIG, arm="other"))
 
 
 @pytest.mark.slow
@@ -184,15 +185,16 @@ def test_critiques_of_a_file_and_of_another_policy_on_a_stock_model(tmp_path):
     base = load_policy(model)
     task = file_task(base, str(model), read_problems(path, grader="numeric"), max_new_tokens=8)
     lab = Lab(tmp_path / "run", Streams(0))
-    filed = material(lab, task, CONFIG)
+    filed = material(Session(lab, task), CONFIG)
     assert filed.writer == "file"
     assert [case.right for case in filed.cases] == [False] * 4
     assert [case.stripped for case in filed.cases] == ["so wait\nverdict: wrong"] * 4
     # A made model never gives a verdict: as a critic nothing of it is consistent, as itself the grader speaks.
     with pytest.raises(InputError, match="critic"):
         material(
-            lab, replace(task, others={"critic": base}), replace(CONFIG, writer="critic", critique_tokens=8)
+            Session(lab, replace(task, others={"critic": base})),
+            replace(CONFIG, writer="critic", critique_tokens=8),
         )
-    own = material(lab, task, replace(CONFIG, writer="self", critique_tokens=8))
+    own = material(Session(lab, task), replace(CONFIG, writer="self", critique_tokens=8))
     assert len(own.cases) == 12
     assert {verdict_in(case.critique) for case in own.cases} == {case.right for case in own.cases}

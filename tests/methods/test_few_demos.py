@@ -7,7 +7,7 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.stages import encoded
+from keyturn.lab.fit_rows import encoded
 from keyturn.lab.task import world_task
 from keyturn.methods.few_demos import FewDemosConfig, beyond, shown_demos
 

@@ -8,7 +8,7 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.stages import shown, supervised
+from keyturn.lab.fit_rows import shown, supervised
 from keyturn.methods.meta_cot import (
     TEXTS,
     AnswersAlone,

@@ -11,8 +11,9 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import demonstrations, shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, demonstrations, shown
+from keyturn.lab.session import Session, base_of
 from keyturn.methods.omni import RECIPE, hybrid, joined, tasks_of
 from keyturn.methods.omni.many_tasks import (
     averaged,
@@ -71,7 +72,7 @@ def test_temperature_is_matched_between_points():
 def mixed(tmp_path_factory):
     task, demo = shipped_task("chain"), RECIPE.profiles["demo"]
     lab = Lab(tmp_path_factory.mktemp("lab"), Streams(0))
-    tasks = tasks_of(lab, task, replace(RECIPE.brief(demo), worlds=demo.worlds))
+    tasks = tasks_of(Session(lab, task), replace(RECIPE.brief(demo), worlds=demo.worlds))
     return task, tasks, joined(task, tasks)
 
 
@@ -105,7 +106,7 @@ def test_weights_are_averaged(tmp_path):
     task = shipped_task("chain")
     base = base_of(task)
     other = replace(base, policy=type(task.base)(_doubled(task.base.model), task.base.tokenizer))
-    made = averaged(Lab(tmp_path, Streams(0)), task, [base, other])
+    made = averaged(Session(Lab(tmp_path, Streams(0)), task), [base, other])
     for name, tensor in made.policy.model.state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, 1.5 * task.base.model.state_dict()[name])
@@ -122,5 +123,5 @@ def _doubled(model):
 def test_one_task_has_no_order(tmp_path):
     config = replace(RECIPE.profiles["demo"], worlds=("chain",))
     with pytest.raises(UsageError) as refused:
-        tasks_of(Lab(tmp_path, Streams(0)), shipped_task("chain"), config)
+        tasks_of(Session(Lab(tmp_path, Streams(0)), shipped_task("chain")), config)
     assert refused.value.fix

@@ -9,6 +9,7 @@ from torch import nn
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.methods.precision import (
     RECIPE,
     PrecisionConfig,
@@ -72,7 +73,9 @@ def test_shares_by_hand():
 def test_weights_of_bf16_stay_on_the_grid_and_fp32_leaves_it(tmp_path, train):
     task, lab, config = shipped_task("chain"), Lab(tmp_path, Streams(0)), RECIPE.brief(PrecisionConfig())
     grid = start_of(task).policy.model
-    on_grid, off_grid = (train(lab, task, config, regime, 1e-3, 2).policy.model for regime in ("bf16", "fp32"))
+    on_grid, off_grid = (
+        train(Session(lab, task), config, regime, 1e-3, 2).policy.model for regime in ("bf16", "fp32")
+    )
     assert all((p == p.bfloat16()).all() for p in on_grid.parameters())
     assert not all((p == p.bfloat16()).all() for p in off_grid.parameters())
     assert changed(grid, off_grid)["exact"] >= changed(grid, off_grid)["visible"] > 0

@@ -12,7 +12,8 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import accuracy, answered, base_of, rl
+from keyturn.lab.session import Session, base_of
+from keyturn.lab.tables import accuracy
 from keyturn.methods.prorl import ProrlConfig, hooks
 from keyturn.methods.prorl.stagnation import ResetWhen, Stagnation, StopAfterPlateau, Validate
 from keyturn.methods.prorl.sustained import classify, label_of
@@ -181,9 +182,7 @@ def test_validation_is_that_of_the_policy_and_a_reset_moves_the_reference(tmp_pa
         return (watch, Look(patience=1, margin=2.0, optimiser=False))
 
     lab = Lab(tmp_path, streams)
-    model = rl(
-        lab,
-        task,
+    model = Session(lab, task).rl(
         base_of(task),
         objective=objective_named("grpo", kl_weight=0.01),
         reward=named("outcome"),
@@ -194,5 +193,5 @@ def test_validation_is_that_of_the_policy_and_a_reset_moves_the_reference(tmp_pa
     rows = model.history
     assert [row["validation"] for row in rows] == [value for _, value in seen]
     assert [row.get("reset") for row in rows] == [None, 1.0, 1.0]
-    again = answered(lab, replace(task, max_new_tokens=16), model, task.validation, 4, name="validation")
+    again = Session(lab, replace(task, max_new_tokens=16)).answers(model, task.validation, 4, name="validation")
     assert rows[-1]["validation"] == pytest.approx(accuracy(again, streams).value)

@@ -8,6 +8,7 @@ from made_task import shipped_task, stock_task
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.methods import RECIPES
 from keyturn.methods.contract import PROFILES
 from keyturn.policies.loading import load_policy
@@ -43,12 +44,12 @@ def test_the_first_steps_of_the_demo_run_in_a_world(name, worlds, tmp_path):
     task = replace(task, others=dict.fromkeys(missing, task.base))
     recipe.check(task)
     config = recipe.brief(recipe.profiles["demo"])
-    made = recipe.run(Lab(tmp_path, Streams(0)), task, config)
+    made = recipe.run(Session(Lab(tmp_path, Streams(0)), task), config)
     assert load_policy(made.policies["policy"]).fingerprint
     assert made.rows
     # Again: everything is found, nothing is done twice.
     before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/DONE"))
-    again = recipe.run(Lab(tmp_path, Streams(0)), task, config)
+    again = recipe.run(Session(Lab(tmp_path, Streams(0)), task), config)
     assert (again.policies, again.rows) == (made.policies, made.rows)
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/DONE")) == before
 
@@ -59,7 +60,7 @@ def test_the_first_steps_of_the_real_profile_run_on_a_stock_model(name, stock, t
     recipe = RECIPES[name]
     task = replace(stock, others=dict.fromkeys(recipe.needs - {"expert"}, stock.base))
     recipe.check(task)
-    made = recipe.run(Lab(tmp_path, Streams(0)), task, recipe.brief(recipe.profiles["real"]))
+    made = recipe.run(Session(Lab(tmp_path, Streams(0)), task), recipe.brief(recipe.profiles["real"]))
     assert load_policy(made.policies["policy"]).fingerprint != stock.base.fingerprint
     assert made.rows
 

@@ -8,8 +8,9 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import shown, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, sft, shown, supervised
+from keyturn.lab.session import Session, base_of
 from keyturn.methods.rlad import RECIPE, gated, hinted, prepared, sealed, started, unseen, useful
 from keyturn.rewards.contract import Graded
 
@@ -65,13 +66,13 @@ def test_an_abstraction_that_gives_the_answer_away_is_dropped(task, tmp_path):
     # A solver that answers, without the problem, with the value that the abstraction says.
     pairs = [(unseen(problem, z), f"DIR ANS {a}") for z, a in (("1", "1"), ("BWD", "2"), ("", "2"))]
     fit = replace(CONFIG.fit, steps=40, batch_rows=3, lr=3e-3)
-    solver = sft(lab, task, base_of(task), supervised(task.base, pairs), fit)
+    solver = Session(lab, task).fit(base_of(task), supervised(task.base, pairs), fit)
     config = replace(CONFIG, solutions=8)
-    assert sealed(lab, task, solver, config, [problem], [["1", "BWD", "BWD", ""]]) == [["BWD"]]
-    assert sealed(lab, task, solver, config, [problem], [[]]) == [[]]
+    assert sealed(Session(lab, task), solver, config, [problem], [["1", "BWD", "BWD", ""]]) == [["BWD"]]
+    assert sealed(Session(lab, task), solver, config, [problem], [[]]) == [[]]
 
 
 def test_a_strategy_that_the_world_lacks_is_refused(task, tmp_path):
     with pytest.raises(UsageError, match="XYZ"):
-        started(Lab(tmp_path, Streams(0)), task, replace(CONFIG, words=("XYZ",)))
+        started(Session(Lab(tmp_path, Streams(0)), task), replace(CONFIG, words=("XYZ",)))
     assert np.all([p.facts.get("z") is None for p in task.train.problems])

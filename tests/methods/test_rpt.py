@@ -10,8 +10,9 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, shown
+from keyturn.lab.session import Session, base_of
 from keyturn.methods.rpt import RECIPE, RptConfig, direct, plain_steps, positions_of, texts_in
 from keyturn.methods.rpt.positions import (
     PrefixGrader,
@@ -36,7 +37,9 @@ def task():
 @pytest.fixture(scope="module")
 def found(task, tmp_path_factory):
     """Texts and all their positions, with entropies that rise along a text."""
-    texts = texts_in(Lab(tmp_path_factory.mktemp("lab"), Streams(0)), task, task.train.problems[:3], BRIEF)
+    texts = texts_in(
+        Session(Lab(tmp_path_factory.mktemp("lab"), Streams(0)), task), task.train.problems[:3], BRIEF
+    )
     rising = [np.arange(len(item.tokens), dtype=np.float32) / 2 for item in texts.rows]
     return texts, positions(task, texts, rising, "train", first=BRIEF.first, horizon=4, instruction="")
 
@@ -105,7 +108,7 @@ def test_equal_cost_by_hand():
 
 
 def test_the_most_likely_token_is_found_at_once(task, tmp_path):
-    given = positions_of(Lab(tmp_path, Streams(0)), task, BRIEF)
+    given = positions_of(Session(Lab(tmp_path, Streams(0)), task), BRIEF)
     asked = given.every.problems
     right = direct(given.task, base_of(task), asked)
     model = task.base.model

@@ -9,7 +9,7 @@ from made_task import shipped_task
 
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, rl
+from keyturn.lab.session import Session, base_of
 from keyturn.methods.one_shot.saturation import StopAfterSaturation, best_later, saturation_step
 from keyturn.methods.sft_then_rl import TINY_RL, shortened
 from keyturn.methods.snapshots import KeepAt, kept
@@ -93,9 +93,7 @@ def test_policies_of_the_way_are_those_that_a_shorter_run_ends_with(tmp_path):
     settings = shortened(replace(TINY_RL, lr=1e-3))
 
     def run(steps, folder, hooks=tuple):
-        return rl(
-            Lab(tmp_path / folder, Streams(0)),
-            task,
+        return Session(Lab(tmp_path / folder, Streams(0)), task).rl(
             base_of(task),
             objective=objective_named("grpo"),
             reward=named("outcome"),

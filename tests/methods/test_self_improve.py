@@ -11,8 +11,10 @@ from made_task import shipped_task
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import demonstrations, encoded, shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import demonstrations, encoded, shown, subset
+from keyturn.lab.session import Session
+from keyturn.lab.task import subset
 from keyturn.methods.self_improve import (
     RECIPE,
     SelfImproveConfig,
@@ -107,7 +109,7 @@ def test_what_the_catalyst_teaches_by_kind(tmp_path):
 
     def rows(kind):
         config = SelfImproveConfig(kind=kind, catalyst=2)
-        return catalyst_rows(lab, task, asked, own, config)
+        return catalyst_rows(Session(lab, task), asked, own, config)
 
     mark = encoded(task.base, MARK)[0]
     expert, padding, plain = rows("expert"), rows("padding"), rows("demonstrations")
@@ -131,7 +133,9 @@ def test_no_selector_looks_at_gold(tmp_path):
     old, new = read(task, asked.problems, ["ANS 1"] * 4), read(task, asked.problems, gold)
     for selector in SELECTORS:
         config = SelfImproveConfig(selector=selector, votes=3)
-        found = [chosen(Lab(tmp_path, Streams(0)), task, one, old, new, config) for one in (asked, lied)]
+        found = [
+            chosen(Session(Lab(tmp_path, Streams(0)), task), one, old, new, config) for one in (asked, lied)
+        ]
         assert found[0] == found[1]
 
 
@@ -145,7 +149,10 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 def test_with_a_catalyst_rationales_are_rewritten_and_without_one_not(tmp_path):
     task, lab = shipped_task("graph"), Lab(tmp_path, Streams(0))
     brief = RECIPE.brief(SelfImproveConfig())
-    made = {kind: train(lab, task, replace(brief, kind=kind, selector="new")) for kind in ("expert", "none")}
+    made = {
+        kind: train(Session(lab, task), replace(brief, kind=kind, selector="new"))
+        for kind in ("expert", "none")
+    }
     names = [line["name"] for line in made["expert"][1]]
     assert "round 1: share rewritten" in names
     assert len(made["none"][1]) == 1

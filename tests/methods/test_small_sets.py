@@ -11,6 +11,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.measures.rounding import exponents
 from keyturn.methods.small_sets import (
     RECIPE,
@@ -130,11 +131,11 @@ def test_a_share_without_a_gain_has_no_value():
 @pytest.mark.parametrize("how", [by_rl, by_sft])
 def test_only_the_masked_entries_move(task, tmp_path, how):
     config = replace(SHORT, chosen="random", budget=500)
-    made = how(Lab(tmp_path, Streams(0)), task, config)
+    made = how(Session(Lab(tmp_path, Streams(0)), task), config)
     base, tuned = weights_by_name(task.base.model), weights_by_name(made.policy.model)
     moved = sum(int((base[name] != tuned[name]).sum()) for name in base)
     assert 0 < moved <= 500
-    whole = how(Lab(tmp_path, Streams(0)), task, replace(config, chosen="full"))
+    whole = how(Session(Lab(tmp_path, Streams(0)), task), replace(config, chosen="full"))
     full = weights_by_name(whole.policy.model)
     assert sum(int((base[name] != full[name]).sum()) for name in base) > 500
 
@@ -144,7 +145,7 @@ def test_only_the_masked_entries_move(task, tmp_path, how):
 @pytest.mark.parametrize("how", [by_rl, by_sft])
 def test_every_set_trains_to_a_plain_folder(task, tmp_path, how, chosen):
     pytest.importorskip("peft")
-    made = how(Lab(tmp_path, Streams(0)), task, replace(SHORT, chosen=chosen))
+    made = how(Session(Lab(tmp_path, Streams(0)), task), replace(SHORT, chosen=chosen))
     names = {name for name, _ in load_policy(made.path).model.named_parameters()}
     assert not any("lora" in name or "base_layer" in name for name in names)
     assert (logits_of(made.policy.model) - logits_of(task.base.model)).abs().max() > 0

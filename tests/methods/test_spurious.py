@@ -11,7 +11,7 @@ from keyturn.core.errors import InputError, UsageError
 from keyturn.core.streams import Streams
 from keyturn.experiments.habit_bases import BAD, GOOD, habit_world
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of
+from keyturn.lab.session import Session, base_of
 from keyturn.methods.sft_then_rl import TINY_RL
 from keyturn.methods.spurious import (
     SPURIOUS,
@@ -54,28 +54,28 @@ def test_every_reward_is_what_its_name_says(chain):
 
 
 def test_labels_are_the_bases_and_the_incorrect_ones_are_wrong(chain, lab):
-    assert labelled(lab, chain, CONFIG) is chain.train
-    every = labelled(lab, chain, replace(CONFIG, reward="majority")).problems
-    wrong = labelled(lab, chain, replace(CONFIG, reward="incorrect")).problems
+    assert labelled(Session(lab, chain), CONFIG) is chain.train
+    every = labelled(Session(lab, chain), replace(CONFIG, reward="majority")).problems
+    wrong = labelled(Session(lab, chain), replace(CONFIG, reward="incorrect")).problems
     assert 0 < len(wrong) < len(every) <= len(chain.train.problems)
     assert all(problem.facts["label"] != problem.answer for problem in wrong)
     right = [problem for problem in every if problem.facts["label"] == problem.answer]
     assert {problem.id for problem in right}.isdisjoint(problem.id for problem in wrong)
     easy = replace(chain, train=replace(chain.train, problems=tuple(right[:1])))
     with pytest.raises(InputError, match="wrong majority"):
-        labelled(lab, easy, replace(CONFIG, reward="incorrect"))
+        labelled(Session(lab, easy), replace(CONFIG, reward="incorrect"))
 
 
 def test_habits_are_means_over_each_problems_draws(lab):
     task = shipped_task("graph")
-    found = habits(lab, task, base_of(task), 4, "FWD")
+    found = habits(Session(lab, task), base_of(task), 4, "FWD")
     assert set(found) == {"success", "share of FWD", "token probability"}
     assert all(values.shape == (len(task.test.problems),) for values in found.values())
     assert set(np.unique(found["share of FWD"] * 4)) <= set(range(5))
     assert ((found["token probability"] > 0) & (found["token probability"] <= 1)).all()
     # Where nobody names strategies, a string is looked for.
     text = replace(task, test=replace(task.test, grader=Nameless(task.test.grader)))
-    named = habits(Lab(lab.root / "text", lab.streams), text, base_of(task), 4, "FWD")
+    named = habits(Session(Lab(lab.root / "text", lab.streams), text), base_of(task), 4, "FWD")
     np.testing.assert_array_equal(named["share of FWD"], found["share of FWD"])
 
 
@@ -94,13 +94,13 @@ class Nameless:
 @pytest.mark.slow
 def test_clipping_does_nothing_at_one_update_and_something_at_four(chain, lab):
     def end(**changes):
-        return train(lab, chain, replace(CONFIG, **changes)).policy.fingerprint
+        return train(Session(lab, chain), replace(CONFIG, **changes)).policy.fingerprint
 
     assert end(updates=1) == end(updates=1, clip=False)
     assert end(updates=4) != end(updates=4, clip=False)
-    long = train(lab, chain, replace(CONFIG, updates=1, stretch=2))
+    long = train(Session(lab, chain), replace(CONFIG, updates=1, stretch=2))
     assert [row["updates"] for row in long.history] == [1.0] * 4
-    assert [row["updates"] for row in train(lab, chain, CONFIG).history] == [4.0] * 2
+    assert [row["updates"] for row in train(Session(lab, chain), CONFIG).history] == [4.0] * 2
 
 
 @pytest.mark.parametrize("share", [0.7, 0.9])

@@ -9,8 +9,9 @@ from made_task import shipped_task
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import encoded, shown, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import encoded, shown, supervised
+from keyturn.lab.session import Session
 from keyturn.methods.srl import RECIPE, SrlConfig, hard, limit, step_rows, targets, train
 from keyturn.methods.srl.steps import (
     Layout,
@@ -119,8 +120,8 @@ def test_the_grader_wants_the_very_step_and_the_reward_its_likeness(task):
 
 def test_hard_problems_are_those_that_no_draw_solved(task, tmp_path):
     lab = Lab(tmp_path, Streams(0))
-    every = hard(lab, task, SrlConfig(hard_draws=0)).problems
-    kept = hard(lab, task, SrlConfig(hard_draws=4)).problems
+    every = hard(Session(lab, task), SrlConfig(hard_draws=0)).problems
+    kept = hard(Session(lab, task), SrlConfig(hard_draws=4)).problems
     assert every == task.train.problems
     assert 0 < len(kept) < len(every)
     # The base knows single maps: hardly one of them is hard.
@@ -130,8 +131,8 @@ def test_hard_problems_are_those_that_no_draw_solved(task, tmp_path):
 def test_the_three_targets_and_what_a_step_may_be_long(task, tmp_path):
     lab = Lab(tmp_path, Streams(0))
     some = task.train.problems[-3:]
-    steps = targets(lab, task, SrlConfig(), some)
-    whole = targets(lab, task, SrlConfig(targets="whole"), some)
+    steps = targets(Session(lab, task), SrlConfig(), some)
+    whole = targets(Session(lab, task), SrlConfig(targets="whole"), some)
     assert len(steps) == 9
     assert len(whole) == 3
     assert limit(task, SrlConfig(), steps) == 5
@@ -139,13 +140,13 @@ def test_the_three_targets_and_what_a_step_may_be_long(task, tmp_path):
     assert layout_of(task).ends == ";"
     assert all("EOS" not in str(one.facts["step"]) for one in (*steps, *whole))
     with pytest.raises(UsageError, match="targets"):
-        train(lab, task, SrlConfig(targets="halves", hard_draws=0))  # type: ignore[arg-type]
+        train(Session(lab, task), SrlConfig(targets="halves", hard_draws=0))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="learn"):
-        train(lab, task, SrlConfig(learn="guess", hard_draws=0))  # type: ignore[arg-type]
+        train(Session(lab, task), SrlConfig(learn="guess", hard_draws=0))  # type: ignore[arg-type]
 
 
 def test_imitated_steps_end_the_text_behind_the_last_one_alone(task, tmp_path):
-    steps = targets(Lab(tmp_path, Streams(0)), task, SrlConfig(), task.train.problems[-2:])
+    steps = targets(Session(Lab(tmp_path, Streams(0)), task), SrlConfig(), task.train.problems[-2:])
     end = task.base.ends[0]
     rows = step_rows(task, steps)
     assert [row.tokens[-1] == end for row in rows] == [False, False, True] * 2
@@ -160,7 +161,9 @@ def test_imitated_steps_end_the_text_behind_the_last_one_alone(task, tmp_path):
 def test_both_ways_to_learn_steps_change_the_policy(task, tmp_path):
     brief = RECIPE.brief(SrlConfig(problems=0, hard_draws=0))
     lab = Lab(tmp_path, Streams(0))
-    made = {learn: train(lab, task, replace(brief, learn=learn))[0] for learn in ("reinforce", "imitate")}
+    made = {
+        learn: train(Session(lab, task), replace(brief, learn=learn))[0] for learn in ("reinforce", "imitate")
+    }
     names = {task.base.fingerprint, *(model.policy.fingerprint for model in made.values())}
     assert len(names) == 3
     assert made["reinforce"].history

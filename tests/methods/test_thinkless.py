@@ -9,8 +9,10 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import shown, subset
+from keyturn.lab.session import Session
+from keyturn.lab.task import subset
 from keyturn.methods.control_words import Force, control_ids, first_tokens, having_words, without_control
 from keyturn.methods.thinkless import (
     ThinklessConfig,
@@ -80,7 +82,7 @@ def test_choosing_on_noise_does_not_raise_regret():
 
 
 def test_a_control_word_is_cut_before_the_verdict_and_only_there(lab):
-    task, modes = prepared(lab, shipped_task("chain"), ThinklessConfig())
+    task, modes = prepared(Session(lab, shipped_task("chain")), ThinklessConfig())
     problem = task.test.problems[0]
     right = f"ANS {problem.answer}"
     texts = [
@@ -108,7 +110,7 @@ def test_a_control_word_is_cut_before_the_verdict_and_only_there(lab):
 @pytest.mark.parametrize("most", [0, 3])
 def test_what_the_warm_up_imitates_rl_does_not_ask(lab, most):
     task = shipped_task("chain")
-    warm, asked = halves(lab, task, ThinklessConfig(demonstrations=most))
+    warm, asked = halves(Session(lab, task), ThinklessConfig(demonstrations=most))
     one, other = ({problem.id for problem in part.problems} for part in (warm, asked))
     assert not one & other
     assert one | other == {problem.id for problem in task.train.problems}
@@ -120,11 +122,13 @@ def test_what_the_warm_up_imitates_rl_does_not_ask(lab, most):
         assert abs(counts[0] - counts[1]) <= 1, "every cell is halved"
     for few in (1, 2, 3):
         some = replace(task, train=subset(task.train, task.train.problems[:few], "few"))
-        assert all(part.problems for part in halves(lab, some, ThinklessConfig())), "neither half is empty"
+        assert all(part.problems for part in halves(Session(lab, some), ThinklessConfig())), (
+            "neither half is empty"
+        )
 
 
 def test_the_mode_is_forced_and_nothing_else(lab):
-    task, modes = prepared(lab, shipped_task("chain"), ThinklessConfig())
+    task, modes = prepared(Session(lab, shipped_task("chain")), ThinklessConfig())
     asked = task.test.problems[:3]
     limits = Limits(max_new_tokens=6)
     for token in modes:
@@ -137,8 +141,8 @@ def test_the_mode_is_forced_and_nothing_else(lab):
 
 def test_words_that_a_base_lacks_are_added_and_nothing_else_changes(lab):
     task = shipped_task("chain")
-    assert having_words(lab, task, ("CTL0", "CTL1")) is task
-    more = having_words(lab, task, ("CTL0", "<think>"))
+    assert having_words(Session(lab, task), ("CTL0", "CTL1")) is task
+    more = having_words(Session(lab, task), ("CTL0", "<think>"))
     old, new = control_ids(more.base, ("CTL0", "<think>"))
     assert old == control_ids(task.base, ("CTL0",))[0]
     before, after = (one.base.model.get_input_embeddings().weight for one in (task, more))

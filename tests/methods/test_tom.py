@@ -8,8 +8,8 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import shown
 from keyturn.lab.task import world_expert
 from keyturn.methods.control_words import controlled
 from keyturn.methods.tom import RECIPE, size_of, task_of, traced

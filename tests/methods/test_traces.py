@@ -12,8 +12,9 @@ from made_task import shipped_task
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import encoded
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import encoded
+from keyturn.lab.session import Session
 from keyturn.methods.distill import DistillConfig, material, solutions
 from keyturn.methods.token_budget import for_tokens, tokens_a_row
 from keyturn.methods.traces import Worked, altered, numbers_in, parted, remade
@@ -106,8 +107,8 @@ def test_an_unknown_kind_is_named():
 def test_filler_has_the_tokens_of_the_trace_and_nothing_of_its_content(tmp_path):
     task = shipped_task("chain")
     lab = Lab(tmp_path, Streams(0))
-    right = solutions(lab, task, DistillConfig())
-    made = material(lab, task, DistillConfig(traces="filler"))
+    right = solutions(Session(lab, task), DistillConfig())
+    made = material(Session(lab, task), DistillConfig(traces="filler"))
     for one, empty in zip(right, made, strict=True):
         assert len(encoded(task.base, one.text)) == len(encoded(task.base, empty.text))
         assert set(empty.trace.split()) == {"~"}
@@ -125,7 +126,7 @@ def test_the_verifier_accepts_the_valid_arm_alone(tmp_path):
     assert world is not None
 
     def verified(config):
-        found = material(lab, task, config)
+        found = material(Session(lab, task), config)
         reads = [world.reader(encoded(task.base, one.problem.prompt)[:-1]) for one in found]
         return [
             read(encoded(task.base, one.text), ended=True).verified
@@ -146,7 +147,7 @@ def test_a_teacher_is_asked_and_only_its_successes_are_kept(tmp_path):
     task = shipped_task("chain")
     task = replace(task, others={"teacher": task.base}, expert=None)
     lab = Lab(tmp_path, Streams(0))
-    found = solutions(lab, task, DistillConfig(problems=8, teacher_draws=4))
+    found = solutions(Session(lab, task), DistillConfig(problems=8, teacher_draws=4))
     expert = shipped_task("chain").expert
     assert expert is not None
     gold = {one.problem.id: expert(one.problem, Streams(0)) for one in found}
@@ -155,7 +156,7 @@ def test_a_teacher_is_asked_and_only_its_successes_are_kept(tmp_path):
         (gold[one.problem.id] or "").removesuffix(" EOS") == one.text.removesuffix(" EOS") for one in found
     )
     with pytest.raises(UsageError, match="teacher"):
-        solutions(lab, replace(task, others={}), DistillConfig())
+        solutions(Session(lab, replace(task, others={})), DistillConfig())
 
 
 def test_equal_tokens_by_hand():

@@ -23,8 +23,9 @@ from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import demonstrations, shown
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import demonstrations, shown
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task
 from keyturn.methods import RECIPES
 from keyturn.methods.contract import PROFILES
@@ -169,7 +170,7 @@ def by_recipe(
     _agree(common, method, model, task, config)
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
     try:
-        made = recipe.run(Lab(common.out, Streams(common.seed)), task, config)
+        made = recipe.run(Session(Lab(common.out, Streams(common.seed)), task), config)
     except KeyturnError:
         if not begun and not (common.out / "stages").exists():
             (common.out / RECORD).unlink()  # nothing was made: the directory is free for other settings

@@ -10,8 +10,8 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, rl, subset
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.rlad import RUN, RladConfig, hinted, measured, prepared, started, trained
 from keyturn.objectives.grpo import grpo
 from keyturn.rewards import REWARDS
@@ -27,13 +27,13 @@ PASS = "pass"
 CELLS = Cells(train=(1, 2), test=(1, 2), per_cell=24, held_out=16)
 
 
-def hinted_validation(lab: Lab, task: Task, config: RladConfig) -> Task:
+def hinted_validation(session: Session, config: RladConfig) -> Task:
     """Validation problems each with a word drawn evenly, the same for every arm that is given words."""
-    picks = lab.streams.generator("validation words").integers(
-        len(config.words), size=len(task.validation.problems)
+    picks = session.streams.generator("validation words").integers(
+        len(config.words), size=len(session.task.validation.problems)
     )
-    chosen = [hinted(p, config.words[i]) for p, i in zip(task.validation.problems, picks, strict=True)]
-    return replace(task, validation=subset(task.validation, chosen, "given words"))
+    chosen = [hinted(p, config.words[i]) for p, i in zip(session.task.validation.problems, picks, strict=True)]
+    return replace(session.task, validation=subset(session.task.validation, chosen, "given words"))
 
 
 class Pairs:
@@ -51,9 +51,12 @@ class Pairs:
     def arm(self, name: str, config: RladConfig) -> Arm:
         """Solver and generator in turn."""
 
-        def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+        def train(session: Session, lr: float) -> Model:
             own = replace(config, rl=replace(self._run.rl, lr=lr))
-            solver, generator = trained(lab, task, own, seed=seed)
+            solver, generator = trained(
+                session,
+                own,
+            )
             self._made[solver.folder] = (generator, own, True)
             return solver
 
@@ -62,19 +65,16 @@ class Pairs:
     def plain(self, on: Task) -> Arm:
         """RL without abstractions, as many steps; its rate too is chosen without."""
 
-        def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-            solver, generator = started(lab, task, SETTINGS)
+        def train(session: Session, lr: float) -> Model:
+            solver, generator = started(session, SETTINGS)
             steps = self._run.rl.steps * SETTINGS.rounds
-            settings = replace(self._run.rl, lr=lr, steps=steps, max_new_tokens=task.max_new_tokens)
-            made = rl(
-                lab,
-                task,
+            settings = replace(self._run.rl, lr=lr, steps=steps, max_new_tokens=session.task.max_new_tokens)
+            made = session.rl(
                 solver,
                 objective=grpo(),
                 reward=REWARDS["outcome"](),
                 config=settings,
                 label="RL without abstractions",
-                seed=seed,
             )
             self._made[made.folder] = (generator, SETTINGS, False)
             return made
@@ -84,17 +84,17 @@ class Pairs:
     def start(self) -> Arm:
         """The fits alone."""
 
-        def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-            solver, generator = started(lab, task, SETTINGS)
+        def train(session: Session, lr: float) -> Model:
+            solver, generator = started(session, SETTINGS)
             self._made[solver.folder] = (generator, SETTINGS, True)
             return solver
 
         return Arm(name="start", train=train, says="no RL", tuned=False)
 
-    def look(self, lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    def look(self, session: Session, model: Model) -> Mapping[str, float]:
         """Success and pass@k; ``pass`` is with abstractions where the arm has them."""
         generator, config, given = self._made[model.folder]
-        found = measured(lab, task, model, generator, config)
+        found = measured(session, model, generator, config)
         return {**found, PASS: found["pass given" if given else "pass without"]}
 
 
@@ -102,12 +102,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """RLAD, its two controls and plain RL, at equal draws."""
     pairs = Pairs(replace(SETTINGS, rl=steps_for(RUN, subject.profile, 6)))
     plain = prepared(embedded_task(lab, subject.base, CELLS))
-    task = hinted_validation(lab, plain, SETTINGS)
+    task = hinted_validation(Session(lab, plain), SETTINGS)
     arms = [pairs.start(), *(pairs.arm(name, config) for name, config in ARMS.items()), pairs.plain(plain)]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), pairs.look, name="abstractions")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), pairs.look, name="abstractions")
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "RLAD", "RL without abstractions", PASS),

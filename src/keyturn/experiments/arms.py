@@ -12,7 +12,7 @@ from keyturn.auditing.embedded import MODELS, world_in
 from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.experiments.plan import Arm, Look, Sizes
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of, rl
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, world_task
 from keyturn.objectives.contract import Objective
 from keyturn.policies.loading import load_policy
@@ -28,8 +28,8 @@ from keyturn.training.curves import cell_keys
 from keyturn.training.loop import Hook
 from keyturn.training.rollout import RolloutFunction
 
-Start = Callable[[Lab, Task, int], Model]
-"""``(lab, task, seed) -> what an arm begins with``."""
+Start = Callable[[Session], Model]
+"""``(session) -> what an arm begins with``."""
 
 CHAIN_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows=128, kl_every=0)
 """A short run in CHAIN: some four seconds of one core."""
@@ -114,11 +114,9 @@ def rl_arm(
 ) -> Arm:
     """An arm that trains by RL: from the base (of the plan's task, or of ``on``), or what ``start`` makes."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return rl(
-            lab,
-            task,
-            base_of(task) if start is None else start(lab, task, seed),
+    def train(session: Session, lr: float) -> Model:
+        return session.rl(
+            session.base if start is None else start(session),
             objective=objective,
             reward=reward,
             config=replace(config, lr=lr),
@@ -127,7 +125,6 @@ def rl_arm(
             hooks=hooks,
             roles=roles,
             label=name,
-            seed=seed,
         )
 
     return Arm(name=name, train=train, says=says, task=on)
@@ -136,8 +133,8 @@ def rl_arm(
 def base_arm(name: str = "base", on: Task | None = None) -> Arm:
     """The base, untrained: what every other arm is seen against."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return base_of(task)
+    def train(session: Session, lr: float) -> Model:
+        return session.base
 
     return Arm(name=name, train=train, says="nothing is trained", tuned=False, task=on)
 
@@ -145,8 +142,8 @@ def base_arm(name: str = "base", on: Task | None = None) -> Arm:
 def usual(draws: int = 16, *, problems: ProblemSet | None = None) -> Look:
     """The usual numbers on the test problems: :func:`numbers_of`, and the area under the training curve."""
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        given = answered(lab, task, model, problems or task.test, draws, name="test")
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        given = session.answers(model, problems or session.task.test, draws, name="test")
         return {**numbers_of(given), **curve(model)}
 
     return look

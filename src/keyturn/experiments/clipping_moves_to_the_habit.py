@@ -13,7 +13,7 @@ from keyturn.experiments.habit_bases import Habit, habit_task
 from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.spurious import SpuriousConfig, habits, train
 from keyturn.problems.world.graph import GraphWorld
@@ -35,12 +35,12 @@ ARMS: dict[str, SpuriousConfig] = {
 # seldom fails one.
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """Success, share of the strategy that dominated the base's text, mean probability of a drawn token."""
-    assert isinstance(task.world, GraphWorld), "bases of a known habit are of GRAPH"
-    strategies = task.world.strategies
+    assert isinstance(session.task.world, GraphWorld), "bases of a known habit are of GRAPH"
+    strategies = session.task.world.strategies
     habit = max(strategies, key=lambda name: strategies[name])
-    found = habits(lab, task, model, 16, habit, name="test")
+    found = habits(session, model, 16, habit, name="test")
     means = {name: float(np.nanmean(rates)) for name, rates in found.items()}
     return {SHARE: means.pop(f"share of {habit}"), **means}
 
@@ -48,8 +48,11 @@ def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
 def arm(name: str, config: SpuriousConfig, on: Task) -> Arm:
     """A random reward with one treatment of the ratio."""
 
-    def trained(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return train(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+    def trained(session: Session, lr: float) -> Model:
+        return train(
+            session,
+            replace(config, rl=replace(config.rl, lr=lr)),
+        )
 
     return Arm(name=name, train=trained, task=on)
 
@@ -99,10 +102,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         arms.append(base_arm(f"base, {habit}", on=task))
         arms += [arm(f"{name}, {habit}", replace(one, rl=run), task) for name, one in ARMS.items()]
     sizes = replace(sizes_for(subject.profile, seeds=SEEDS), lrs=(RATE,))
-    ran = run_plan(lab, tasks["good"], arms, sizes, look, name="random reward")
+    ran = run_plan(Session(lab, tasks["good"]), arms, sizes, look, name="random reward")
     return planned(
-        lab,
-        tasks["good"],
+        Session(lab, tasks["good"]),
         ran,
         compared(ran),
         setting=(

@@ -9,8 +9,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.cft import ARMS, CftConfig, train
 from keyturn.methods.sft import TINY
 
@@ -21,8 +20,11 @@ ONE = CftConfig(problems=1, candidates=64, replay=1.0)
 def learnt(name: str, config: CftConfig) -> Arm:
     """An arm of critique fine-tuning."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return train(lab, task, replace(config, fit=replace(TINY, lr=lr)), seed=seed)[0]
+    def fit(session: Session, lr: float) -> Model:
+        return train(
+            session,
+            replace(config, fit=replace(TINY, lr=lr)),
+        )[0]
 
     return Arm(name=name, train=fit)
 
@@ -39,10 +41,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         learnt("critique, one problem", replace(ONE, gradient_tokens=tokens)),
         learnt("corrected, one problem", replace(ONE, arm="corrected", gradient_tokens=tokens)),
     ]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="critiques")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="critiques")
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "critique", "corrected", "success"),

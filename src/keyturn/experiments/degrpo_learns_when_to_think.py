@@ -12,8 +12,8 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, Score, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, drawn, subset
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.thinkless import (
     RUN,
     ThinklessConfig,
@@ -51,24 +51,32 @@ def with_easy(task: Task) -> Task:
     return replace(task, **parts)
 
 
-def shown_and_asked(lab: Lab, task: Task) -> tuple[ProblemSet, ProblemSet]:
+def shown_and_asked(session: Session) -> tuple[ProblemSet, ProblemSet]:
     """Problems of the warm-up and of RL: the table in both, of the deeper ones a half each."""
-    table = [problem for problem in task.train.problems if problem.cell["depth"] == 1]
-    deeper = [problem for problem in task.train.problems if problem.cell["depth"] != 1]
-    shown, asked = halves(lab, replace(task, train=subset(task.train, deeper, "deeper")), SETTINGS)
+    table = [problem for problem in session.task.train.problems if problem.cell["depth"] == 1]
+    deeper = [problem for problem in session.task.train.problems if problem.cell["depth"] != 1]
+    shown, asked = halves(
+        session.on(replace(session.task, train=subset(session.task.train, deeper, "deeper"))), SETTINGS
+    )
     return (
-        subset(task.train, [*table, *shown.problems], "warm-up"),
-        subset(task.train, [*table, *asked.problems], "RL"),
+        subset(session.task.train, [*table, *shown.problems], "warm-up"),
+        subset(session.task.train, [*table, *asked.problems], "RL"),
     )
 
 
 def arm(name: str, config: ThinklessConfig, modes: tuple[int, int]) -> Arm:
     """RL on the one warm-up that all arms share."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def train(session: Session, lr: float) -> Model:
         own = replace(config, rl=replace(config.rl, lr=lr))
-        shown, asked = shown_and_asked(lab, task)
-        return trained(lab, task, warmed(lab, task, own, shown), own, modes, asked, seed=seed)
+        shown, asked = shown_and_asked(session)
+        return trained(
+            session,
+            warmed(session.replicate(0), own, shown),
+            own,
+            modes,
+            asked,
+        )
 
     return Arm(name=name, train=train)
 
@@ -76,8 +84,8 @@ def arm(name: str, config: ThinklessConfig, modes: tuple[int, int]) -> Arm:
 def warm_arm(modes: tuple[int, int]) -> Arm:
     """The warm-up alone: what every arm begins with."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return warmed(lab, task, SETTINGS, shown_and_asked(lab, task)[0])
+    def train(session: Session, lr: float) -> Model:
+        return warmed(session.replicate(0), SETTINGS, shown_and_asked(session)[0])
 
     return Arm(name="warm-up", train=train, says="no RL", tuned=False)
 
@@ -86,9 +94,9 @@ def paid(modes: tuple[int, int], draws: int) -> Score:
     """Mean reward of free draws on the validation problems: accuracy alone would choose what always thinks."""
     reward = reward_of(SETTINGS, modes)
 
-    def score(lab: Lab, task: Task, model: Model) -> float:
-        found, grades = drawn(lab, task, model, task.validation, draws, name="validation")
-        asked, streams = task.validation.problems, lab.streams.child("validation")
+    def score(session: Session, model: Model) -> float:
+        found, grades = session.draw(model, session.task.validation, draws, name="validation")
+        asked, streams = session.task.validation.problems, session.streams.child("validation")
         graded = Graded(problems=asked, completions=found, grades=grades, streams=streams)
         return float(np.nanmean(rewards_of(reward, graded)))
 
@@ -98,21 +106,21 @@ def paid(modes: tuple[int, int], draws: int) -> Score:
 def look_at(modes: tuple[int, int]) -> Look:
     """How a policy chooses its mode."""
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        return routing(lab, task, model, SETTINGS, modes)._asdict()
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        return routing(session, model, SETTINGS, modes)._asdict()
 
     return look
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
-    task, modes = prepared(lab, with_easy(embedded_task(lab, subject.base, CELLS)), SETTINGS)
+    task, modes = prepared(Session(lab, with_easy(embedded_task(lab, subject.base, CELLS))), SETTINGS)
     run = steps_for(RUN, subject.profile, 4)
     arms = [warm_arm(modes)]
     arms += [arm(name, replace(config, rl=run), modes) for name, config in ARMS.items()]
     sizes = sizes_for(subject.profile)
     score = paid(modes, sizes.draws)
-    ran = run_plan(lab, task, arms, sizes, look_at(modes), name="when to think", score=score)
+    ran = run_plan(Session(lab, task), arms, sizes, look_at(modes), name="when to think", score=score)
     own = values(ran, "DeGRPO", "regret")
     others = {
         "GRPO": values(ran, "GRPO", "regret"),
@@ -120,8 +128,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "never think": values(ran, "DeGRPO", "always_short"),
     }
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": over_seeds(

@@ -15,7 +15,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Ran, contrast, level, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
 from keyturn.problems.world.par import ParWorld
@@ -28,8 +28,11 @@ BEYOND = "success bits 10"
 def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
     """RL with the outcome reward alone."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return trained(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+    def train(session: Session, lr: float) -> Model:
+        return trained(
+            session,
+            replace(config, rl=replace(config.rl, lr=lr)),
+        )
 
     return Arm(name=name, train=train, task=on)
 
@@ -42,11 +45,15 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     tasks = {name: task_of(lab, common, world=world) for name, world in worlds.items()}
     tasks["par-absent"] = task_of(lab, replace(common, world="par-absent"))
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        found = usual(16)(lab, task, model)
-        there = already_there(lab, task, model, common)
-        greedy = answered(
-            lab, task, model, task.test, 1, name="greedy", sampling=replace(task.base.sampling, temperature=0.0)
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        found = usual(16)(session, model)
+        there = already_there(session, model, common)
+        greedy = session.answers(
+            model,
+            session.task.test,
+            1,
+            name="greedy",
+            sampling=replace(session.task.base.sampling, temperature=0.0),
         )
         return {
             "strategy FWD": 0.0,
@@ -58,15 +65,14 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     arms = []
     for name, task in tasks.items():
         arms += [base_arm(f"base, {name}", on=task), arm(f"RL, {name}", common, task)]
-    ran = run_plan(lab, tasks["par"], arms, sizes_for(subject.profile), look, name="emergence")
+    ran = run_plan(Session(lab, tasks["par"]), arms, sizes_for(subject.profile), look, name="emergence")
     numbers = {
         f"{what}, {name}": contrast(ran, f"RL, {name}", f"base, {name}", number)
         for name in ("par", "par, rare")
         for what, number in (("long traces", "strategy FWD"), ("success", "success"), ("beyond", BEYOND))
     }
     return planned(
-        lab,
-        tasks["par"],
+        Session(lab, tasks["par"]),
         ran,
         {
             **numbers,

@@ -12,7 +12,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.few_demos import FewDemosConfig, train
 from keyturn.methods.sft import TINY
@@ -26,16 +26,19 @@ GAIN, COMPETENCE, FAR = "success beyond 1", "success depth 1", "success depth 5"
 def demo_arm(name: str, config: FewDemosConfig, on: Task, steps: int) -> Arm:
     """An arm of some demonstrations on one base."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def fit(session: Session, lr: float) -> Model:
         settings = replace(config, fit=replace(TINY, steps=steps, warmup=steps // 10, lr=lr))
-        return train(lab, task, settings, seed=seed)[0]
+        return train(
+            session,
+            settings,
+        )[0]
 
     return Arm(name=name, train=fit, task=on)
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, and success at the depths that demonstrations are for."""
-    found = usual(8)(lab, task, model)
+    found = usual(8)(session, model)
     beyond = [found[f"success depth {depth}"] for depth in CELLS.test if depth > 1]
     return {GAIN: float(np.mean(beyond)), **found}
 
@@ -62,7 +65,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     weak = embedded_task(lab, str(pretrained(lab, "chain", "brief")), CELLS)
     steps = 1000 if subject.profile == "long" else 60
     arms = [*arms_on("strong", strong, steps), *arms_on("weak", weak, steps)]
-    ran = run_plan(lab, strong, arms, sizes_for(subject.profile), look, name="few demonstrations")
+    ran = run_plan(Session(lab, strong), arms, sizes_for(subject.profile), look, name="few demonstrations")
 
     def gain(name: str, where: str, number: str):
         return values(ran, f"{name}, {where}", number) - values(ran, f"base, {where}", number)
@@ -71,8 +74,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         return contrast(ran, f"{arm}, {where}", f"{control}, {where}", GAIN)
 
     return planned(
-        lab,
-        strong,
+        Session(lab, strong),
         ran,
         {
             "effect": less("78 good", "base", "weak"),

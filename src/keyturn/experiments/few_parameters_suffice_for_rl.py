@@ -10,8 +10,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.sft import TINY
 from keyturn.methods.small_sets import Chosen, SmallSetsConfig, by_rl, by_sft
 from keyturn.policies.optimise import FitConfig
@@ -23,14 +22,20 @@ FULL_RATE = 1e-3
 FIT: FitConfig = replace(TINY, steps=120, weight_decay=0.0)
 
 
-def by_reward(lab: Lab, task: Task, lr: float, seed: int, *, config: SmallSetsConfig) -> Model:
+def by_reward(session: Session, lr: float, *, config: SmallSetsConfig) -> Model:
     """RL of a set at a rate."""
-    return by_rl(lab, task, replace(config, rl=replace(config.rl, lr=lr), full_lr=FULL_RATE), seed=seed)
+    return by_rl(
+        session,
+        replace(config, rl=replace(config.rl, lr=lr), full_lr=FULL_RATE),
+    )
 
 
-def by_example(lab: Lab, task: Task, lr: float, seed: int, *, config: SmallSetsConfig) -> Model:
+def by_example(session: Session, lr: float, *, config: SmallSetsConfig) -> Model:
     """SFT of a set at a rate."""
-    return by_sft(lab, task, replace(config, fit=replace(config.fit, lr=lr), full_lr=FULL_RATE), seed=seed)
+    return by_sft(
+        session,
+        replace(config, fit=replace(config.fit, lr=lr), full_lr=FULL_RATE),
+    )
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -51,7 +56,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         ],
     ]
     sizes = replace(sizes_for(subject.profile), lrs=RATES)
-    ran = run_plan(lab, task, arms, sizes, usual(16), name="few parameters")
+    ran = run_plan(Session(lab, task), arms, sizes, usual(16), name="few parameters")
 
     def against(arm: str, control: str):
         return contrast(ran, arm, control, "success")
@@ -82,8 +87,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "SFT hindsight mask less SFT full": against("SFT hindsight", "SFT full"),
     }
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         numbers,
         setting=(

@@ -9,8 +9,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.distill import DistillConfig, train
 from keyturn.methods.sft import TINY
 
@@ -29,9 +28,12 @@ TAUGHT: dict[str, DistillConfig] = {
 def distilled(name: str, config: DistillConfig, tokens: int) -> Arm:
     """An arm that learns from so many tokens of traces of a kind."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def fit(session: Session, lr: float) -> Model:
         settings = replace(config, problems=0, gradient_tokens=tokens, fit=replace(TINY, lr=lr))
-        return train(lab, task, settings, seed=seed)[0]
+        return train(
+            session,
+            settings,
+        )[0]
 
     return Arm(name=name, train=fit)
 
@@ -41,10 +43,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     task = embedded_task(lab, subject.base)
     tokens = TOKENS * (10 if subject.profile == "long" else 1)
     arms = [base_arm(), *(distilled(name, config, tokens) for name, config in TAUGHT.items())]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="form against validity")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="form against validity")
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "valid", "invalid", RIGHT),

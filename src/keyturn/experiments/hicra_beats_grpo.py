@@ -22,7 +22,7 @@ from keyturn.experiments.mined_roles import mined_roles
 from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, drawn
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.objectives.hicra import HicraConfig, hicra
 from keyturn.rewards import REWARDS
@@ -44,11 +44,11 @@ RULES: dict[str, HicraConfig] = {
 }
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers; of all tokens the share that plans, and how many do in a completion; of those that
     plan and of those that carry out, the share that the verifier found wrong."""
-    found = usual(DRAWS)(lab, task, model)
-    _, grades = drawn(lab, task, model, task.test, DRAWS, name="test")
+    found = usual(DRAWS)(session, model)
+    _, grades = session.draw(model, session.task.test, DRAWS, name="test")
     assert grades.roles is not None, "the grader of a world's own base knows what tokens do"
     plans, acts = (np.isin(grades.roles, [int(role) for role in some]) for some in (PLANNING, EXECUTION))
     wrong = grades.token_columns["error"]
@@ -130,16 +130,19 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     config = steps_for(GRAPH_RL, subject.profile)
     tasks = {LOW: low, HIGH: high}
     random = [arm for where, task in tasks.items() for arm in random_arms(where, task, subject.profile)]
-    mined = {where: mined_roles(lab, task) for where, task in tasks.items()}
+    mined = {where: mined_roles(Session(lab, task)) for where, task in tasks.items()}
     arms = [
         arm for where, task in tasks.items() for arm in arms_on(where, task, subject.profile, mined[where][0])
     ]
     ran = run_plan(
-        lab, low, [*arms, *random], sizes_for(subject.profile, seeds=5), look, name="HICRA against GRPO"
+        Session(lab, low),
+        [*arms, *random],
+        sizes_for(subject.profile, seeds=5),
+        look,
+        name="HICRA against GRPO",
     )
     return planned(
-        lab,
-        low,
+        Session(lab, low),
         ran,
         compared(ran),
         setting=(

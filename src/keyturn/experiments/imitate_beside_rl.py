@@ -13,9 +13,10 @@ from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, 
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, Ran, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
+from keyturn.lab.fit_rows import demonstrations, shown, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, rl, sft, shown, supervised
-from keyturn.lab.task import Task, world_expert
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import world_expert
 from keyturn.methods.sft import TINY
 from keyturn.objectives.chord import ChordConfig, chord
 from keyturn.objectives.grpo import GrpoConfig, grpo
@@ -37,16 +38,16 @@ SWITCHES = (6, 18, 120)
 FIT = replace(TINY, steps=CURVE[-1], batch_rows=16, lr=1e-3, warmup=0, decay_from=1.0)
 
 
-def after_sft(lab: Lab, task: Task, rows: list[Row], steps: int, seed: int) -> Model:
+def after_sft(session: Session, rows: list[Row], steps: int) -> Model:
     """The policy at a point of the one schedule of SFT."""
-    return sft(lab, task, base_of(task), rows, FIT, label=f"SFT to {steps}", seed=seed, steps_at=steps)
+    return session.fit(session.base, rows, FIT, label=f"SFT to {steps}", steps_at=steps)
 
 
 def sft_arm(rows: list[Row], steps: int) -> Arm:
     """A point of SFT's curve, at one rate for all points."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return after_sft(lab, task, rows, steps, seed)
+    def train(session: Session, lr: float) -> Model:
+        return after_sft(session, rows, steps)
 
     return Arm(name=f"SFT {steps}", train=train, says=f"rate {FIT.lr:g}, held", tuned=False)
 
@@ -54,16 +55,13 @@ def sft_arm(rows: list[Row], steps: int) -> Arm:
 def switched(rows: list[Row], steps: int, config: RLConfig) -> Arm:
     """SFT up to a switch, then RL."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return rl(
-            lab,
-            task,
-            after_sft(lab, task, rows, steps, seed),
+    def train(session: Session, lr: float) -> Model:
+        return session.rl(
+            after_sft(session, rows, steps),
             objective=grpo(GrpoConfig(aggregation="token-mean")),
             reward=REWARDS["outcome"](),
             config=replace(config, lr=lr),
             label=f"RL after SFT {steps}",
-            seed=seed,
         )
 
     return Arm(name=f"SFT {steps} then RL", train=train)
@@ -74,14 +72,14 @@ def with_style(draws: int) -> Look:
     of the demonstrations outweighs that of the draws, geometric mean over the looks."""
     look = usual(draws)
 
-    def measured(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+    def measured(session: Session, model: Model) -> Mapping[str, float]:
         pulls = [
             math.log(row["grad_norm/sft"] / row["grad_norm/policy"])
             for row in model.history
             if row.get("grad_norm/sft", 0) > 0 and row.get("grad_norm/policy", 0) > 0
         ]
         pull = {PULL: math.exp(sum(pulls) / len(pulls))} if pulls else {}
-        return {f"strategy {STYLE}": 0.0, **look(lab, task, model), **pull}
+        return {f"strategy {STYLE}": 0.0, **look(session, model), **pull}
 
     return measured
 
@@ -119,13 +117,12 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             for name, one in ways.items()
         ),
     ]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), with_style(8), name="CHORD")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_style(8), name="CHORD")
     after = {steps: f"SFT {steps} then RL" for steps in SWITCHES}
     best = max(after.values(), key=lambda name: validated(ran, name))
     rival = np.maximum(values(ran, best, "success"), values(ran, "RL", "success"))
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": over_seeds(

@@ -9,9 +9,7 @@ import numpy as np
 from keyturn.core.measurement import Estimate
 from keyturn.core.roles import PLANNING
 from keyturn.core.statistics.bootstrap import bootstrap_mean
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, drawn
-from keyturn.lab.task import Task
+from keyturn.lab.session import Session
 from keyturn.policies.offsets import Decodes, roles_from
 from keyturn.problems.contract import answers
 from keyturn.roles.strategic_grams import MiningConfig, mine
@@ -22,7 +20,7 @@ WORLD_WORDS = MiningConfig(words="spaces", digits=True)
 
 
 def mined_roles(
-    lab: Lab, task: Task, draws: int = 4, config: MiningConfig = WORLD_WORDS
+    session: Session, draws: int = 4, config: MiningConfig = WORLD_WORDS
 ) -> tuple[RoleSource, dict[str, Estimate]]:
     """Strategic grams of the base's successful draws on training problems, as a source of roles.
 
@@ -37,23 +35,23 @@ def mined_roles(
         plan), ``density`` (share of tokens that plan: the precision of a mask at random) and ``recall``, means
         over problems with bootstrap intervals.
     """
-    completions, grades = drawn(lab, task, base_of(task), task.train, draws, name="draws for grams")
-    right = np.flatnonzero(answers("grams", task.train.problems, completions, grades).success == 1)
+    completions, grades = session.draw(session.base, session.task.train, draws, name="draws for grams")
+    right = np.flatnonzero(answers("grams", session.task.train.problems, completions, grades).success == 1)
     texts = [completions.texts[row] for row in right]
-    problems = [task.train.problems[completions.problem[row]].id for row in right]
-    grams = mine(texts, streams=lab.streams.child("grams"), problems=problems, config=config)
-    source = roles_from(grams, cast(Decodes, task.base.tokenizer))
+    problems = [session.task.train.problems[completions.problem[row]].id for row in right]
+    grams = mine(texts, streams=session.streams.child("grams"), problems=problems, config=config)
+    source = roles_from(grams, cast(Decodes, session.task.base.tokenizer))
     if grades.roles is None:
         return source, {}
     planning = [int(role) for role in PLANNING]
     truth, marked = np.isin(grades.roles, planning), np.isin(source(completions), planning)
     owner = np.repeat(completions.problem, completions.lengths)
-    size = len(task.train.problems)
+    size = len(session.task.train.problems)
 
     def share(part: np.ndarray, whole: np.ndarray, name: str) -> Estimate:
         some, of = (np.bincount(owner[mask], minlength=size) for mask in (part & whole, whole))
         rates = np.where(of > 0, some / np.maximum(of, 1), np.nan)
-        return bootstrap_mean(rates, lab.streams.generator("grams", name))
+        return bootstrap_mean(rates, session.streams.generator("grams", name))
 
     return source, {
         "precision": share(truth, marked, "precision"),

@@ -12,8 +12,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.prorl import ARMS, ProrlConfig, middle_of, train
 from keyturn.methods.prorl import Arm as Held
 from keyturn.methods.prorl.sustained import classify, pass_curves
@@ -29,17 +28,20 @@ REPLICATES = 8
 def held(name: Held, config: ProrlConfig) -> Arm:
     """An arm of ProRL."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return train(lab, task, replace(config, arm=name, rl=replace(config.rl, lr=lr)), seed=seed)
+    def fit(session: Session, lr: float) -> Model:
+        return train(
+            session,
+            replace(config, arm=name, rl=replace(config.rl, lr=lr)),
+        )
 
     return Arm(name=name, train=fit)
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
-    models = (base_of(task), middle_of(task, model), model)
-    base, middle, final = (answered(lab, task, one, task.test, K, name="test") for one in models)
-    cells = classify(base, middle, final, lab.streams.child("classes"), k=K)
+    models = (session.base, middle_of(session.task, model), model)
+    base, middle, final = (session.answers(one, session.task.test, K, name="test") for one in models)
+    cells = classify(base, middle, final, session.streams.child("classes"), k=K)
     labels = [one.label for one in cells]
     rows = model.history
     steps = float(len(rows))
@@ -57,11 +59,11 @@ def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
     }
 
 
-def by_itself(lab: Lab, task: Task) -> np.ndarray:
+def by_itself(session: Session) -> np.ndarray:
     """pass@K of the base less that of the base on other draws, ``[replicate]``: what draws alone do."""
     found = []
     for number in range(2 * REPLICATES):
-        given = answered(lab, task, base_of(task), task.test, K, name="base again", first=K * number)
+        given = session.answers(session.base, session.task.test, K, name="base again", first=K * number)
         found.append(float(np.nanmean(pass_curves(given, K)[1])))
     return np.subtract(found[1::2], found[::2])
 
@@ -78,10 +80,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         times=10.0,
     )
     arms = [base_arm(), *(held(name, config) for name in ARMS)]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look, name="long runs")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="long runs")
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, PAPER, "fixed", SECOND),
@@ -100,7 +101,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             AFTER: level(ran, PAPER, AFTER),
             f"{AFTER}, fixed": level(ran, "fixed", AFTER),
             TIMES: level(ran, PAPER, TIMES),
-            "nothing moves by itself": over_seeds(f"pass@{K}: base, other draws - base", by_itself(lab, task)),
+            "nothing moves by itself": over_seeds(
+                f"pass@{K}: base, other draws - base", by_itself(Session(lab, task))
+            ),
         },
         setting=(
             f"base {subject.base}; learnt from depths 2 and 3, judged at 2 to 5; to ten times the plateau of "

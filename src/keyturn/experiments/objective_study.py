@@ -19,6 +19,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.objectives.contract import Objective
 from keyturn.rewards import REWARDS
 from keyturn.training.config import UpdateConfig
@@ -53,11 +54,12 @@ def objectives_on(
     config = steps_for(replace(usual_run, update=UpdateConfig(minibatches=updates)), subject.profile)
     reward = REWARDS["outcome"]()
     arms = [rl_arm(name, objective=one, reward=reward, config=config) for name, one in objectives.items()]
-    ran = run_plan(lab, task, [base_arm(), *arms], sizes_for(subject.profile), usual(16), name="objectives")
+    ran = run_plan(
+        Session(lab, task), [base_arm(), *arms], sizes_for(subject.profile), usual(16), name="objectives"
+    )
     control = next(iter(objectives))
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             **{name: contrast(ran, *three) for name, three in compared.items()},

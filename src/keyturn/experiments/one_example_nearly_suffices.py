@@ -12,8 +12,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.one_shot import OneShotConfig, ended, history, post_saturation, train
 from keyturn.methods.one_shot.selection import Selection
 
@@ -26,8 +25,11 @@ LATER = "gain after saturation"
 def selected(how: Selection, config: OneShotConfig) -> Arm:
     """An arm that trains on what a selection takes from the pool."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return train(lab, task, replace(config, select=how, rl=replace(config.rl, lr=lr)), seed=seed).model
+    def fit(session: Session, lr: float) -> Model:
+        return train(
+            session,
+            replace(config, select=how, rl=replace(config.rl, lr=lr)),
+        ).model
 
     return Arm(name=how, train=fit)
 
@@ -36,11 +38,11 @@ def looking(config: OneShotConfig) -> Look:
     """The usual numbers, and what came after saturation where there was one."""
     plain = usual(16)
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        numbers = dict(plain(lab, task, model))
-        made = ended(task, model, config)
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        numbers = dict(plain(session, model))
+        made = ended(session.task, model, config)
         if made.saturated is not None:
-            lines = {str(line["name"]): line["value"] for line in post_saturation(lab, task, made, 16)[2]}
+            lines = {str(line["name"]): line["value"] for line in post_saturation(session, made, 16)[2]}
             numbers["saturated at"] = float(made.saturated)
             if isinstance(found := lines.get(LATER), int | float):
                 numbers[LATER] = float(found)
@@ -59,19 +61,18 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         times=5.0,
         keep_every=10 if subject.profile == "short" else 20,
     )
-    past = history(lab, task, config)
+    past = history(Session(lab, task), config)
     never = int((np.max(past, axis=1, where=np.isfinite(past), initial=-1.0) == 0).sum())
     selections = (*SELECTIONS, UNSOLVABLE) if never else SELECTIONS
     arms = [base_arm(), *(selected(how, config) for how in selections)]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), looking(config), name="one example")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), looking(config), name="one example")
     unsolvable = {
         f"{a} - {b}": contrast(ran, a, b, "success")
         for a, b in (("top", UNSOLVABLE), (UNSOLVABLE, "base"))
         if UNSOLVABLE in selections
     }
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "top", "full", "success"),

@@ -10,7 +10,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.omni import (
     RUN,
@@ -39,9 +39,14 @@ SETTINGS = OmniConfig(rl=replace(RUN, steps=12), turns=3)
 def arm(name: str, tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
     """All tasks by one schedule."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def train(session: Session, lr: float) -> Model:
         own = replace(config, schedule=ARMS[name], rl=replace(config.rl, lr=lr))
-        return trained(lab, task, tasks, started(lab, task, tasks, own), own, seed=seed).model
+        return trained(
+            session,
+            tasks,
+            started(session, tasks, own),
+            own,
+        ).model
 
     return Arm(name=name, train=train)
 
@@ -49,8 +54,8 @@ def arm(name: str, tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
 def start_arm(tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
     """What every arm begins with."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return started(lab, task, tasks, config)
+    def train(session: Session, lr: float) -> Model:
+        return started(session, tasks, config)
 
     return Arm(name="start", train=train, says="no RL", tuned=False)
 
@@ -58,11 +63,11 @@ def start_arm(tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
 def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
     """Mean score over tasks, of each, entropy, and the mean score at the start's entropy."""
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        found = scored(lab, tasks, model, config, test=True)
-        heat = entropy(lab, tasks, model, config)
-        target = float(entropy(lab, tasks, started(lab, task, tasks, config), config).mean())
-        _, same = matched(lab, tasks, model, config, target)
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        found = scored(session.lab, tasks, model, config, test=True)
+        heat = entropy(session.lab, tasks, model, config)
+        target = float(entropy(session.lab, tasks, started(session, tasks, config), config).mean())
+        _, same = matched(session.lab, tasks, model, config, target)
         own = {f"score {name}": float(value) for name, value in zip(tasks, found, strict=True)}
         own |= {f"entropy {name}": float(nats) for name, nats in zip(tasks, heat, strict=True)}
         return {"score": float(found.mean()), "matched": float(same.mean()), **own}
@@ -74,13 +79,14 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """Three tasks: in the order by transfer, reversed, joint, round-robin, averaged."""
     config = replace(SETTINGS, rl=steps_for(SETTINGS.rl, subject.profile))
     single = embedded_task(lab, subject.base)
-    tasks = tasks_of(lab, single, config)
+    tasks = tasks_of(Session(lab, single), config)
     task = joined(single, tasks)
     arms = [start_arm(tasks, config), *(arm(name, tasks, config) for name in ARMS)]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look_at(tasks, config), name="order of tasks")
+    ran = run_plan(
+        Session(lab, task), arms, sizes_for(subject.profile), look_at(tasks, config), name="order of tasks"
+    )
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "by transfer", "joint", "score"),

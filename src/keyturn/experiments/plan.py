@@ -27,22 +27,21 @@ from scipy import stats
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.progress import progress
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, accuracy, answered
+from keyturn.lab.session import Model, Session
+from keyturn.lab.tables import accuracy
 from keyturn.lab.task import Task
 
 FINDING_SEEDS = 8
 """From so many seeds on an interval that excludes 0 is called a finding; below it is a lead."""
 
-Train: TypeAlias = Callable[[Lab, Task, float, int], Model]
-"""``(lab, task, learning rate, seed) -> the policy that the arm makes``."""
+Train: TypeAlias = Callable[[Session, float], Model]
+"""``(session, learning rate) -> the policy that the arm makes``; the session has the replicate's seed."""
 
-Look: TypeAlias = Callable[[Lab, Task, Model], Mapping[str, float]]
-"""``(lab, task, model) -> numbers of a finished policy``, on test problems."""
+Look: TypeAlias = Callable[[Session, Model], Mapping[str, float]]
+"""``(session, model) -> numbers of a finished policy``, on test problems."""
 
-
-Score: TypeAlias = Callable[[Lab, Task, Model], float]
-"""``(lab, task, model) -> what the rate is chosen by``, on validation problems; larger is better."""
+Score: TypeAlias = Callable[[Session, Model], float]
+"""``(session, model) -> what the rate is chosen by``, on validation problems; larger is better."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,8 +115,7 @@ class ShareDone(Exception):
 
 
 def run_plan(
-    lab: Lab,
-    task: Task,
+    session: Session,
     arms: Sequence[Arm],
     sizes: Sizes,
     look: Look,
@@ -128,8 +126,7 @@ def run_plan(
     """Run every arm: choose its rate on validation, replicate it, look at the policies.
 
     Args:
-        lab: the run directory; with a share, only that share of the arms is run.
-        task: base and problems.
+        session: base and problems; where its lab has a share, only that share of the arms is run.
         arms: with distinct names.
         sizes: seeds and rates.
         look: what is measured of a finished policy.
@@ -144,19 +141,21 @@ def run_plan(
     ran: list[Ran] = []
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
         for index, arm in enumerate(arms):
-            if lab.share is None or index % lab.share[1] == lab.share[0]:
-                for one in _arm(lab, arm.task or task, arm, sizes, look, score or _success(sizes.draws)):
+            if session.lab.share is None or index % session.lab.share[1] == session.lab.share[0]:
+                for one in _arm(
+                    session.on(arm.task or session.task), arm, sizes, look, score or _success(sizes.draws)
+                ):
                     ran.append(one)
                     advance(1)
-    if lab.share is not None:
+    if session.lab.share is not None:
         raise ShareDone
     return tuple(ran)
 
 
-def _arm(lab: Lab, task: Task, arm: Arm, sizes: Sizes, look: Look, score: Score) -> Iterator[Ran]:
+def _arm(session: Session, arm: Arm, sizes: Sizes, look: Look, score: Score) -> Iterator[Ran]:
     rates = sizes.lrs if arm.tuned else (math.nan,)
-    tried = {rate: arm.train(lab, task, rate, 0) for rate in rates}
-    scores = {rate: score(lab, task, model) for rate, model in tried.items()}
+    tried = {rate: arm.train(session, rate) for rate in rates}
+    scores = {rate: score(session, model) for rate, model in tried.items()}
     best = max(rates, key=lambda rate: scores[rate]) if arm.tuned else math.nan
     for rate in rates:
         if arm.tuned and rate != best:
@@ -164,21 +163,21 @@ def _arm(lab: Lab, task: Task, arm: Arm, sizes: Sizes, look: Look, score: Score)
     for seed in range(sizes.seeds):
         model = next(iter(tried.values())) if not arm.tuned else tried[best]
         if seed:
-            model = arm.train(lab, task, best, seed)
+            model = arm.train(session.replicate(seed), best)
         yield Ran(
             arm=arm.name,
             lr=best,
             seed=seed,
             chosen=True,
-            validation=score(lab, task, model),
-            numbers=dict(look(lab, task, model)),
+            validation=score(session, model),
+            numbers=dict(look(session, model)),
         )
 
 
 def _success(draws: int) -> Score:
-    def score(lab: Lab, task: Task, model: Model) -> float:
-        given = answered(lab, task, model, task.validation, draws, name="validation")
-        return accuracy(given, lab.streams.child("validation")).value
+    def score(session: Session, model: Model) -> float:
+        given = session.answers(model, session.task.validation, draws, name="validation")
+        return accuracy(given, session.streams.child("validation")).value
 
     return score
 

@@ -11,13 +11,12 @@ from keyturn.core.streams import Streams
 from keyturn.experiments.contract import Outcome, Study, Subject
 from keyturn.experiments.plan import Contrast, Ran, ShareDone
 from keyturn.lab.lab import Lab
-from keyturn.lab.task import Task
+from keyturn.lab.session import Session
 from keyturn.lab.workers import free_cores, run_together
 
 
 def planned(
-    lab: Lab,
-    task: Task,
+    session: Session,
     ran: Sequence[Ran],
     contrasts: Mapping[str, Contrast],
     *,
@@ -37,10 +36,10 @@ def planned(
     numbers = {name: one.estimate for name, one in contrasts.items()}
     return Outcome(
         numbers={**numbers, **(more or {})},
-        base=task.base.fingerprint,
-        base_name=Path(task.folder).name,
-        run=str(lab.root),
-        n=len(task.test.problems),
+        base=session.task.base.fingerprint,
+        base_name=Path(session.task.folder).name,
+        run=str(session.lab.root),
+        n=len(session.task.test.problems),
         rows=tuple(one.to_json() for one in ran),
         contrasts=tuple({"key": name, **one.to_json()} for name, one in contrasts.items()),
         setting=setting,

@@ -10,8 +10,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.self_improve import SelfImproveConfig, train
 from keyturn.methods.sft import TINY
 
@@ -28,10 +27,13 @@ RIGHT = "right"
 def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds: int) -> Arm:
     """An arm of self-improvement."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def fit(session: Session, lr: float) -> Model:
         schedule = replace(TINY, steps=steps, warmup=steps // 10, lr=lr, batch_rows=16)
         settings = replace(config, fit=schedule, problems=problems, rounds=rounds, catalyst=48)
-        return train(lab, task, settings, seed=seed)[0]
+        return train(
+            session,
+            settings,
+        )[0]
 
     return Arm(name=name, train=fit)
 
@@ -43,10 +45,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     long = subject.profile == "long"
     steps, problems, rounds = (600, 0, 3) if long else (40, 96, 1)
     arms = [base_arm(), *(way(name, config, steps, problems, rounds) for name, config in WAYS.items())]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), usual(8), name="self-improvement")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="self-improvement")
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": contrast(ran, "SRLM", "base", RIGHT),

@@ -13,8 +13,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.rpt import (
     Positions,
     RptConfig,
@@ -33,35 +32,24 @@ COSTED = 1e-3
 """Rate of the run whose cost plain training gets."""
 
 
-def reasoned(
-    lab: Lab, _: Task, lr: float, seed: int, *, given: Positions, config: RptConfig, only_hard: bool
-) -> Model:
+def reasoned(session: Session, lr: float, *, given: Positions, config: RptConfig, only_hard: bool) -> Model:
     """RPT at a rate."""
     own = replace(config, rl=replace(config.rl, lr=lr))
-    return by_reasoning(lab, given, own, only_hard=only_hard, seed=seed)
+    return by_reasoning(session, given, own, only_hard=only_hard)
 
 
 def plain(
-    lab: Lab,
-    task: Task,
-    _: float,
-    seed: int,
-    *,
-    given: Positions,
-    config: RptConfig,
-    rates: tuple[float, ...],
-    compute: bool,
+    session: Session, _: float, *, given: Positions, config: RptConfig, rates: tuple[float, ...], compute: bool
 ) -> Model:
     """Plain training at the rate of the same grid that predicts validation positions best at once."""
     steps = equal_tokens(config, given)
     if compute:
         costed = replace(config, rl=replace(config.rl, lr=COSTED))
-        steps = equal_compute(config, given, by_reasoning(lab, given, costed))
+        steps = equal_compute(config, given, by_reasoning(session.replicate(0), given, costed))
     tried = [
-        by_text(lab, given, replace(config, plain=replace(config.plain, lr=rate)), steps, seed=seed)
-        for rate in rates
+        by_text(session, given, replace(config, plain=replace(config.plain, lr=rate)), steps) for rate in rates
     ]
-    right = [float(direct(task, model, task.validation.problems).mean()) for model in tried]
+    right = [float(direct(session.task, model, session.task.validation.problems).mean()) for model in tried]
     return tried[int(np.argmax(right))]
 
 
@@ -70,12 +58,12 @@ def mean_of(found: np.ndarray) -> float:
     return float(np.nanmean(found)) if len(found) else float("nan")
 
 
-def look(lab: Lab, task: Task, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
+def look(session: Session, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
     """Right predictions with thought and at once, over all positions and those of answers; the task itself."""
-    last = np.array([bool(problem.cell["last"]) for problem in task.test.problems])
-    given = answered(lab, task, model, task.test, draws, name="test")
-    at_once = direct(task, model, task.test.problems)
-    solved = answered(lab, task, model, asked, draws, name="problems")
+    last = np.array([bool(problem.cell["last"]) for problem in session.task.test.problems])
+    given = session.answers(model, session.task.test, draws, name="test")
+    at_once = direct(session.task, model, session.task.test.problems)
+    solved = session.answers(model, asked, draws, name="problems")
     return {
         "thought": float(np.nanmean(given.outcome)),
         "thought, answers": mean_of(given.outcome[last[given.problem]]),
@@ -91,7 +79,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     source = embedded_task(lab, subject.base, CELLS)
     config = RptConfig()
     config = replace(config, rl=steps_for(replace(config.rl, steps=STEPS), subject.profile))
-    given, sizes = positions_of(lab, source, config), sizes_for(subject.profile)
+    given, sizes = positions_of(Session(lab, source), config), sizes_for(subject.profile)
     thinking = {"RPT": True, "RPT without filter": False}
     costs = {"next token, equal tokens": False, "next token, equal compute": True}
     arms = [
@@ -110,7 +98,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             for name, compute in costs.items()
         ],
     ]
-    ran = run_plan(lab, given.task, arms, sizes, partial(look, asked=source.test), name="RPT")
+    ran = run_plan(Session(lab, given.task), arms, sizes, partial(look, asked=source.test), name="RPT")
     rival = "next token, equal compute"
 
     def beyond(number: str):
@@ -130,8 +118,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "plain training learns": contrast(ran, rival, "base", "direct"),
     }
     return planned(
-        lab,
-        given.task,
+        Session(lab, given.task),
         ran,
         numbers,
         setting=(

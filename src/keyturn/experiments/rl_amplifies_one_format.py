@@ -10,7 +10,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.formats import RUN, FormatsConfig, task_of, trained
 from keyturn.pretraining.recipes import Size
@@ -21,17 +21,20 @@ SMALL = replace(RARE_BETTER, size=Size(hidden=48, inner=128))
 """The first base with half of the channels."""
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, a share of 0 where a format is never written."""
-    given = answered(lab, task, model, task.test, 16, name="test")
+    given = session.answers(model, session.task.test, 16, name="test")
     return {"format F1": 0.0, "format F2": 0.0, **numbers_of(given), **curve(model)}
 
 
 def arm(name: str, config: FormatsConfig, on: Task) -> Arm:
     """RL on one base."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return trained(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+    def train(session: Session, lr: float) -> Model:
+        return trained(
+            session,
+            replace(config, rl=replace(config.rl, lr=lr)),
+        )
 
     return Arm(name=name, train=train, task=on)
 
@@ -51,10 +54,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         base_arm("base, small", on=third),
         arm("RL, small", small, third),
     ]
-    ran = run_plan(lab, first, arms, sizes_for(subject.profile), look, name="formats")
+    ran = run_plan(Session(lab, first), arms, sizes_for(subject.profile), look, name="formats")
     return planned(
-        lab,
-        first,
+        Session(lab, first),
         ran,
         {
             "effect": contrast(ran, "RL, rare is better", "base, rare is better", "format F2"),

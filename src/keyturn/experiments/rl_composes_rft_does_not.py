@@ -20,7 +20,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, world_task
 from keyturn.methods.rejection import RejectionConfig, iterate
 from keyturn.methods.sft import TINY
@@ -46,7 +46,7 @@ def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
     rounds, steps, success = ROUNDS[way]
     each = max(round(draws / rounds), 1)
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def train(session: Session, lr: float) -> Model:
         settings = RejectionConfig(
             rounds=rounds,
             problems=0,
@@ -55,7 +55,10 @@ def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
             keep=4,
             fit=replace(TINY, steps=steps, lr=lr),
         )
-        return iterate(lab, task, settings, seed=seed)[0]
+        return iterate(
+            session,
+            settings,
+        )[0]
 
     return Arm(name=name, train=train, says=f"{each} draws of every problem a round, {steps} steps", task=on)
 
@@ -96,7 +99,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         *arms_on("present", present, config),
         *arms_on("an atom absent", atom_absent(lab), config),
     ]
-    ran = run_plan(lab, absent, arms, sizes_for(subject.profile), usual(16), name="RL against RFT")
+    ran = run_plan(Session(lab, absent), arms, sizes_for(subject.profile), usual(16), name="RL against RFT")
     numbers = {
         "effect": contrast(ran, "RL, absent", "RFT, 1 round, absent", DEEP),
         "against five rounds": contrast(ran, "RL, absent", "RFT, 5 rounds, absent", DEEP),
@@ -126,8 +129,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         ),
     }
     return planned(
-        lab,
-        absent,
+        Session(lab, absent),
         ran,
         numbers,
         setting=(

@@ -20,7 +20,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.edge import RUN, EdgeConfig, task_of, trained
 from keyturn.objectives import OBJECTIVES
@@ -35,9 +35,12 @@ TESTED = (1, 2, 3, 4, 5)
 def arm(name: str, config: EdgeConfig, on: Task | None = None) -> Arm:
     """Mid-training and RL as the config says."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def train(session: Session, lr: float) -> Model:
         own = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
-        return trained(lab, task, own, seed=seed)
+        return trained(
+            session,
+            own,
+        )
 
     return Arm(name=name, train=train, task=on)
 
@@ -68,14 +71,13 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         base_arm("GRAPH base, context unseen", on=unseen),
         arm("GRAPH edge, context unseen", unseen_base, unseen),
     ]
-    ran = run_plan(lab, zones["edge"], arms, sizes_for(subject.profile), usual(16), name="edge")
+    ran = run_plan(Session(lab, zones["edge"]), arms, sizes_for(subject.profile), usual(16), name="edge")
     beyond = {name: values(ran, name, BEYOND) for name in ZONES}
     rival = np.maximum(beyond["in"], beyond["hard"])
     mid, deep = "GRAPH edge after mid-training", "success operations 3"
     new, old = "GRAPH edge, context unseen", "GRAPH base, context unseen"
     return planned(
-        lab,
-        zones["edge"],
+        Session(lab, zones["edge"]),
         ran,
         {
             "effect": over_seeds(f"{BEYOND}: edge - the better of in and hard", beyond["edge"] - rival),

@@ -12,8 +12,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.precision import PrecisionConfig, Regime, by_rl, by_sft, changed, start_of
 
 LOW, HIGH = 1e-5, 1e-3
@@ -33,8 +32,8 @@ ARMS: tuple[tuple[str, Regime, float], ...] = (
 def arm_of(how: str, regime: Regime, lr: float, config: PrecisionConfig, steps: int) -> Arm:
     """An arm at a rate of its own: here the rate is what is looked at, not what is chosen."""
 
-    def train(lab: Lab, task: Task, _: float, seed: int) -> Model:
-        return TRAINED[how](lab, task, config, regime, lr, steps, seed=seed)
+    def train(session: Session, _: float) -> Model:
+        return TRAINED[how](session, config, regime, lr, steps)
 
     return Arm(name=name_of(how, regime, lr), train=train, says="at this rate, whatever it gives", tuned=False)
 
@@ -44,10 +43,13 @@ def name_of(how: str, regime: str, lr: float) -> str:
     return f"{how} {regime} {lr:g}"
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """Shares of changed weights, and success on the test problems."""
-    given = answered(lab, task, model, task.test, 8, name="test")
-    return {**changed(start_of(task).policy.model, model.policy.model), "success": numbers_of(given)["success"]}
+    given = session.answers(model, session.task.test, 8, name="test")
+    return {
+        **changed(start_of(session.task).policy.model, model.policy.model),
+        "success": numbers_of(given)["success"],
+    }
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -56,7 +58,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     steps = STEPS * (10 if subject.profile == "long" else 1)
     config = PrecisionConfig(rl=replace(CHAIN_RL, steps=steps))
     arms = [base_arm(), *[arm_of(*one, config, steps) for one in ARMS]]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), look, name="precision")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="precision")
     low, high = {how: name_of(how, "fp32", LOW) for how in TRAINED}, name_of("RL", "fp32", HIGH)
     gaps = [
         values(ran, name_of("SFT", "fp32", rate), "visible")
@@ -80,8 +82,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "RL learns": contrast(ran, high, "base", "success"),
     }
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         numbers,
         setting=(

@@ -11,8 +11,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.meta_cot import (
     RECIPE,
     TEXTS,
@@ -30,17 +29,28 @@ RATES = (1e-3, 3e-3)
 AFTER_RL: tuple[Linearised, ...] = ("search", "optimal", "answer")
 
 
-def by_text(
-    lab: Lab, task: Task, lr: float, seed: int, *, kind: Linearised, config: MetaCotConfig, more: bool
-) -> Model:
+def by_text(session: Session, lr: float, *, kind: Linearised, config: MetaCotConfig, more: bool) -> Model:
     """Fine-tuning on a kind of text, and RL behind it where asked for."""
-    tuned = fine_tuned(lab, task, kind, replace(config, fit=replace(config.fit, lr=lr)), seed=seed)
-    return reinforced(lab, task, tuned, kind, config, seed=seed) if more else tuned
+    tuned = fine_tuned(
+        session,
+        kind,
+        replace(config, fit=replace(config.fit, lr=lr)),
+    )
+    return (
+        reinforced(
+            session,
+            tuned,
+            kind,
+            config,
+        )
+        if more
+        else tuned
+    )
 
 
-def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
+def look(session: Session, model: Model) -> Mapping[str, float]:
     """Right answers by heaps, valid traces, nodes and tokens."""
-    return looked(lab, task, model, 8)
+    return looked(session, model, 8)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -55,7 +65,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         train = partial(by_text, kind=kind, config=config, more=True)
         arms.append(Arm(name=f"{kind}, then RL", train=train, says="the same, then RL"))
     sizes = replace(sizes_for(subject.profile), lrs=RATES)
-    ran = run_plan(lab, task, arms, sizes, look, name="search traces")
+    ran = run_plan(Session(lab, task), arms, sizes, look, name="search traces")
     numbers = {
         "effect": contrast(ran, "search", "optimal", KNOWN),
         "effect deeper": contrast(ran, "search", "optimal", DEEP),
@@ -70,8 +80,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "base": level(ran, "base", "success"),
     }
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         numbers,
         setting=(

@@ -10,7 +10,7 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.methods.tom import RUN, TomConfig, task_of, traced, trained
 
@@ -24,8 +24,11 @@ GAIN, KEPT = "accuracy gained", "trace F1 gained"
 def arm(name: str, config: TomConfig, on: Task) -> Arm:
     """RL on the base of one width."""
 
-    def train(lab: Lab, task: Task, lr: float, seed: int) -> Model:
-        return trained(lab, task, replace(config, rl=replace(config.rl, lr=lr)), seed=seed)
+    def train(session: Session, lr: float) -> Model:
+        return trained(
+            session,
+            replace(config, rl=replace(config.rl, lr=lr)),
+        )
 
     return Arm(name=name, train=train, task=on)
 
@@ -33,9 +36,9 @@ def arm(name: str, config: TomConfig, on: Task) -> Arm:
 def look_for() -> Look:
     """Answers and traces, and what was gained over the base of the same width."""
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        found = traced(answered(lab, task, model, task.test, DRAWS, name="test"))
-        before = traced(answered(lab, task, base_of(task), task.test, DRAWS, name="test"))
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        found = traced(session.answers(model, session.task.test, DRAWS, name="test"))
+        before = traced(session.answers(session.base, session.task.test, DRAWS, name="test"))
         gained = {
             GAIN: found["accuracy"] - before["accuracy"],
             KEPT: found["trace F1"] - before["trace F1"],
@@ -53,10 +56,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     arms = [base_arm(f"base, {name}", on=task) for name, task in tasks.items()]
     arms += [arm(f"RL, {name}", config, task) for name, task in tasks.items()]
     arms.append(arm("process reward, small", replace(config, reward="process"), tasks["small"]))
-    ran = run_plan(lab, tasks["large"], arms, sizes_for(subject.profile), look_for(), name="beliefs")
+    ran = run_plan(Session(lab, tasks["large"]), arms, sizes_for(subject.profile), look_for(), name="beliefs")
     return planned(
-        lab,
-        tasks["large"],
+        Session(lab, tasks["large"]),
         ran,
         {
             "effect": contrast(ran, "RL, small", "RL, large", KEPT),

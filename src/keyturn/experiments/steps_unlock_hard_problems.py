@@ -21,9 +21,9 @@ from keyturn.experiments.arms import (
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
+from keyturn.lab.fit_rows import demonstrations
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, demonstrations, drawn
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
 from keyturn.methods.sft import TINY
 from keyturn.methods.srl import SrlConfig, hard, rlvr, train
 from keyturn.objectives import OBJECTIVES
@@ -40,13 +40,22 @@ ROUNDS = 3
 def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
     """An arm that learns from steps, then from whole answers where the config says so."""
 
-    def fit(lab: Lab, task: Task, lr: float, seed: int) -> Model:
+    def fit(session: Session, lr: float) -> Model:
         settings = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
-        asked = hard(lab, task, settings)
-        made, _ = train(lab, task, settings, asked=asked, seed=seed)
+        asked = hard(session, settings)
+        made, _ = train(
+            session,
+            settings,
+            asked=asked,
+        )
         if not settings.then_rlvr:
             return made
-        return rlvr(lab, task, made, replace(settings, rlvr=replace(settings.rlvr, lr=lr)), asked, seed=seed)
+        return rlvr(
+            session,
+            made,
+            replace(settings, rlvr=replace(settings.rlvr, lr=lr)),
+            asked,
+        )
 
     return Arm(name=name, train=fit, says=says)
 
@@ -54,10 +63,10 @@ def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
 def with_likeness(draws: int) -> Look:
     """The usual numbers, and how whole answers' likeness to the expert's goes with being verified."""
 
-    def look(lab: Lab, task: Task, model: Model) -> Mapping[str, float]:
-        given = answered(lab, task, model, task.test, draws, name="test")
-        completions, _ = drawn(lab, task, model, task.test, draws, name="test")
-        pairs = demonstrations(task, task.test.problems, lab.streams.child("expert"))
+    def look(session: Session, model: Model) -> Mapping[str, float]:
+        given = session.answers(model, session.task.test, draws, name="test")
+        completions, _ = session.draw(model, session.task.test, draws, name="test")
+        pairs = demonstrations(session.task, session.task.test.problems, session.streams.child("expert"))
         gold = [text.removesuffix(" EOS") for _, text in pairs]
         alike = np.array(
             [similarity(text, gold[i]) for text, i in zip(completions.texts, given.problem, strict=True)]
@@ -83,7 +92,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     config = replace(config, prompts=12, batch_rows=96)
     half = replace(config, steps=config.steps // 2)
     then = replace(settings(half), rlvr=half, then_rlvr=True)
-    asked = hard(lab, task, settings(config))
+    asked = hard(Session(lab, task), settings(config))
     settled = replace(config, rounds=ROUNDS)
     strict = {
         "objective": OBJECTIVES["grpo"](),
@@ -101,13 +110,12 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         srl_arm("whole solution", settings(config, targets="whole"), "one likeness an answer"),
         srl_arm("SFT on steps", settings(config, learn="imitate"), "the same steps, equal gradient tokens"),
     ]
-    ran = run_plan(lab, task, arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
+    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
     reached = f"pass@{DRAWS}"
     success = {name: values(ran, name, "success") for name in ("SRL", "RLVR", "SFT on steps")}
     rival = np.maximum(success["RLVR"], success["SFT on steps"])
     return planned(
-        lab,
-        task,
+        Session(lab, task),
         ran,
         {
             "effect": over_seeds("success: SRL - the better of RLVR and SFT on steps", success["SRL"] - rival),

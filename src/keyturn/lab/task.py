@@ -177,3 +177,8 @@ def file_task(
 def _solution(problem: Problem, streams: Streams) -> str | None:
     found = problem.facts.get("solution")
     return str(found) if found else None
+
+
+def subset(problems: ProblemSet, chosen: Sequence[Problem], name: str) -> ProblemSet:
+    """Some problems under the same grader."""
+    return ProblemSet(name=f"{problems.name} {name}", problems=tuple(chosen), grader=problems.grader)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
-from keyturn.lab.lab import Lab
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task
 
 Profile: TypeAlias = Literal["demo", "study", "real"]
@@ -49,7 +49,7 @@ class Recipe:
         takes: slots of further policies that it uses where they are given.
         profiles: its config for each of :data:`PROFILES`.
         brief: ``(config) -> the same with two steps of everything``: proves that it runs, teaches nothing.
-        run: ``(lab, task, config) -> Made``.
+        run: ``(session, config) -> Made``.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Recipe:
     takes: frozenset[str] = frozenset()
     profiles: Mapping[Profile, Any]
     brief: Callable[[Any], Any]
-    run: Callable[[Lab, Task, Any], Made]
+    run: Callable[[Session, Any], Made]
 
     def check(self, task: Task) -> None:
         """Refuse a task that lacks what the recipe needs, before anything is written.

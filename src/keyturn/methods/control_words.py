@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch, transformers
 from keyturn.core.problem import Problem
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import loaded
+from keyturn.lab.session import Session, loaded
 from keyturn.lab.task import Task
 from keyturn.policies.hooks import SoFar
 from keyturn.policies.loading import save_policy
@@ -61,17 +60,17 @@ def control_ids(policy: LocalPolicy, words: Sequence[str]) -> tuple[int, ...]:
     return found
 
 
-def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
+def having_words(session: Session, words: Sequence[str]) -> Task:
     """The task with a base that has every word as one token; words that it lacks are added, a stage.
 
     A new word begins with the mean of all embeddings, so that it is nobody's synonym.
     """
-    lacking = [word for word in words if not _has(task.base, word)]
+    lacking = [word for word in words if not _has(session.task.base, word)]
     if not lacking:
-        return task
+        return session.task
 
     def work(folder: Path) -> None:
-        policy = duplicate(task.base)
+        policy = duplicate(session.task.base)
         model, tokenizer = policy.model, copy.deepcopy(policy.tokenizer)
         tokenizer.add_tokens([transformers.AddedToken(word, normalized=False) for word in lacking])
         embedding: Any = model.get_input_embeddings()
@@ -86,11 +85,13 @@ def having_words(lab: Lab, task: Task, words: Sequence[str]) -> Task:
                 }
                 for weight in tables.values():
                     weight[before:] = weight[:before].mean(0)
-        save_policy(folder / MODEL, model, tokenizer, task.world, None, overwrite=True)
+        save_policy(folder / MODEL, model, tokenizer, session.task.world, None, overwrite=True)
 
-    fields = {"policy": task.base.fingerprint, "words": lacking}
-    stage, base = lab.stage("words", fields, work, lambda f: loaded(task, f / MODEL), label="control words")
-    return replace(task, base=base, folder=str(stage.folder / MODEL))
+    fields = {"policy": session.task.base.fingerprint, "words": lacking}
+    stage, base = session.lab.stage(
+        "words", fields, work, lambda f: loaded(session.task, f / MODEL), label="control words"
+    )
+    return replace(session.task, base=base, folder=str(stage.folder / MODEL))
 
 
 def _head(model: Any) -> Any:

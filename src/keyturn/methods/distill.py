@@ -24,19 +24,9 @@ import numpy as np
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.measurement import Json
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import (
-    Model,
-    base_of,
-    demonstrations,
-    drawn,
-    encoded,
-    scores,
-    sft,
-    subset,
-    supervised,
-)
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, encoded, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.rejection import successes
 from keyturn.methods.sft import LARGE, TINY
@@ -71,27 +61,27 @@ class DistillConfig:
     """Draws a test problem for the table."""
 
 
-def solutions(lab: Lab, task: Task, config: DistillConfig) -> list[Worked]:
+def solutions(session: Session, config: DistillConfig) -> list[Worked]:
     """Right solutions by the teacher or the expert.
 
     Raises:
         UsageError: neither is there, or not the one that is asked for.
         InputError: the teacher solved nothing.
     """
-    taught = config.source == "teacher" or (config.source == "auto" and "teacher" in task.others)
-    asked = subset(task.train, task.train.problems[: config.problems or None], "distilled")
+    taught = config.source == "teacher" or (config.source == "auto" and "teacher" in session.task.others)
+    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "distilled")
     if not taught:
-        if task.expert is None:
+        if session.task.expert is None:
             raise UsageError(
                 "distill needs somebody who solves the problems: a teacher or worked solutions",
                 fix="--teacher MODEL, or problems with a column 'solution'",
             )
-        pairs = demonstrations(task, asked.problems, lab.streams.child("expert"))
+        pairs = demonstrations(session.task, asked.problems, session.streams.child("expert"))
         return [parted(problem, text) for problem, text in pairs]
-    if "teacher" not in task.others:
+    if "teacher" not in session.task.others:
         raise UsageError("distill was asked for a teacher's answers, and there is none", fix="--teacher MODEL")
-    teacher = Model("teacher", task.others["teacher"])
-    given, grades = drawn(lab, task, teacher, asked, config.teacher_draws, name="teacher")
+    teacher = Model("teacher", session.task.others["teacher"])
+    given, grades = session.draw(teacher, asked, config.teacher_draws, name="teacher")
     kept = successes(given, grades, 1)
     if not kept:
         raise InputError(
@@ -101,16 +91,18 @@ def solutions(lab: Lab, task: Task, config: DistillConfig) -> list[Worked]:
     return [parted(asked.problems[int(given.problem[row])], given.texts[row]) for row in kept]
 
 
-def material(lab: Lab, task: Task, config: DistillConfig) -> list[Worked]:
+def material(session: Session, config: DistillConfig) -> list[Worked]:
     """What is learnt from: the solutions with traces of the kind that is asked for."""
     if config.answer not in ("right", "wrong"):
         raise UsageError(f"answer is {config.answer!r}", fix="take 'right' or 'wrong'")
-    found = solutions(lab, task, config)
-    count = {one.trace: _tokens(task, one.trace) for one in found} if config.traces == "filler" else None
+    found = solutions(session, config)
+    count = (
+        {one.trace: _tokens(session.task, one.trace) for one in found} if config.traces == "filler" else None
+    )
     return remade(
         found,
         config.traces,
-        lab.streams.child("distill"),
+        session.streams.child("distill"),
         right=config.answer == "right",
         wrong=config.wrong,
         filler=config.filler,
@@ -123,24 +115,29 @@ def _tokens(task: Task, text: str) -> int:
     return sum(token not in ends for token in encoded(task.base, text))
 
 
-def train(lab: Lab, task: Task, config: DistillConfig, *, seed: int = 0) -> tuple[Model, Sequence[Worked]]:
+def train(session: Session, config: DistillConfig) -> tuple[Model, Sequence[Worked]]:
     """Fit the base to what is asked for; replicates differ in the order of the rows."""
-    taught = material(lab, task, config)
-    rows = supervised(task.base, [(one.problem, one.text) for one in taught])
+    taught = material(session, config)
+    rows = supervised(session.task.base, [(one.problem, one.text) for one in taught])
     fit = for_tokens(rows, config.fit, config.gradient_tokens)
     label = f"distil {config.traces} traces"
-    return sft(lab, task, base_of(task), rows, fit, label=label, seed=seed), taught
+    return session.fit(
+        session.base,
+        rows,
+        fit,
+        label=label,
+    ), taught
 
 
-def run(lab: Lab, task: Task, config: DistillConfig) -> Made:
+def run(session: Session, config: DistillConfig) -> Made:
     """One kind of trace and its table; the teacher stands in it where there is one."""
-    tuned, taught = train(lab, task, config)
-    models = {"base": base_of(task), f"distilled, {config.traces} traces": tuned}
-    if "teacher" in task.others and config.source != "expert":
-        models["teacher"] = Model("teacher", task.others["teacher"])
+    tuned, taught = train(session, config)
+    models = {"base": session.base, f"distilled, {config.traces} traces": tuned}
+    if "teacher" in session.task.others and config.source != "expert":
+        models["teacher"] = Model("teacher", session.task.others["teacher"])
     return Made(
         policies={"policy": tuned.path},
-        rows=(*_facts(task, taught, config), *scores(lab, task, models, config.draws)),
+        rows=(*_facts(session.task, taught, config), *session.scores(models, config.draws)),
     )
 
 

@@ -29,9 +29,10 @@ import numpy as np
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
+from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, subset, supervised
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
@@ -118,48 +119,52 @@ def split_of(config: EdgeConfig, row: float, group: float) -> tuple[int, int]:
 
 
 def tokens_of(
-    lab: Lab, task: Task, config: EdgeConfig, problems: ProblemSet, rows: Sequence[Row]
+    session: Session, config: EdgeConfig, problems: ProblemSet, rows: Sequence[Row]
 ) -> tuple[float, float]:
     """Tokens of a row of mid-training, and of a problem of RL as the base answers it; means."""
-    found, _ = drawn(lab, task, base_of(task), problems, 1, name="lengths")
+    found, _ = session.draw(session.base, problems, 1, name="lengths")
     prompt = float(np.diff(found.prompts.offsets).mean())
     answer = float(np.minimum(found.lengths, config.rl.max_new_tokens).mean())
     return float(np.mean([len(row.tokens) for row in rows])), prompt + config.rl.draws * answer
 
 
-def trained(lab: Lab, task: Task, config: EdgeConfig, *, seed: int = 0) -> Model:
+def trained(session: Session, config: EdgeConfig) -> Model:
     """Mid-training, then RL, on problems of the zone."""
-    asked = [p for p in task.train.problems if p.cell["operations"] in ZONES[config.zone]]
-    problems = subset(task.train, asked, config.zone)
-    now, steps = base_of(task), config.rl.steps
+    asked = [p for p in session.task.train.problems if p.cell["operations"] in ZONES[config.zone]]
+    problems = subset(session.task.train, asked, config.zone)
+    now, steps = session.base, config.rl.steps
     if config.mid:
-        shown = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
-        sizes = tokens_of(lab, task, config, problems, shown)
+        shown = supervised(
+            session.task.base, demonstrations(session.task, asked, session.streams.child("expert"))
+        )
+        sizes = tokens_of(session, config, problems, shown)
         supervised_steps, steps = split_of(config, *sizes)
         if supervised_steps:
             warmup = min(config.fit.warmup, supervised_steps // 4)
             fit = replace(config.fit, steps=supervised_steps, warmup=warmup)
-            now = sft(lab, task, now, shown, fit, label="mid-training", seed=seed)
+            now = session.fit(
+                now,
+                shown,
+                fit,
+                label="mid-training",
+            )
     if not steps:
         return now
-    return rl(
-        lab,
-        task,
+    return session.rl(
         now,
         objective=grpo(),
         reward=REWARDS["outcome"](),
         config=replace(config.rl, steps=steps),
         problems=problems,
         label=f"RL {config.zone}",
-        seed=seed,
     )
 
 
-def run(lab: Lab, task: Task, config: EdgeConfig) -> Made:
+def run(session: Session, config: EdgeConfig) -> Made:
     """Pretrain, mid-train, reinforce; then every cell of the test."""
-    own = task_of(lab, config, task)
-    models = {"base": base_of(own), config.zone: trained(lab, own, config)}
-    lines: list[Mapping[str, Json]] = list(scores(lab, own, models, config.draws))
+    own = task_of(session.lab, config, session.task)
+    models = {"base": base_of(own), config.zone: trained(session.on(own), config)}
+    lines: list[Mapping[str, Json]] = list(session.on(own).scores(models, config.draws))
     for operations in (1, 2, 3, 4):
         for context in ("C1", "C2"):
             chosen = [
@@ -169,7 +174,7 @@ def run(lab: Lab, task: Task, config: EdgeConfig) -> Made:
             ]
             if chosen:
                 part = subset(own.test, chosen, f"{operations} {context}")
-                found = scores(lab, own, models, config.draws, problems=part)
+                found = session.on(own).scores(models, config.draws, problems=part)
                 lines += [{**line, "operations": operations, "context": context} for line in found]
     return Made(policies={"policy": models[config.zone].path, "base": base_of(own).path}, rows=tuple(lines))
 

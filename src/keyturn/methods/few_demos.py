@@ -24,9 +24,9 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, scores, sft, subset, supervised
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.traces import Worked, parted, remade
@@ -62,11 +62,16 @@ def shown_demos(task: Task, config: FewDemosConfig, streams: Streams, *, seed: i
     return [*found[:right], *remade(found, "invalid", streams.child("few"))[right:]]
 
 
-def train(lab: Lab, task: Task, config: FewDemosConfig, *, seed: int = 0) -> tuple[Model, list[Worked]]:
+def train(session: Session, config: FewDemosConfig) -> tuple[Model, list[Worked]]:
     """Fit the base to them; replicates differ in the choice of problems and the order of rows."""
-    demos = shown_demos(task, config, lab.streams, seed=seed)
-    rows = supervised(task.base, [(one.problem, one.text) for one in demos])
-    fitted = sft(lab, task, base_of(task), rows, config.fit, label=f"{len(demos)} demonstrations", seed=seed)
+    demos = shown_demos(session.task, config, session.streams, seed=session.seed)
+    rows = supervised(session.task.base, [(one.problem, one.text) for one in demos])
+    fitted = session.fit(
+        session.base,
+        rows,
+        config.fit,
+        label=f"{len(demos)} demonstrations",
+    )
     return fitted, demos
 
 
@@ -79,14 +84,14 @@ def beyond(task: Task) -> tuple[Problem, ...]:
     return tuple(problem for problem in task.test.problems if problem.cell.get(key) not in known)
 
 
-def run(lab: Lab, task: Task, config: FewDemosConfig) -> Made:
+def run(session: Session, config: FewDemosConfig) -> Made:
     """Fit, and the table: of all test problems, and of those beyond."""
-    tuned, demos = train(lab, task, config)
-    models = {"base": base_of(task), f"{len(demos)} demonstrations": tuned}
-    rows = [*_facts(demos, config), *scores(lab, task, models, config.draws)]
-    further = beyond(task)
+    tuned, demos = train(session, config)
+    models = {"base": session.base, f"{len(demos)} demonstrations": tuned}
+    rows = [*_facts(demos, config), *session.scores(models, config.draws)]
+    further = beyond(session.task)
     if further:
-        found = scores(lab, task, models, config.draws, problems=subset(task.test, further, "beyond"))
+        found = session.scores(models, config.draws, problems=subset(session.task.test, further, "beyond"))
         rows += [{**line, "name": f"{line['name']}, beyond"} for line in found]
     return Made(policies={"policy": tuned.path}, rows=tuple(rows))
 

@@ -21,7 +21,7 @@ import numpy as np
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of, rl, scores
+from keyturn.lab.session import Model, Session, base_of
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.objectives.grpo import GrpoConfig, grpo
@@ -87,17 +87,14 @@ def task_of(lab: Lab, config: FormatsConfig, *, seed: int = 0) -> Task:
     return task_in(lab, folder, world, train=ONE, test=ONE, per_cell=200, held_out=48)
 
 
-def trained(lab: Lab, task: Task, config: FormatsConfig, *, seed: int = 0) -> Model:
+def trained(session: Session, config: FormatsConfig) -> Model:
     """RL on the base."""
-    return rl(
-        lab,
-        task,
-        base_of(task),
+    return session.rl(
+        session.base,
         objective=grpo(GrpoConfig(kl_weight=config.kl_weight)),
         reward=named(config.reward),
         config=config.rl,
         label=f"RL {config.reward}",
-        seed=seed,
     )
 
 
@@ -112,14 +109,14 @@ def by_format(given: Answers) -> dict[str, tuple[float, float]]:
     return out
 
 
-def run(lab: Lab, task: Task, config: FormatsConfig) -> Made:
+def run(session: Session, config: FormatsConfig) -> Made:
     """Pretrain, reinforce, and say who has won."""
-    own = task_of(lab, config)
-    tuned = trained(lab, own, config)
+    own = task_of(session.lab, config)
+    tuned = trained(session.on(own), config)
     models = {"base": base_of(own), "RL": tuned}
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = by_format(answered(lab, own, model, own.test, config.draws, name=f"formats {name}"))
+        found = by_format(session.on(own).answers(model, own.test, config.draws, name=f"formats {name}"))
         for written, (share, rate) in found.items():
             lines.append(
                 {
@@ -132,7 +129,7 @@ def run(lab: Lab, task: Task, config: FormatsConfig) -> Made:
             )
     return Made(
         policies={"policy": tuned.path, "base": base_of(own).path},
-        rows=(*lines, *scores(lab, own, models, config.draws)),
+        rows=(*lines, *session.on(own).scores(models, config.draws)),
     )
 
 

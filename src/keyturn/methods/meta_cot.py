@@ -30,8 +30,10 @@ from keyturn.core.errors import unknown
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, accuracy, answered, base_of, drawn, rl, row, sft, supervised
+from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import TINY
@@ -143,28 +145,28 @@ def rows_a_step(lengths: np.ndarray, tokens: int) -> int:
     return max(1, round(tokens / float(np.mean(lengths))))
 
 
-def fine_tuned(lab: Lab, task: Task, kind: Linearised, config: MetaCotConfig, *, seed: int = 0) -> Model:
+def fine_tuned(session: Session, kind: Linearised, config: MetaCotConfig) -> Model:
     """The base after texts of a kind."""
-    rows = supervised(task.base, written(task, kind, lab.streams.child("expert")))
+    rows = supervised(session.task.base, written(session.task, kind, session.streams.child("expert")))
     lengths = np.array([(item.weights > 0).sum() for item in rows])
     fit = replace(config.fit, batch_rows=rows_a_step(lengths, config.tokens))
-    return sft(lab, task, base_of(task), rows, fit, label=f"SFT {kind}", seed=seed)
+    return session.fit(
+        session.base,
+        rows,
+        fit,
+        label=f"SFT {kind}",
+    )
 
 
-def reinforced(
-    lab: Lab, task: Task, start: Model, kind: Linearised, config: MetaCotConfig, *, seed: int = 0
-) -> Model:
+def reinforced(session: Session, start: Model, kind: Linearised, config: MetaCotConfig) -> Model:
     """RL from there, with the outcome reward."""
-    longest = min(config.rl.max_new_tokens, task.max_new_tokens)
-    return rl(
-        lab,
-        task,
+    longest = min(config.rl.max_new_tokens, session.task.max_new_tokens)
+    return session.rl(
         start,
         objective=grpo(),
         reward=REWARDS["outcome"](),
         config=replace(config.rl, max_new_tokens=longest),
         label=f"RL {kind}",
-        seed=seed,
     )
 
 
@@ -173,11 +175,11 @@ def nodes_of(completions: Completions) -> np.ndarray:
     return np.bincount(completions.token_row[completions.tokens == EX], minlength=len(completions))
 
 
-def looked(lab: Lab, task: Task, model: Model, draws: int) -> dict[str, float]:
+def looked(session: Session, model: Model, draws: int) -> dict[str, float]:
     """Success by heaps, valid traces, nodes, their efficiency and tokens, on test problems."""
-    completions, _ = drawn(lab, task, model, task.test, draws, name="test")
-    given = answered(lab, task, model, task.test, draws, name="test")
-    heaps = np.array([int(problem.cell["heaps"]) for problem in task.test.problems])[given.problem]
+    completions, _ = session.draw(model, session.task.test, draws, name="test")
+    given = session.answers(model, session.task.test, draws, name="test")
+    heaps = np.array([int(problem.cell["heaps"]) for problem in session.task.test.problems])[given.problem]
     tried = given.columns["efficiency"]
     out = {
         "success": float(np.nanmean(given.outcome)),
@@ -189,19 +191,19 @@ def looked(lab: Lab, task: Task, model: Model, draws: int) -> dict[str, float]:
     return out | {f"success heaps {n}": float(np.nanmean(given.outcome[heaps == n])) for n in np.unique(heaps)}
 
 
-def run(lab: Lab, task: Task, config: MetaCotConfig) -> Made:
+def run(session: Session, config: MetaCotConfig) -> Made:
     """Pretrain on answers; then every kind of text, and RL from it."""
-    own = task_of(lab, config)
+    own = task_of(session.lab, config)
     models: dict[str, Model] = {"base": base_of(own)}
     for kind in config.texts:
-        models[kind] = fine_tuned(lab, own, kind, config)
+        models[kind] = fine_tuned(session.on(own), kind, config)
         if config.rl.steps:
-            models[f"{kind}, then RL"] = reinforced(lab, own, models[kind], kind, config)
+            models[f"{kind}, then RL"] = reinforced(session.on(own), models[kind], kind, config)
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = looked(lab, own, model, config.draws)
-        given = answered(lab, own, model, own.test, config.draws, name="test")
-        estimate = accuracy(given, lab.streams.child("scores", name))
+        found = looked(session.on(own), model, config.draws)
+        given = session.on(own).answers(model, own.test, config.draws, name="test")
+        estimate = accuracy(given, session.streams.child("scores", name))
         rest = {key: json_number(value) for key, value in found.items() if key != "success"}
         lines.append(row(name, estimate, problems=len(own.test.problems), draws=config.draws, **rest))
     return Made(

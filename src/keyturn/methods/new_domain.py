@@ -24,7 +24,7 @@ import numpy as np
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of, drawn, rl, scores
+from keyturn.lab.session import Model, Session, base_of
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.objectives.grpo import grpo
@@ -62,24 +62,21 @@ def task_of(lab: Lab, config: NewDomainConfig, *, world: World | None = None, se
     return task_in(lab, folder, world, per_cell=config.per_cell, held_out=16)
 
 
-def trained(lab: Lab, task: Task, config: NewDomainConfig, *, seed: int = 0) -> Model:
+def trained(session: Session, config: NewDomainConfig) -> Model:
     """RL with the outcome reward alone."""
-    settings = replace(config.rl, max_new_tokens=task.max_new_tokens)
-    return rl(
-        lab,
-        task,
-        base_of(task),
+    settings = replace(config.rl, max_new_tokens=session.task.max_new_tokens)
+    return session.rl(
+        session.base,
         objective=grpo(),
         reward=REWARDS["outcome"](),
         config=settings,
         label=f"RL {config.world}",
-        seed=seed,
     )
 
 
-def already_there(lab: Lab, task: Task, tuned: Model, config: NewDomainConfig) -> dict[str, float]:
+def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> dict[str, float]:
     """``found``, mean log-probability under the base in nats, and how many traces were scored."""
-    completions, grades = drawn(lab, task, tuned, task.test, config.draws, name="traces")
+    completions, grades = session.draw(tuned, session.task.test, config.draws, name="traces")
     texts: dict[tuple[int, bytes], int] = {}
     for index in np.flatnonzero(grades.verified >= 1):
         texts.setdefault((int(completions.problem[index]), completions.row(int(index)).tobytes()), int(index))
@@ -89,11 +86,11 @@ def already_there(lab: Lab, task: Task, tuned: Model, config: NewDomainConfig) -
     chosen = completions.select(rows)
 
     def compute() -> Mapping[str, np.ndarray]:
-        under = logprobs_under(task.base, chosen, config.rl.update.micro_tokens)
+        under = logprobs_under(session.task.base, chosen, config.rl.update.micro_tokens)
         return {"logprob": under.double().sum(1).cpu().numpy()}
 
-    fields = {"tuned": tuned.policy.fingerprint, "draws": config.draws, "problems": task.test.name}
-    _, found = lab.arrays("already", fields, compute, label="score by the base")
+    fields = {"tuned": tuned.policy.fingerprint, "draws": config.draws, "problems": session.task.test.name}
+    _, found = session.lab.arrays("already", fields, compute, label="score by the base")
     logprob = found["logprob"]
     return {
         "found": float((logprob > -math.log(config.budget)).mean()),
@@ -102,13 +99,13 @@ def already_there(lab: Lab, task: Task, tuned: Model, config: NewDomainConfig) -
     }
 
 
-def run(lab: Lab, task: Task, config: NewDomainConfig) -> Made:
+def run(session: Session, config: NewDomainConfig) -> Made:
     """Pretrain, reinforce, score the traces by the base."""
-    own = task_of(lab, config)
-    tuned = trained(lab, own, config)
-    given = answered(lab, own, base_of(own), own.test, config.budget, name="base at the budget")
+    own = task_of(session.lab, config)
+    tuned = trained(session.on(own), config)
+    given = session.on(own).answers(base_of(own), own.test, config.budget, name="base at the budget")
     n, c = given.counts()
-    there = already_there(lab, own, tuned, config)
+    there = already_there(session.on(own), tuned, config)
     lines: list[Mapping[str, Json]] = [
         {
             "name": f"base pass@{config.budget}",
@@ -125,7 +122,7 @@ def run(lab: Lab, task: Task, config: NewDomainConfig) -> Made:
     models = {"base": base_of(own), "RL": tuned}
     return Made(
         policies={"policy": tuned.path, "base": base_of(own).path},
-        rows=(*lines, *scores(lab, own, models, config.draws)),
+        rows=(*lines, *session.on(own).scores(models, config.draws)),
     )
 
 

@@ -29,8 +29,8 @@ import numpy as np
 from keyturn.core.errors import unknown
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json, json_number
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, digest, loaded, rl, scores, supervised
+from keyturn.lab.fit_rows import demonstrations, digest, supervised
+from keyturn.lab.session import Model, Session, loaded
 from keyturn.lab.task import Task
 from keyturn.measures.rounding import to_bf16
 from keyturn.methods.contract import Made, Recipe
@@ -154,16 +154,14 @@ def start_of(task: Task) -> Model:
     return Model(task.folder, on_grid(task.base))
 
 
-def by_rl(
-    lab: Lab, task: Task, config: PrecisionConfig, regime: Regime, lr: float, steps: int, *, seed: int = 0
-) -> Model:
+def by_rl(session: Session, config: PrecisionConfig, regime: Regime, lr: float, steps: int) -> Model:
     """RL under a regime."""
     settings = replace(
         config.rl,
         lr=lr,
         steps=steps,
-        prompts=min(config.rl.prompts, len(task.train.problems)),
-        max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens),
+        prompts=min(config.rl.prompts, len(session.task.train.problems)),
+        max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
         weight_decay=0.0,
         warmup=0,
     )
@@ -171,41 +169,36 @@ def by_rl(
     def hooks() -> Sequence[Hook]:
         return (RoundWeights(regime),)
 
-    return rl(
-        lab,
-        task,
-        start_of(task),
+    return session.rl(
+        start_of(session.task),
         objective=OBJECTIVES[config.objective](),
         reward=named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {regime}",
-        seed=seed,
     )
 
 
-def by_sft(
-    lab: Lab, task: Task, config: PrecisionConfig, regime: Regime, lr: float, steps: int, *, seed: int = 0
-) -> Model:
+def by_sft(session: Session, config: PrecisionConfig, regime: Regime, lr: float, steps: int) -> Model:
     """SFT under a regime, a stage of its own: the weights are rounded around every step."""
-    asked = task.train.problems[: config.demonstrations or None]
-    rows = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
+    asked = session.task.train.problems[: config.demonstrations or None]
+    rows = supervised(session.task.base, demonstrations(session.task, asked, session.streams.child("expert")))
     settings = replace(config.fit, lr=lr, steps=steps)
-    start, streams = start_of(task), lab.streams.child("sft", seed)
+    start, streams = start_of(session.task), session.streams.child("sft", session.seed)
     fields = {
         "policy": start.policy.fingerprint,
         "rows": digest(rows),
         "fit": asdict(settings),
-        "seed": seed,
+        "seed": session.seed,
         "regime": regime,
     }
 
     def work(folder: Path) -> None:
         trained = fitted(start.policy, rows, settings, regime, streams)
-        save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
+        save_policy(folder / MODEL, trained.model, trained.tokenizer, session.task.world, None, overwrite=True)
 
-    stage, policy = lab.stage(
-        "sft-rounded", fields, work, lambda f: loaded(task, f / MODEL), label=f"SFT {regime}"
+    stage, policy = session.lab.stage(
+        "sft-rounded", fields, work, lambda f: loaded(session.task, f / MODEL), label=f"SFT {regime}"
     )
     return Model(str(stage.folder / MODEL), policy)
 
@@ -247,22 +240,22 @@ def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]
     return {name: value / count for name, value in shares.items()} | {"norm": math.sqrt(square)}
 
 
-def run(lab: Lab, task: Task, config: PrecisionConfig) -> Made:
+def run(session: Session, config: PrecisionConfig) -> Made:
     """Every regime at every rate and number of steps, by RL and by SFT."""
-    grid = start_of(task).policy.model
-    models: dict[str, Model] = {"base": base_of(task)}
+    grid = start_of(session.task).policy.model
+    models: dict[str, Model] = {"base": session.base}
     shares: dict[str, Mapping[str, float]] = {}
     for steps in config.steps:
         for lr in config.rates:
             for regime in config.regimes:
                 for how, train in (("RL", by_rl), ("SFT", by_sft)):
                     name = f"{how} {regime}, rate {lr:g}, {steps} steps"
-                    models[name] = train(lab, task, config, regime, lr, steps)
+                    models[name] = train(session, config, regime, lr, steps)
                     shares[name] = changed(grid, models[name].policy.model)
     last = [model for name, model in models.items() if name.startswith("RL")][-1]
     rows = [
         {**line, **{key: json_number(value) for key, value in shares.get(str(line["name"]), {}).items()}}
-        for line in scores(lab, task, models, config.draws)
+        for line in session.scores(models, config.draws)
     ]
     return Made(policies={"policy": last.path}, rows=tuple(rows))
 

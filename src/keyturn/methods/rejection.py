@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 
 from keyturn.core.measurement import Json
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, drawn, imitated, scores, sft, subset
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import imitated
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.policies.fit import Row
@@ -54,15 +54,15 @@ class RejectionConfig:
     """Draws a test problem for the table."""
 
 
-def run(lab: Lab, task: Task, config: RejectionConfig) -> Made:
+def run(session: Session, config: RejectionConfig) -> Made:
     """Draw, keep, fit; again; then the table."""
-    tuned, lines = iterate(lab, task, config)
-    table = scores(lab, task, {"base": base_of(task), "rejection": tuned}, config.test_draws)
+    tuned, lines = iterate(session, config)
+    table = session.scores({"base": session.base, "rejection": tuned}, config.test_draws)
     return Made(policies={"policy": tuned.path}, rows=(*lines, *table))
 
 
 def iterate(
-    lab: Lab, task: Task, config: RejectionConfig, *, start: Model | None = None, seed: int = 0
+    session: Session, config: RejectionConfig, *, start: Model | None = None
 ) -> tuple[Model, tuple[Mapping[str, Json], ...]]:
     """The rounds themselves: the last policy, and what each round kept.
 
@@ -73,19 +73,17 @@ def iterate(
         start: what it begins with; the base by default.
         seed: replicate: other draws, other order of the rows.
     """
-    first = now = start or base_of(task)
-    asked = subset(task.train, task.train.problems[: config.problems or None], "first")
+    first = now = start or session.base
+    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "first")
     kept: list[Row] = []
     lines: list[Mapping[str, Json]] = []
     for number in range(config.rounds):
-        completions, grades = drawn(
-            lab,
-            task,
+        completions, grades = session.draw(
             now,
             asked,
             config.draws,
             name=f"round {number + 1}",
-            first=(seed * config.rounds + number) * config.draws,
+            first=(session.seed * config.rounds + number) * config.draws,
         )
         chosen = successes(completions, grades, config.keep, config.success)
         kept = [*kept, *imitated(completions, chosen)] if config.anew else imitated(completions, chosen)
@@ -97,14 +95,11 @@ def iterate(
                 "kept": len(chosen),
             }
         )
-        now = sft(
-            lab,
-            task,
+        now = session.fit(
             first if config.anew else now,
             kept,
             config.fit,
             label=f"fit round {number + 1}",
-            seed=seed,
         )
     return now, tuple(lines)
 

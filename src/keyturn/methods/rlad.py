@@ -30,9 +30,10 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.pass_at_k import pass_at_k
+from keyturn.lab.fit_rows import supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, drawn, rl, scores, sft, subset, supervised
-from keyturn.lab.task import Task, world_expert
+from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.task import Task, subset, world_expert
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import GrpoConfig, grpo
@@ -150,23 +151,26 @@ def prepared(task: Task) -> Task:
     return replace(task, **{name: replace(own, grader=HintGrader(own.grader)) for name, own in sets.items()})
 
 
-def started(lab: Lab, task: Task, config: RladConfig) -> tuple[Model, Model]:
+def started(session: Session, config: RladConfig) -> tuple[Model, Model]:
     """A solver that reads abstractions and a generator that names them evenly."""
-    assert task.world is not None, "the recipe needs a world"
-    strange = sorted(set(config.words) - set(task.world.manners.get("strategy", ())))
+    assert session.task.world is not None, "the recipe needs a world"
+    strange = sorted(set(config.words) - set(session.task.world.manners.get("strategy", ())))
     if strange:
-        raise UsageError(f"{task.world.name} has no strategy {strange[0]}", fix="GRAPH has FWD, BWD, SCAN, DIR")
-    asked = task.train.problems[: config.problems]
+        raise UsageError(
+            f"{session.task.world.name} has no strategy {strange[0]}", fix="GRAPH has FWD, BWD, SCAN, DIR"
+        )
+    asked = session.task.train.problems[: config.problems]
     solved, named = [], []
     for word in config.words:
-        expert = world_expert(task.world, strategy=word)
+        expert = world_expert(session.task.world, strategy=word)
         for problem in asked:
-            text = expert(problem, lab.streams.child("expert", word))
+            text = expert(problem, session.streams.child("expert", word))
             solved.append((hinted(problem, word), str(text)))
             named.append((_wanted(problem), word))
-    start = base_of(task)
-    solver = sft(lab, task, start, supervised(task.base, solved), config.fit, label="read abstractions")
-    generator = sft(lab, task, start, supervised(task.base, named), config.fit, label="name abstractions")
+    once = session.replicate(0)  # every seed goes on from the same two fits
+    start = once.base
+    solver = once.fit(start, supervised(session.task.base, solved), config.fit, label="read abstractions")
+    generator = once.fit(start, supervised(session.task.base, named), config.fit, label="name abstractions")
     return solver, generator
 
 
@@ -192,18 +196,18 @@ def abstractions(
 
 
 def rates(
-    lab: Lab, task: Task, solver: Model, asked: Sequence[Problem], draws: int, label: str
+    session: Session, solver: Model, asked: Sequence[Problem], draws: int, label: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws and right answers of the solver for every problem, int64 ``[problem]`` each."""
-    chosen = subset(task.train, asked, label)
-    found, grades = drawn(lab, task, solver, chosen, draws, name=label)
+    chosen = subset(session.task.train, asked, label)
+    found, grades = session.draw(solver, chosen, draws, name=label)
     n = np.bincount(found.problem, minlength=len(asked))
     right = np.bincount(found.problem, weights=grades.outcome == 1, minlength=len(asked))
     return n.astype(np.int64), right.astype(np.int64)
 
 
 def sealed(
-    lab: Lab, task: Task, solver: Model, config: RladConfig, problems: Sequence[Problem], found: list[list[str]]
+    session: Session, solver: Model, config: RladConfig, problems: Sequence[Problem], found: list[list[str]]
 ) -> list[list[str]]:
     """The abstractions that do not leak an answer."""
     pairs = [(i, z) for i, words in enumerate(found) for z in dict.fromkeys(words) if z]
@@ -211,7 +215,7 @@ def sealed(
         return [[] for _ in found]
     blind = [unseen(problems[i], z) for i, z in pairs]
     nothing = [unseen(problem, "") for problem in problems]
-    n, c = rates(lab, task, solver, [*blind, *nothing], config.solutions, "leaks")
+    n, c = rates(session, solver, [*blind, *nothing], config.solutions, "leaks")
     rate = c / np.maximum(n, 1)
     kept: list[list[str]] = [[] for _ in found]
     for at, (i, z) in enumerate(pairs):
@@ -220,43 +224,38 @@ def sealed(
     return kept
 
 
-def trained(lab: Lab, task: Task, config: RladConfig, *, seed: int = 0) -> tuple[Model, Model]:
+def trained(session: Session, config: RladConfig) -> tuple[Model, Model]:
     """Solver and generator after the rounds."""
-    solver, generator = started(lab, task, config)
-    asked = task.train.problems[: config.problems]
+    solver, generator = started(session, config)
+    asked = session.task.train.problems[: config.problems]
     for turn in range(config.rounds):
-        found = abstractions(lab, generator, config, asked, f"{seed} {turn}")
-        found = sealed(lab, task, solver, config, asked, found)
+        found = abstractions(session.lab, generator, config, asked, f"{session.seed} {turn}")
+        found = sealed(session, solver, config, asked, found)
         mixed = [hinted(problem, z) for problem, words in zip(asked, found, strict=True) for z in words[:1]]
-        solver = rl(
-            lab,
-            task,
+        solver = session.rl(
             solver,
             objective=grpo(GrpoConfig(kl_weight=config.kl_weight)),
             reward=gated(zeroed=config.arm != "unzeroed"),
-            config=replace(config.rl, max_new_tokens=task.max_new_tokens),
-            problems=subset(task.train, [*mixed, *asked], f"round {turn}"),
+            config=replace(config.rl, max_new_tokens=session.task.max_new_tokens),
+            problems=subset(session.task.train, [*mixed, *asked], f"round {turn}"),
             label=f"solver, round {turn + 1}",
-            seed=seed,
         )
         if config.arm != "random":
-            generator = _refit(lab, task, solver, generator, config, asked, found, seed)
+            generator = _refit(session, solver, generator, config, asked, found)
     return solver, generator
 
 
 def _refit(
-    lab: Lab,
-    task: Task,
+    session: Session,
     solver: Model,
     generator: Model,
     config: RladConfig,
     asked: Sequence[Problem],
     found: list[list[str]],
-    seed: int,
 ) -> Model:
     """Rejection fine-tuning of the generator on abstractions that helped."""
     given = [hinted(problem, z) for problem, words in zip(asked, found, strict=True) for z in words]
-    n, c = rates(lab, task, solver, [*given, *asked], config.solutions, "abstractions tried")
+    n, c = rates(session, solver, [*given, *asked], config.solutions, "abstractions tried")
     rate = c / np.maximum(n, 1)
     pairs: list[tuple[Problem, str]] = []
     at = 0
@@ -266,26 +265,29 @@ def _refit(
         pairs += [(_wanted(problem), words[k]) for k in useful(own, rate[len(given) + i], config.margin)]
     if not pairs:
         return generator
-    return sft(lab, task, generator, supervised(task.base, pairs), config.fit, label="generator", seed=seed)
+    return session.fit(
+        generator,
+        supervised(session.task.base, pairs),
+        config.fit,
+        label="generator",
+    )
 
 
-def measured(
-    lab: Lab, task: Task, solver: Model, generator: Model, config: RladConfig, seed: int = 0
-) -> dict[str, float]:
+def measured(session: Session, solver: Model, generator: Model, config: RladConfig) -> dict[str, float]:
     """Success and pass@k on the test problems, with abstractions and without, at equal draws."""
-    asked = task.test.problems
-    found = abstractions(lab, generator, config, asked, f"{seed} test")
+    asked = session.task.test.problems
+    found = abstractions(session.lab, generator, config, asked, f"{session.seed} test")
     size, each, total = len(asked), config.solutions, config.abstractions * config.solutions
     given = [
         replace(hinted(problem, words[number]), id=f"{problem.id} {number}")
         for number in range(config.abstractions)
         for problem, words in zip(asked, found, strict=True)
     ]
-    chosen: ProblemSet = subset(task.test, given, "given abstractions")
-    drawn_, grades = drawn(lab, task, solver, chosen, each, name="given abstractions")
+    chosen: ProblemSet = subset(session.task.test, given, "given abstractions")
+    drawn_, grades = session.draw(solver, chosen, each, name="given abstractions")
     own = drawn_.problem % size
     right = np.bincount(own, weights=grades.outcome == 1, minlength=size)
-    n, c = rates(lab, task, solver, asked, total, "without")
+    n, c = rates(session, solver, asked, total, "without")
     said = [z for number in range(config.abstractions) for z in (words[number] for words in found)]
     wrote = grades.columns["strategy"].astype(str)
     return {
@@ -298,17 +300,17 @@ def measured(
     }
 
 
-def run(lab: Lab, task: Task, config: RladConfig) -> Made:
+def run(session: Session, config: RladConfig) -> Made:
     """Train both, then compare with and without abstractions at equal draws."""
-    own = prepared(task)
-    first = started(lab, own, config)
-    last = trained(lab, own, config)
+    own = prepared(session.task)
+    first = started(session.on(own), config)
+    last = trained(session.on(own), config)
     lines: list[Mapping[str, Json]] = []
     for name, (solver, generator) in {"start": first, config.arm: last}.items():
-        for number, value in measured(lab, own, solver, generator, config).items():
+        for number, value in measured(session.on(own), solver, generator, config).items():
             lines.append({"name": f"{name}: {number}", "value": json_number(value)})
     models = {"base": base_of(own), "solver without abstractions": last[0]}
-    table = scores(lab, own, models, config.solutions)
+    table = session.on(own).scores(models, config.solutions)
     policies = {"policy": last[0].path, "generator": last[1].path}
     return Made(policies=policies, rows=(*lines, *table))
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, demonstrations, scores, sft, supervised
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Session
 from keyturn.methods.contract import Made, Recipe
 from keyturn.policies.optimise import FitConfig
 
@@ -39,15 +38,15 @@ class SftConfig:
     """Draws a test problem for the table."""
 
 
-def run(lab: Lab, task: Task, config: SftConfig) -> Made:
+def run(session: Session, config: SftConfig) -> Made:
     """Fit the base to the expert's solutions of its training problems."""
-    start = base_of(task)
-    asked = task.train.problems[: config.demonstrations or None]
-    shown = demonstrations(task, asked, lab.streams.child("expert"))
-    tuned = sft(lab, task, start, supervised(task.base, shown), config.fit, label="SFT")
+    start = session.base
+    asked = session.task.train.problems[: config.demonstrations or None]
+    shown = demonstrations(session.task, asked, session.streams.child("expert"))
+    tuned = session.fit(start, supervised(session.task.base, shown), config.fit, label="SFT")
     return Made(
         policies={"policy": tuned.path},
-        rows=scores(lab, task, {"base": start, "SFT": tuned}, config.draws),
+        rows=session.scores({"base": start, "SFT": tuned}, config.draws),
     )
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, rl, scores, sft, supervised
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Model, Session
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.objectives import OBJECTIVES
@@ -50,30 +49,30 @@ class SftThenRlConfig:
     """Draws a test problem for the table."""
 
 
-def run(lab: Lab, task: Task, config: SftThenRlConfig) -> Made:
+def run(session: Session, config: SftThenRlConfig) -> Made:
     """Fit, switch, reinforce; once per switch."""
-    start = base_of(task)
-    asked = task.train.problems[: config.demonstrations or None]
-    rows = supervised(task.base, demonstrations(task, asked, lab.streams.child("expert")))
+    start = session.base
+    asked = session.task.train.problems[: config.demonstrations or None]
+    rows = supervised(session.task.base, demonstrations(session.task, asked, session.streams.child("expert")))
     models: dict[str, Model] = {"base": start}
     now = start
     for share in config.switch:
         steps = round(share * config.fit.steps)
         now = start
         if steps:
-            now = sft(lab, task, start, rows, config.fit, label=f"SFT to {share:.0%}", steps_at=steps)
+            now = session.fit(start, rows, config.fit, label=f"SFT to {share:.0%}", steps_at=steps)
             models[f"SFT {share:.0%}"] = now
-        now = rl(
-            lab,
-            task,
+        now = session.rl(
             now,
             objective=OBJECTIVES[config.objective](),
             reward=named(config.reward),
-            config=replace(config.rl, max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens)),
+            config=replace(
+                config.rl, max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens)
+            ),
             label=f"RL after {share:.0%}",
         )
         models[f"RL after SFT {share:.0%}"] = now
-    return Made(policies={"policy": now.path}, rows=scores(lab, task, models, config.draws))
+    return Made(policies={"policy": now.path}, rows=session.scores(models, config.draws))
 
 
 def brief(config: SftThenRlConfig) -> SftThenRlConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.measurement import Json
-from keyturn.lab.stages import Model, loaded
+from keyturn.lab.session import Model, loaded
 from keyturn.lab.task import Task
 from keyturn.policies.loading import save_policy
 from keyturn.training.loop import Loop

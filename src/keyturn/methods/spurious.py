@@ -30,9 +30,9 @@ import numpy as np
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.measurement import Json
 from keyturn.core.statistics.bootstrap import bootstrap_mean
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, drawn, rl, row, subset
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
+from keyturn.lab.tables import row
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.objectives.by_name import objective_named
@@ -115,50 +115,47 @@ def reward_of(task: Task, config: SpuriousConfig) -> Reward:
     return named(name)
 
 
-def labelled(lab: Lab, task: Task, config: SpuriousConfig) -> ProblemSet:
+def labelled(session: Session, config: SpuriousConfig) -> ProblemSet:
     """The training problems; with labels of the base, made once, where the reward needs them.
 
     Raises:
         InputError: no problem has a label of that kind.
     """
     if config.reward not in ("majority", "incorrect"):
-        return task.train
-    given, grades = drawn(lab, task, base_of(task), task.train, config.label_draws, name="draws for labels")
-    table = answers("base", task.train.problems, given, grades)
+        return session.task.train
+    given, grades = session.draw(session.base, session.task.train, config.label_draws, name="draws for labels")
+    table = answers("base", session.task.train.problems, given, grades)
     wrong = config.reward == "incorrect"
-    found = with_labels(task.train.problems, table, wrong_only=wrong)
+    found = with_labels(session.task.train.problems, table, wrong_only=wrong)
     if not found:
         what = "wrong majority answer" if wrong else "majority answer"
         raise InputError(
-            f"none of {len(task.train.problems)} problems has a {what}", fix="more or harder problems"
+            f"none of {len(session.task.train.problems)} problems has a {what}", fix="more or harder problems"
         )
-    return subset(task.train, found, f"labelled {config.reward}")
+    return subset(session.task.train, found, f"labelled {config.reward}")
 
 
-def train(lab: Lab, task: Task, config: SpuriousConfig, *, seed: int = 0) -> Model:
+def train(session: Session, config: SpuriousConfig) -> Model:
     """One arm, one seed."""
-    asked = labelled(lab, task, config)
+    asked = labelled(session, config)
     prompts = min(config.rl.prompts, len(asked.problems))
     settings = replace(
         config.rl,
         steps=config.rl.steps * config.stretch,
         prompts=prompts,
-        max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens),
+        max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
         update=replace(config.rl.update, minibatches=min(config.updates, prompts)),
     )
     reach = 0.2 if config.clip else UNCLIPPED
-    return rl(
-        lab,
-        task,
-        base_of(task),
+    return session.rl(
+        session.base,
         objective=objective_named(
             config.objective, clip_low=reach, clip_high=reach, aggregation=config.aggregation
         ),
-        reward=reward_of(task, config),
+        reward=reward_of(session.task, config),
         config=settings,
         problems=asked,
         label=arm_name(config),
-        seed=seed,
     )
 
 
@@ -170,7 +167,7 @@ def arm_name(config: SpuriousConfig) -> str:
 
 
 def habits(
-    lab: Lab, task: Task, model: Model, draws: int, strategy: str, *, name: str = "habits"
+    session: Session, model: Model, draws: int, strategy: str, *, name: str = "habits"
 ) -> dict[str, np.ndarray]:
     """What the battery is about, one value a test problem: success, share of the strategy, token probability.
 
@@ -182,14 +179,14 @@ def habits(
         strategy: a world's strategy, or a string to find.
         name: in the progress line.
     """
-    given, grades = drawn(lab, task, model, task.test, draws, name=name)
-    table = answers(name, task.test.problems, given, grades)
+    given, grades = session.draw(model, session.task.test, draws, name=name)
+    table = answers(name, session.task.test.problems, given, grades)
     if "strategy" in grades.columns:
         shown = np.asarray(grades.columns["strategy"].astype(str) == strategy)
     else:
         shown = np.array([strategy in text for text in given.texts])
     probability = np.exp(given.logprobs.astype(np.float64))
-    size, rows = len(task.test.problems), given.problem
+    size, rows = len(session.task.test.problems), given.problem
     tokens = rows[given.token_row]
     n, c = table.counts()
     counted = np.bincount(tokens, minlength=size)
@@ -206,12 +203,12 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below > 0, above / np.maximum(below, 1), np.nan)
 
 
-def run(lab: Lab, task: Task, config: SpuriousConfig) -> Made:
+def run(session: Session, config: SpuriousConfig) -> Made:
     """One arm and what it did to habits, before and after and their paired difference."""
-    model = train(lab, task, config)
+    model = train(session, config)
     before, after = (
-        habits(lab, task, one, config.draws, config.strategy, name=name)
-        for name, one in (("draw base", base_of(task)), ("draw tuned", model))
+        habits(session, one, config.draws, config.strategy, name=name)
+        for name, one in (("draw base", session.base), ("draw tuned", model))
     )
     ended = {"name": "updates", "value": sum(one.get("updates", 0.0) for one in model.history)}
     lines: list[dict[str, Json]] = [{**ended, "arm": arm_name(config)}]
@@ -221,7 +218,7 @@ def run(lab: Lab, task: Task, config: SpuriousConfig) -> Made:
             ("after", after[what]),
             ("change", after[what] - before[what]),
         ):
-            found = bootstrap_mean(values, lab.streams.generator("spurious", what, name))
+            found = bootstrap_mean(values, session.streams.generator("spurious", what, name))
             lines.append(row(f"{what}, {name}", found, problems=len(values), draws=config.draws))
     return Made(policies={"policy": model.path}, rows=tuple(lines))
 

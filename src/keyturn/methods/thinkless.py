@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.measurement import Json, json_number
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, drawn, rl, scores, sft, subset, supervised
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.control_words import Force, control_ids, controlled, first_tokens, having_words, spelled
 from keyturn.methods.sft import LARGE, TINY
@@ -139,13 +139,13 @@ def regret_of(
     return float((best - own).mean())
 
 
-def prepared(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[Task, tuple[int, int]]:
+def prepared(session: Session, config: ThinklessConfig) -> tuple[Task, tuple[int, int]]:
     """The task with answers judged after a control word, and the two control tokens; a base that lacks them
     gets them."""
     if config.draws < 2:
         raise UsageError(f"{config.draws} draws have no two halves", fix="at least 2 draws")
     words = (config.short, config.think)
-    task = having_words(lab, task, words)
+    task = having_words(session, words)
     short, think = control_ids(task.base, words)
     own = replace(
         task,
@@ -157,20 +157,22 @@ def prepared(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[Task, tuple
     return own, (short, think)
 
 
-def halves(lab: Lab, task: Task, config: ThinklessConfig) -> tuple[ProblemSet, ProblemSet]:
+def halves(session: Session, config: ThinklessConfig) -> tuple[ProblemSet, ProblemSet]:
     """The training problems of the warm-up and those of RL, none in both; every cell is halved."""
-    asked = task.train.problems
+    asked = session.task.train.problems
     if len(asked) < 2:
-        return task.train, task.train
-    order = lab.streams.generator("halves").permutation(len(asked)).tolist()
+        return session.task.train, session.task.train
+    order = session.streams.generator("halves").permutation(len(asked)).tolist()
     by_cell = sorted(order, key=lambda i: str(sorted(asked[i].cell.items())))
     half = set(by_cell[::2])
     warm = dict.fromkeys([i for i in order if i in half][: config.demonstrations or None])
     rest = [problem for i, problem in enumerate(asked) if i not in warm]
-    return subset(task.train, [asked[i] for i in warm], "warm-up"), subset(task.train, rest, "RL")
+    return subset(session.task.train, [asked[i] for i in warm], "warm-up"), subset(
+        session.task.train, rest, "RL"
+    )
 
 
-def warmed(lab: Lab, task: Task, config: ThinklessConfig, problems: ProblemSet, *, seed: int = 0) -> Model:
+def warmed(session: Session, config: ThinklessConfig, problems: ProblemSet) -> Model:
     """The base after the two-mode warm-up: as many short answers as thoughts.
 
     Args:
@@ -180,16 +182,21 @@ def warmed(lab: Lab, task: Task, config: ThinklessConfig, problems: ProblemSet, 
         problems: whose answers are imitated.
         seed: replicate.
     """
-    worked = demonstrations(task, problems.problems, lab.streams.child("expert"))
+    worked = demonstrations(session.task, problems.problems, session.streams.child("expert"))
     shown = [(problem, text) for problem, text in worked if problem.answer]
     if not shown:
         raise UsageError("no problem has both an answer and a worked solution", fix="problems with answers")
-    answer = "ANS " if task.world is not None else ""
-    short, think = (spelled(task.base, word)[0] for word in (config.short, config.think))
+    answer = "ANS " if session.task.world is not None else ""
+    short, think = (spelled(session.task.base, word)[0] for word in (config.short, config.think))
     pairs = [(p, f"{short} {answer}{p.answer}") for p, _ in shown]
     pairs += [(p, f"{think} {text.strip()}") for p, text in shown]
-    rows = supervised(task.base, pairs)
-    return sft(lab, task, base_of(task), rows, config.fit, label="warm-up", seed=seed)
+    rows = supervised(session.task.base, pairs)
+    return session.fit(
+        session.base,
+        rows,
+        config.fit,
+        label="warm-up",
+    )
 
 
 def objective_of(config: ThinklessConfig) -> Objective:
@@ -217,37 +224,27 @@ def reward_of(config: ThinklessConfig, modes: tuple[int, int]) -> Reward:
 
 
 def trained(
-    lab: Lab,
-    task: Task,
-    start: Model,
-    config: ThinklessConfig,
-    modes: tuple[int, int],
-    problems: ProblemSet,
-    *,
-    seed: int = 0,
+    session: Session, start: Model, config: ThinklessConfig, modes: tuple[int, int], problems: ProblemSet
 ) -> Model:
     """RL on a warmed-up policy."""
     prompts = min(config.rl.prompts, len(problems.problems))
-    return rl(
-        lab,
-        task,
+    return session.rl(
         start,
         objective=objective_of(config),
         reward=reward_of(config, modes),
-        config=replace(config.rl, prompts=prompts, max_new_tokens=task.max_new_tokens),
+        config=replace(config.rl, prompts=prompts, max_new_tokens=session.task.max_new_tokens),
         problems=problems,
         label=f"RL {config.arm}",
-        seed=seed,
     )
 
 
-def routing(lab: Lab, task: Task, model: Model, config: ThinklessConfig, modes: tuple[int, int]) -> Routing:
+def routing(session: Session, model: Model, config: ThinklessConfig, modes: tuple[int, int]) -> Routing:
     """How a policy chooses its mode on the test problems, by its own chances in each."""
-    free, _ = drawn(lab, task, model, task.test, config.draws, name="free draws")
-    size = len(task.test.problems)
+    free, _ = session.draw(model, session.task.test, config.draws, name="free draws")
+    size = len(session.task.test.problems)
     count = np.maximum(np.bincount(free.problem, minlength=size), 1)
     share = np.bincount(free.problem, weights=first_tokens(free) == modes[1], minlength=size) / count
-    short, think = (_forced(lab, task, model, config.draws, token) for token in modes)
+    short, think = (_forced(session, model, config.draws, token) for token in modes)
     hard = short.mean(1) < HARD
     priced = (short, think, config.gamma, config.wrong)
     return Routing(
@@ -261,13 +258,13 @@ def routing(lab: Lab, task: Task, model: Model, config: ThinklessConfig, modes: 
     )
 
 
-def _forced(lab: Lab, task: Task, model: Model, draws: int, token: int) -> NDArray[np.float64]:
+def _forced(session: Session, model: Model, draws: int, token: int) -> NDArray[np.float64]:
     """Shares of right answers of each half of the draws in one mode, float64 ``[problem, 2]``."""
     policy = model.policy.having(processors=(Force(token=token),))
-    limits = Limits(max_new_tokens=task.max_new_tokens)
-    asked = task.test.problems
-    stage, found = lab.draw(policy, asked, range(draws), limits, name=f"draws that begin with {token}")
-    _, grades = lab.grade(task.test.grader, asked, found, stage, name="grade a mode")
+    limits = Limits(max_new_tokens=session.task.max_new_tokens)
+    asked = session.task.test.problems
+    stage, found = session.lab.draw(policy, asked, range(draws), limits, name=f"draws that begin with {token}")
+    _, grades = session.lab.grade(session.task.test.grader, asked, found, stage, name="grade a mode")
     half = found.draw % 2
     out = np.zeros((len(asked), 2))
     for part in (0, 1):
@@ -278,16 +275,16 @@ def _forced(lab: Lab, task: Task, model: Model, draws: int, token: int) -> NDArr
     return out
 
 
-def run(lab: Lab, task: Task, config: ThinklessConfig) -> Made:
+def run(session: Session, config: ThinklessConfig) -> Made:
     """Warm up, reinforce, and say who thinks when."""
-    own, modes = prepared(lab, task, config)
-    shown, asked = halves(lab, own, config)
-    start = warmed(lab, own, config, shown)
-    tuned = trained(lab, own, start, config, modes, asked)
+    own, modes = prepared(session, config)
+    shown, asked = halves(session.on(own), config)
+    start = warmed(session.on(own), config, shown)
+    tuned = trained(session.on(own), start, config, modes, asked)
     models = {"warm-up": start, config.arm: tuned}
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = routing(lab, own, model, config, modes)
+        found = routing(session.on(own), model, config, modes)
         for number, value in found._asdict().items():
             line: dict[str, Json] = {"name": f"{name}: {number.replace('_', ' ')}"}
             lines.append(
@@ -295,7 +292,7 @@ def run(lab: Lab, task: Task, config: ThinklessConfig) -> Made:
             )
     return Made(
         policies={"policy": tuned.path, "warm-up": start.path},
-        rows=(*lines, *scores(lab, own, models, config.draws)),
+        rows=(*lines, *session.on(own).scores(models, config.draws)),
     )
 
 

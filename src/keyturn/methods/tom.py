@@ -26,7 +26,7 @@ import numpy as np
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of, rl
+from keyturn.lab.session import Model, Session, base_of
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.control_words import controlled
@@ -96,17 +96,14 @@ def task_of(lab: Lab, config: TomConfig, width: int, *, seed: int = 0) -> Task:
     return replace(task, validation=controlled(task.validation, (), ()))
 
 
-def trained(lab: Lab, task: Task, config: TomConfig, *, seed: int = 0) -> Model:
+def trained(session: Session, config: TomConfig) -> Model:
     """RL on a base."""
-    return rl(
-        lab,
-        task,
-        base_of(task),
+    return session.rl(
+        session.base,
         objective=grpo(),
         reward=named(config.reward),
-        config=replace(config.rl, max_new_tokens=task.max_new_tokens),
+        config=replace(config.rl, max_new_tokens=session.task.max_new_tokens),
         label=f"RL {config.reward}",
-        seed=seed,
     )
 
 
@@ -140,18 +137,18 @@ def _mean(given: Answers, column: np.ndarray) -> float:
     return float((total[n > 0] / n[n > 0]).mean()) if (n > 0).any() else float("nan")
 
 
-def run(lab: Lab, task: Task, config: TomConfig) -> Made:
+def run(session: Session, config: TomConfig) -> Made:
     """Pretrain a base of every width, reinforce it, look at answers and traces before and after."""
     if not config.widths:
         raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
     lines: list[Mapping[str, Json]] = []
     policies = {}
     for width in config.widths:
-        own = task_of(lab, config, width)
-        models = {"base": base_of(own), "RL": trained(lab, own, config)}
+        own = task_of(session.lab, config, width)
+        models = {"base": base_of(own), "RL": trained(session.on(own), config)}
         parameters = sum(p.numel() for p in own.base.model.parameters())
         for name, model in models.items():
-            given = answered(lab, own, model, own.test, config.draws, name=f"beliefs {width} {name}")
+            given = session.on(own).answers(model, own.test, config.draws, name=f"beliefs {width} {name}")
             for number, value in traced(given).items():
                 lines.append(
                     {

@@ -32,19 +32,10 @@ from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import (
-    Model,
-    answered,
-    base_of,
-    demonstrations,
-    row,
-    scores,
-    sft,
-    subset,
-    supervised,
-)
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.tables import row
+from keyturn.lab.task import Task, subset
 from keyturn.methods.cft.critiques import Case, Writer, cases, contradicted, writer_of
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import LARGE, TINY
@@ -109,7 +100,7 @@ class Taught:
     writer: Writer
 
 
-def material(lab: Lab, task: Task, config: CftConfig) -> Taught:
+def material(session: Session, config: CftConfig) -> Taught:
     """The rows of an arm.
 
     Raises:
@@ -119,25 +110,24 @@ def material(lab: Lab, task: Task, config: CftConfig) -> Taught:
     if config.arm not in ARMS:
         raise UsageError(f"arm is {config.arm!r}", fix=f"one of {', '.join(ARMS)}")
     end = config.first + config.problems if config.problems else None
-    asked = subset(task.train, task.train.problems[config.first : end], "critiqued")
-    writer = writer_of(task, "self" if config.arm == "self_critique" else config.writer)
+    asked = subset(session.task.train, session.task.train.problems[config.first : end], "critiqued")
+    writer = writer_of(session.task, "self" if config.arm == "self_critique" else config.writer)
     found = cases(
-        lab,
-        task,
+        session,
         asked,
         writer=writer,
         candidates=config.candidates,
         correctness=config.correctness,
         critique_tokens=config.critique_tokens,
     )
-    pairs = _pairs(task, config.arm, found, asked.problems, lab.streams.child("expert"))
+    pairs = _pairs(session.task, config.arm, found, asked.problems, session.streams.child("expert"))
     if config.replay:
-        streams = lab.streams.child("replay")
+        streams = session.streams.child("replay")
         again = streams.generator("pairs").permutation(len(pairs)).tolist()
         pairs += [pairs[again[i % len(again)]] for i in range(len(found) - len(pairs))]
         own = replayed(found, streams)
         pairs += [own[i % len(own)] for i in range(round(config.replay * len(pairs)))]
-    return Taught(rows=supervised(task.base, pairs), cases=found, writer=writer)
+    return Taught(rows=supervised(session.task.base, pairs), cases=found, writer=writer)
 
 
 def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str]]:
@@ -172,27 +162,24 @@ def schedule(rows: Sequence[Row], config: CftConfig) -> FitConfig:
     return for_tokens(rows, config.fit, config.gradient_tokens)
 
 
-def train(lab: Lab, task: Task, config: CftConfig, *, seed: int = 0) -> tuple[Model, Taught]:
+def train(session: Session, config: CftConfig) -> tuple[Model, Taught]:
     """Fit the base to an arm's rows; replicates differ in the order of the rows."""
-    taught = material(lab, task, config)
-    fitted = sft(
-        lab,
-        task,
-        base_of(task),
+    taught = material(session, config)
+    fitted = session.fit(
+        session.base,
         taught.rows,
         schedule(taught.rows, config),
         label=f"CFT, {config.arm}",
-        seed=seed,
     )
     return fitted, taught
 
 
-def run(lab: Lab, task: Task, config: CftConfig) -> Made:
+def run(session: Session, config: CftConfig) -> Made:
     """One arm and its table."""
-    tuned, taught = train(lab, task, config)
-    models = {"base": base_of(task), f"CFT, {config.arm}": tuned}
-    table = scores(lab, task, models, config.draws)
-    lenient = [_lenient(lab, task, name, model, config.draws) for name, model in models.items()]
+    tuned, taught = train(session, config)
+    models = {"base": session.base, f"CFT, {config.arm}": tuned}
+    table = session.scores(models, config.draws)
+    lenient = [_lenient(session, name, model, config.draws) for name, model in models.items()]
     return Made(
         policies={"policy": tuned.path},
         rows=(*_facts(taught, config), *table, *(one for one in lenient if one)),
@@ -211,13 +198,13 @@ def _facts(taught: Taught, config: CftConfig) -> list[dict[str, Json]]:
     ]
 
 
-def _lenient(lab: Lab, task: Task, name: str, model: Model, draws: int) -> dict[str, Json] | None:
+def _lenient(session: Session, name: str, model: Model, draws: int) -> dict[str, Json] | None:
     """Success when form is forgiven; None where the grader does not say."""
-    given = answered(lab, task, model, task.test, draws, name=f"draw {name}")
+    given = session.answers(model, session.task.test, draws, name=f"draw {name}")
     if "lenient" not in given.columns:
         return None
     rates = given.rates(np.asarray(given.columns["lenient"], dtype=np.float32))
-    found = bootstrap_mean(rates, lab.streams.generator("cft", "lenient", name))
+    found = bootstrap_mean(rates, session.streams.generator("cft", "lenient", name))
     return row(f"{name}: lenient", found, problems=len(rates), draws=draws)
 
 

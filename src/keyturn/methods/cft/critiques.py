@@ -30,7 +30,7 @@ from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import base_of, drawn
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet
@@ -99,8 +99,7 @@ def writer_of(task: Task, wanted: Writer) -> Writer:
 
 
 def cases(
-    lab: Lab,
-    task: Task,
+    session: Session,
     asked: ProblemSet,
     *,
     writer: Writer,
@@ -125,16 +124,18 @@ def cases(
     if writer == "file":
         found = [_filed(problem) for problem in asked.problems if "critique" in problem.facts]
     else:
-        given, grades = drawn(lab, task, base_of(task), asked, candidates, name="candidates")
-        streams = lab.streams.child("critiques")
+        given, grades = session.draw(session.base, asked, candidates, name="candidates")
+        streams = session.streams.child("critiques")
         if writer == "world":
-            assert task.world is not None, "writer_of looked"
-            found = _by_world(task.world, asked.problems, given, grades, streams, correctness)
-        elif writer == "self" and task.world is not None:
+            assert session.task.world is not None, "writer_of looked"
+            found = _by_world(session.task.world, asked.problems, given, grades, streams, correctness)
+        elif writer == "self" and session.task.world is not None:
             found = _by_redraw(asked.problems, given, grades)
         else:
-            who = task.others["critic"] if writer == "critic" else task.base
-            found = _by_policy(lab, who, asked.problems, given, grades, critique_tokens, own=writer == "self")
+            who = session.task.others["critic"] if writer == "critic" else session.task.base
+            found = _by_policy(
+                session.lab, who, asked.problems, given, grades, critique_tokens, own=writer == "self"
+            )
     if not found:
         raise InputError(
             f"no critique by {writer!r} is left of {len(asked.problems)} problems", fix="more candidates"

@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.measurement import Json, json_number
+from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, drawn, rl, sft, subset, supervised
-from keyturn.lab.task import Task, world_task
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset, world_task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.omni.many_tasks import (
     averaged,
@@ -120,7 +121,7 @@ def hybrid() -> Reward:
     )
 
 
-def tasks_of(lab: Lab, task: Task, config: OmniConfig) -> dict[str, Task]:
+def tasks_of(session: Session, config: OmniConfig) -> dict[str, Task]:
     """The tasks by name: worlds of one vocabulary, or cells of the given problems.
 
     Raises:
@@ -131,25 +132,25 @@ def tasks_of(lab: Lab, task: Task, config: OmniConfig) -> dict[str, Task]:
         world = world_named(name)
         cells = world.cells("rl")
         found[name] = world_task(
-            task.base,
-            task.folder,
+            session.task.base,
+            session.task.folder,
             world,
-            lab.streams,
+            session.streams,
             train=cells,
             test=cells,
             per_cell=config.per_cell,
             held_out=config.held_out,
-            device=task.device,
+            device=session.task.device,
         )
     if not config.worlds:
-        for cell in dict.fromkeys(_cell(problem.cell) for problem in task.train.problems):
-            parts = (task.train, task.validation, task.test)
+        for cell in dict.fromkeys(_cell(problem.cell) for problem in session.task.train.problems):
+            parts = (session.task.train, session.task.validation, session.task.test)
             own = [[p for p in part.problems if _cell(p.cell) == cell] for part in parts]
             if all(own):
                 train, validation, test = (
                     subset(part, few, cell) for part, few in zip(parts, own, strict=True)
                 )
-                found[cell] = replace(task, train=train, validation=validation, test=test)
+                found[cell] = replace(session.task, train=train, validation=validation, test=test)
     if len(found) < 2:
         raise UsageError("one task has no order", fix="two worlds or more, or problems of several cells")
     return found
@@ -170,34 +171,36 @@ def joined(task: Task, tasks: Mapping[str, Task]) -> Task:
     )
 
 
-def started(lab: Lab, task: Task, tasks: Mapping[str, Task], config: OmniConfig) -> Model:
+def started(session: Session, tasks: Mapping[str, Task], config: OmniConfig) -> Model:
     """The base after a fit to worked solutions of all tasks together."""
     if not config.demonstrations:
-        return base_of(task)
+        return session.base
     rows = []
     for name, one in tasks.items():
         asked = one.train.problems[:: max(1, len(one.train.problems) // config.demonstrations)]
-        streams = lab.streams.child("expert", name)
-        rows += supervised(task.base, demonstrations(one, asked[: config.demonstrations], streams))
-    return sft(lab, task, base_of(task), rows, config.fit, label="all tasks shown")
+        streams = session.streams.child("expert", name)
+        rows += supervised(session.task.base, demonstrations(one, asked[: config.demonstrations], streams))
+    return session.replicate(0).fit(session.base, rows, config.fit, label="all tasks shown")
 
 
-def learnt(
-    lab: Lab, task: Task, start: Model, config: OmniConfig, steps: int, label: str, seed: int = 0
-) -> Model:
+def learnt(session: Session, start: Model, config: OmniConfig, steps: int, label: str) -> Model:
     """RL on the training problems of a task."""
-    settings = replace(config.rl, steps=steps, max_new_tokens=task.max_new_tokens)
-    return rl(
-        lab, task, start, objective=grpo(), reward=hybrid(), config=settings, label=f"RL {label}", seed=seed
+    settings = replace(config.rl, steps=steps, max_new_tokens=session.task.max_new_tokens)
+    return session.rl(
+        start,
+        objective=grpo(),
+        reward=hybrid(),
+        config=settings,
+        label=f"RL {label}",
     )
 
 
-def score(lab: Lab, task: Task, model: Model, asked: ProblemSet, draws: int, temperature: float = 1.0) -> float:
+def score(session: Session, model: Model, asked: ProblemSet, draws: int, temperature: float = 1.0) -> float:
     """Mean reward of a policy on problems of a task."""
     sampling = None if temperature == 1.0 else Sampling(temperature=temperature)
-    found, grades = drawn(lab, task, model, asked, draws, name="score", sampling=sampling)
+    found, grades = session.draw(model, asked, draws, name="score", sampling=sampling)
     graded = Graded(
-        problems=asked.problems, completions=found, grades=grades, streams=lab.streams.child("score")
+        problems=asked.problems, completions=found, grades=grades, streams=session.streams.child("score")
     )
     return float(np.nanmean(hybrid().reward(graded)))
 
@@ -214,7 +217,7 @@ def scored(
     """Score on every task, float64 ``[task]``."""
     return np.array(
         [
-            score(lab, one, model, one.test if test else one.validation, config.draws, temperature)
+            score(Session(lab, one), model, one.test if test else one.validation, config.draws, temperature)
             for one in tasks.values()
         ]
     )
@@ -224,7 +227,7 @@ def entropy(lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfi
     """Mean nats a drawn token on the test problems of every task, float64 ``[task]``."""
     return np.array(
         [
-            float(drawn(lab, one, model, one.test, config.draws, name="score")[0].entropies.mean())
+            float(Session(lab, one).draw(model, one.test, config.draws, name="score")[0].entropies.mean())
             for one in tasks.values()
         ]
     )
@@ -242,9 +245,9 @@ def matched(
         sampling = None if temperature == 1.0 else Sampling(temperature=temperature)
         each = [
             -float(
-                drawn(lab, one, model, one.validation, config.draws, name="heat", sampling=sampling)[
-                    0
-                ].logprobs.mean()
+                Session(lab, one)
+                .draw(model, one.validation, config.draws, name="heat", sampling=sampling)[0]
+                .logprobs.mean()
             )
             for one in tasks.values()
         ]
@@ -253,38 +256,42 @@ def matched(
     return found, scored(lab, tasks, model, config, test=True, temperature=found)
 
 
-def trained(
-    lab: Lab, task: Task, tasks: Mapping[str, Task], start: Model, config: OmniConfig, *, seed: int = 0
-) -> Trained:
+def trained(session: Session, tasks: Mapping[str, Task], start: Model, config: OmniConfig) -> Trained:
     """Train on all tasks by the config's schedule."""
     names, steps = list(tasks), config.rl.steps
     unordered = (np.full((len(names),) * 2, np.nan), np.full(len(names), np.nan))
     if config.schedule not in SCHEDULES:
         raise unknown("schedule", config.schedule, SCHEDULES)
     if config.schedule == "joint":
-        one = learnt(lab, joined(task, tasks), start, config, steps * len(names), "joint", seed)
+        one = learnt(
+            session.on(joined(session.task, tasks)),
+            start,
+            config,
+            steps * len(names),
+            "joint",
+        )
         return Trained(
             model=one, stages=(("joint", one),), order=(), transfer=unordered[0], expected=unordered[1]
         )
     if config.schedule == "round-robin":
         turns = [name for _ in range(config.turns) for name in names]
         lengths = [steps * (at + 1) // config.turns - steps * at // config.turns for at in range(config.turns)]
-        passed = _in_turn(lab, tasks, start, config, turns, [n for n in lengths for _ in names], seed)
+        passed = _in_turn(session, tasks, start, config, turns, [n for n in lengths for _ in names])
         return Trained(
             model=passed[-1][1], stages=passed, order=(), transfer=unordered[0], expected=unordered[1]
         )
-    alone = [learnt(lab, tasks[name], start, config, steps, name, seed) for name in names]
+    alone = [learnt(session.on(tasks[name]), start, config, steps, name) for name in names]
     if config.schedule == "average":
-        one = averaged(lab, task, alone)
+        one = averaged(session, alone)
         return Trained(
             model=one, stages=(("average", one),), order=(), transfer=unordered[0], expected=unordered[1]
         )
-    before = scored(lab, tasks, start, config, test=False)
-    after = np.array([scored(lab, tasks, model, config, test=False) for model in alone])
+    before = scored(session.lab, tasks, start, config, test=False)
+    after = np.array([scored(session.lab, tasks, model, config, test=False) for model in alone])
     transfer = after - before
     order = order_by_transfer(transfer)
     order = order if config.schedule == "transfer" else order[::-1]
-    passed = _in_turn(lab, tasks, start, config, [names[i] for i in order], [steps] * len(order), seed)
+    passed = _in_turn(session, tasks, start, config, [names[i] for i in order], [steps] * len(order))
     return Trained(
         model=passed[-1][1],
         stages=passed,
@@ -295,41 +302,40 @@ def trained(
 
 
 def _in_turn(
-    lab: Lab,
+    session: Session,
     tasks: Mapping[str, Task],
     start: Model,
     config: OmniConfig,
     names: Sequence[str],
     steps: Sequence[int],
-    seed: int,
 ) -> tuple[tuple[str, Model], ...]:
     now, passed = start, []
     for name, count in zip(names, steps, strict=True):
         if count:
-            now = learnt(lab, tasks[name], now, config, count, name, seed)
+            now = learnt(session.on(tasks[name]), now, config, count, name)
         passed.append((name, now))
     return tuple(passed)
 
 
-def run(lab: Lab, task: Task, config: OmniConfig) -> Made:
+def run(session: Session, config: OmniConfig) -> Made:
     """Teach all tasks, reinforce them by the schedule; scores, entropy after each stage, matched scores."""
-    tasks = tasks_of(lab, task, config)
+    tasks = tasks_of(session, config)
     names = list(tasks)
-    start = started(lab, task, tasks, config)
-    made = trained(lab, task, tasks, start, config)
+    start = started(session, tasks, config)
+    made = trained(session, tasks, start, config)
     lines: list[Mapping[str, Json]] = []
     for source, effects in zip(names, made.transfer, strict=True):
         for target, effect in zip(names, effects, strict=True):
             if np.isfinite(effect):
                 lines.append({"name": f"transfer from {source} to {target}", "value": json_number(effect)})
     for at, (name, model) in enumerate((("start", start), *made.stages)):
-        heat = entropy(lab, tasks, model, config)
-        own = scored(lab, tasks, model, config, test=True)
+        heat = entropy(session.lab, tasks, model, config)
+        own = scored(session.lab, tasks, model, config, test=True)
         for target, nats, value in zip(names, heat, own, strict=True):
             label = f"stage {at}, {name}: {target}"
             lines.append({"name": label, "value": json_number(value), "nats": json_number(nats)})
-    target = float(entropy(lab, tasks, start, config).mean())
-    temperature, same = matched(lab, tasks, made.model, config, target)
+    target = float(entropy(session.lab, tasks, start, config).mean())
+    temperature, same = matched(session.lab, tasks, made.model, config, target)
     for name, value, expected in zip(names, same, made.expected, strict=True):
         lines.append(
             {

@@ -22,9 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.problem import Problem
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, loaded
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session, loaded
 from keyturn.policies.loading import save_policy
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.rollouts.completions import Completions, Prompts
@@ -150,7 +148,7 @@ def together(name: str, sets: Sequence[ProblemSet]) -> ProblemSet:
     return ProblemSet(name=name, problems=tuple(found), grader=ManyGraders(graders))
 
 
-def averaged(lab: Lab, task: Task, models: Sequence[Model], *, label: str = "average") -> Model:
+def averaged(session: Session, models: Sequence[Model], *, label: str = "average") -> Model:
     """The mean of the weights of several policies of one shape."""
 
     def work(folder: Path) -> None:
@@ -160,11 +158,11 @@ def averaged(lab: Lab, task: Task, models: Sequence[Model], *, label: str = "ave
         for name, tensor in state.items():
             if tensor.is_floating_point():
                 tensor.copy_(sum(part[name] for part in parts) / len(parts))
-        save_policy(folder / MODEL, mean.model, mean.tokenizer, task.world, None, overwrite=True)
+        save_policy(folder / MODEL, mean.model, mean.tokenizer, session.task.world, None, overwrite=True)
 
     fields = {"policies": [model.policy.fingerprint for model in models]}
     parents = [model.stage for model in models if model.stage is not None]
-    stage, policy = lab.stage(
-        "average", fields, work, lambda f: loaded(task, f / MODEL), parents=parents, label=label
+    stage, policy = session.lab.stage(
+        "average", fields, work, lambda f: loaded(session.task, f / MODEL), parents=parents, label=label
     )
     return Model(str(stage.folder / MODEL), policy, stage)

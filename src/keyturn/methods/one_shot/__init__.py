@@ -27,9 +27,9 @@ import numpy as np
 from keyturn.core.measurement import Estimate, Json
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.paired import paired_difference
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, accuracy, answered, base_of, rl, row, scores, subset
-from keyturn.lab.task import Task
+from keyturn.lab.session import Model, Session
+from keyturn.lab.tables import accuracy, row
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.one_shot.saturation import LEVEL, Choice, StopAfterSaturation, best_later, saturation_step
 from keyturn.methods.one_shot.selection import RANKED, Selection, chosen, copies_of, history_of
@@ -104,34 +104,32 @@ def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
     return task.train.problems[: config.pool or None]
 
 
-def history(lab: Lab, task: Task, config: OneShotConfig) -> np.ndarray:
+def history(session: Session, config: OneShotConfig) -> np.ndarray:
     """Accuracy of each problem of the pool each time it was asked in the warm-up, ``[problem, epoch]``."""
-    pool = pool_of(task, config)
-    warm = rl(
-        lab,
-        task,
-        base_of(task),
+    pool = pool_of(session.task, config)
+    warm = session.replicate(0).rl(
+        session.base,
         objective=objective_named(config.objective),
         reward=named(config.reward),
-        config=replace(_fitting(task, config.warmup, len(pool)), store_rollouts=True),
-        problems=subset(task.train, pool, "pool"),
+        config=replace(_fitting(session.task, config.warmup, len(pool)), store_rollouts=True),
+        problems=subset(session.task.train, pool, "pool"),
         label="warm-up",
     )
     return history_of(warm.path.parent / ROLLOUTS, pool)
 
 
-def train(lab: Lab, task: Task, config: OneShotConfig, *, seed: int = 0) -> Trained:
+def train(session: Session, config: OneShotConfig) -> Trained:
     """Choose, repeat, reinforce. The ranking is that of one warm-up, whatever the seed."""
-    pool = pool_of(task, config)
+    pool = pool_of(session.task, config)
     whole = config.select in ("full", "format")
-    past = history(lab, task, config) if config.select in RANKED else None
-    found = chosen(config.select, pool, past, lab.streams.child("select", seed), examples=config.examples)
-    settings = _fitting(task, config.rl, len(found) if whole else config.rl.prompts)
+    past = history(session, config) if config.select in RANKED else None
+    found = chosen(
+        config.select, pool, past, session.streams.child("select", session.seed), examples=config.examples
+    )
+    settings = _fitting(session.task, config.rl, len(found) if whole else config.rl.prompts)
     asked = found if whole else copies_of(found, settings.prompts)
-    model = rl(
-        lab,
-        task,
-        base_of(task),
+    model = session.rl(
+        session.base,
         objective=objective_named(
             config.objective,
             aggregation=config.aggregation,
@@ -140,12 +138,11 @@ def train(lab: Lab, task: Task, config: OneShotConfig, *, seed: int = 0) -> Trai
         ),
         reward=named(config.form if config.select == "format" else config.reward),
         config=settings,
-        problems=subset(task.train, asked, f"{config.select} of {len(pool)}"),
+        problems=subset(session.task.train, asked, f"{config.select} of {len(pool)}"),
         hooks=lambda: _hooks(config),
         label=f"RL on {config.select}",
-        seed=seed,
     )
-    return ended(task, model, config, found)
+    return ended(session.task, model, config, found)
 
 
 def ended(task: Task, model: Model, config: OneShotConfig, problems: tuple[Problem, ...] = ()) -> Trained:
@@ -176,11 +173,11 @@ def _fitting(task: Task, config: RLConfig, problems: int) -> RLConfig:
 
 
 def post_saturation(
-    lab: Lab, task: Task, made: Trained, draws: int
+    session: Session, made: Trained, draws: int
 ) -> tuple[Model, Choice | None, tuple[Mapping[str, Json], ...]]:
     """The policy that validation chooses, the choice, and the statistic's lines of the table."""
     valid = {
-        step: accuracy(_answers(lab, task, model, draws, test=False), lab.streams.child("valid", step)).value
+        step: accuracy(_answers(session, model, draws, test=False), session.streams.child("valid", step)).value
         for step, model in made.kept.items()
     }
     choice = best_later(valid, 0 if made.saturated is None else made.saturated)
@@ -194,40 +191,39 @@ def post_saturation(
             (row("gain after saturation", Estimate(np.nan), problems=0, note="never saturated"),),
         )
     rates = [
-        _answers(lab, task, made.kept[step], draws, test=True).rates()
-        for step in (choice.saturated, choice.best)
+        _answers(session, made.kept[step], draws, test=True).rates() for step in (choice.saturated, choice.best)
     ]
-    gain = paired_difference(rates[0], rates[1], lab.streams.generator("post-saturation"))
+    gain = paired_difference(rates[0], rates[1], session.streams.generator("post-saturation"))
     after = [one.get("groups/mixed", np.nan) for one in made.model.history[made.saturated :]]
     lines = (
         row("saturated at step", Estimate(made.saturated)),
         row("best later step, by validation", Estimate(choice.best), compared_with=choice.saturated),
-        row("gain after saturation", gain, problems=len(task.test.problems), draws=draws),
+        row("gain after saturation", gain, problems=len(session.task.test.problems), draws=draws),
         row("groups that teach after saturation", Estimate(float(np.nanmean(after)))),
     )
     return product, choice, lines
 
 
-def _answers(lab: Lab, task: Task, model: Model, draws: int, *, test: bool) -> Answers:
-    asked = task.test if test else task.validation
-    return answered(lab, task, model, asked, draws, name=f"draw {asked.name}")
+def _answers(session: Session, model: Model, draws: int, *, test: bool) -> Answers:
+    asked = session.task.test if test else session.task.validation
+    return session.answers(model, asked, draws, name=f"draw {asked.name}")
 
 
-def run(lab: Lab, task: Task, config: OneShotConfig) -> Made:
+def run(session: Session, config: OneShotConfig) -> Made:
     """One selection, its run, its table."""
-    made = train(lab, task, config)
-    product, _, lines = post_saturation(lab, task, made, config.draws)
-    asked = subset(task.train, made.problems, "asked")
-    models = {"base": base_of(task), "end": made.model, "chosen on validation": product}
+    made = train(session, config)
+    product, _, lines = post_saturation(session, made, config.draws)
+    asked = subset(session.task.train, made.problems, "asked")
+    models = {"base": session.base, "end": made.model, "chosen on validation": product}
     named: dict[str, Json] = {
         "name": "trained on",
         "value": len(made.problems),
         "select": config.select,
         "problems": ", ".join(problem.id for problem in made.problems[:4]),
     }
-    table = scores(lab, task, models, config.draws)
-    own = scores(
-        lab, task, {"base, asked": models["base"], "end, asked": made.model}, config.draws, problems=asked
+    table = session.scores(models, config.draws)
+    own = session.scores(
+        {"base, asked": models["base"], "end, asked": made.model}, config.draws, problems=asked
     )
     return Made(policies={"policy": product.path, "end": made.model.path}, rows=(named, *lines, *own, *table))
 

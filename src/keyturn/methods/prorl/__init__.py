@@ -26,8 +26,8 @@ import numpy as np
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, answered, base_of, rl, row
+from keyturn.lab.session import Model, Session
+from keyturn.lab.tables import row
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.prorl.stagnation import ResetWhen, StopAfterPlateau, Validate
@@ -85,18 +85,16 @@ class ProrlConfig:
     """At which the base is drawn too: its coverage at the best of them is the fair comparison."""
 
 
-def train(lab: Lab, task: Task, config: ProrlConfig, *, seed: int = 0) -> Model:
+def train(session: Session, config: ProrlConfig) -> Model:
     """One long run of an arm."""
     settings = replace(
         config.rl,
-        prompts=min(config.rl.prompts, len(task.train.problems)),
-        max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens),
+        prompts=min(config.rl.prompts, len(session.task.train.problems)),
+        max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
     )
     held = config.kl_weight if config.arm != "none" else 0.0
-    return rl(
-        lab,
-        task,
-        base_of(task),
+    return session.rl(
+        session.base,
         objective=objective_named(
             config.objective,
             clip_low=config.clip_low,
@@ -106,9 +104,8 @@ def train(lab: Lab, task: Task, config: ProrlConfig, *, seed: int = 0) -> Model:
         ),
         reward=named(config.reward),
         config=settings,
-        hooks=lambda: hooks(task, config, settings, lab.streams.child("prorl")),
+        hooks=lambda: hooks(session.task, config, settings, session.streams.child("prorl")),
         label=f"ProRL, {config.arm}",
-        seed=seed,
     )
 
 
@@ -146,23 +143,23 @@ def middle_of(task: Task, model: Model) -> Model:
     return policies[min(policies, key=lambda step: abs(step - half))] if policies else model
 
 
-def run(lab: Lab, task: Task, config: ProrlConfig) -> Made:
+def run(session: Session, config: ProrlConfig) -> Made:
     """One arm, its classes and what the base does at other temperatures and under lenient reading."""
-    final = train(lab, task, config)
-    models = {"base": base_of(task), "middle": middle_of(task, final), "final": final}
+    final = train(session, config)
+    models = {"base": session.base, "middle": middle_of(session.task, final), "final": final}
     given = {
-        name: answered(lab, task, model, task.test, config.draws, name=f"draw {name}")
+        name: session.answers(model, session.task.test, config.draws, name=f"draw {name}")
         for name, model in models.items()
     }
     lines: list[Mapping[str, Json]] = [_ran(final)]
     for name, answers in given.items():
-        lines += readings(name, answers, config.draws, lab.streams.child("prorl", name))
+        lines += readings(name, answers, config.draws, session.streams.child("prorl", name))
     for temperature in config.temperatures:
         name = f"base at temperature {temperature:g}"
         sampling = Sampling(temperature=temperature)
-        hot = answered(lab, task, models["base"], task.test, config.draws, name=name, sampling=sampling)
-        lines += readings(name, hot, config.draws, lab.streams.child("prorl", name))
-    lines += _classes(given, config.draws, lab.streams.child("prorl"))
+        hot = session.answers(models["base"], session.task.test, config.draws, name=name, sampling=sampling)
+        lines += readings(name, hot, config.draws, session.streams.child("prorl", name))
+    lines += _classes(given, config.draws, session.streams.child("prorl"))
     return Made(policies={"policy": final.path, "middle": models["middle"].path}, rows=tuple(lines))
 
 

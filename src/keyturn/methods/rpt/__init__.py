@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem, Split
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, accuracy, answered, base_of, rl, row, scores, sft, shown
+from keyturn.lab.fit_rows import shown
+from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.rpt.positions import PrefixGrader, Texts, entropies, filtered, positions, texts_of
@@ -105,25 +106,29 @@ class Positions:
     hard: ProblemSet
 
 
-def texts_in(lab: Lab, task: Task, asked: Sequence[Problem], config: RptConfig) -> Texts:
+def texts_in(session: Session, asked: Sequence[Problem], config: RptConfig) -> Texts:
     """Problems as texts."""
-    return texts_of(task, asked, lab.streams.child("expert"), joint=config.joint, first=config.first)
+    return texts_of(
+        session.task, asked, session.streams.child("expert"), joint=config.joint, first=config.first
+    )
 
 
-def positions_of(lab: Lab, task: Task, config: RptConfig) -> Positions:
+def positions_of(session: Session, config: RptConfig) -> Positions:
     """Texts, the proxy and the positions that it keeps; held-out positions are filtered too."""
-    texts = texts_in(lab, task, task.train.problems[: config.documents or None], config)
-    proxy = sft(lab, task, base_of(task), texts.rows, config.proxy, label="proxy")
+    texts = texts_in(session, session.task.train.problems[: config.documents or None], config)
+    proxy = session.replicate(0).fit(session.base, texts.rows, config.proxy, label="proxy")
     grader = PrefixGrader(config.reward)
 
     def asked(name: str, found: Sequence[Problem]) -> ProblemSet:
-        return ProblemSet(name=f"{task.train.name} positions {name}", problems=tuple(found), grader=grader)
+        return ProblemSet(
+            name=f"{session.task.train.name} positions {name}", problems=tuple(found), grader=grader
+        )
 
     def made(own: Texts, split: Split) -> list[Problem]:
         return positions(
-            task,
+            session.task,
             own,
-            entropies(lab, proxy, own, config.top),
+            entropies(session.lab, proxy, own, config.top),
             split,
             first=config.first,
             horizon=config.horizon,
@@ -132,22 +137,20 @@ def positions_of(lab: Lab, task: Task, config: RptConfig) -> Positions:
 
     every = made(texts, "train")
     held = {}
-    for split, source in (("validation", task.validation), ("test", task.test)):
+    for split, source in (("validation", session.task.validation), ("test", session.task.test)):
         kind: Split = "test" if split == "test" else "validation"
-        found = filtered(made(texts_in(lab, task, source.problems, config), kind), config.threshold)
-        order = lab.streams.generator("rpt", split).permutation(len(found))
+        found = filtered(made(texts_in(session, source.problems, config), kind), config.threshold)
+        order = session.streams.generator("rpt", split).permutation(len(found))
         held[split] = asked(split, [found[i] for i in order[: config.test_positions or None]])
     return Positions(
-        task=replace(task, validation=held["validation"], test=held["test"]),
+        task=replace(session.task, validation=held["validation"], test=held["test"]),
         texts=texts,
         every=asked("all", every),
         hard=asked("filtered", filtered(every, config.threshold)),
     )
 
 
-def by_reasoning(
-    lab: Lab, given: Positions, config: RptConfig, *, only_hard: bool = True, seed: int = 0
-) -> Model:
+def by_reasoning(session: Session, given: Positions, config: RptConfig, *, only_hard: bool = True) -> Model:
     """RPT, on filtered positions or on all."""
     asked = given.hard if only_hard else given.every
     settings = replace(
@@ -155,16 +158,13 @@ def by_reasoning(
         prompts=min(config.rl.prompts, len(asked.problems)),
         max_new_tokens=min(config.rl.max_new_tokens, given.task.max_new_tokens),
     )
-    return rl(
-        lab,
-        given.task,
+    return session.on(given.task).rl(
         base_of(given.task),
         objective=grpo(),
         reward=REWARDS["random"]() if config.control else prefix(config.reward),
         config=settings,
         problems=asked,
         label="RPT" if only_hard else "RPT without filter",
-        seed=seed,
     )
 
 
@@ -182,10 +182,15 @@ def plain_steps(config: RptConfig, texts: Texts, *, predicted: float = 0, passed
     return max(1, round(predicted / weights if predicted else passed / (tokens * PLAIN_PASSES)))
 
 
-def by_text(lab: Lab, given: Positions, config: RptConfig, steps: int, *, seed: int = 0) -> Model:
+def by_text(session: Session, given: Positions, config: RptConfig, steps: int) -> Model:
     """Plain next-token training on the same texts."""
     fit = replace(config.plain, steps=steps)
-    return sft(lab, given.task, base_of(given.task), given.texts.rows, fit, label="next token", seed=seed)
+    return session.on(given.task).fit(
+        base_of(given.task),
+        given.texts.rows,
+        fit,
+        label="next token",
+    )
 
 
 def equal_tokens(config: RptConfig, given: Positions) -> int:
@@ -214,25 +219,25 @@ def _single(given: Completions, tokens: NDArray[np.int32]) -> Completions:
     return replace(given, tokens=tokens, offsets=offsets, logprobs=blank, entropies=blank)
 
 
-def run(lab: Lab, task: Task, config: RptConfig) -> Made:
+def run(session: Session, config: RptConfig) -> Made:
     """RPT with and without its filter, and plain training at equal tokens and at equal compute."""
-    given = positions_of(lab, task, config)
-    trained = by_reasoning(lab, given, config)
+    given = positions_of(session, config)
+    trained = by_reasoning(session, given, config)
     models = {
-        "base": base_of(task),
+        "base": session.base,
         "RPT": trained,
-        "RPT without filter": by_reasoning(lab, given, config, only_hard=False),
-        "next token, equal tokens": by_text(lab, given, config, equal_tokens(config, given)),
-        "next token, equal compute": by_text(lab, given, config, equal_compute(config, given, trained)),
+        "RPT without filter": by_reasoning(session, given, config, only_hard=False),
+        "next token, equal tokens": by_text(session, given, config, equal_tokens(config, given)),
+        "next token, equal compute": by_text(session, given, config, equal_compute(config, given, trained)),
     }
     own, lines = given.task, list[Mapping[str, Json]]()
     for name, model in models.items():
-        thought = answered(lab, own, model, own.test, config.draws, name=f"thought {name}")
-        estimate = accuracy(thought, lab.streams.child("thought", name))
+        thought = session.on(own).answers(model, own.test, config.draws, name=f"thought {name}")
+        estimate = accuracy(thought, session.streams.child("thought", name))
         at_once = float(direct(own, model, own.test.problems).mean())
         size = {"problems": len(own.test.problems), "draws": config.draws, "unit": "right predictions"}
         lines.append(row(f"{name}: thought", estimate, direct=json_number(at_once), **size))
-    lines += [{**line, "name": f"{line['name']}: problems"} for line in scores(lab, task, models, config.draws)]
+    lines += [{**line, "name": f"{line['name']}: problems"} for line in session.scores(models, config.draws)]
     return Made(policies={"policy": trained.path}, rows=tuple(lines))
 
 

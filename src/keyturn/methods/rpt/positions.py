@@ -21,8 +21,9 @@ from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem, Split
 from keyturn.core.streams import Streams
+from keyturn.lab.fit_rows import digest
 from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, digest
+from keyturn.lab.session import Model
 from keyturn.lab.task import Task
 from keyturn.policies.fit import Row
 from keyturn.policies.local import LocalPolicy

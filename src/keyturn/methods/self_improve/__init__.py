@@ -29,19 +29,9 @@ import numpy as np
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import (
-    Model,
-    base_of,
-    demonstrations,
-    drawn,
-    scores,
-    sft,
-    shown,
-    subset,
-    supervised,
-)
-from keyturn.lab.task import Task, world_expert
+from keyturn.lab.fit_rows import demonstrations, shown, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset, world_expert
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.self_improve.expansion import (
     SELECTORS,
@@ -123,23 +113,24 @@ def read(task: Task, asked: Sequence[Problem], texts: Sequence[str]) -> Rational
     return Rationales(texts=tuple(texts), answers=grades.answer)
 
 
-def enriched(task: Task, lab: Lab, asked: Sequence[Problem], config: SelfImproveConfig) -> dict[str, str]:
+def enriched(session: Session, asked: Sequence[Problem], config: SelfImproveConfig) -> dict[str, str]:
     """Problem id -> the expert's richer rationale."""
+    task = session.task
     manners = task.world.manners.get("strategy", ()) if task.world is not None else ()
     if task.world is not None and config.strategy in manners:
         task = replace(task, expert=world_expert(task.world, strategy=config.strategy))
-    pairs = demonstrations(task, asked, lab.streams.child("expert"))
+    pairs = demonstrations(task, asked, session.streams.child("expert"))
     return {problem.id: text.removesuffix(" EOS") for problem, text in pairs}
 
 
 def catalyst_rows(
-    lab: Lab, task: Task, asked: Sequence[Problem], now: Rationales, config: SelfImproveConfig
+    session: Session, asked: Sequence[Problem], now: Rationales, config: SelfImproveConfig
 ) -> list[Row]:
     """What the catalyst teaches: to rewrite, or (``demonstrations``) to answer as the expert does."""
     if config.kind == "none":
         return []
     chosen = list(zip(asked, now.texts, strict=True))[: config.catalyst]
-    rich = enriched(task, lab, [problem for problem, _ in chosen], config)
+    rich = enriched(session, [problem for problem, _ in chosen], config)
     pairs = []
     for problem, rationale in chosen:
         if problem.id not in rich:
@@ -147,9 +138,9 @@ def catalyst_rows(
         told = rich[problem.id]
         if config.kind == "padding":
             told = padded(problem, rationale, len(told.split()), config.filler)
-        asks = problem if config.kind == "demonstrations" else _again(task, problem, rationale)
+        asks = problem if config.kind == "demonstrations" else _again(session.task, problem, rationale)
         pairs.append((asks, told))
-    return supervised(task.base, pairs)
+    return supervised(session.task.base, pairs)
 
 
 def _again(task: Task, problem: Problem, rationale: str) -> Problem:
@@ -157,29 +148,29 @@ def _again(task: Task, problem: Problem, rationale: str) -> Problem:
 
 
 def rewritten(
-    lab: Lab, task: Task, model: Model, asked: Sequence[Problem], now: Rationales, number: int
+    session: Session, model: Model, asked: Sequence[Problem], now: Rationales, number: int
 ) -> Rationales:
     """Every rationale written again by a policy, drawn as it draws."""
-    contexts = [_again(task, p, text) for p, text in zip(asked, now.texts, strict=True)]
-    limits = Limits(max_new_tokens=task.max_new_tokens)
-    _, said = lab.draw(model.policy, contexts, range(number, number + 1), limits, name="rewrite")
-    return read(task, asked, said.texts)
+    contexts = [_again(session.task, p, text) for p, text in zip(asked, now.texts, strict=True)]
+    limits = Limits(max_new_tokens=session.task.max_new_tokens)
+    _, said = session.lab.draw(model.policy, contexts, range(number, number + 1), limits, name="rewrite")
+    return read(session.task, asked, said.texts)
 
 
 def chosen(
-    lab: Lab, task: Task, asked: ProblemSet, old: Rationales, new: Rationales, config: SelfImproveConfig
+    session: Session, asked: ProblemSet, old: Rationales, new: Rationales, config: SelfImproveConfig
 ) -> list[bool]:
     """For each problem, whether the rewritten rationale replaces the old one."""
     count = len(asked.problems)
     votes, likely = [""] * count, np.full((2, count), np.nan)
     if config.selector == "consistency":
-        given, grades = drawn(lab, task, base_of(task), asked, config.votes, name="votes", first=1_000_000)
+        given, grades = session.draw(session.base, asked, config.votes, name="votes", first=1_000_000)
         own = [np.flatnonzero(given.problem == i) for i in range(count)]
         votes = [leading([grades.answer[row] for row in rows]) for rows in own]
     if config.selector == "likelihood":
         for which, texts in enumerate((old.texts, new.texts)):
-            written = shown(task.base, list(zip(asked.problems, texts, strict=True)))
-            likely[which] = mean_logprobs(task.base.score(written), written)
+            written = shown(session.task.base, list(zip(asked.problems, texts, strict=True)))
+            likely[which] = mean_logprobs(session.task.base.score(written), written)
     return [
         prefers_new(
             config.selector,
@@ -192,32 +183,35 @@ def chosen(
     ]
 
 
-def train(
-    lab: Lab, task: Task, config: SelfImproveConfig, *, seed: int = 0
-) -> tuple[Model, tuple[dict[str, Json], ...]]:
+def train(session: Session, config: SelfImproveConfig) -> tuple[Model, tuple[dict[str, Json], ...]]:
     """Answer, learn to rewrite, rewrite, choose, learn; the policy and what each round kept.
 
     Raises:
         UsageError: an unknown kind or selector.
     """
     check(config)
-    asked = subset(task.train, task.train.problems[: config.problems or None], "instructions")
-    given, _ = drawn(lab, task, base_of(task), asked, 1, name="rationales", first=seed)
-    now = read(task, asked.problems, given.texts)
-    extra = catalyst_rows(lab, task, asked.problems, now, config)
+    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "instructions")
+    given, _ = session.draw(session.base, asked, 1, name="rationales", first=session.seed)
+    now = read(session.task, asked.problems, given.texts)
+    extra = catalyst_rows(session, asked.problems, now, config)
     lines: list[dict[str, Json]] = [{"name": "words of a rationale, at first", "value": round(now.words, 2)}]
 
     def fitted(number: int) -> Model:
         pairs = list(zip(asked.problems, now.texts, strict=True))
-        rows = [*supervised(task.base, pairs), *extra]
-        return sft(lab, task, base_of(task), rows, config.fit, label=f"self-improve {number}", seed=seed)
+        rows = [*supervised(session.task.base, pairs), *extra]
+        return session.fit(
+            session.base,
+            rows,
+            config.fit,
+            label=f"self-improve {number}",
+        )
 
     model = fitted(0)
     if config.kind in ("demonstrations", "none"):
         return model, tuple(lines)
     for number in range(config.rounds):
-        new = rewritten(lab, task, model, asked.problems, now, seed * config.rounds + number)
-        keep = chosen(lab, task, asked, now, new, config)
+        new = rewritten(session, model, asked.problems, now, session.seed * config.rounds + number)
+        keep = chosen(session, asked, now, new, config)
         texts = [b if new_one else a for a, b, new_one in zip(now.texts, new.texts, keep, strict=True)]
         lines.append(
             {
@@ -227,16 +221,16 @@ def train(
                 "with an answer": round(float(np.mean([bool(answer) for answer in new.answers])), 4),
             }
         )
-        now = read(task, asked.problems, texts)
+        now = read(session.task, asked.problems, texts)
         model = fitted(number + 1)
     return model, (*lines, {"name": "words of a rationale, at last", "value": round(now.words, 2)})
 
 
-def run(lab: Lab, task: Task, config: SelfImproveConfig) -> Made:
+def run(session: Session, config: SelfImproveConfig) -> Made:
     """The rounds and the table."""
-    tuned, lines = train(lab, task, config)
-    models = {"base": base_of(task), f"self-improved, {config.kind} catalyst": tuned}
-    return Made(policies={"policy": tuned.path}, rows=(*lines, *scores(lab, task, models, config.draws)))
+    tuned, lines = train(session, config)
+    models = {"base": session.base, f"self-improved, {config.kind} catalyst": tuned}
+    return Made(policies={"policy": tuned.path}, rows=(*lines, *session.scores(models, config.draws)))
 
 
 def brief(config: SelfImproveConfig) -> SelfImproveConfig:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import unknown
 from keyturn.core.measurement import Json, json_number
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, base_of, demonstrations, rl, scores, supervised
+from keyturn.lab.fit_rows import demonstrations, supervised
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.measures.rounding import exponents
 from keyturn.methods.contract import Made, Recipe
@@ -135,16 +135,19 @@ def budget_of(task: Task, config: SmallSetsConfig) -> int:
     return config.budget or biases_of(task.base.model)
 
 
-def mask_for(lab: Lab, task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Mask | None:
+def mask_for(session: Session, config: SmallSetsConfig) -> Mask | None:
     """The mask of a choice; None for a set by structure. ``hindsight`` is of a full RL run of the seed."""
     if config.chosen in KINDS:
         return None
-    base, budget = weights_by_name(task.base.model), budget_of(task, config)
-    draw = lab.streams.generator("small sets", config.chosen, seed)
+    base, budget = weights_by_name(session.task.base.model), budget_of(session.task, config)
+    draw = session.streams.generator("small sets", config.chosen, session.seed)
     if config.chosen == "random":
         return chosen_anywhere(base, budget, draw)
     whole = replace(config, chosen="full", rl=replace(config.rl, lr=config.full_lr))
-    full = by_rl(lab, task, whole, seed=seed)
+    full = by_rl(
+        session,
+        whole,
+    )
     mask = chosen_after(base, weights_by_name(full.policy.model), budget)
     return mask if config.chosen == "hindsight" else chosen_alike(base, mask, draw)
 
@@ -158,13 +161,16 @@ def start_of(task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Model:
     return Model(task.folder, policy)
 
 
-def by_rl(lab: Lab, task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Model:
+def by_rl(session: Session, config: SmallSetsConfig) -> Model:
     """RL of the set."""
-    mask = mask_for(lab, task, config, seed=seed)
+    mask = mask_for(
+        session,
+        config,
+    )
     settings = replace(
         config.rl,
-        prompts=min(config.rl.prompts, len(task.train.problems)),
-        max_new_tokens=min(config.rl.max_new_tokens, task.max_new_tokens),
+        prompts=min(config.rl.prompts, len(session.task.train.problems)),
+        max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
         weight_decay=0.0,
     )
 
@@ -173,33 +179,33 @@ def by_rl(lab: Lab, task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Mo
             return (Masked(mask),)
         return (MergeAtEnd(steps=settings.steps),) if config.chosen in ("rank-1", "tinylora") else ()
 
-    return rl(
-        lab,
-        task,
-        start_of(task, config, seed=seed),
+    return session.rl(
+        start_of(session.task, config, seed=session.seed),
         objective=OBJECTIVES[config.objective](),
         reward=named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {config.chosen}",
-        seed=seed,
     )
 
 
-def by_sft(lab: Lab, task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Model:
+def by_sft(session: Session, config: SmallSetsConfig) -> Model:
     """SFT of the set on the expert's solutions."""
     shown = demonstrations(
-        task, task.train.problems[: config.demonstrations or None], lab.streams.child("expert")
+        session.task,
+        session.task.train.problems[: config.demonstrations or None],
+        session.streams.child("expert"),
     )
     return fitted(
-        lab,
-        task,
-        start_of(task, config, seed=seed),
-        supervised(task.base, shown),
+        session,
+        start_of(session.task, config, seed=session.seed),
+        supervised(session.task.base, shown),
         replace(config.fit, weight_decay=0.0),
-        mask=mask_for(lab, task, config, seed=seed),
+        mask=mask_for(
+            session,
+            config,
+        ),
         label=f"SFT {config.chosen}",
-        seed=seed,
     )
 
 
@@ -208,7 +214,7 @@ def gain_share(success: float, base: float, full: float) -> float:
     return (success - base) / (full - base) if full > base else math.nan
 
 
-def run(lab: Lab, task: Task, config: SmallSetsConfig) -> Made:
+def run(session: Session, config: SmallSetsConfig) -> Made:
     """RL and SFT of the set and of everything, and the share of the gain that the set gets."""
     whole = replace(
         config,
@@ -216,18 +222,22 @@ def run(lab: Lab, task: Task, config: SmallSetsConfig) -> Made:
         rl=replace(config.rl, lr=config.full_lr),
         fit=replace(config.fit, lr=config.full_lr),
     )
-    small = by_rl(lab, task, config)
+    small = by_rl(session, config)
     models = {
-        "base": base_of(task),
-        "RL full": by_rl(lab, task, whole),
+        "base": session.base,
+        "RL full": by_rl(session, whole),
         f"RL {config.chosen}": small,
-        "SFT full": by_sft(lab, task, whole),
-        f"SFT {config.chosen}": by_sft(lab, task, config),
+        "SFT full": by_sft(session, whole),
+        f"SFT {config.chosen}": by_sft(session, config),
     }
     masked = config.chosen not in KINDS
-    numbers = budget_of(task, config) if masked else trained_numbers(start_of(task, config).policy.model)
+    numbers = (
+        budget_of(session.task, config)
+        if masked
+        else trained_numbers(start_of(session.task, config).policy.model)
+    )
     lines: list[Mapping[str, Json]] = []
-    found = {str(line["name"]): line for line in scores(lab, task, models, config.draws)}
+    found = {str(line["name"]): line for line in session.scores(models, config.draws)}
     value = {name: float(str(line["value"])) for name, line in found.items()}
     for name, line in found.items():
         full = value.get(f"{name.split()[0]} full", math.nan)

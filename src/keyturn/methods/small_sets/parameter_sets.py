@@ -26,9 +26,8 @@ from keyturn.core.errors import UsageError
 from keyturn.core.extras import need
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import Json
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import Model, digest, loaded
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import digest
+from keyturn.lab.session import Model, Session, loaded
 from keyturn.policies.fit import Row, epochs, fit
 from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
@@ -212,15 +211,13 @@ def weights_by_name(model: torch.nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 def fitted(
-    lab: Lab,
-    task: Task,
+    session: Session,
     start: Model,
     rows: Sequence[Row],
     config: FitConfig,
     *,
     mask: Mask | None = None,
     label: str = "sft small",
-    seed: int = 0,
 ) -> Model:
     """A stage of supervised fitting of what :func:`attached` left to be trained; adapters are merged.
 
@@ -236,12 +233,12 @@ def fitted(
     """
     if mask is not None and config.weight_decay:
         raise UsageError("weight decay moves what the mask holds", fix="weight_decay 0")
-    streams = lab.streams.child("sft", seed)
+    streams = session.streams.child("sft", session.seed)
     fields = {
         "policy": start.policy.fingerprint,
         "rows": digest(rows),
         "fit": asdict(config),
-        "seed": seed,
+        "seed": session.seed,
         "mask": "" if mask is None else mask_digest(mask),
     }
 
@@ -251,10 +248,10 @@ def fitted(
             hold(dict(trained.model.named_parameters()), mask)
         fit(trained.model, epochs(rows, config, streams.child("rows")), config, streams, label=label)
         merged(trained.model)
-        save_policy(folder / MODEL, trained.model, trained.tokenizer, task.world, None, overwrite=True)
+        save_policy(folder / MODEL, trained.model, trained.tokenizer, session.task.world, None, overwrite=True)
 
     parents = [start.stage] if start.stage is not None else []
-    stage, policy = lab.stage(
-        "sft-small", fields, work, lambda f: loaded(task, f / MODEL), parents=parents, label=label
+    stage, policy = session.lab.stage(
+        "sft-small", fields, work, lambda f: loaded(session.task, f / MODEL), parents=parents, label=label
     )
     return Model(str(stage.folder / MODEL), policy, stage)

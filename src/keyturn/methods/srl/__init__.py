@@ -28,20 +28,9 @@ import numpy as np
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
-from keyturn.lab.lab import Lab
-from keyturn.lab.stages import (
-    Model,
-    base_of,
-    demonstrations,
-    drawn,
-    encoded,
-    rl,
-    scores,
-    sft,
-    subset,
-    supervised,
-)
-from keyturn.lab.task import Task
+from keyturn.lab.fit_rows import demonstrations, encoded, supervised
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import Task, subset
 from keyturn.methods.contract import Made, Recipe
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
@@ -99,16 +88,16 @@ class SrlConfig:
     """Draws a test problem for the table."""
 
 
-def hard(lab: Lab, task: Task, config: SrlConfig) -> ProblemSet:
+def hard(session: Session, config: SrlConfig) -> ProblemSet:
     """Training problems that the base never solves.
 
     Raises:
         InputError: it solves all of them.
     """
-    asked = subset(task.train, task.train.problems[: config.problems or None], "asked")
+    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "asked")
     if not config.hard_draws:
         return asked
-    given, grades = drawn(lab, task, base_of(task), asked, config.hard_draws, name="hard problems")
+    given, grades = session.draw(session.base, asked, config.hard_draws, name="hard problems")
     good = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
     solved = set(given.problem[good >= 1.0].tolist())
     kept = [problem for index, problem in enumerate(asked.problems) if index not in solved]
@@ -117,17 +106,17 @@ def hard(lab: Lab, task: Task, config: SrlConfig) -> ProblemSet:
             f"the base solves all of {len(asked.problems)} problems within {config.hard_draws} draws",
             fix="harder problems, or hard_draws 0",
         )
-    return subset(task.train, kept, f"unsolved in {config.hard_draws}")
+    return subset(session.task.train, kept, f"unsolved in {config.hard_draws}")
 
 
-def targets(lab: Lab, task: Task, config: SrlConfig, asked: Sequence[Problem]) -> tuple[Problem, ...]:
+def targets(session: Session, config: SrlConfig, asked: Sequence[Problem]) -> tuple[Problem, ...]:
     """What is to be written after what: problems with the fact ``step``."""
-    pairs = demonstrations(task, asked, lab.streams.child("expert"))
-    bare = [(problem, _bare(task, text)) for problem, text in pairs]
+    pairs = demonstrations(session.task, asked, session.streams.child("expert"))
+    bare = [(problem, _bare(session.task, text)) for problem, text in pairs]
     if config.targets == "whole":
         return whole_problems(bare)
-    found = step_problems(bare, layout_of(task, ASKS if config.marker else ""))
-    return shuffled_targets(found, lab.streams.child("srl")) if config.targets == "shuffled" else found
+    found = step_problems(bare, layout_of(session.task, ASKS if config.marker else ""))
+    return shuffled_targets(found, session.streams.child("srl")) if config.targets == "shuffled" else found
 
 
 def _bare(task: Task, text: str) -> str:
@@ -143,7 +132,7 @@ def limit(task: Task, config: SrlConfig, steps: Sequence[Problem]) -> int:
 
 
 def train(
-    lab: Lab, task: Task, config: SrlConfig, *, asked: ProblemSet | None = None, seed: int = 0
+    session: Session, config: SrlConfig, *, asked: ProblemSet | None = None
 ) -> tuple[Model, tuple[Problem, ...]]:
     """Learn from steps, by either way: the policy and the steps.
 
@@ -161,34 +150,36 @@ def train(
         raise UsageError(f"learn is {config.learn!r}", fix="take 'reinforce' or 'imitate'")
     if config.targets not in ("steps", "shuffled", "whole"):
         raise UsageError(f"targets is {config.targets!r}", fix="take 'steps', 'shuffled' or 'whole'")
-    steps = targets(lab, task, config, (asked or hard(lab, task, config)).problems)
+    steps = targets(session, config, (asked or hard(session, config)).problems)
     if config.learn == "imitate":
-        return imitated_steps(lab, task, config, steps, seed), steps
+        return imitated_steps(session, config, steps), steps
     settings = StepSimilarityConfig(marker=config.marker)
-    tokens = limit(task, config, steps)
+    tokens = limit(session.task, config, steps)
     sizes = replace(config.rl, max_new_tokens=tokens, prompts=min(config.rl.prompts, len(steps)))
-    cut = "" if config.marker or config.targets == "whole" else layout_of(task).ends
-    trained = rl(
-        lab,
-        task,
-        base_of(task),
+    cut = "" if config.marker or config.targets == "whole" else layout_of(session.task).ends
+    trained = session.rl(
+        session.base,
         objective=objective_named(config.objective),
         reward=step_similarity(settings),
         config=sizes,
-        problems=step_set(steps, settings, f"{config.targets} of {task.train.name}"),
+        problems=step_set(steps, settings, f"{config.targets} of {session.task.train.name}"),
         rollout=one_step(sizes.draws, Limits(max_new_tokens=tokens, batch_rows=sizes.batch_rows), cut),
         label=f"SRL, {config.targets}",
-        seed=seed,
     )
     return trained, steps
 
 
-def imitated_steps(lab: Lab, task: Task, config: SrlConfig, steps: Sequence[Problem], seed: int) -> Model:
+def imitated_steps(session: Session, config: SrlConfig, steps: Sequence[Problem]) -> Model:
     """Fit the expert's steps, one row a step, with the gradient tokens of the draws of ``config.rl``."""
-    rows = step_rows(task, steps)
+    rows = step_rows(session.task, steps)
     tokens = round(tokens_a_row(rows) * config.rl.steps * config.rl.prompts * config.rl.draws)
     fit = for_tokens(rows, config.fit, tokens)
-    return sft(lab, task, base_of(task), rows, fit, label=f"imitate {config.targets}", seed=seed)
+    return session.fit(
+        session.base,
+        rows,
+        fit,
+        label=f"imitate {config.targets}",
+    )
 
 
 def step_rows(task: Task, steps: Sequence[Problem]) -> list[Row]:
@@ -201,39 +192,40 @@ def step_rows(task: Task, steps: Sequence[Problem]) -> list[Row]:
     ]
 
 
-def rlvr(lab: Lab, task: Task, start: Model, config: SrlConfig, asked: ProblemSet, *, seed: int = 0) -> Model:
+def rlvr(session: Session, start: Model, config: SrlConfig, asked: ProblemSet) -> Model:
     """RL on whole answers to the same problems."""
     sizes = replace(
         config.rlvr,
-        max_new_tokens=min(config.rlvr.max_new_tokens, task.max_new_tokens),
+        max_new_tokens=min(config.rlvr.max_new_tokens, session.task.max_new_tokens),
         prompts=min(config.rlvr.prompts, len(asked.problems)),
     )
-    return rl(
-        lab,
-        task,
+    return session.rl(
         start,
         objective=objective_named(config.objective),
         reward=named(config.reward),
         config=sizes,
         problems=asked,
         label="RLVR",
-        seed=seed,
     )
 
 
-def run(lab: Lab, task: Task, config: SrlConfig) -> Made:
+def run(session: Session, config: SrlConfig) -> Made:
     """Steps, then whole answers where asked for; the table."""
-    asked = hard(lab, task, config)
-    tuned, steps = train(lab, task, config, asked=asked)
-    models = {"base": base_of(task), f"{config.learn} {config.targets}": tuned}
+    asked = hard(session, config)
+    tuned, steps = train(session, config, asked=asked)
+    models = {"base": session.base, f"{config.learn} {config.targets}": tuned}
     if config.then_rlvr:
-        tuned = rlvr(lab, task, tuned, config, asked)
+        tuned = rlvr(session, tuned, config, asked)
         models["then RLVR"] = tuned
     facts: list[dict[str, Json]] = [
-        {"name": "problems that the base fails", "value": len(asked.problems), "of": len(task.train.problems)},
-        {"name": "steps", "value": len(steps), "tokens a step at most": limit(task, config, steps)},
+        {
+            "name": "problems that the base fails",
+            "value": len(asked.problems),
+            "of": len(session.task.train.problems),
+        },
+        {"name": "steps", "value": len(steps), "tokens a step at most": limit(session.task, config, steps)},
     ]
-    return Made(policies={"policy": tuned.path}, rows=(*facts, *scores(lab, task, models, config.draws)))
+    return Made(policies={"policy": tuned.path}, rows=(*facts, *session.scores(models, config.draws)))
 
 
 def brief(config: SrlConfig) -> SrlConfig:

@@ -1,0 +1,104 @@
+"""Rows to fit on: worked solutions and draws as tokens with weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keyturn.core.errors import UsageError
+from keyturn.core.problem import Problem
+from keyturn.core.streams import Streams
+from keyturn.lab.task import Task
+from keyturn.policies.fit import Row
+from keyturn.policies.local import LocalPolicy
+from keyturn.rollouts.completions import Completions, ragged
+
+
+def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, weight: float = 1.0) -> list[Row]:
+    """Rows that teach to answer prompts with texts: weight on the answer and its end, none on the prompt.
+
+    Args:
+        policy: whose tokenizer and prompt layout.
+        pairs: problem and the text of its answer, without the end of sequence.
+        weight: of every answer token.
+    """
+    prompts = policy.prompts([problem for problem, _ in pairs])
+    rows = []
+    for index, (_, text) in enumerate(pairs):
+        rows.append(row_of(prompts.row(index), encoded(policy, text), weight))
+    return rows
+
+
+def shown(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completions:
+    """Texts as completions, one draw a problem: demonstrations for objectives that read rows.
+
+    Args:
+        policy: whose tokenizer and prompt layout.
+        pairs: problem and the text of its answer; log-probabilities and entropies are NaN: nobody drew them.
+    """
+    prompts = policy.prompts([problem for problem, _ in pairs])
+    tokens, offsets = ragged([encoded(policy, text) for _, text in pairs])
+    unknown = np.full(len(tokens), np.nan, np.float32)
+    return Completions(
+        policy="shown",
+        prompts=prompts,
+        problem=np.arange(len(pairs), dtype=np.int32),
+        draw=np.zeros(len(pairs), np.int32),
+        tokens=tokens,
+        offsets=offsets,
+        logprobs=unknown,
+        entropies=unknown,
+        stop=np.zeros(len(pairs), np.uint8),
+        texts=tuple(text for _, text in pairs),
+    )
+
+
+def encoded(policy: LocalPolicy, text: str) -> list[int]:
+    """The tokens of an answer, its end of sequence included once."""
+    ids = list(policy.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+    end = policy.ends[0] if policy.ends else None
+    return ids if end is None or (ids and ids[-1] in policy.ends) else [*ids, end]
+
+
+def imitated(completions: Completions, rows: Sequence[int]) -> list[Row]:
+    """Rows that teach what was drawn, token by token, the end included."""
+    return [
+        row_of(completions.prompts.row(int(completions.problem[i])), completions.row(int(i)).tolist())
+        for i in rows
+    ]
+
+
+def row_of(prompt: Sequence[int] | np.ndarray, answer: Sequence[int], weight: float = 1.0) -> Row:
+    """One row: a prompt without weight, an answer with."""
+    tokens = np.concatenate([np.asarray(prompt, np.int32), np.asarray(answer, np.int32)])
+    weights = np.zeros(len(tokens), np.float32)
+    weights[len(prompt) :] = weight
+    return Row(tokens=tokens, weights=weights)
+
+
+def demonstrations(task: Task, problems: Sequence[Problem], streams: Streams) -> list[tuple[Problem, str]]:
+    """Problems with the expert's solutions, those without one left out.
+
+    Raises:
+        UsageError: no expert, or no solution for any problem.
+    """
+    if task.expert is None:
+        raise UsageError(
+            "these problems have no worked solutions to learn from",
+            fix="a column 'solution' in the file, or a world's problems",
+        )
+    written = [(problem, task.expert(problem, streams)) for problem in problems]
+    found = [(problem, text) for problem, text in written if text]
+    if not found:
+        raise UsageError("the expert solves none of these problems", fix="problems with worked solutions")
+    return found
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """Identity of rows by content."""
+    mixed = hashlib.sha256()
+    for item in rows:
+        mixed.update(len(item.tokens).to_bytes(4, "little") + item.tokens.tobytes() + item.weights.tobytes())
+    return mixed.hexdigest()[:16]
