@@ -6,7 +6,6 @@ the claim is decided by :mod:`keyturn.atlas.verdict` alone, from the threshold w
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -107,8 +106,19 @@ class Claim:
 
     @property
     def hash(self) -> str:
-        """Identity of this version: its declared fields and its study's source."""
-        return identity({**self.to_json(), "code": inspect.getsource(self.study)})
+        """Identity of the protocol: what is run by default and what decides.
+
+        Prose, source and relations are no part of it, so that correcting a word leaves evidence where it is.
+        """
+        protocol = {
+            "id": self.id,
+            "version": self.version,
+            "threshold": _deciding(self.threshold),
+            "gates": [_deciding(gate) for gate in self.gates],
+            "controls": [_deciding(gate) for gate in self.controls],
+            "default": vars(self.default),
+        }
+        return identity(protocol)
 
     def to_json(self) -> dict[str, Json]:
         """Everything but the function."""
@@ -125,6 +135,11 @@ class Claim:
             "refuted_if": self.refuted_if,
             "relations": {k: list(v) for k, v in self.relations.items()},
         }
+
+
+def _deciding(record: Gate | Threshold) -> dict[str, Json]:
+    """A gate or a threshold without its words."""
+    return {name: value for name, value in _flat(record).items() if name not in ("says", "why")}
 
 
 def _flat(record: Any) -> dict[str, Json]:

@@ -139,6 +139,8 @@ class Session:
             policies=policies,
         )
 
+        world = self.task.world
+
         def work(folder: Path) -> None:
             train_rl(
                 start.policy,
@@ -152,7 +154,7 @@ class Session:
                 hooks=hooks(),
                 roles=roles,
                 policies=policies,
-                world=self.task.world,
+                world=world,
                 label=label,
             )
 
@@ -192,6 +194,8 @@ class Session:
             "steps_at": steps_at,
         }
 
+        world = self.task.world
+
         def work(folder: Path) -> None:
             trained = duplicate(start.policy)
             fit(
@@ -204,7 +208,7 @@ class Session:
                 checkpoint_every=max(config.steps // 4, 1),
                 stop_at=steps_at,
             )
-            save_policy(folder / MODEL, trained.model, trained.tokenizer, self.task.world, None, overwrite=True)
+            save_policy(folder / MODEL, trained.model, trained.tokenizer, world, None, overwrite=True)
             (folder / "fit.safetensors").unlink(missing_ok=True)
 
         stage, policy = self.lab.stage(

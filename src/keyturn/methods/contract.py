@@ -1,6 +1,6 @@
 """The contract of a recipe: a post-training method as a program of stages, on any causal LM and problems.
 
-A recipe never talks to files or clocks: it calls the stages of :mod:`keyturn.lab.stages`, each of which is
+A recipe never talks to files or clocks: it calls the stages of :mod:`keyturn.lab.session`, each of which is
 read from disk once done and resumed when half done, so a plain function with ``if`` and ``for`` is resumable.
 """
 
