@@ -135,7 +135,7 @@ def test_doctor_gives_one_document_and_fails_exactly_where_something_must_be_men
     document = json.loads(out)
     assert (err, document["command"], document["keyturn"]) == ("", "doctor", keyturn.__version__)
     checks = {check["name"]: check for check in document["checks"]}
-    assert {"python", "torch", "cores", "disk for runs", "shipped bases"} <= set(checks)
+    assert {"python", "torch", "cores", "disk for runs", "shipped bases", "native engine"} <= set(checks)
     assert all(check["fix"] for check in checks.values() if check["state"] != "ok")
     assert code == int(any(check["state"] == "mend" for check in checks.values()))
     assert call("doctor")[0] == code

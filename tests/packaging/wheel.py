@@ -35,6 +35,8 @@ NEEDED = (
         for name in ("model.safetensors", "config.json", "tokenizer.json", "world.json", "card.json")
     ),
 )
+ENGINE = ("engine.c", "kernels.h", "weights.h", "read.h", "decode.h", "learn.h")
+NEEDED += tuple(f"keyturn/policies/native/{name}" for name in ENGINE)
 FOREIGN = ("tests/", "benchmarks/", "docs/", "runs/", ".git")
 
 

@@ -11,11 +11,18 @@ from keyturn.policies import prefix, runners, sampler, sampling
 from keyturn.policies.cache import BufferLayer
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.native import build
 from keyturn.policies.prefix import PrefixLayer
 from keyturn.policies.protocol import Limits
 from keyturn.policies.sampling import Choice, Sampling, choose, truncated
 
 EVERY = pytest.mark.parametrize("name", sorted(small_models.FAMILIES))
+
+
+@pytest.fixture(autouse=True)
+def the_sampler_of_torch(monkeypatch):
+    """The native one of the tiny model has tests of its own."""
+    monkeypatch.setenv(build.SWITCH, "0")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Check this machine: Python, torch, threads, disk, shipped models, optional packages."""
+"""Check this machine: Python, torch, threads, disk, shipped models, compiler, optional packages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rich.text import Text
 
 import keyturn
 from keyturn.core.rundir import SCHEMA, free_bytes
+from keyturn.policies.native import build
 
 _NEEDED_GIB = 1.0
 """Free space for an audit's rollouts with room to spare; the embedded one writes some 100 MB."""
@@ -40,6 +41,7 @@ def run(json: bool = False) -> int:
         json: one JSON document on stdout instead of a table.
     """
     checks = [_python(), _package("torch"), _package("transformers"), _threads(), _device(), _disk(), _models()]
+    checks.append(_native())
     checks += [_extra(*extra) for extra in _EXTRAS]
     failed = [c for c in checks if c.state == "mend"]
     if json:
@@ -133,6 +135,20 @@ def _models() -> Check:
     if {"graph", "chain"} <= set(found):
         return Check("shipped bases", "ok", ", ".join(found))
     return Check("shipped bases", "mend", ", ".join(found) or "none", "reinstall keyturn")
+
+
+def _native() -> Check:
+    """Whether the tiny model is drawn and trained by compiled code; compiles it for the shipped bases."""
+    if os.environ.get(build.SWITCH) == "0":
+        return Check("native engine", "ok", f"off ({build.SWITCH}=0): torch answers")
+    folder = Path(keyturn.__file__).parent / "assets" / "models"
+    shapes = {build.Shape.read(jsonlib.loads(p.read_text("utf-8"))) for p in folder.glob("*/config.json")}
+    try:
+        found = [build.library(shape).path.name for shape in sorted(shapes, key=str)]
+    except build.Unavailable as error:
+        fix = f"install a C compiler, or set {build.SWITCH}=0; torch answers, some times slower"
+        return Check("native engine", "note", str(error), fix)
+    return Check("native engine", "ok", ", ".join(found))
 
 
 def _extra(package: str, extra: str, what: str) -> Check:

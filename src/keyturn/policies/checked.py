@@ -10,8 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from keyturn.core.errors import NumericsError
-from keyturn.policies.runners import NARROW, Rows
-from keyturn.policies.sampler import Drawn
+from keyturn.policies.runners import NARROW, Drawn, Rows
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
 

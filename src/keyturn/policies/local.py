@@ -21,13 +21,13 @@ from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
 from keyturn.policies.prompting import TurnEnd, as_given, cut_at, encode, turn_end, unknown_words
 from keyturn.policies.protocol import Limits, TokenTable
 from keyturn.policies.sampling import Sampling
+from keyturn.policies.which_engine import engine_of
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from keyturn.policies.runners import Rows
-    from keyturn.policies.sampler import Drawn
+    from keyturn.policies.runners import Drawn, Rows
 
 __all__ = ["LocalPolicy", "Sampling"]
 
@@ -227,7 +227,8 @@ class LocalPolicy:
             raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
         parts: list[tuple[NDArray[np.int64], Drawn]] = []
-        cache_is_whole(self.model)  # tried out before hooks are on
+        if engine_of(self) == "torch":
+            cache_is_whole(self.model)  # tried out before hooks are on
         with evaluating(self.model), hooked(self.model, self.hooks):
             for rows in _batches(prompts, draws, limits.batch_rows):
                 problem, number = rows // len(draws), np.asarray(draws, dtype=np.int64)[rows % len(draws)]

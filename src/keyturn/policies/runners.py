@@ -63,6 +63,18 @@ class Rows:
     draw: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """What was decoded, padded on the right: ``[row, max_new_tokens]``, valid up to ``lengths``."""
+
+    tokens: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    entropies: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    ended: NDArray[np.bool_]
+    """Whether the row gave an end-of-sequence token (else it was cut at its limit)."""
+
+
 class Cached:
     """Decoding with a key-value cache: each prompt read once, each token read once."""
 

@@ -4,13 +4,12 @@ A prompt is read once and its cache branched into the rows of its draws; caches 
 that have ended are dropped (never below :data:`FLOOR` rows, since very small batches change the last bits
 of the arithmetic); log-probability and entropy are recorded as tokens are chosen, so there is no second
 pass; nothing waits for the device between tokens. A model without a key-value cache, or with state beside it,
-is read anew for every token: slow, and right.
+is read anew for every token: slow, and right. The tiny model goes another way where it can (``native``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from transformers import PreTrainedModel
 
 from keyturn.core.errors import NumericsError
 from keyturn.policies.hooks import Processor, SoFar
-from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
+from keyturn.policies.native.fits import chosen as engine_for
+from keyturn.policies.runners import Cached, Drawn, Rows, Uncached, cache_is_whole
 from keyturn.policies.sampling import Choice, Sampling, choose
 
 FLOOR = 64
@@ -33,18 +33,6 @@ _LOOK_EVERY = {"cpu": 1}
 """Tokens between looks at which rows have ended; a look makes an accelerator wait."""
 
 _LOOK_EVERY_ELSEWHERE = 16
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
-    """What was decoded, padded on the right: ``[row, max_new_tokens]``, valid up to ``lengths``."""
-
-    tokens: NDArray[np.int32]
-    logprobs: NDArray[np.float32]
-    entropies: NDArray[np.float32]
-    lengths: NDArray[np.int64]
-    ended: NDArray[np.bool_]
-    """Whether the row gave an end-of-sequence token (else it was cut at its limit)."""
 
 
 def decode(
@@ -69,6 +57,9 @@ def decode(
     Raises:
         NumericsError: the model gave logits that are not numbers.
     """
+    native = engine_for(model, sampling=sampling, processors=processors, texts=rows).engine
+    if native is not None:
+        return native.decode(model, rows, sampling, ends)  # type: ignore[arg-type]
     device = model.device
     runner = (Cached if cache_is_whole(model) else Uncached)(model, rows)
     uniforms = torch.from_numpy(rows.uniforms).to(device)

@@ -24,6 +24,8 @@ from keyturn.policies.cache import BufferLayer, branched, decoding_cache, withou
 from keyturn.policies.context import context_length
 from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, split_head
 from keyturn.policies.hooks import evaluating
+from keyturn.policies.native.engine import Engine
+from keyturn.policies.native.fits import chosen as engine_for
 from keyturn.policies.runners import takes_cache, tolerance
 
 _BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
@@ -53,12 +55,16 @@ def policy_tokens(
         prompts: token ids of each row's prompt, ``[row]``; equal prompts are found and read once.
         completions: token ids of each row's completion, ``[row]``; may be empty.
         temperature: of the log-probabilities (no truncation); entropies are those at temperature 1.
-        share: read shared prompts once; None where it pays and the model allows it.
+        share: read shared prompts once; None where it pays and the model allows it, or by the native engine
+            where that fits.
 
     Returns:
         ``logprobs`` and ``entropies``, float32 ``[row, longest completion]``, zero after the end of a row.
     """
     texts = Texts.build(prompts, completions)
+    native = _native(model, texts, share) if temperature > 0 else None
+    if native is not None:
+        return native.policy_tokens(model, texts, temperature)  # type: ignore[arg-type]
     shape = (len(completions), int(texts.lengths.max(initial=0)))
     head = split_head(model)
     parts = list(_read(model, head, texts, share=share))
@@ -94,6 +100,12 @@ def score_rows(
         advance: called with the number of rows that were just finished.
     """
     texts = Texts.build(prompts, completions)
+    native = _native(model, texts, share)
+    if native is not None:
+        found = native.score(model, texts)  # type: ignore[arg-type]
+        if advance is not None:
+            advance(int((texts.lengths > 0).sum()))
+        return found
     logprobs, entropies = (np.empty(len(texts.tokens), dtype=np.float32) for _ in range(2))
     ranks = np.empty(len(texts.tokens), dtype=np.int32)
     head = split_head(model)
@@ -108,6 +120,11 @@ def score_rows(
             if advance is not None:
                 advance(int((part.column + 1 == texts.lengths[part.row]).sum()))
     return logprobs, entropies, ranks
+
+
+def _native(model: PreTrainedModel, texts: Texts, share: bool | None) -> Engine | None:
+    """The native engine, where it fits and nobody asks for one of torch's ways."""
+    return engine_for(model, texts=texts).engine if share is None else None
 
 
 def _score(

@@ -23,6 +23,7 @@ from keyturn.core.rundir import identity, read_json, storage, write_bytes, write
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.protocol import Policy
+from keyturn.policies.which_engine import engine_of, why_not_native
 from keyturn.problems.contract import ProblemSet
 from keyturn.rewards.contract import Reward
 from keyturn.training.config import RLConfig
@@ -55,6 +56,7 @@ def statement(
     settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
     return {
         "policy": policy.fingerprint,
+        "engine": engine_of(policy),
         "policies": {slot: other.fingerprint for slot, other in (policies or {}).items()},
         "problems": problems.name,
         "problem_ids": problem_ids(problems),
@@ -76,8 +78,8 @@ def problem_ids(problems: ProblemSet) -> str:
     )
 
 
-def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig) -> None:
-    """Write down what a run is, or check that it is still the same.
+def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig, policy: Policy) -> None:
+    """Write down what a run of a policy is, or check that it is still the same.
 
     Raises:
         UsageError: the folder holds a run of other settings; the message names what differs.
@@ -96,7 +98,7 @@ def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig) -> None:
             )
     else:
         write_json(path, {"run": dict(stated), "overridden": overridden(config)})
-    here = environment()
+    here = {**environment(), "not native": why_not_native(policy)}
     if not (folder / ENVIRONMENT).exists():
         write_json(folder / ENVIRONMENT, here)
         return

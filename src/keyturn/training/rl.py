@@ -118,7 +118,7 @@ def train_rl(
     if objective.inert and config.update.epochs * config.update.minibatches == 1:
         _log.info("one update per rollout: %s", objective.inert)
     with owned(folder):
-        agree(folder, stated, config)
+        agree(folder, stated, config, policy)
         if is_done(folder) and not _reopened(folder):
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)

@@ -1,0 +1,127 @@
+"""Which engine answers: the native one where it computes what torch would, torch elsewhere; and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules import module as _hooks_of_all
+
+from keyturn.policies import tiny
+from keyturn.policies.native.build import SWITCH, Library, Shape, Unavailable, library
+from keyturn.policies.native.engine import Engine
+from keyturn.policies.sampling import Sampling
+
+_KINDS = frozenset(
+    {
+        *(tiny.TinyForCausalLM, tiny.TinyModel, tiny.Block, tiny.RmsNorm, tiny.ShortConvolution),
+        *(tiny.Attention, tiny.FeedForward, nn.Linear, nn.Embedding, nn.ModuleList),
+    }
+)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_ENGINES: dict[str, Engine] = {}
+
+
+class Chosen(NamedTuple):
+    """What answers.
+
+    Args:
+        engine: the native one, or None: torch.
+        why: why not the native one; empty where it is taken.
+    """
+
+    engine: Engine | None
+    why: str = ""
+
+
+def chosen(
+    model: Any, *, sampling: Sampling | None = None, processors: Sequence[object] = (), texts: Any = None
+) -> Chosen:
+    """Decide for one call.
+
+    Args:
+        model: as it is now, with the hooks that are on it.
+        sampling: how it is to be decoded, if it is.
+        processors: that shape the logits.
+        texts: ``batching.Texts`` or ``runners.Rows`` that are to be read.
+    """
+    if os.environ.get(SWITCH, "") == "0":
+        return Chosen(None, f"{SWITCH}=0")
+    why = _strange_model(model) or _strange_call(sampling, processors) or _strange_texts(model, texts)
+    if why:
+        return Chosen(None, why)
+    try:
+        return Chosen(_engine(library(shape_of(model))))
+    except Unavailable as error:
+        return Chosen(None, str(error))
+
+
+def shape_of(model: tiny.TinyForCausalLM) -> Shape:
+    """The shape that a library is compiled for."""
+    first: Any = model.model.layers[0]
+    return Shape.read({**vars(model.config), "mlp_bias": first.mlp.down_proj.bias is not None})
+
+
+def _engine(found: Library) -> Engine:
+    if found.key not in _ENGINES:
+        _ENGINES[found.key] = Engine(found)
+    return _ENGINES[found.key]
+
+
+def _strange_model(model: Any) -> str:
+    """What keeps a model from being the plain architecture."""
+    if type(model) is not tiny.TinyForCausalLM:
+        return f"{type(model).__name__} is another architecture"
+    if any(getattr(_hooks_of_all, name) for name in ("_global_forward_hooks", "_global_forward_pre_hooks")):
+        return "hooks on every module"
+    for part in model.modules():
+        if type(part) not in _KINDS:
+            return f"a {type(part).__name__} stands in it"
+        if any(getattr(part, name) for name in _HOOKS):
+            return f"a hook is on a {type(part).__name__}"
+        if "forward" in vars(part):
+            return f"the forward of a {type(part).__name__} was replaced"
+    for name, weight in model.named_parameters():
+        if weight.dtype != torch.float32:
+            return f"{name} is {weight.dtype}".replace("torch.", "")
+        if weight.device.type != "cpu":
+            return f"{name} is on {weight.device.type}"
+        if not weight.is_contiguous():
+            return f"{name} is not contiguous"
+    config = model.config
+    if model.lm_head.weight is not model.model.embed_tokens.weight or model.lm_head.bias is not None:
+        return "the head is not the embedding"
+    if config.hidden_size % (2 * config.num_attention_heads):
+        return "the heads cannot be halved"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on"
+    return ""
+
+
+def _strange_call(sampling: Sampling | None, processors: Sequence[object]) -> str:
+    """What keeps a call from being plain sampling."""
+    if processors:
+        return "a logit processor"
+    if sampling is not None and (sampling.top_p < 1 or sampling.top_k):
+        return "truncated sampling"
+    return ""
+
+
+def _strange_texts(model: tiny.TinyForCausalLM, texts: Any) -> str:
+    """What the library would read beyond its tables: torch's path says what is wrong with it."""
+    if texts is None:
+        return ""
+    prompts = np.array([len(prompt) for prompt in texts.prompts], dtype=np.int64)
+    own = texts.lengths if hasattr(texts, "lengths") else np.minimum(texts.limits, texts.uniforms.shape[1])
+    if not len(prompts) or not len(own) or not prompts.min() or own.max() <= 0:
+        return "nothing to read"
+    if (prompts[texts.prompt] + own - 1).max() > model.config.max_position_embeddings:
+        return "longer than the context"
+    every = [*texts.prompts, *([texts.tokens] if hasattr(texts, "tokens") else [])]
+    if min(one.min() for one in every) < 0 or max(one.max() for one in every) >= model.config.vocab_size:
+        return "tokens that the model does not know"
+    return ""
