@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -87,3 +88,26 @@ def test_the_size_rule_would_catch_a_long_function(tmp_path):
     long.write_text('"""Idea."""\ndef f():\n' + "    x = 1\n" * 90)
     with pytest.raises(AssertionError):
         test_a_file_is_small_and_opens_with_its_idea(long)
+
+
+def prose(path):
+    """Docstrings, the strings under fields and constants, and comments."""
+    for node in ast.walk(tree(path)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            yield node.value.value
+    yield from re.findall(r"#.*", path.read_text(encoding="utf-8"))
+
+
+LACKED = re.compile(r"\b[\w/-]+\.md\b|\bdesign section\b|\bresearch note\b")
+"""What a docstring may only say of a document that ships with the sources."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(SRC)) for p in FILES])
+def test_no_sentence_points_to_a_document_that_a_stranger_lacks(path):
+    root = SRC.parent.parent
+    found = {name for text in prose(path) for name in LACKED.findall(text)}
+    assert not {name for name in found if not (root / name).exists() and not (root / "docs" / name).exists()}

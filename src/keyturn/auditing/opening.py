@@ -44,7 +44,7 @@ from keyturn.rollouts.readers import Columns
 DEFAULT_TOKENS = 512
 """Tokens a completion may have where no world says what it needs."""
 PER_CELL = 24
-"""Test problems a cell (design section 5)."""
+"""Test problems a cell."""
 
 
 @dataclass(frozen=True, kw_only=True)

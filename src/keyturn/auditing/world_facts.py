@@ -33,7 +33,7 @@ from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 from keyturn.rollouts.grades import Answers
 
 RARE = 0.05
-"""A strategy with a smaller share takes its accuracy from draws that are forced into it (design section 5)."""
+"""A strategy with a smaller share takes its accuracy from draws that are forced into it."""
 SEEN = 0.0005
 """A strategy that neither policy gives in one draw of two thousand is absent and not forced."""
 FORCED_DRAWS = 8

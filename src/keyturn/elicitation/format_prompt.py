@@ -5,7 +5,7 @@ grader. The few-shot arm shows the format on sums that any model does (no teache
 answer), so what it gains over plain sampling is format, and problems it reaches count as elicited. A base
 goes on with the next question; what it writes from there on is cut off before it is graded, as a stop string
 would have done.
-Source: research note on confounds (format against capability); ours.
+Source: ours.
 """
 
 from __future__ import annotations

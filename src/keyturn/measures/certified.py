@@ -11,7 +11,7 @@ truncation of the distribution, since the log-probabilities do; completions that
 longer than the base may speak, are left out. Log-probabilities are stored in float32: each is lowered by its
 own rounding error first, so that the sum never exceeds the truth by storage.
 
-Source: ours; design section 4.
+Source: ours.
 """
 
 from __future__ import annotations

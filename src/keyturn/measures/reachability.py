@@ -15,7 +15,7 @@ Null: the base's own completions, treated in the same way. Degenerate: no such c
 Known bias: one completion stands for its whole class of equivalent ones, so ``reach_samples`` is an upper
 bound of the draws that a success takes; intervals over problems take the base's percentiles as known.
 Source: Yue et al. 2025, 2504.13837 (perplexity probe), turned into the quantities that test reach; the bound is
-ours (design section 4).
+ours.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Denominator: distinct verified completions of the tuned policy.
 Degenerate: where nothing is verified nothing is scored; the row has no value.
 Known bias: a completion may be unlikely and its success likely by many others: ``found`` is a lower bound of
 what the base could do; pass@draws is the other side.
-Source: Zeng et al. 2025, SimpleRL-Zoo (2503.18892), and the emergence of long traces from a rare mixture,
-2510.11495 (through world.md, section 7).
+Source: Zeng et al. 2025, SimpleRL-Zoo (2503.18892); the emergence of long traces from a rare mixture,
+2510.11495, which we know only from what others cite of it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ With a placebo mask the same push goes to all tokens of rows that hold planning 
 Source: Wang et al. 2025 (2509.03646), the rule ``A + alpha |A|`` with alpha 0.2 over mean-only credit and
 clip-higher. Ours: ``symmetric``, ``centred`` and the placebo. Departures: the paper's clip range and what it
 divides by are not known to us: DAPO's (2503.14476) here. ``centred`` takes the mean off the added credit alone,
-over tokens, where training.md 1.3 has the group's mean of the whole credit, by class of token: that would also
+over tokens. Taking the group's mean off the whole credit, by class of token, would also
 take ``mean A`` over planning tokens and over the others from what the baseline gives, which is not 0 where rows
 differ in how many they have, and with ``alpha=0`` would no longer be the baseline. The drift, which is in the
 added credit, is gone either way.

@@ -18,13 +18,13 @@ class Size:
     """Shape of the model; the defaults are 0.35M parameters."""
 
     hidden: int = 96
-    """Channels; world.md 12.9b."""
+    """Channels; as in the pilot (docs/world.md)."""
     inner: int = 256
     """Channels inside the feed-forward (SwiGLU: three matrices, so two thirds of the pilot's 384)."""
     layers: int = 3
-    """Blocks; world.md 12.9b."""
+    """Blocks; as in the pilot."""
     heads: int = 4
-    """Attention heads; world.md 12.9b."""
+    """Attention heads; as in the pilot."""
     context: int = 256
     """Longest text in tokens; larger where a world needs more."""
     canon: bool = True

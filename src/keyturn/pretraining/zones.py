@@ -7,8 +7,8 @@ Denominator: the problems of the cell. Degenerate: a cell whose problems have fe
 pass@k (NaN) and no zone beyond what pass@1 says.
 Known bias: none in pass@k; the zone is a threshold on an estimate, so cells near a limit change zone
 from seed to seed.
-Source: Zhang, Neubig, Yue 2025 (arXiv:2512.07783), edge of competence; thresholds as the world's
-specification states them.
+Source: Zhang, Neubig, Yue 2025 (arXiv:2512.07783), edge of competence. The thresholds are ours
+(docs/world.md).
 """
 
 from __future__ import annotations

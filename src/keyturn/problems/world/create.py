@@ -8,8 +8,8 @@ is one of substance: it is a planning token with its set of right choices. What 
 (see :mod:`keyturn.problems.world.create_forms`): pretraining shows a share of the forms and no other, and each
 problem has both kinds. ``composed`` at 0 leaves texts of one operation alone: composing is absent.
 
-World.md 12.5 has a target and a length in the prompt and constants at will; with numbers given, problems are
-many enough for splits that are disjoint as sets, and answers few enough to be listed whole.
+A prompt gives its numbers. So there are enough problems for splits that are disjoint as sets, and few enough
+answers to list them all.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CreateWorld:
     test_operations: tuple[int, ...] = (1, 2, 3)
     """Operations of evaluation."""
     contexts: Mapping[str, float] = field(default_factory=lambda: {"C1": 0.95, "C2": 0.05})
-    """Shares of the noun sets; world.md 12.9a."""
+    """Shares of the noun sets."""
     loss: LossWeights = field(default_factory=LossWeights)
     """Weights of the pretraining loss."""
 

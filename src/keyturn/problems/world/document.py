@@ -40,7 +40,7 @@ class LossWeights:
     """Weight of predicting a token in pretraining, by what the token does."""
 
     arithmetic: float = 4.0
-    """Results of operations; world.md 12.9b, run F."""
+    """Results of operations; as in run F of the pilot (docs/world.md), like the other weights."""
     plan: float = 3.0
     """Which step next, goal lists, retractions; run F."""
     copy: float = 1.5
@@ -51,7 +51,7 @@ class LossWeights:
     rest: float = 0.3
     """Syntax, repetitions, strategy, verification, answer; run F."""
     prompt: float = 0.0
-    """Tokens of the prompt; world.md 12.8 has 0 to 0.1."""
+    """Tokens of the prompt."""
 
     def by_role(self) -> NDArray[np.float32]:
         """The weights indexed by role, float32 ``[role]``."""

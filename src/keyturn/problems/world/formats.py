@@ -4,8 +4,9 @@
     F2  v := + a b -> 2 3 -> 0 ;                                           v := 2 -> 2 ;
     F3  to find v take a + b . since a is 2 and b is 3 so v is 0 .         to find v take 2 . so v is 2 .
 
-A literal operand needs no fetching: F1 and F3 leave it out, F2 repeats it. (world.md 12.4 interleaves the
-values into F3's copied expression; 12.2 measured that such a layout is not learnt, so F3 copies first too.)
+A literal operand needs no fetching: F1 and F3 leave it out, F2 repeats it. (A layout that
+puts the values inside the copied expression was not learnt in the pilot, docs/world.md, so F3 copies first
+too.)
 """
 
 from __future__ import annotations

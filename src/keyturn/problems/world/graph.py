@@ -63,9 +63,9 @@ class GraphWorld:
     name: str = "graph"
     """How it is called in reports."""
     modulus: int = 5
-    """Prime up to 11; world.md 12.9: 5 on a CPU, 7 in a study."""
+    """A prime up to 11: 5 on a CPU, 7 where there is time for more (docs/world.md)."""
     operations: tuple[int, int] = (1, 3)
-    """Fewest and most needed operations in pretraining; world.md 12.9a."""
+    """Fewest and most needed operations in pretraining."""
     rl_operations: tuple[int, ...] = (2, 3)
     """Needed operations of the problems that RL asks; the edge of the demo base."""
     test_operations: tuple[int, ...] = (1, 2, 3, 4, 5)
@@ -73,19 +73,19 @@ class GraphWorld:
     leaves: int = 2
     """Needed constants, at most; other operands are literals. Pilot's prompts had one or two."""
     distractors: int = 2
-    """Definitions that are not needed, at most; uniform from 0. world.md 12.9a."""
+    """Definitions that are not needed, at most; uniform from 0."""
     hanging: float = 0.7
     """Probability that a distractor hangs on a needed variable. Ours."""
     reuse: float = 0.3
     """Probability that a free operand names a variable already used. Ours."""
     contexts: Mapping[str, float] = field(default_factory=lambda: {"C1": 0.95, "C2": 0.05})
-    """Shares of the noun sets; world.md 12.9a."""
+    """Shares of the noun sets."""
     formats: Mapping[str, float] = field(default_factory=lambda: {"F1": 0.7, "F2": 0.3})
     """Shares of the surfaces, independent of strategy and context. Ours."""
     strategies: Mapping[str, float] = field(
         default_factory=lambda: {"FWD": 0.65, "SCAN": 0.25, "DIR": 0.08, "BWD": 0.02}
     )
-    """Shares of the strategies; world.md 12.9b, run F."""
+    """Shares of the strategies; as in run F of the pilot."""
     order: Literal["canonical", "free"] = "canonical"
     """First listed of the valid choices (entropy floor 0), or any of them."""
     noise: Mapping[str, float] = field(default_factory=dict)

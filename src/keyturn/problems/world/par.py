@@ -4,7 +4,7 @@
 quince 1 0 ; ANS 0 EOS`` names each bit, fetches it and carries the parity on; ``DIR ANS 0 EOS`` answers at
 once, which is chance on bits that were never read: each bit and each word is independent of the parity.
 ``long`` is the share of long traces in pretraining; at 0 the skill is absent, at a small share it is there and
-greedy answers hide it (world.md 7: below a third). Names are consecutive nouns from a random one on, so that
+greedy answers hide it (below a third). Names are consecutive nouns from a random one on, so that
 copying has a key.
 """
 

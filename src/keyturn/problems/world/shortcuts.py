@@ -7,7 +7,7 @@ Denominator: the test problems. Degenerate: one label only in training: it is th
 Known bias: only linear short cuts are found; none found is not none there. Where the problems of a cell are few
 and exactly balanced as a whole, what is held out leans against what was learnt, and the accuracy falls below
 chance (INV at depths 1 and 2: to 0): that is the split, of no use to a policy that sees one side of it.
-Source: Ours; the audit that the world's specification asks for (world.md 12.11, threat 3).
+Source: Ours.
 """
 
 from __future__ import annotations

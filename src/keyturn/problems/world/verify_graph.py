@@ -4,9 +4,9 @@ Which traces are valid. *verified* is: the outcome is right, the text ended by i
 is FWD, BWD, SCAN, CHK or RET (DIR and FILL show no reasoning, WRNG declares wrong values: they have an
 outcome and are never verified, at any number of operations), every needed variable stands with its
 definition copied, its operands fetched and its value right, and no token outside planning is wrong. Correct
-steps that were not needed, or were made twice, are ignored as world.md 12.6 has it: they are planning errors
-and cost efficiency, not validity. A goal list (BWD) must list the needed variables, all of them, each after
-everything needed that uses it. What the text itself takes back (RET: a variable opened; CHK: a step whose
+steps that were not needed, or were made twice, are ignored: they are planning errors,
+which cost efficiency and not validity. A goal list (BWD) must list the needed variables, all of them, each
+after everything needed that uses it. What the text itself takes back (RET: a variable opened; CHK: a step whose
 check failed) is WRONG by role and not counted; a false check is an error.
 
 Planning choices are right where the variable can be computed, was not yet, and (except in SCAN) is needed.
