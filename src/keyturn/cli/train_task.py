@@ -11,8 +11,9 @@ from keyturn.auditing.naming import place_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.task import Task, file_task, world_task
+from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.connect import is_server
-from keyturn.policies.loading import load_policy, world_of
+from keyturn.policies.loading import world_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
@@ -72,8 +73,9 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
     elif given.per_cell != Given().per_cell:
         raise UsageError("--per-cell would do nothing: the problems are those of a file", fix="leave it out")
     test = None if given.test is None else read_problems(given.test, grader=given.grader)
-    base = load_policy(folder, device=given.device)
-    others = {slot: load_policy(place_of(name), device=given.device) for slot, name in given.others.items()}
+    loading = Loading(device=given.device)
+    base = open_model(folder, loading)
+    others = {slot: open_model(place_of(name), loading) for slot, name in given.others.items()}
     device = str(base.model.device)
     if asked is not None:
         _readable(base, asked)

@@ -13,6 +13,7 @@ from keyturn.core.streams import Streams
 from keyturn.lab.task import Task
 from keyturn.policies.fit import Row
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.prompting import encode_answer
 from keyturn.rollouts.completions import Completions, ragged
 
 
@@ -56,10 +57,8 @@ def shown(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completi
 
 
 def encoded(policy: LocalPolicy, text: str) -> list[int]:
-    """The tokens of an answer, its end of sequence included once."""
-    ids = list(policy.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
-    end = policy.ends[0] if policy.ends else None
-    return ids if end is None or (ids and ids[-1] in policy.ends) else [*ids, end]
+    """The tokens of an answer, what ends it included once."""
+    return encode_answer(policy.tokenizer, text, turn=policy.turn, ends=policy.ends)
 
 
 def imitated(completions: Completions, rows: Sequence[int]) -> list[Row]:

@@ -89,6 +89,23 @@ def encode(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) 
     return ids
 
 
+def encode_answer(
+    tokenizer: PreTrainedTokenizerBase, text: str, *, turn: TurnEnd, ends: Sequence[int]
+) -> list[int]:
+    """The tokens of an answer and of what ends it, as the policy is to write them.
+
+    Args:
+        tokenizer: of the policy.
+        text: the answer, with or without its end.
+        turn: what ends a turn of the chat template; empty for plain prompts.
+        ends: ids that end an answer; the first is written where no turn has an end of its own.
+    """
+    closing = "" if not turn.texts or text.endswith(turn.texts) else turn.texts[0]
+    ids = _ids(tokenizer, text + closing)
+    end = next(iter((*turn.tokens, *ends)), None)
+    return ids if turn.texts or end is None or (ids and ids[-1] in ends) else [*ids, end]
+
+
 def as_given(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) -> str:
     """The text that is tokenised: the prompt, or its messages through the chat template.
 
