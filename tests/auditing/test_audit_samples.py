@@ -57,6 +57,25 @@ def test_one_draw_a_problem_is_undecided_and_says_why(files, tmp_path, capsys):
     assert "draw" in verdict["why"]
 
 
+def test_problems_that_were_drawn_too_seldom_are_named_and_leaving_them_out_mends_it(files, tmp_path, capsys):
+    lines = files["base"].read_text().splitlines(keepends=True)
+    often = [line for line in lines if int(json.loads(line)["problem_id"][1:]) % 2]
+    seldom = [line for place, line in enumerate(lines) if line not in often and place % 256 == 0]
+    uneven = tmp_path / "uneven.jsonl"
+    found = {}
+    for name, given in (("uneven", often + seldom), ("left out", often)):
+        uneven.write_text("".join(given))
+        code, out = run(capsys, "--samples", uneven, files["created"], "--out", tmp_path / name, "--json")
+        assert code == 0, out.err
+        (found[name],) = json.loads(out.out)["audits"]
+    assert (found["uneven"]["k"], found["left out"]["k"]) == (1, 64)
+    told = [one["text"] for one in found["uneven"]["cautions"] if one["kind"] == "few draws"]
+    assert "30 of 60 problems have at most 1 base draw, the others at least 256" in told[0]
+    assert "from 64 to 1 ('p0', 'p2', 'p4', 'p6', 'p8', …)" in told[0]
+    assert "leave them out" in told[0]
+    assert not [one for one in found["left out"]["cautions"] if one["kind"] == "few draws"]
+
+
 def test_the_terminal_gets_a_sentence_and_a_table_that_pastes(files, tmp_path, capsys):
     code, out = run(capsys, "--samples", files["base"], files["created"], "--out", tmp_path / "run")
     assert code == 0

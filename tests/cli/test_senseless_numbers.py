@@ -29,6 +29,8 @@ def _here(_own_home, tmp_path):
         "audit --workers -2",
         "audit --k 0",
         "audit --n-base -1",
+        "audit --k 100000000",
+        "audit --n-base 1000000000",
         f"audit {CHAIN} {CHAIN} --temperature nan",
         f"audit {CHAIN} {CHAIN} --temperature -1",
         f"audit {CHAIN} {CHAIN} --top-p 0",

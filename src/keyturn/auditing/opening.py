@@ -18,7 +18,7 @@ from keyturn.auditing.embedded import (
 )
 from keyturn.auditing.given import SIDES
 from keyturn.auditing.result import AuditResult
-from keyturn.auditing.sample_pair import sample_pair
+from keyturn.auditing.sample_pair import drawn_too_seldom, sample_pair
 from keyturn.auditing.subjects import (
     Subject,
     draws_plainly,
@@ -45,6 +45,8 @@ DEFAULT_TOKENS = 512
 """Tokens a completion may have where no world says what it needs."""
 PER_CELL = 24
 """Test problems a cell."""
+LARGEST_K = 1 << 16
+"""Largest budget that may be asked for: each draw is stored and graded, 4K of them for every problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,9 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
     if k < SMALLEST_K or n_base < 0:
         what = f"k must be at least {SMALLEST_K} (at K = 1 nothing can be classified) and n-base not negative"
         raise UsageError(what, fix="leave them out for the defaults")
+    if max(k, n_base // 4) > LARGEST_K:
+        what = f"k is {k} and n-base {n_base}: at most {LARGEST_K} and four times that"
+        raise UsageError(what, fix="ask for fewer: K base draws are made four times for every problem")
     return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
 
 
@@ -97,7 +102,8 @@ def of_models(
         weights=None if folders[0] is None or folders[1] is None else (folders[0], folders[1]),
         form="" if asked.problems is None else getattr(problem_set.grader, "form", ""),
     )
-    return audit(lab, made, config)
+    result = audit(lab, made, config)
+    return replace(result, limits=(*result.limits, *problem_set.notes))
 
 
 def problems_of(
@@ -156,7 +162,8 @@ def of_samples(
         k=config.k,
     )
     said = setup.of_files(read.fingerprints, (found.base, found.tuned), read.graders, seed=lab.streams.root)
-    return replace(result, limits=(*result.limits, *found.notes), settings=said)
+    cautions = (*drawn_too_seldom(found.base, config.k), *result.cautions)
+    return replace(result, limits=(*result.limits, *found.notes), settings=said, cautions=cautions)
 
 
 def of_worlds(

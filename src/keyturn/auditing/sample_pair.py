@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,12 @@ from keyturn.auditing.subjects import problems_in, samples_in
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import identity
+from keyturn.measures.draws import draws_of
+from keyturn.measures.estimates import lowered_budget
+from keyturn.measures.verdict import Caution
+from keyturn.measures.wording import counted
 from keyturn.problems.files import choose_grader, grade_samples, known_grader
+from keyturn.rollouts.grades import Answers
 from keyturn.rollouts.readers import Columns, Pair, Samples, pair
 
 
@@ -63,7 +68,8 @@ def sample_pair(
         raise UsageError(
             "one table was given as base and as tuned", fix="give the samples of the tuned policy second"
         )
-    asked = () if problems is None else problems_in(problems, grader).problems
+    told = None if problems is None else problems_in(problems, grader)
+    asked = () if told is None else told.problems
     base, tuned = (
         samples_in(one, columns, side, unjudged=problems is not None)
         for one, side in zip(sources, SIDES, strict=True)
@@ -73,13 +79,31 @@ def sample_pair(
     one, other, copies = counted_once.of_files(graded[0], graded[1], independent=independent)
     hashes = [_fingerprint(value, read) for value, read in zip(sources, (base, tuned), strict=True)]
     said = [known_grader(name).name if name else "the file's own verdicts" for name in judges]
+    found = pair(one, other)
     return SamplePair(
-        found=pair(one, other),
+        found=found if told is None else replace(found, notes=(*found.notes, *told.notes)),
         sources=(base.source, tuned.source),
         fingerprints=(hashes[0], hashes[1]),
         graders=(said[0], said[1]),
         copies=copies,
     )
+
+
+def drawn_too_seldom(base: Answers, k: int) -> tuple[Caution, ...]:
+    """Problems that were drawn less than half as often as the rest, where they lower K for all."""
+    draws = draws_of(base)
+    few = (draws.n > 0) & (2 * draws.n < np.quantile(draws.n, 0.9, method="lower"))
+    now, without = lowered_budget(draws, k), lowered_budget(draws.at(~few), k)
+    if not few.any() or without.k < 2 * now.shown:
+        return ()
+    names = [repr(base.problems[place].id[:40]) for place in np.flatnonzero(few)]
+    text = (
+        f"{len(names)} of {len(few)} problems have at most {counted(int(draws.n[few].max()), 'base draw')}, the"
+        f" others at least {draws.n[~few & (draws.n > 0)].min()}: they lower K from {without.k} to {now.shown}"
+        f" ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}); draw them as often as the others, or"
+        " leave them out of the file"
+    )
+    return (Caution(kind="few draws", text=text),)
 
 
 def _judge(samples: Samples, grader: str, asked: Sequence[Problem]) -> str:

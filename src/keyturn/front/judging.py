@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from keyturn.auditing.sample_pair import sample_pair
+from keyturn.auditing.sample_pair import drawn_too_seldom, sample_pair
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.front.options import spelled
@@ -51,4 +52,5 @@ def judge(
         read = sample_pair((base, tuned), columns=columns, grader=grader, independent=draws_independent)
         paired = Paired(base=read.found.base, tuned=read.found.tuned)
     keys = tuple(sorted({key for problem in paired.problems for key in problem.cell}))
-    return verdict_of(paired.counts(cell_keys=keys), streams=streams, k=k)
+    found = verdict_of(paired.counts(cell_keys=keys), streams=streams, k=k)
+    return replace(found, cautions=(*drawn_too_seldom(paired.base, k), *found.cautions))

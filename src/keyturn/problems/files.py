@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.columns import CELLS, MISSING, lookup, near, paths, spellings
 from keyturn.rollouts.readers.messages import as_text
 from keyturn.rollouts.readers.records import Record, read_records, split_selector
-from keyturn.rollouts.readers.values import alternatives
+from keyturn.rollouts.readers.values import alternatives, composed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,14 @@ def read_problems(
     path, which = split_selector(source)
     if path.is_dir():
         rows: Iterable[Record] = _saved_data_set(path, which)
+        notes: tuple[str, ...] = ()
     elif which:
         raise UsageError(f"{path} is one file of problems; {which!r} selects nothing", fix=f"write {path}")
     else:
-        rows = read_records(path).rows
-    return problem_set(rows, name=path.name.split(".")[0], grader=grader, columns=columns)
+        records = read_records(path)
+        rows, notes = records.rows, records.notes
+    found = problem_set(rows, name=path.name.split(".")[0], grader=grader, columns=columns)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def problem_set(
@@ -111,7 +114,7 @@ def problem_set(
         known = found.setdefault(problem.id, problem)
         if known is not problem:
             repeated += 1
-            if (known.turns, known.golds) != (problem.turns, problem.golds):
+            if _content(known) != _content(problem):
                 raise InputError(
                     f"{name}, record {number}: the id {problem.id!r} belongs to another problem already",
                     fix="name the column of ids, or leave it out to derive them from content",
@@ -132,6 +135,11 @@ def known_grader(name: str) -> Grader:
     if name not in GRADERS:
         raise unknown("grader", name, GRADERS)
     return GRADERS[name]
+
+
+def _content(problem: Problem) -> tuple[list[tuple[str, str]], list[str]]:
+    """What is asked and what is right, to tell whether two problems are one."""
+    return [(role, composed(text)) for role, text in problem.turns], [composed(gold) for gold in problem.golds]
 
 
 def choose_grader(problems: Sequence[Problem]) -> str:
@@ -165,8 +173,8 @@ def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] 
     """
     asked, completions = samples.completions()
     by_id = {problem.id: problem for problem in problems}
-    by_prompt = {problem.prompt.strip(): problem for problem in problems}
-    filled = tuple(by_id.get(p.id) or by_prompt.get(p.prompt.strip()) or p for p in asked)
+    by_prompt = {composed(problem.prompt.strip()): problem for problem in problems}
+    filled = tuple(by_id.get(p.id) or by_prompt.get(composed(p.prompt.strip())) or p for p in asked)
     without = [problem.id for problem in filled if not problem.golds]
     if without:
         raise InputError(
@@ -211,11 +219,13 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
     if not layout and isinstance(solution, str) and last_box(solution) is not None:
         facts["layout"] = "boxed"
     messages = _messages(asked)
-    content = {"prompt": prompt, "answer": answer} | ({"messages": messages} if messages else {})
+    content: dict[str, Any] = {"prompt": composed(prompt), "answer": composed(answer)}
+    if messages:
+        content["messages"] = [[role, composed(text)] for role, text in messages]
     given = lookup(row, names["id"]) if names["id"] else None
     known = given is not None and given is not MISSING
     return Problem(
-        id=str(given) if known else "problem-" + identity(content),
+        id=composed(str(given)) if known else "problem-" + identity(content),
         prompt=prompt,
         messages=messages,
         answer=answer,

@@ -17,13 +17,24 @@ POLICY_COLUMNS = (
     "scorer", "step", "global_step", "temperature",
 )  # fmt: skip
 """Columns whose different values are different policies or different gradings: one must be chosen."""
+RUN_COLUMNS = ("run_name", "run", "run_id", "experiment", "experiment_name")
+"""Columns whose different values may be different policies, or draws of one policy that were made apart."""
 _NAMES_POLICY = ("model", "model_name", "model_id", "policy", "checkpoint", "agent")
 NESTED = (*KNOWN["completion"], "solution")
 """Names of a completion inside a record of a model's own, where ``solution`` is not the data set's."""
 
 
-def choose(path: Path, rows: Sequence[Record], select: str) -> tuple[Sequence[Record], str, bool]:
+def choose(
+    path: Path, rows: Sequence[Record], select: str, draw: str = ""
+) -> tuple[Sequence[Record], str, bool]:
     """The records of one policy, its name, and whether they were records inside records.
+
+    Args:
+        path: the file.
+        rows: its records.
+        select: what the user chose.
+        draw: the columns that the user said number the draws, or ``none``: all are of one policy then,
+            whatever their run is called.
 
     Raises:
         UsageError: no such record or value.
@@ -36,7 +47,7 @@ def choose(path: Path, rows: Sequence[Record], select: str) -> tuple[Sequence[Re
     kept, name = rows, ""
     wanted = _wanted(rows, select)
     spelling = spellings(rows)
-    for known in POLICY_COLUMNS:
+    for known in (*POLICY_COLUMNS, *RUN_COLUMNS):
         if known not in spelling:
             continue
         column = spelling[known]
@@ -45,6 +56,10 @@ def choose(path: Path, rows: Sequence[Record], select: str) -> tuple[Sequence[Re
         if asked:
             kept, name = [row for row in kept if _shown(row.get(column)) == asked[0]], name or asked[0]
             wanted.remove(asked[0])
+        elif len(values) > 1 and known in RUN_COLUMNS:
+            # A run for nearly every record is the record's own number.
+            if not (draw or _named(column, wanted) or 2 * len(values) > len(kept)):
+                raise _several_runs(path, column, values, spelling)
         elif len(values) > 1 and not _named(column, wanted):
             _one_of(path, f"records of several values of {column!r}:", values, ",".join(wanted))
         elif values and known in _NAMES_POLICY:
@@ -94,21 +109,32 @@ def _shown(value: Any) -> str:
 
 def _values_of(rows: Sequence[Record], column: str) -> str:
     values = list(dict.fromkeys(_shown(row.get(column)) for row in rows if scalar(row.get(column))))
-    known = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
-    return f"values of {column!r}: {known}" if values else f"there is no column {column!r}"
+    return f"values of {column!r}: {_some(values)}" if values else f"there is no column {column!r}"
+
+
+def _several_runs(path: Path, column: str, values: Sequence[str], spelling: Mapping[str, str]) -> InputError:
+    number = next((spelling[name] for name in KNOWN["draw"] if name in spelling), "")
+    return InputError(
+        f"{path} holds records of several values of {column!r}: {_some(values)}",
+        fix=f"choose one, e.g. {path.name}#{values[0]}; or, if all drew from one policy:"
+        f" --columns.draw {f'{column},{number}' if number else 'none'}",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
 
 def _one_of(path: Path, what: str, names: Sequence[str], select: str) -> str:
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     if select in names:
         return select
     if select:
         close = difflib.get_close_matches(select, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {shown}"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {_some(names)}"
         raise UsageError(f"{path} holds nothing called {select!r}", fix=hint)
     if len(names) == 1:
         return names[0]
-    raise InputError(f"{path} holds {what} {shown}", fix=f"choose one, e.g. {path.name}#{names[0]}")
+    raise InputError(f"{path} holds {what} {_some(names)}", fix=f"choose one, e.g. {path.name}#{names[0]}")
 
 
 def _inner(row: Record, name: str) -> Record:

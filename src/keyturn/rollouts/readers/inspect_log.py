@@ -8,7 +8,6 @@ ungraded.
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 import zlib
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.errors import InputError
-from keyturn.rollouts.readers import raw
+from keyturn.rollouts.readers import raw, strict_json
 
 _ZSTD = (20, 93)
 """Numbers of Zstandard in a ZIP archive; Python 3.14 is the first whose ``zipfile`` knows it."""
@@ -54,7 +53,7 @@ def archive_document(path: Path, data: bytes) -> dict[str, Any]:
             for name in filter(None, (*samples, head)):
                 content = _member(path, archive, data, members[name], room)
                 room -= len(content)
-                read[name] = json.loads(content)
+                read[name] = strict_json.loads(f"{path}, {name}", content)
     except (zipfile.BadZipFile, struct.error, OSError, ValueError, zlib.error, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}", fix=fix) from error
     except NotImplementedError as error:

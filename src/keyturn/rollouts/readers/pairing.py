@@ -10,7 +10,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.rollouts.grades import Answers
 from keyturn.rollouts.readers.samples import Samples
-from keyturn.rollouts.readers.values import same_gold
+from keyturn.rollouts.readers.values import as_compared, composed, same_gold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,7 +114,7 @@ def _matched(base: Samples, tuned: Samples) -> tuple[Samples, Samples, list[str]
 
 def _prompts(samples: Samples) -> dict[str, str]:
     """The prompt of each problem that has one, white space aside."""
-    known = {problem.id: " ".join(problem.prompt.split()) for problem in samples.problems()}
+    known = {problem.id: as_compared(problem.prompt) for problem in samples.problems()}
     return {name: prompt for name, prompt in known.items() if prompt}
 
 
@@ -126,7 +126,7 @@ def _same_problems(
     Raises:
         InputError: gold answers differ where prompts do not show that the problem is the same.
     """
-    changed = sum(bool(p.prompt and theirs[p.id].prompt and p.prompt != theirs[p.id].prompt) for p in problems)
+    changed = sum(bool(p.prompt and theirs[p.id].prompt and not _alike(p, theirs[p.id])) for p in problems)
     said = f"{changed} problems have the same id and different prompts in the two files"
     notes = [said] if changed else []
     golds = [(p, p.golds, theirs[p.id].golds) for p in problems]
@@ -134,7 +134,7 @@ def _same_problems(
     if not torn:
         return notes
     one, other = " or ".join(torn[0].golds)[:60], " or ".join(theirs[torn[0].id].golds)[:60]
-    if all(p.prompt and p.prompt == theirs[p.id].prompt for p in torn):
+    if all(p.prompt and _alike(p, theirs[p.id]) for p in torn):
         return [*notes, f"{len(torn)} problems have other gold answers in {tuned.source} than in {base.source}"]
     raise InputError(
         f"{len(torn)} of {len(problems)} problems have other gold answers in {tuned.source}"
@@ -142,6 +142,10 @@ def _same_problems(
         fix="if the ids mean different problems: --columns.problem prompt;"
         " if the column is what the model answered: --columns.answer NAME",
     )
+
+
+def _alike(one: Problem, other: Problem) -> bool:
+    return composed(one.prompt) == composed(other.prompt)
 
 
 def _answers(policy: str, samples: Samples, problems: tuple[Problem, ...]) -> Answers:

@@ -92,17 +92,42 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def decode(data: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 or UTF-32 where a mark or the zeros between the letters say so.
+def decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
+    """Text in UTF-8, or in UTF-16 or UTF-32 where a mark or the zeros between the letters say so; and notes.
 
-    What is not UTF-8 becomes U+FFFD: a broken byte in one completion must not lose the file.
+    A broken byte in one completion must not lose the file: it becomes U+FFFD, and a note says where. A file in
+    another encoding is refused: different letters would become one, and answers equal that are not.
+
+    Raises:
+        InputError: most of what is not ASCII is not UTF-8 either.
     """
+    encoding, skipped = _encoding(data)
+    try:
+        return data[skipped:].decode(encoding), ()
+    except UnicodeDecodeError as error:
+        first = error
+    text = data[skipped:].decode(encoding, "replace")
+    broken = text.count("\ufffd") - data.count("\ufffd".encode(encoding))
+    line = data[skipped : skipped + first.start].decode(encoding, "replace").count("\n") + 1
+    whole = sum(letter > "\x7f" for letter in text) - text.count("\ufffd")
+    if broken > max(whole, 1):
+        byte = data[skipped + first.start]
+        raise InputError(
+            f"{path}, line {line}: not {encoding.upper()} (byte 0x{byte:02X}), and so in {broken} places",
+            fix=f"convert it from what it is written in, e.g. iconv -f WINDOWS-1252 -t UTF-8 {path.name} > NEW",
+        )
+    places = "1 place is" if broken == 1 else f"{broken} places are"
+    return text, (f"{places} not {encoding.upper()} and read as U+FFFD, the first in line {line}",)
+
+
+def _encoding(data: bytes) -> tuple[str, int]:
+    """The encoding of a text, and how long its mark is."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
+            return encoding, len(mark)
     head = data[:4]
     if len(head) == 4 and head[1] == 0 and head[0] and head[2] and head[3] == 0:
-        return data.decode("utf-16-le", "replace")
+        return "utf-16-le", 0
     if len(head) == 4 and head[0] == 0 and head[1] and head[2] == 0 and head[3]:
-        return data.decode("utf-16-be", "replace")
-    return data.decode("utf-8", "replace")
+        return "utf-16-be", 0
+    return "utf-8", 0

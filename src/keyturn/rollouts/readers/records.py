@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.rollouts.readers import strict_json
 from keyturn.rollouts.readers.inspect_log import archive_document, document_rows, is_log
 from keyturn.rollouts.readers.raw import decode, read_bytes
 
@@ -75,7 +75,9 @@ def read_records(path: Path) -> Records:
     elif data.startswith(b"PK\x03\x04"):
         records = _log(path, archive_document(path, data))
     else:
-        records = _text(path, decode(data))
+        text, notes = decode(path, data)
+        records = _text(path, text)
+        records = replace(records, notes=(*notes, *records.notes))
     if not records.rows:
         raise InputError(f"{path} holds no records", fix="check that it was written to its end")
     empty = sum(row is None for row in records.rows)
@@ -93,7 +95,7 @@ def _text(path: Path, text: str) -> Records:
     if not start:
         return Records(path=path, rows=())
     try:
-        document = json.loads(text)
+        document = strict_json.loads(str(path), text)
     except (ValueError, RecursionError):
         return _csv(path, text)
     raise _no_records(path, document)
@@ -106,7 +108,7 @@ def _json(path: Path, text: str) -> Records:
     first = next(number for number, line in enumerate(lines) if line.strip())
     further = any(line.strip() for line in lines[first + 1 :])
     try:
-        document = json.loads(lines[first])
+        document = strict_json.loads(f"{path}, line {first + 1}", lines[first])
     except (ValueError, RecursionError) as error:
         return _whole(path, text, error, looks_like_lines=_ends_like_a_record(lines[first]))
     if not further and (isinstance(document, dict) or document is None or _are_rows(document)):
@@ -126,7 +128,7 @@ def _lines(path: Path, lines: Sequence[str]) -> Records:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = strict_json.loads(f"{path}, line {number}", line)
         except (ValueError, RecursionError) as error:
             if number == len(lines) and rows:  # no newline at its end: the writer was interrupted
                 notes.append(f"line {number}, the last one, is torn and was left out")
@@ -140,7 +142,7 @@ def _lines(path: Path, lines: Sequence[str]) -> Records:
 
 def _whole(path: Path, text: str, error: Exception, *, looks_like_lines: bool) -> Records:
     """A document over several lines, or several of them end to end."""
-    decoder = json.JSONDecoder()
+    decoder = strict_json.decoder(str(path))
     documents: list[Any] = []
     place = len(text) - len(text.lstrip())
     try:
@@ -224,6 +226,7 @@ def _csv(path: Path, text: str) -> Records:
     torn = ""
     try:
         names = [name or f"unnamed_{place}" for place, name in enumerate(next(reader))]
+        _refuse_twice(path, names)
         for fields in reader:
             if not fields:
                 continue
@@ -245,8 +248,15 @@ def _csv(path: Path, text: str) -> Records:
     return Records(path=path, rows=rows, notes=notes)
 
 
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InputError(f"{path}: the column {twice[:40]!r} stands twice", fix="rename one of them")
+
+
 def _parquet(path: Path, data: bytes) -> list[Record]:
     try:
+        _refuse_twice(path, pq.read_schema(pa.BufferReader(data)).names)
         return pq.read_table(pa.BufferReader(data)).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_reason(error)}", fix="check that it is Parquet") from error
@@ -256,7 +266,9 @@ def _arrow(path: Path, data: bytes) -> list[Record]:
     """Arrow's file format (Feather too), or its stream, as saved data sets have it."""
     try:
         opened = pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)
-        return opened.read_all().to_pylist()
+        table = opened.read_all()
+        _refuse_twice(path, table.column_names)
+        return table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_reason(error)}", fix="write it as Parquet") from error
 

@@ -17,7 +17,7 @@ from keyturn.core.errors import InputError
 from keyturn.rollouts.readers.messages import Said, as_text, said
 from keyturn.rollouts.readers.records import Record
 from keyturn.rollouts.readers.resolve import Resolved
-from keyturn.rollouts.readers.values import alternatives, as_gold, is_cut, key_of, verdict_of
+from keyturn.rollouts.readers.values import alternatives, as_gold, composed, is_cut, key_of, verdict_of
 from keyturn.rollouts.readers.which_problem import Asked
 
 Cell = Mapping[str, str | int]
@@ -145,14 +145,16 @@ def asked_of(row: Record, found: Resolved) -> Asked:
 
 
 def _identity(value: Any) -> str | None:
+    """The id of a problem; an accent of its own and one in its letter are the same in it."""
     if isinstance(value, tuple):
-        parts = [key_of(part) for part in value]
+        parts = [_identity(part) for part in value]
         return (
             None
             if any(part is None for part in parts)
             else " ".join(part for part in parts if part is not None)
         )
-    return key_of(value)
+    key = key_of(value)
+    return key if key is None else composed(key)
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:

@@ -181,7 +181,7 @@ def samples_of(
         UsageError, InputError: as for :func:`read_samples`.
     """
     path = records.path
-    rows, policy, nested = choose(path, plain_rows(records.rows), columns.select)
+    rows, policy, nested = choose(path, plain_rows(records.rows), columns.select, columns.draw)
     known = {**KNOWN, "completion": NESTED} if nested else KNOWN
     counted = count_columns(path, rows, columns)
     if counted is not None:

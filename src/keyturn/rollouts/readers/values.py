@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -107,13 +108,23 @@ def as_gold(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
+def composed(text: str) -> str:
+    """The same text with every accent in its letter (NFC): keyboards and file systems differ in that."""
+    return unicodedata.normalize("NFC", text)
+
+
+def as_compared(text: str) -> str:
+    """A text as texts are compared: composed, and white space aside."""
+    return " ".join(composed(text).split())
+
+
 def same_gold(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether two sets of gold answers are one, white space and the way of writing a number aside."""
     return {_gold_key(gold) for gold in first} == {_gold_key(gold) for gold in second}
 
 
 def _gold_key(gold: str) -> str | Decimal:
-    text = " ".join(gold.split())
+    text = as_compared(gold)
     try:
         number = Decimal(text)
     except InvalidOperation:

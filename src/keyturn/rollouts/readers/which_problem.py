@@ -20,7 +20,7 @@ from keyturn.core.rundir import identity
 from keyturn.rollouts.readers.columns import MISSING, lookup, near, scalar_columns
 from keyturn.rollouts.readers.records import Record
 from keyturn.rollouts.readers.resolve import Resolved
-from keyturn.rollouts.readers.values import key_of
+from keyturn.rollouts.readers.values import as_compared, composed, key_of
 
 GROUPS = (
     "task", "task_name", "dataset", "dataset_name", "data_source", "benchmark", "source", "subset", "config",
@@ -68,7 +68,7 @@ def which_problem(
         ids = [key.removesuffix(".0") for key in ids]
     if not column:
         return ids, []
-    several = _several(ids, [_words(one.prompt) for one in asked])
+    several = _several(ids, [as_compared(one.prompt) for one in asked])
     if "problem" in found.given:
         said = f"{len(several)} problems have several prompts, as {column!r} identifies them"
         return ids, [said] if several else []
@@ -84,11 +84,7 @@ def which_problem(
 
 def prompt_key(prompt: str) -> str:
     """The identity of a problem that has only its prompt."""
-    return "prompt-" + identity({"prompt": prompt.strip()})
-
-
-def _words(prompt: str) -> str:
-    return " ".join(prompt.split())
+    return "prompt-" + identity({"prompt": composed(prompt.strip())})
 
 
 def _several(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[Any]]:
@@ -105,7 +101,7 @@ def _group(rows: Sequence[Record], ids: Sequence[str], asked: Sequence[Asked], c
 
     Where prompts are known they decide. Without prompts, an id that occurs under two tasks is two problems.
     """
-    prompts = [_words(one.prompt) for one in asked]
+    prompts = [as_compared(one.prompt) for one in asked]
     if not contradicted and any(prompts):
         return ""
     for name in GROUPS:
@@ -130,7 +126,7 @@ def _two_prompts(
 ) -> InputError:
     column, idle = found.names["problem"], set(found.names.values())
     key, prompts = next(iter(several.items()))
-    prompt = [_words(one.prompt) for one in asked]
+    prompt = [as_compared(one.prompt) for one in asked]
     telling = []
     for name in scalar_columns(rows):
         within = [json.dumps([str(row[name]), one]) for row, one in zip(rows, ids, strict=True)]
@@ -153,7 +149,7 @@ def _one_prompt(
     path: Path, rows: Sequence[Record], ids: Sequence[str], asked: Sequence[Asked], column: str
 ) -> tuple[list[str], list[str]]:
     """Prompts under several ids: numbers of rows, a few repeated problems, or a question to the user."""
-    prompts = [_words(one.prompt) for one in asked]
+    prompts = [as_compared(one.prompt) for one in asked]
     shared = _several(prompts, ids)
     shared.pop("", None)
     total = len(set(prompts) - {""})
