@@ -61,7 +61,7 @@ def rl_table(settings):
         seconds = [f"{median(side['wall']):.3f}" for side in (ours, trl)]
         lengths = f"{ours['length']:.1f}, {trl['length']:.1f}"
         rows.append([name, *seconds, ratio(ours, trl, "wall"), ratio(ours, trl, "cpu"), lengths])
-    head = ["setting", "ours, s a step", "TRL, s a step", "ours / TRL", "in processor time", "tokens a row"]
+    head = ["setting", "ours, s a step", "TRL, s a step", "ours / TRL", "in processor time", "tokens per row"]
     return table(head, rows)
 
 

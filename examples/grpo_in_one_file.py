@@ -22,7 +22,7 @@ from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import encode
 
 BASE = Path(keyturn.__file__).parent / "assets" / "models" / "chain"
-PROMPTS, DRAWS, MAX_NEW_TOKENS = 8, 8, 24  # problems a step, draws a problem, tokens a draw
+PROMPTS, DRAWS, MAX_NEW_TOKENS = 8, 8, 24  # problems per step, draws per problem, tokens per draw
 LR, CLIP_RATIO, CLIP_NORM, STD_EPSILON = 3e-4, 0.2, 1.0, 1e-4
 
 

@@ -52,7 +52,7 @@ def train(steps, folder):
             output_dir=str(folder / "trl"),
             max_steps=steps,
             learning_rate=3e-4,
-            per_device_train_batch_size=16,  # rows a process: 2 x 16 rows are 4 problems, 8 draws each
+            per_device_train_batch_size=16,  # rows per process: 2 x 16 rows are 4 problems, 8 draws each
             num_generations=8,
             max_completion_length=24,
             use_cpu=True,

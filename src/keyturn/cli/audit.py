@@ -61,11 +61,11 @@ def run(
         seed: root of all randomness.
         out: run directory; the same command finds its own again and goes on from what is finished.
         json: one JSON document on stdout.
-        k: budget K: what the base does within K draws, it could already do. Also the tuned draws a problem.
-        n_base: base draws a problem; 0 means 4K, of which 32 for all and the rest where successes are rare.
+        k: budget K: what the base does within K draws, it could already do. Also the tuned draws per problem.
+        n_base: base draws per problem; 0 means 4K, of which 32 for all and the rest where successes are rare.
         limit: audit only the first so many problems of the file; 0 means all.
-        per_cell: test problems a cell, where a world makes them.
-        max_new_tokens: tokens a completion may have; 0: what the world needs, or 512.
+        per_cell: test problems per cell, where a world makes them.
+        max_new_tokens: tokens that a completion may have; 0: what the world needs, or 512.
         temperature: of both policies; 0 is greedy and then one draw a problem is all there is.
         top_p: nucleus of both policies; 1 keeps everything.
         template: chat: apply the tokenizer's chat template; auto: where it has one.

@@ -70,7 +70,7 @@ class Common:
     seed: int = 0
     """Root of all randomness."""
     per_cell: int = 112
-    """Training problems a cell, where a world makes them."""
+    """Training problems per cell, where a world makes them."""
     max_new_tokens: int = 0
     """Tokens an answer may have; 0 takes the run's own for a world, 1024 for a file."""
     device: str = "auto"

@@ -31,7 +31,7 @@ class Given:
         problems: a file, or None for a world's own.
         test: a file of test problems, or None.
         grader: how answers of a file are judged.
-        per_cell: training problems a cell of a world.
+        per_cell: training problems per cell of a world.
         max_new_tokens: length limit of an answer; 0 for the usual one.
         device: as for loading a policy.
         others: slot -> model of further policies.

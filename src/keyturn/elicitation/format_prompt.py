@@ -109,14 +109,14 @@ def without_next_question(text: str) -> str:
 def elicit_format(
     lab: Lab, policies: Mapping[str, Policy], problem_set: ProblemSet, form: str, k: int, limits: Limits
 ) -> Elicited:
-    """Draw both policies under the format prompt, K times a problem, and grade what answers the question.
+    """Draw both policies under the format prompt, K times per problem, and grade what answers the question.
 
     Args:
         lab: the run directory.
         policies: ``base`` among them.
         problem_set: what is asked, and its grader.
         form: see :func:`few_shot`.
-        k: draws a problem; the budget that decides whether a problem is reached.
+        k: draws per problem; the budget that decides whether a problem is reached.
         limits: length and batch limits.
     """
     asked = few_shot(problem_set.problems, form)

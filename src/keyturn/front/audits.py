@@ -67,7 +67,7 @@ def audit(
             rare.
         limit: audit only the first so many problems; 0 means all.
         per_cell: test problems for each cell, where a world makes them.
-        max_new_tokens: tokens a completion may have; 0: what the world needs, or 512.
+        max_new_tokens: tokens that a completion may have; 0: what the world needs, or 512.
         temperature: of both policies; 0 is greedy, and then there is one draw for each problem.
         top_p: nucleus of both policies; 1 keeps everything.
         template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: where it has one.

@@ -59,7 +59,7 @@ def adaptive(
 
     Args:
         weight: what the coefficient begins with.
-        target: nats a token, or None.
+        target: nats per token, or None.
         step: how far the coefficient moves a step.
     """
     if target is None:

@@ -75,7 +75,7 @@ class Texts:
 
 
 def buckets(lengths: NDArray[np.int64], *, budget: int = 0, call: int = CALL_TOKENS) -> list[NDArray[np.int64]]:
-    """Divide rows into batches that minimise padded tokens plus ``call`` tokens a batch.
+    """Divide rows into batches that minimise padded tokens plus ``call`` tokens per batch.
 
     Exact for the cost stated, by dynamic programming over the distinct lengths.
 

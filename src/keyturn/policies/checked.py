@@ -15,7 +15,7 @@ from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
 
 MOST_APART = 1e-3
-"""Mean distance in nats a token, over one row, that float32 explains."""
+"""Mean distance in nats per token, over one row, that float32 explains."""
 
 MOST_APART_NARROW = 0.06
 """The same in 16 bits."""
@@ -53,7 +53,7 @@ def check_drawn(model: PreTrainedModel, rows: Rows, drawn: Drawn, sampling: Samp
         if apart.mean() > limit:
             raise NumericsError(
                 f"{type(model).__name__} draws otherwise than it reads: the first draws are up to "
-                f"{apart.max():.2g} nats a token off a plain forward",
+                f"{apart.max():.2g} nats per token off a plain forward",
                 fix="load it in float32; if that is no help, the architecture keeps state that is not seen "
                 "here, and samples drawn elsewhere can be audited (--samples)",
             )

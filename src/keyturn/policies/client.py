@@ -91,7 +91,7 @@ class ServerConfig:
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p {self.top_p} is not in (0, 1]", fix="1 keeps all tokens")
         if min(self.draws_a_request, self.concurrency) < 1 or self.retries < 0 or not self.timeout_s > 0:
-            what = f"{self.draws_a_request} draws a request, {self.concurrency} requests in flight"
+            what = f"{self.draws_a_request} draws per request, {self.concurrency} requests in flight"
             raise UsageError(f"{what}, {self.retries} retries, {self.timeout_s} s", fix="numbers of 1 or more")
 
     @property

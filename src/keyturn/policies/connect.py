@@ -1,8 +1,8 @@
 """From ``http://host:port/v1#model`` to a policy: what the server has, and how it wants to be asked, tried out.
 
 Servers that speak one protocol differ in what they know beyond it: chat templates, log-probabilities, several
-completions a request, how their own sampling defaults are switched off. A few requests for two tokens find out,
-before anything is drawn; what was found is kept with the run, so that a finished run needs no server.
+completions per request, how their own sampling defaults are switched off. A few requests for two tokens find
+out, before anything is drawn; what was found is kept with the run, so that a finished run needs no server.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class LocalPolicy:
             problems: with distinct ids.
             draws: numbers of the draws.
             streams: where the random numbers come from.
-            limits: tokens a completion and rows a batch.
+            limits: tokens per completion and rows per batch.
             advance: called with the number of rows that were just finished.
             compact: drop ended rows from the batch.
 

@@ -204,7 +204,7 @@ def cache_is_whole(model: PreTrainedModel) -> bool:
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Mean distance in nats a token up to which two readings of the same tokens are the same."""
+    """Mean distance in nats per token up to which two readings of the same tokens are the same."""
     return _TOLERANCE_NARROW if dtype in NARROW else _TOLERANCE
 
 

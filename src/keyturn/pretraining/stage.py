@@ -27,7 +27,7 @@ def quick(world: World, *, steps: int, size: Size | None = None, batch_rows: int
         world: whose domain's schedule.
         steps: optimiser steps.
         size: of the model; the demo's by default.
-        batch_rows: documents a step.
+        batch_rows: documents per step.
     """
     demo = PRETRAIN["demo"]
     fit: FitConfig = replace(demo.fit[world.domain], steps=steps, batch_rows=batch_rows)
@@ -82,8 +82,8 @@ def task_in(
         world: of the problems; another than the base's makes a new domain for it.
         train: cells to learn from; the world's own by default.
         test: cells of validation and test.
-        per_cell: training problems a cell.
-        held_out: validation and test problems a cell, each.
+        per_cell: training problems per cell.
+        held_out: validation and test problems per cell, each.
     """
     return world_task(
         load_policy(folder),

@@ -108,7 +108,7 @@ def versions() -> dict[str, str]:
 
 
 def _audit(result: AuditResult, prefix: str, budget: int) -> dict[str, Any]:
-    """Everything that the template shows of one audit; ``budget`` is of tokens a completion."""
+    """Everything that the template shows of one audit; ``budget`` is of tokens per completion."""
     return {
         "id": prefix,
         "result": result,

@@ -82,7 +82,7 @@ def abstentions(graded: Graded, marker: str) -> NDArray[np.bool_]:
 
 
 def abstain_reward(graded: Graded, config: AbstainConfig) -> NDArray[np.float32]:
-    """One of three rewards a completion, float32 ``[row]``; NaN where ungraded."""
+    """One of three rewards per completion, float32 ``[row]``; NaN where ungraded."""
     abstaining = abstentions(graded, config.marker)
     unanswerable = np.array(
         [problem.facts.get("answerable", True) is False for problem in graded.asked()], dtype=bool

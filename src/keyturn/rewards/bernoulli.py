@@ -7,7 +7,7 @@ Denominator: none; one number a completion.
 Degenerate: at ``gamma`` 0 or 1 all groups are silent. A problem that is asked twice in one step under the same
 draw numbers gets the same coins.
 Known bias: none in itself: independent of the completion, so every centred credit has mean 0. With clipping and
-several updates a rollout the *update* is not unbiased (that is what the reward is for).
+several updates per rollout the *update* is not unbiased (that is what the reward is for).
 Source: Shao et al. 2025 (2506.10947), section 2, gamma 0.5 (also 0.001, 0.3, 0.7). Departure: seeded a
 completion.
 """

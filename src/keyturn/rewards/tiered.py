@@ -56,7 +56,7 @@ def tiered(config: TieredConfig = TieredConfig()) -> Reward:
 
 
 def tiered_reward(graded: Graded, config: TieredConfig) -> NDArray[np.float32]:
-    """One of four rewards a completion, float32 ``[row]``; NaN where ungraded."""
+    """One of four rewards per completion, float32 ``[row]``; NaN where ungraded."""
     outcome = graded.grades.outcome
     answered = np.array([bool(answer) for answer in graded.grades.answer], dtype=bool)
     formed = has_format(graded, FormatConfig(pattern=config.pattern))

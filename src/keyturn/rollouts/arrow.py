@@ -27,7 +27,7 @@ def strings(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
 
 
 def lists(offsets: NDArray[np.int64], values: NDArray) -> pa.Array:
-    """One list of values a row."""
+    """One list of values per row."""
     return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
 
 

@@ -43,7 +43,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "length": ("tokens of a completion", "rows"),
     "truncated": ("completions cut at the limit", "rows"),
     "tokens": ("tokens sampled since the start of the run", ""),
-    "kl/base": ("KL(policy || base), k3 on the drawn tokens, before the update, nats a token", "tokens"),
+    "kl/base": ("KL(policy || base), k3 on the drawn tokens, before the update, nats per token", "tokens"),
     "gap/mean": ("|sampler's - trainer's log-probability| before the first update", "tokens used"),
     "gap/max": ("the largest such difference", "tokens used"),
     "loss": ("the objective's loss, mean over the step's updates", "updates"),

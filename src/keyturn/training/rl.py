@@ -149,7 +149,7 @@ def check(policy: LocalPolicy, problems: ProblemSet, config: RLConfig) -> None:
         raise UsageError(f"updates would be lost in {narrow.pop()}", fix="load the policy with dtype float32")
     if not 1 <= config.prompts <= len(problems.problems):
         raise UsageError(
-            f"{config.prompts} problems a step of {len(problems.problems)} in all",
+            f"{config.prompts} problems per step of {len(problems.problems)} in all",
             fix="ask for as many as there are, or fewer",
         )
     for name in (

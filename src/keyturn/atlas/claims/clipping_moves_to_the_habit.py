@@ -10,8 +10,8 @@ CLAIM = Claim(
     version=3,
     question="Why does a random reward raise accuracy in some models?",
     statement=(
-        "With several updates a rollout, clipping alone moves a policy to its dominant strategy under a reward "
-        "that knows nothing: up where that strategy is good, down where it is bad."
+        "With several updates per rollout, clipping alone moves a policy to its dominant strategy under a "
+        "reward that knows nothing: up where that strategy is good, down where it is bad."
     ),
     source="Shao et al. 2025 (Spurious rewards), arXiv 2506.10947, section 4",
     threshold=Threshold(

@@ -15,7 +15,7 @@ CLAIM = Claim(
     source="Yu et al. 2025 (DAPO), arXiv 2503.14476, section 3.1",
     threshold=Threshold(
         estimand="effect",
-        says="mean entropy over all steps of training in nats a token, DAPO with upper range .28 minus .2",
+        says="mean entropy over all steps of training in nats per token, DAPO with upper range .28 minus .2",
         direction=1,
         smallest=0.01,
         why="a tenth of what this base has while GRPO trains it, about .1 nats",
@@ -29,7 +29,7 @@ CLAIM = Claim(
         ),
     ),
     study=study,
-    study_says="four objectives and the base at four updates a rollout; short: some 16 runs of 5 to 20 s",
+    study_says="four objectives and the base at four updates per rollout; short: some 16 runs of 5 to 20 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.01 nats",
     methods=("dapo", "grpo"),

@@ -22,7 +22,7 @@ CLAIM = Claim(
     ),
     gates=(GRPO_LEARNS,),
     study=study,
-    study_says="seven objectives and the base at four updates a rollout; short: some 30 runs of 5 to 20 s",
+    study_says="seven objectives and the base at four updates per rollout; short: some 30 runs of 5 to 20 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.01",
     methods=("gspo", "cispo", "rloo", "reinforce", "reinforce_pp", "grpo"),

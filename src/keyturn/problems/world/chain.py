@@ -95,7 +95,7 @@ class ChainWorld:
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion, ``EOS`` included: four tokens a step and three for the answer."""
+        """Longest valid completion, ``EOS`` included: four tokens per step and three for the answer."""
         return 4 * self._deepest + 3
 
     @property

@@ -133,7 +133,7 @@ def problems(
     if chosen is None:
         raise unknown("split", split, SHARES)
     if per_cell < 1:
-        raise UsageError(f"{per_cell} problems a cell", fix="at least 1")
+        raise UsageError(f"{per_cell} problems per cell", fix="at least 1")
     wanted = world.cells(chosen) if cells is None else cells
     found: list[Problem] = []
     for cell in wanted:

@@ -95,7 +95,7 @@ _SIMPLE = (
         "answer_entropy",
         Words(
             title="Entropy of the answers",
-            axis="nats a problem",
+            axis="nats per problem",
             reading="How undecided each policy is between answers to one problem: 0 says always the same.",
         ),
     ),
@@ -196,7 +196,7 @@ _ENTROPY = (
     Plot(
         title="Entropy by role while training",
         x_words="training step",
-        y_words="entropy, nats a token",
+        y_words="entropy, nats per token",
         reading="How open the next token is when planning tokens (what to do next) and execution tokens "
         "(carrying it out) are drawn; which falls first tells what was learnt first.",
         smooth=True,

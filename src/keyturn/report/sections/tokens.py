@@ -47,7 +47,7 @@ def _entropy(result: AuditResult, prefix: str) -> Figure | None:
     pairs = [Pair(name=n, base=estimate_of(base[n]), tuned=estimate_of(tuned[n])) for n in names]
     words = Words(
         title="Entropy by role, before and after",
-        axis="nats a token above the known floor",
+        axis="nats per token above the known floor",
         reading="Both models read the same completions of the tuned policy; hollow: the base, full: the tuned "
         "policy; what the problem itself leaves open (its floor) is taken off where it is known.",
     )
@@ -61,7 +61,7 @@ def _shift(result: AuditResult, prefix: str) -> Figure | None:
     bars = [Bar(name=name, found=estimate_of(m), null=null_of(m)) for name, m in found.items()]
     words = Words(
         title="How far each role shifted",
-        axis="KL(tuned ‖ base), nats a token",
+        axis="KL(tuned ‖ base), nats per token",
         reading="Dots: mean divergence of the two next-token laws at tokens of the role; grey: the same "
         "with the values dealt anew among the tokens of each completion, where roles mean nothing.",
     )

@@ -19,7 +19,7 @@ class Draws:
         labels: the texts of each problem's draws by number, int64 ``[draw]`` each. Equal texts have equal
             numbers, and the order of numbers says nothing of how often a text came.
         rows: the row of each draw, the same shape.
-        words: words a text, the mean.
+        words: words per text, the mean.
     """
 
     problems: tuple[int, ...]

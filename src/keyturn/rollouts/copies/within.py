@@ -21,7 +21,7 @@ and D together, with texts compared as they are; and as many again with white sp
 The last one cannot be decided: greedy decoding and a policy that has collapsed leave the same file. Then the
 draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for equal
 texts. Where texts are long (:data:`LONG` words) some may differ, if their collision entropy is below
-:data:`COLLAPSED` nats a word: a tenth of what the most collapsed reasoning policies have a token after RL
+:data:`COLLAPSED` nats per word: a tenth of what the most collapsed reasoning policies have a token after RL
 (0.005). Where most problems gave one text each (:data:`MOST`) and others did not, that is said and every
 draw counts.
 
@@ -44,7 +44,7 @@ from keyturn.rollouts.copies.patterns import Found, Kind, patterns
 LEVEL = 1e-6
 """Probability at most that independent draws of one file are called copies by a pattern."""
 COLLAPSED = 5e-4
-"""Collision entropy in nats a word below which draws count as one text."""
+"""Collision entropy in nats per word below which draws count as one text."""
 LONG = 20
 """Words from which on the texts of greedy decoding may part: short ones have no room for roundings."""
 MOST = 0.75

@@ -51,7 +51,7 @@ def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> Count
     """The columns of counts, None where a file holds none.
 
     A file holds counts where the user says so, or where it has no completions, no problem twice, and two whole
-    numbers a record of known names of which one is never above the other.
+    numbers per record of known names of which one is never above the other.
 
     Raises:
         UsageError: only one of the two columns is named, or a named one is not there.

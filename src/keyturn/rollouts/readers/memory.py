@@ -125,7 +125,7 @@ def _array(array: np.ndarray, name: str) -> Sequence[Any]:
         )
     if array.dtype.kind in "iu" and array.shape[1] != 2:
         raise InputError(
-            f"{name} has {array.shape[1]} whole numbers a problem, which are neither counts nor verdicts",
+            f"{name} has {array.shape[1]} whole numbers per problem, which are neither counts nor verdicts",
             fix="two for counts (right, drawn), or verdicts as truth values: array.astype(bool)",
         )
     if array.dtype.kind != "f":
