@@ -111,7 +111,7 @@ def test_methods_are_listed_with_what_they_cost(capsys):
         (["train", "grpo", "nowhere/at-all/x"], "nowhere"),
         (["train", "grpo", "chain", "--rl.stepz", "3"], "stepz"),
         (["train", "sft", "chain", "--settings.fit.stepz", "3"], "stepz"),
-        (["train", "grpo", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems a step"),
+        (["train", "grpo", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems per step"),
         (["train", "grpo", "chain", "--max-new-tokens", "-3"], "max_new_tokens"),
         (["train", "grpo", "chain", "--test", "more.jsonl"], "--test"),
         (["train", "grpo", "chain", "--grader", "math"], "--grader"),
