@@ -1,11 +1,12 @@
-"""Every method that trains has a study, and a study names methods that there are."""
+"""Every method and every experiment has a study, and a study names what there is."""
 
 from keyturn.atlas import CLAIMS
+from keyturn.experiments import EXPERIMENTS
 from keyturn.methods import RECIPES
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 
-METHODS = {*OBJECTIVES, *RECIPES}
+METHODS = {*OBJECTIVES, *RECIPES, *EXPERIMENTS}
 STUDIED = {claim.id: claim for claim in CLAIMS.values() if claim.methods}
 
 
@@ -15,8 +16,8 @@ def test_every_method_has_a_study():
     assert METHODS - named == set(), "a method without a study"
 
 
-def test_recipes_and_objectives_have_names_of_their_own():
-    assert not set(OBJECTIVES) & set(RECIPES)
+def test_recipes_objectives_and_experiments_have_names_of_their_own():
+    assert len(METHODS) == len(OBJECTIVES) + len(RECIPES) + len(EXPERIMENTS)
 
 
 def test_a_study_says_what_decides_and_what_it_does_not_show():

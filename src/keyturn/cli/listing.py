@@ -1,4 +1,7 @@
-"""Listings: one line an entry under a heading, no wider than the terminal (80 columns where there is none)."""
+"""Listings: one line an entry under a heading, no wider than the terminal (80 columns where there is none).
+
+And the line for people of a row of results.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyturn.core.measurement import from_json_number
 
 
 def listing(groups: Mapping[str, Sequence[Sequence[str]]], *, footer: str) -> None:
@@ -28,3 +34,13 @@ def listing(groups: Mapping[str, Sequence[Sequence[str]]], *, footer: str) -> No
         if found:
             lines += [*([""] if lines else []), heading, *(line.rstrip() for line in found)]
     sys.stdout.write("\n".join([*lines, "", footer]) + "\n")
+
+
+def result_line(found: Mapping[str, Any]) -> str:
+    """A row of a table of results, in words."""
+    name, value = found.get("name", ""), found.get("value")
+    text = f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}"
+    if found.get("low") is not None and found.get("high") is not None:
+        text += f" [{from_json_number(found['low']):.3f}, {from_json_number(found['high']):.3f}]"
+    rest = {k: v for k, v in found.items() if k not in ("name", "value", "low", "high") and v is not None}
+    return text + ("  " + ", ".join(f"{k} {v}" for k, v in rest.items()) if rest else "")

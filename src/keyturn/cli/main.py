@@ -21,6 +21,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "post-train a policy: train METHOD MODEL, any recipe or objective"),
     "train ls": ("train_ls", "list the methods: recipes, objectives, rewards"),
     "train show": ("train_show", "one method, whole: source, cost, settings, claims"),
+    "experiment run": ("experiment_run", "pretrain bases for a question, train them, report what came of it"),
+    "experiment ls": ("experiment_ls", "list the experiments"),
+    "experiment show": ("experiment_show", "one experiment, whole: source, cost, settings, claims"),
     "world show": ("world_show", "print problems of a controlled world with coloured roles"),
     "world pretrain": ("world_pretrain", "pretrain a base model on a controlled world"),
     "grams": ("grams", "mine strategic grams (planning phrases) from successful samples"),
@@ -146,8 +149,9 @@ def _traceback() -> None:
 
 
 def _again(words: list[str]) -> list[str]:
-    """The command that goes on: the same one, and ``train`` wants it said that a run is there."""
-    return [*words, "--resume"] if words[:1] == ["train"] and "--resume" not in words else words
+    """The command that goes on: the same one, and what trains wants it said that a run is there."""
+    trains = words[:1] == ["train"] or words[:2] == ["experiment", "run"]
+    return [*words, "--resume"] if trains and "--resume" not in words else words
 
 
 def _dispatch(words: list[str]) -> int:

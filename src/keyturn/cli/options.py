@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from keyturn.core.errors import UsageError
 
@@ -87,6 +88,51 @@ def positional(words: Sequence[str], known: Iterable[str]) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:
+    """The function with the types and defaults of its nested settings; one without settings loses them.
+
+    Args:
+        function: what a verb calls.
+        nested: argument -> the record of settings that it takes by default; None leaves the argument out. What
+            is annotated to the argument, such as an empty name, stays.
+    """
+
+    @functools.wraps(function)
+    def with_settings(*args: Any, **kwargs: Any) -> None:
+        return function(*args, **kwargs)
+
+    hints = dict(inspect.get_annotations(function, eval_str=True))
+    parameters = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in nested and nested[name] is None:
+            hints.pop(name)
+            continue
+        if name in nested:
+            extras = getattr(hints[name], "__metadata__", ())
+            own = type(nested[name])
+            hints[name] = Annotated[(own, *extras)] if extras else own
+            parameter = parameter.replace(default=nested[name])
+        parameters.append(parameter.replace(annotation=hints[name]))
+    with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_settings.__annotations__ = hints
+    return with_settings
+
+
+def flat_settings(settings: Any, path: str = "") -> dict[str, str]:
+    """Settings by the dotted name of their option, as words; those of a nested record under its name."""
+    if settings is None or not is_dataclass(settings):
+        return {}
+    found: dict[str, str] = {}
+    for field in fields(settings):
+        value, name = getattr(settings, field.name), f"{path}{field.name}".replace("_", "-")
+        found |= flat_settings(value, f"{name}.") if is_dataclass(value) else {name: _word(value)}
+    return found
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _switches(name: str, kind: Any, default: Any) -> set[str]:

@@ -13,19 +13,28 @@ from pathlib import Path
 
 from keyturn.core.errors import UsageError
 from keyturn.policies.model_folder import holds_weights, same_folder
-from keyturn.training.record import MODEL
+from keyturn.training.record import CONFIG, MODEL
+
+TRAINED, EXPERIMENTED = "train.json", "experiment.json"
+"""What a run directory says that it is a run of: a method, an experiment."""
 
 
-def vacant(out: Path) -> None:
-    """Refuse a run directory that is itself a model: its name would mean two policies.
+def vacant(out: Path, *, resume: bool = True) -> None:
+    """Refuse a run directory that is itself a model (its name would mean two policies) or holds another run.
+
+    Args:
+        out: the run directory.
+        resume: whether a run in it is to go on.
 
     Raises:
-        UsageError: there are weights in it.
+        UsageError: there are weights in it, or a run that nobody asked to go on.
     """
     if holds_weights(out):
         raise UsageError(
             f"{out} is a model folder", fix=f"another --out: the model is saved in its folder {MODEL!r}"
         )
+    if not resume and any((out / record).exists() for record in (TRAINED, EXPERIMENTED, CONFIG)):
+        raise UsageError(f"{out} holds a run already", fix="--resume to go on with it, or another --out")
 
 
 def saved(out: Path, policies: Mapping[str, Path]) -> dict[str, Path]:

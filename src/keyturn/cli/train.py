@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json as jsonlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Annotated, Any, cast
 import tyro
 
 from keyturn.auditing.embedded import EMBEDDED
-from keyturn.cli.options import after, positional, switches
-from keyturn.cli.saved import saved, say_next, vacant
+from keyturn.cli.listing import result_line
+from keyturn.cli.options import after, positional, switches, typed
+from keyturn.cli.saved import TRAINED, saved, say_next, vacant
 from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import KeyturnError, UsageError, unknown
-from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
+from keyturn.experiments import EXPERIMENTS
 from keyturn.lab.fit_rows import demonstrations, shown
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
@@ -42,7 +42,6 @@ from keyturn.training.record import CONFIG, problem_ids
 from keyturn.training.rl import train_rl
 from keyturn.training.rollout import beside, sampled
 
-RECORD = "train.json"
 DEMONSTRATIONS = 32
 """Worked solutions beside the draws of a step."""
 Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
@@ -99,17 +98,20 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
         raise UsageError(
             f"the method comes first, then the model: {method!r} is a model", fix=f"keyturn train grpo {method}"
         )
+    if method in EXPERIMENTS:
+        what = f"{method} is an experiment: it pretrains bases of its own and trains no other model"
+        raise UsageError(what, fix=f"keyturn experiment run {method}")
     if method not in RECIPES and method not in OBJECTIVES:
         raise unknown("method", method, [*RECIPES, *OBJECTIVES])
     profile = after(words, "--profile", "demo")
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     if method in RECIPES:
-        return _typed(by_recipe, settings=RECIPES[method].profiles[profile])
+        return typed(by_recipe, settings=RECIPES[method].profiles[profile])
     reward = after(words, "--reward", "outcome")
     rl = _sizes(profile, model)
     settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
-    return _typed(by_objective, settings=settings, paid=paid, rl=rl)
+    return typed(by_objective, settings=settings, paid=paid, rl=rl)
 
 
 @functools.cache
@@ -117,11 +119,11 @@ def every_switch() -> frozenset[str]:
     """Switches of any method: a command line is read for its method before that method's own are known."""
     found = switches(no_method)
     for settings in chain.from_iterable(recipe.profiles.values() for recipe in RECIPES.values()):
-        found |= switches(_typed(by_recipe, settings=settings))
+        found |= switches(typed(by_recipe, settings=settings))
     for make in OBJECTIVES.values():
-        found |= switches(_typed(by_objective, settings=make().config, paid=None))
+        found |= switches(typed(by_objective, settings=make().config, paid=None))
     for reward in REWARDS:
-        found |= switches(_typed(by_objective, settings=None, paid=default_config(reward)))
+        found |= switches(typed(by_objective, settings=None, paid=default_config(reward)))
     return found
 
 
@@ -162,18 +164,18 @@ def by_recipe(
     if common.teacher and "teacher" not in recipe.needs | recipe.takes:
         raise UsageError(f"{method} has no teacher", fix="leave --teacher out")
     common = _placed(common)
-    _vacant(common)
+    vacant(common.out, resume=common.resume)
     task = _task(method, model, common)
     recipe.check(task)
     config = recipe.brief(settings) if common.dry_run else settings
-    begun = (common.out / RECORD).exists()
+    begun = (common.out / TRAINED).exists()
     _agree(common, method, model, task, config)
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
     try:
         made = recipe.run(Session(Lab(common.out, Streams(common.seed)), task), config)
     except KeyturnError:
         if not begun and not (common.out / "stages").exists():
-            (common.out / RECORD).unlink()  # nothing was made: the directory is free for other settings
+            (common.out / TRAINED).unlink()  # nothing was made: the directory is free for other settings
         raise
     policies = saved(common.out, made.policies)
     where = {slot: str(folder.resolve()) for slot, folder in policies.items()}
@@ -182,7 +184,7 @@ def by_recipe(
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     for line in made.rows:
-        sys.stdout.write(_line(line) + "\n")
+        sys.stdout.write(result_line(line) + "\n")
     for slot, folder in policies.items():
         sys.stdout.write(f"{slot}: {folder}\n")
     _hint(common, policies.get("base", model), policies["policy"])
@@ -217,7 +219,7 @@ def by_objective(
     if demonstrations_a_step != DEMONSTRATIONS and "demonstration" not in objective.needs:
         raise UsageError(f"{method} reads no demonstrations", fix="leave --demonstrations-a-step out")
     common = _placed(common)
-    _vacant(common)
+    vacant(common.out, resume=common.resume)
     task = _task(method, model, common)
     if rl.max_new_tokens == _sizes(common.profile, model).max_new_tokens or common.max_new_tokens:
         rl = replace(rl, max_new_tokens=_length(rl, common, task))
@@ -319,16 +321,9 @@ def _roles(common: Common, task: Task) -> RoleSource | None:
     return roles_from(read_grams(common.roles), cast(Decodes, task.base.tokenizer))
 
 
-def _vacant(common: Common) -> None:
-    """Refuse a directory that holds a run of a recipe or an objective, unless it is to go on."""
-    vacant(common.out)
-    if not common.resume and any((common.out / record).exists() for record in (RECORD, CONFIG)):
-        raise UsageError(f"{common.out} holds a run already", fix="--resume to go on with it, or another --out")
-
-
 def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> None:
     """Write down what is run, or check that it is the same as before."""
-    path = common.out / RECORD
+    path = common.out / TRAINED
     problems = {"train": task.train, "validation": task.validation, "test": task.test}
     stated = {
         "method": method,
@@ -355,35 +350,3 @@ def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> 
         raise UsageError(f"{common.out} holds a run of an objective", fix="another --out")
     common.out.mkdir(parents=True, exist_ok=True)
     write_json(path, now)
-
-
-def _line(found: Mapping[str, Any]) -> str:
-    """A row of a recipe's table for people."""
-    name, value = found.get("name", ""), found.get("value")
-    text = f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}"
-    if found.get("low") is not None and found.get("high") is not None:
-        text += f" [{from_json_number(found['low']):.3f}, {from_json_number(found['high']):.3f}]"
-    rest = {k: v for k, v in found.items() if k not in ("name", "value", "low", "high") and v is not None}
-    return text + ("  " + ", ".join(f"{k} {v}" for k, v in rest.items()) if rest else "")
-
-
-def _typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:
-    """The function with the types and defaults of its nested settings; one without settings loses them."""
-
-    @functools.wraps(function)
-    def typed(*args: Any, **kwargs: Any) -> None:
-        return function(*args, **kwargs)
-
-    hints = dict(inspect.get_annotations(function, eval_str=True))
-    parameters = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name in nested and nested[name] is None:
-            hints.pop(name)
-            continue
-        if name in nested:
-            hints[name] = type(nested[name])
-            parameter = parameter.replace(default=nested[name])
-        parameters.append(parameter.replace(annotation=hints[name]))
-    typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    typed.__annotations__ = hints
-    return typed

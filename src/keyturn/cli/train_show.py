@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Annotated, Any
 
 import tyro
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from keyturn.atlas import CLAIMS
+from keyturn.cli.options import flat_settings
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import unknown
 from keyturn.core.rundir import SCHEMA
@@ -59,25 +59,10 @@ def _whole(row: Mapping[str, str]) -> dict[str, Any]:
     return {
         **row,
         "needs": needs,
-        "settings": {f"--{prefix}.{key}": value for key, value in _flat(settings).items()},
+        "settings": {f"--{prefix}.{key}": value for key, value in flat_settings(settings).items()},
         "claims": [claim.id for claim in CLAIMS.values() if name in claim.methods],
         "try": command,
     }
-
-
-def _flat(settings: Any, path: str = "") -> dict[str, str]:
-    """Settings by dotted name, as words; those of a nested record under its name."""
-    if settings is None or not is_dataclass(settings):
-        return {}
-    found: dict[str, str] = {}
-    for field in fields(settings):
-        value, name = getattr(settings, field.name), f"{path}{field.name}".replace("_", "-")
-        found |= _flat(value, f"{name}.") if is_dataclass(value) else {name: _word(value)}
-    return found
-
-
-def _word(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _page(one: Mapping[str, Any]) -> str:

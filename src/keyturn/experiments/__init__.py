@@ -1,1 +1,15 @@
-"""Studies: plans over arms, seeds and rates, and what they found."""
+"""Studies: plans over arms, seeds and rates, and what they found; experiments that pretrain their own bases."""
+
+from __future__ import annotations
+
+from keyturn.experiments import competence_edge, competing_formats, meta_cot, new_domain, theory_of_mind
+from keyturn.experiments.contract import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "edge": competence_edge.EXPERIMENT,
+    "formats": competing_formats.EXPERIMENT,
+    "meta-cot": meta_cot.EXPERIMENT,
+    "new-domain": new_domain.EXPERIMENT,
+    "tom": theory_of_mind.EXPERIMENT,
+}
+"""Name -> the experiment."""

@@ -1,17 +1,21 @@
-"""The contract of a study: what it is run on, and what one run of it found.
+"""The contracts of a study (what it is run on, and what one run of it found) and of an experiment.
 
 A study is a function ``(lab, subject) -> outcome``. It returns numbers; whether they support a claim is decided
 elsewhere, by the threshold that the claim wrote down before.
+
+An experiment pretrains bases of its own, so it takes settings and no model; the study of a claim repeats it
+over seeds and rates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from keyturn.core.measurement import Estimate, Json
 from keyturn.lab.lab import Lab
+from keyturn.methods.contract import Made, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +64,26 @@ class Outcome:
 
 Study: TypeAlias = Callable[[Lab, Subject], Outcome]
 """``(lab, subject) -> outcome``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Bases made for a question, and what is trained on them. Values live in ``experiments.EXPERIMENTS``.
+
+    Args:
+        name: key of the dictionary.
+        summary: one sentence.
+        source: authors, year, identifier.
+        cost: what it costs, in words, for each profile.
+        profiles: its settings for each of :data:`~keyturn.methods.contract.PROFILES`.
+        brief: ``(settings) -> the same with two steps of everything``: proves that it runs, teaches nothing.
+        run: ``(lab, settings) -> policies and a table``.
+    """
+
+    name: str
+    summary: str
+    source: str
+    cost: str
+    profiles: Mapping[Profile, Any]
+    brief: Callable[[Any], Any]
+    run: Callable[[Lab, Any], Made]

@@ -12,12 +12,12 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.proportions import wilson
 from keyturn.experiments.arms import base_arm, sizes_for, steps_for, usual
 from keyturn.experiments.contract import Outcome, Subject
+from keyturn.experiments.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
 from keyturn.experiments.plan import Arm, Ran, contrast, level, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
 from keyturn.problems.world.par import ParWorld
 
 RARE = 0.1

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from keyturn.experiments.arms import base_arm, curve, numbers_of, sizes_for, steps_for
+from keyturn.experiments.competing_formats import RUN, FormatsConfig, task_of, trained
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.formats import RUN, FormatsConfig, task_of, trained
 from keyturn.pretraining.recipes import Size
 
 RARE_BETTER = FormatsConfig(frequency=0.3, noise=(0.3, 0.0))

@@ -16,13 +16,13 @@ from keyturn.experiments.arms import (
     steps_for,
     usual,
 )
+from keyturn.experiments.competence_edge import RUN, EdgeConfig, task_of, trained
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.edge import RUN, EdgeConfig, task_of, trained
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards.process import ProcessConfig, process
 
@@ -60,8 +60,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     grpo = OBJECTIVES["grpo"]()
     run = steps_for(RUN, subject.profile)
     usual_base, unseen_base = EdgeConfig(rl=run, steps=0), EdgeConfig(rl=run, exposure=0.0)
-    shipped = embedded_task(lab, "graph")
-    graph, unseen = task_of(lab, usual_base, shipped), task_of(lab, unseen_base, shipped)
+    graph, unseen = task_of(lab, usual_base), task_of(lab, unseen_base)
     arms = [
         base_arm(),
         *(rl_arm(name, objective=grpo, reward=strict, config=short, on=on) for name, on in zones.items()),

@@ -8,12 +8,8 @@ from functools import partial
 
 from keyturn.experiments.arms import base_arm, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, contrast, level, run_plan
-from keyturn.experiments.planned import planned
-from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
-from keyturn.methods.meta_cot import (
-    RECIPE,
+from keyturn.experiments.meta_cot import (
+    EXPERIMENT,
     TEXTS,
     MetaCotConfig,
     fine_tuned,
@@ -21,6 +17,10 @@ from keyturn.methods.meta_cot import (
     reinforced,
     task_of,
 )
+from keyturn.experiments.plan import Arm, contrast, level, run_plan
+from keyturn.experiments.planned import planned
+from keyturn.lab.lab import Lab
+from keyturn.lab.session import Model, Session
 from keyturn.problems.world.nim_text import Linearised
 
 DEEP, KNOWN = "success heaps 4", "success heaps 3"
@@ -55,7 +55,7 @@ def look(session: Session, model: Model) -> Mapping[str, float]:
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """Four kinds of text at equal tokens on one base that saw no search, and RL after three."""
-    config: MetaCotConfig = RECIPE.profiles["study" if subject.profile == "long" else "demo"]
+    config: MetaCotConfig = EXPERIMENT.profiles["study" if subject.profile == "long" else "demo"]
     task = task_of(lab, config, seed=subject.seed)
     arms = [base_arm()]
     for kind in TEXTS:

@@ -9,10 +9,10 @@ from keyturn.experiments.arms import base_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
+from keyturn.experiments.theory_of_mind import RUN, TomConfig, task_of, traced, trained
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.tom import RUN, TomConfig, task_of, traced, trained
 
 WIDTHS = {"small": 32, "middle": 64, "large": 96}
 """Name -> channels."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from keyturn.methods import (
     cft,
     distill,
-    edge,
     few_demos,
-    formats,
-    meta_cot,
-    new_domain,
     omni,
     one_shot,
     precision,
@@ -24,18 +20,13 @@ from keyturn.methods import (
     spurious,
     srl,
     thinkless,
-    tom,
 )
 from keyturn.methods.contract import Recipe
 
 RECIPES: dict[str, Recipe] = {
     "cft": cft.RECIPE,
     "distill": distill.RECIPE,
-    "edge": edge.RECIPE,
     "few-demos": few_demos.RECIPE,
-    "formats": formats.RECIPE,
-    "meta-cot": meta_cot.RECIPE,
-    "new-domain": new_domain.RECIPE,
     "omni": omni.RECIPE,
     "one-shot": one_shot.RECIPE,
     "precision": precision.RECIPE,
@@ -50,6 +41,5 @@ RECIPES: dict[str, Recipe] = {
     "spurious": spurious.RECIPE,
     "srl": srl.RECIPE,
     "thinkless": thinkless.RECIPE,
-    "tom": tom.RECIPE,
 }
 """Name -> the recipe."""

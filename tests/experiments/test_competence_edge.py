@@ -6,8 +6,8 @@ import pytest
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.experiments.competence_edge import RL_PASSES, SUPERVISED_PASSES, EdgeConfig, split_of, task_of
 from keyturn.lab.lab import Lab
-from keyturn.methods.edge import RL_PASSES, SUPERVISED_PASSES, EdgeConfig, split_of, task_of
 
 CONFIG = EdgeConfig()
 CONFIG = replace(
@@ -33,4 +33,4 @@ def test_counting_rows_in_place_of_tokens_would_pay_too_much():
 
 def test_shares_outside_0_to_1_are_refused(tmp_path):
     with pytest.raises(UsageError, match="shares"):
-        task_of(Lab(tmp_path, Streams(0)), EdgeConfig(exposure=1.5), None)  # type: ignore[arg-type]
+        task_of(Lab(tmp_path, Streams(0)), EdgeConfig(exposure=1.5))

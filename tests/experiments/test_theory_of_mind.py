@@ -8,11 +8,11 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.experiments.theory_of_mind import EXPERIMENT, size_of, task_of, traced
 from keyturn.lab.fit_rows import shown
 from keyturn.lab.lab import Lab
 from keyturn.lab.task import world_expert
 from keyturn.methods.control_words import controlled
-from keyturn.methods.tom import RECIPE, size_of, task_of, traced
 from keyturn.problems.contract import answers
 from keyturn.problems.world.grader import problem_set
 from keyturn.problems.world.worlds import world_named
@@ -66,6 +66,6 @@ def test_widths():
 
 
 def test_a_world_without_beliefs_is_refused(tmp_path):
-    config = replace(RECIPE.brief(RECIPE.profiles["demo"]), world="chain")
+    config = replace(EXPERIMENT.brief(EXPERIMENT.profiles["demo"]), world="chain")
     with pytest.raises(UsageError, match="beliefs"):
         task_of(Lab(tmp_path, Streams(0)), config, 32)

@@ -22,18 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from keyturn.auditing.embedded import MODELS, world_in
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
+from keyturn.experiments.contract import Experiment
 from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Made
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.fit import Row
@@ -64,7 +65,7 @@ class EdgeConfig:
     size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
     """Shape of the base."""
     steps: int = 1200
-    """Steps of pretraining; 0 takes the task's own base, with the exposure that it had."""
+    """Steps of pretraining; 0 takes the shipped base of GRAPH, with the exposure that it had."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=5e-4))
     """Mid-training; its steps follow from the compute."""
     rl: RLConfig = RUN
@@ -73,13 +74,12 @@ class EdgeConfig:
     """Draws a test problem."""
 
 
-def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task:
+def task_of(lab: Lab, config: EdgeConfig, *, seed: int = 0) -> Task:
     """The base that the config describes, with test problems of one to four operations in two contexts.
 
     Args:
         lab: the run directory.
         config: settings.
-        given: whose base is taken where nothing is pretrained.
         seed: of the pretraining.
     """
     if not 0 <= config.exposure <= 1 or not 0 <= config.mid <= 1:
@@ -97,9 +97,8 @@ def task_of(lab: Lab, config: EdgeConfig, given: Task, *, seed: int = 0) -> Task
     if config.steps:
         folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
     else:
-        if not isinstance(given.world, GraphWorld):
-            raise UsageError("zones are operations of GRAPH", fix="a base of GRAPH, or --settings.steps 1200")
-        folder, world = Path(given.folder), given.world
+        folder = MODELS / "graph"
+        world = world_in(folder)
     train = [{"domain": "graph", "operations": n, "context": "C1"} for n in (1, 2, 3)]
     test = [{"domain": "graph", "operations": n, "context": c} for n in (1, 2, 3, 4) for c in ("C1", "C2")]
     return task_in(lab, folder, world, train=train, test=test, per_cell=200, held_out=16)
@@ -160,23 +159,22 @@ def trained(session: Session, config: EdgeConfig) -> Model:
     )
 
 
-def run(session: Session, config: EdgeConfig) -> Made:
+def run(lab: Lab, config: EdgeConfig) -> Made:
     """Pretrain, mid-train, reinforce; then every cell of the test."""
-    own = task_of(session.lab, config, session.task)
-    models = {"base": base_of(own), config.zone: trained(session.on(own), config)}
-    lines: list[Mapping[str, Json]] = list(session.on(own).scores(models, config.draws))
+    session = Session(lab, task_of(lab, config))
+    tests = session.task.test
+    models = {"base": session.base, config.zone: trained(session, config)}
+    lines: list[Mapping[str, Json]] = list(session.scores(models, config.draws))
     for operations in (1, 2, 3, 4):
         for context in ("C1", "C2"):
             chosen = [
-                p
-                for p in own.test.problems
-                if (p.cell["operations"], p.cell["context"]) == (operations, context)
+                p for p in tests.problems if (p.cell["operations"], p.cell["context"]) == (operations, context)
             ]
             if chosen:
-                part = subset(own.test, chosen, f"{operations} {context}")
-                found = session.on(own).scores(models, config.draws, problems=part)
+                part = subset(tests, chosen, f"{operations} {context}")
+                found = session.scores(models, config.draws, problems=part)
                 lines += [{**line, "operations": operations, "context": context} for line in found]
-    return Made(policies={"policy": models[config.zone].path, "base": base_of(own).path}, rows=tuple(lines))
+    return Made(policies={"policy": models[config.zone].path, "base": session.base.path}, rows=tuple(lines))
 
 
 def brief(config: EdgeConfig) -> EdgeConfig:
@@ -186,12 +184,11 @@ def brief(config: EdgeConfig) -> EdgeConfig:
     )
 
 
-RECIPE = Recipe(
+EXPERIMENT = Experiment(
     name="edge",
     summary="RL by zone of competence, after a chosen exposure of a context and a share of mid-training",
     source="Zhang, Neubig and Yue 2025, arXiv 2512.07783",
-    cost="demo: a base of 1,200 steps and 30 RL steps; study: 5,000 and 300; real: needs a world, as study",
-    needs=frozenset({"world"}),
+    cost="demo: a base of 1,200 steps and 30 RL steps; study: 5,000 and 300; real: a larger base",
     profiles={
         "demo": EdgeConfig(),
         "study": EdgeConfig(steps=5000, size=Size(), rl=replace(RUN, steps=300), draws=64),

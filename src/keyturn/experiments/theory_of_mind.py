@@ -25,10 +25,11 @@ import numpy as np
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
+from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Made
 from keyturn.methods.control_words import controlled
 from keyturn.objectives.grpo import grpo
 from keyturn.pretraining.recipes import Probe, Size
@@ -42,7 +43,7 @@ RUN = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, l
 TRACE = "trace_f1"
 HEADS = 4
 GLANCE = Probe(documents=32, every=0, problems=1, draws=2)
-"""What pretraining looks at: BELIEF has many cells and long traces, and the recipe looks for itself."""
+"""What pretraining looks at: BELIEF has many cells and long traces, and the experiment looks for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,25 +138,26 @@ def _mean(given: Answers, column: np.ndarray) -> float:
     return float((total[n > 0] / n[n > 0]).mean()) if (n > 0).any() else float("nan")
 
 
-def run(session: Session, config: TomConfig) -> Made:
+def run(lab: Lab, config: TomConfig) -> Made:
     """Pretrain a base of every width, reinforce it, look at answers and traces before and after."""
     if not config.widths:
         raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
     lines: list[Mapping[str, Json]] = []
     policies = {}
     for width in config.widths:
-        own = task_of(session.lab, config, width)
-        models = {"base": base_of(own), "RL": trained(session.on(own), config)}
-        parameters = sum(p.numel() for p in own.base.model.parameters())
+        session = Session(lab, task_of(lab, config, width))
+        tests = session.task.test
+        models = {"base": session.base, "RL": trained(session, config)}
+        parameters = sum(p.numel() for p in session.task.base.model.parameters())
         for name, model in models.items():
-            given = session.on(own).answers(model, own.test, config.draws, name=f"beliefs {width} {name}")
+            given = session.answers(model, tests, config.draws, name=f"beliefs {width} {name}")
             for number, value in traced(given).items():
                 lines.append(
                     {
                         "name": f"width {width}, {name}: {number}",
                         "value": json_number(value),
                         "parameters": parameters,
-                        "problems": len(own.test.problems),
+                        "problems": len(tests.problems),
                         "draws": config.draws,
                     }
                 )
@@ -180,12 +182,11 @@ def brief(config: TomConfig) -> TomConfig:
     )
 
 
-RECIPE = Recipe(
+EXPERIMENT = Experiment(
     name="tom",
     summary="RL on theory of mind over model widths: answers, and whether traces of beliefs survive",
     source="Lu et al. 2025 (ToM-RL), arXiv 2504.01698",
     cost="demo: three bases of 650 steps and 30 RL steps each; study: four of 2,000 and 300; real: wider",
-    needs=frozenset({"world"}),
     profiles={
         "demo": TomConfig(),
         "study": TomConfig(

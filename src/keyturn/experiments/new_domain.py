@@ -23,10 +23,11 @@ import numpy as np
 
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.statistics.pass_at_k import pass_at_k
+from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Made
 from keyturn.objectives.grpo import grpo
 from keyturn.pretraining.stage import pretrained, quick, task_in
 from keyturn.problems.world.worlds import World, world_named
@@ -99,18 +100,18 @@ def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> di
     }
 
 
-def run(session: Session, config: NewDomainConfig) -> Made:
+def run(lab: Lab, config: NewDomainConfig) -> Made:
     """Pretrain, reinforce, score the traces by the base."""
-    own = task_of(session.lab, config)
-    tuned = trained(session.on(own), config)
-    given = session.on(own).answers(base_of(own), own.test, config.budget, name="base at the budget")
+    session = Session(lab, task_of(lab, config))
+    tuned = trained(session, config)
+    given = session.answers(session.base, session.task.test, config.budget, name="base at the budget")
     n, c = given.counts()
-    there = already_there(session.on(own), tuned, config)
+    there = already_there(session, tuned, config)
     lines: list[Mapping[str, Json]] = [
         {
             "name": f"base pass@{config.budget}",
             "value": json_number(float(np.mean(pass_at_k(n, c, config.budget)))),
-            "problems": len(own.test.problems),
+            "problems": len(session.task.test.problems),
         },
         {
             "name": f"share of the tuned traces that the base gives within {config.budget} draws",
@@ -119,10 +120,10 @@ def run(session: Session, config: NewDomainConfig) -> Made:
             "nats": json_number(there["log-probability"]),
         },
     ]
-    models = {"base": base_of(own), "RL": tuned}
+    models = {"base": session.base, "RL": tuned}
     return Made(
-        policies={"policy": tuned.path, "base": base_of(own).path},
-        rows=(*lines, *session.on(own).scores(models, config.draws)),
+        policies={"policy": tuned.path, "base": session.base.path},
+        rows=(*lines, *session.scores(models, config.draws)),
     )
 
 
@@ -138,12 +139,11 @@ def brief(config: NewDomainConfig) -> NewDomainConfig:
     )
 
 
-RECIPE = Recipe(
+EXPERIMENT = Experiment(
     name="new-domain",
     summary="outcome rewards in a domain that pretraining hardly holds: what emerges, and was it there already",
     source="Zeng et al. 2025 (SimpleRL-Zoo), arXiv 2503.18892",
-    cost="demo: a base of 1,000 steps and 40 RL steps; study: 2,000 and 400; real: needs a world, as study",
-    needs=frozenset({"world"}),
+    cost="demo: a base of 1,000 steps and 40 RL steps; study: 2,000 and 400; real: as study",
     profiles={
         "demo": NewDomainConfig(),
         "study": NewDomainConfig(steps=2000, rl=replace(RUN, steps=400), budget=256, draws=64, per_cell=256),

@@ -20,10 +20,11 @@ import numpy as np
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json, json_number
+from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Made
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.pretraining.recipes import Size
 from keyturn.pretraining.stage import pretrained, quick, task_in
@@ -109,14 +110,13 @@ def by_format(given: Answers) -> dict[str, tuple[float, float]]:
     return out
 
 
-def run(session: Session, config: FormatsConfig) -> Made:
+def run(lab: Lab, config: FormatsConfig) -> Made:
     """Pretrain, reinforce, and say who has won."""
-    own = task_of(session.lab, config)
-    tuned = trained(session.on(own), config)
-    models = {"base": base_of(own), "RL": tuned}
+    session = Session(lab, task_of(lab, config))
+    models = {"base": session.base, "RL": trained(session, config)}
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = by_format(session.on(own).answers(model, own.test, config.draws, name=f"formats {name}"))
+        found = by_format(session.answers(model, session.task.test, config.draws, name=f"formats {name}"))
         for written, (share, rate) in found.items():
             lines.append(
                 {
@@ -124,12 +124,12 @@ def run(session: Session, config: FormatsConfig) -> Made:
                     "value": json_number(share),
                     "success": json_number(rate),
                     "draws": config.draws,
-                    "problems": len(own.test.problems),
+                    "problems": len(session.task.test.problems),
                 }
             )
     return Made(
-        policies={"policy": tuned.path, "base": base_of(own).path},
-        rows=(*lines, *session.on(own).scores(models, config.draws)),
+        policies={"policy": models["RL"].path, "base": session.base.path},
+        rows=(*lines, *session.scores(models, config.draws)),
     )
 
 
@@ -140,12 +140,11 @@ def brief(config: FormatsConfig) -> FormatsConfig:
     )
 
 
-RECIPE = Recipe(
+EXPERIMENT = Experiment(
     name="formats",
     summary="pretrain two formats at a frequency and an accuracy each, then see which one RL leaves",
     source="Zhao et al. 2025 (Echo chamber), arXiv 2504.07912",
-    cost="demo: a base of 700 steps and 30 RL steps; study: 2,600 and 300; real: needs a world, as study",
-    needs=frozenset({"world"}),
+    cost="demo: a base of 700 steps and 30 RL steps; study: 2,600 and 300; real: a larger base",
     profiles={
         "demo": FormatsConfig(steps=700),
         "study": FormatsConfig(steps=2600, size=Size(), rl=replace(RUN, steps=300), draws=64),

@@ -30,12 +30,13 @@ from keyturn.core.errors import unknown
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.experiments.contract import Experiment
 from keyturn.lab.fit_rows import supervised
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Made
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.optimise import FitConfig
@@ -191,23 +192,24 @@ def looked(session: Session, model: Model, draws: int) -> dict[str, float]:
     return out | {f"success heaps {n}": float(np.nanmean(given.outcome[heaps == n])) for n in np.unique(heaps)}
 
 
-def run(session: Session, config: MetaCotConfig) -> Made:
+def run(lab: Lab, config: MetaCotConfig) -> Made:
     """Pretrain on answers; then every kind of text, and RL from it."""
-    own = task_of(session.lab, config)
-    models: dict[str, Model] = {"base": base_of(own)}
+    session = Session(lab, task_of(lab, config))
+    tests = session.task.test
+    models: dict[str, Model] = {"base": session.base}
     for kind in config.texts:
-        models[kind] = fine_tuned(session.on(own), kind, config)
+        models[kind] = fine_tuned(session, kind, config)
         if config.rl.steps:
-            models[f"{kind}, then RL"] = reinforced(session.on(own), models[kind], kind, config)
+            models[f"{kind}, then RL"] = reinforced(session, models[kind], kind, config)
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = looked(session.on(own), model, config.draws)
-        given = session.on(own).answers(model, own.test, config.draws, name="test")
+        found = looked(session, model, config.draws)
+        given = session.answers(model, tests, config.draws, name="test")
         estimate = accuracy(given, session.streams.child("scores", name))
         rest = {key: json_number(value) for key, value in found.items() if key != "success"}
-        lines.append(row(name, estimate, problems=len(own.test.problems), draws=config.draws, **rest))
+        lines.append(row(name, estimate, problems=len(tests.problems), draws=config.draws, **rest))
     return Made(
-        policies={"policy": list(models.values())[-1].path, "base": base_of(own).path}, rows=tuple(lines)
+        policies={"policy": list(models.values())[-1].path, "base": session.base.path}, rows=tuple(lines)
     )
 
 
@@ -225,12 +227,11 @@ def brief(config: MetaCotConfig) -> MetaCotConfig:
     )
 
 
-RECIPE = Recipe(
+EXPERIMENT = Experiment(
     name="meta-cot",
     summary="teach a linearised search, its optimal path, its shuffled lines or the answer alone; then RL",
     source="Xiang et al. 2025, arXiv 2501.04682; Gandhi et al. 2024, arXiv 2404.03683",
     cost="demo: a base of 500 steps, four fits of 150, four RL runs of 20; study: 2,100, 1,500 and 200",
-    needs=frozenset({"world"}),
     profiles={
         "demo": MetaCotConfig(),
         "study": MetaCotConfig(

@@ -8,8 +8,7 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import shown, supervised
-from keyturn.methods.meta_cot import (
+from keyturn.experiments.meta_cot import (
     TEXTS,
     AnswersAlone,
     MetaCotConfig,
@@ -18,6 +17,7 @@ from keyturn.methods.meta_cot import (
     world_of,
     written,
 )
+from keyturn.lab.fit_rows import shown, supervised
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.nim_text import search_nodes

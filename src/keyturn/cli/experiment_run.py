@@ -1,0 +1,154 @@
+"""Run an experiment: pretrain bases for a question, train them, report what came of it."""
+
+from __future__ import annotations
+
+import functools
+import json as jsonlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from keyturn.cli.listing import result_line
+from keyturn.cli.options import after, positional, switches, typed
+from keyturn.cli.saved import EXPERIMENTED, TRAINED, saved, say_next, vacant
+from keyturn.core.errors import KeyturnError, UsageError, unknown
+from keyturn.core.rundir import SCHEMA, read_json, write_json
+from keyturn.core.streams import Streams
+from keyturn.experiments import EXPERIMENTS
+from keyturn.experiments.contract import Experiment
+from keyturn.lab.lab import Lab
+from keyturn.methods import RECIPES
+from keyturn.methods.contract import PROFILES
+from keyturn.objectives import OBJECTIVES
+from keyturn.training.record import CONFIG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every experiment takes."""
+
+    out: Path | None = None
+    """The run directory; runs/experiments/NAME by default."""
+    resume: bool = False
+    """Go on with the run in --out; its settings must be the same."""
+    seed: int = 0
+    """Root of all randomness."""
+    profile: str = "demo"
+    """demo (minutes of two cores), study (to its stopping rule) or real (larger bases)."""
+    dry_run: bool = False
+    """Two small steps of everything, in OUT/dry-run: proves that it runs, teaches nothing."""
+    json: bool = False
+    """One JSON document on stdout."""
+
+
+def runner(words: Sequence[str]) -> Callable[..., None]:
+    """The function that a command line calls: the experiment decides which settings there are.
+
+    Raises:
+        UsageError: no experiment, none of that name, or a model beside it.
+    """
+    name, *rest = positional(words, _every_switch()) or [""]
+    if not name:
+        return no_experiment
+    one = experiment_named(name)
+    if rest:
+        what = f"{name} pretrains bases of its own and takes no model: {rest[0]!r} would not be looked at"
+        raise UsageError(what, fix=f"keyturn experiment run {name}")
+    profile = after(words, "--profile", "demo")
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    return typed(by_experiment, settings=one.profiles[profile])
+
+
+def experiment_named(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        UsageError: there is none; a method is told how it is run, else the near matches are named.
+    """
+    if name in EXPERIMENTS:
+        return EXPERIMENTS[name]
+    if name in RECIPES or name in OBJECTIVES:
+        raise UsageError(f"{name} is a method and trains a model of yours", fix=f"keyturn train {name} MODEL")
+    raise unknown("experiment", name, EXPERIMENTS)
+
+
+@functools.cache
+def _every_switch() -> frozenset[str]:
+    found = switches(no_experiment)
+    for one in EXPERIMENTS.values():
+        found |= switches(typed(by_experiment, settings=one.profiles["demo"]))
+    return found
+
+
+def no_experiment(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> None:
+    """Run an experiment: keyturn experiment run NAME. `keyturn experiment ls` lists them.
+
+    Args:
+        common: what every experiment takes.
+    """
+    raise UsageError("no experiment named", fix=f"keyturn experiment run NAME: {', '.join(EXPERIMENTS)}")
+
+
+def by_experiment(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")],
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
+    settings: Annotated[Any, tyro.conf.arg(name="")] = None,
+) -> None:
+    """Pretrain bases for a question, train them, and report what came of it.
+
+    Args:
+        name: an experiment, as `keyturn experiment ls` lists them.
+        common: what every experiment takes.
+        settings: of the experiment, for its profile.
+    """
+    one = EXPERIMENTS[name]
+    out = common.out or Path("runs") / "experiments" / name
+    config = settings
+    if common.dry_run:
+        out, config = out / "dry-run", one.brief(settings)
+    vacant(out, resume=common.resume)
+    begun = (out / EXPERIMENTED).exists()
+    _agree(out, {"experiment": name, "seed": common.seed, "settings": asdict(config)})
+    sys.stderr.write(f"{name}: {one.summary} ({one.source})\n")
+    try:
+        result = one.run(Lab(out, Streams(common.seed)), config)
+    except KeyturnError:
+        if not begun and not (out / "stages").exists():
+            (out / EXPERIMENTED).unlink()  # nothing was made: the directory is free for other settings
+        raise
+    policies = saved(out, result.policies)
+    if common.json:
+        models = {slot: str(folder.resolve()) for slot, folder in policies.items()}
+        document = {"schema": SCHEMA, "command": "experiment run", "experiment": name}
+        sys.stdout.write(jsonlib.dumps({**document, "models": models, "rows": result.rows}) + "\n")
+        return
+    for line in result.rows:
+        sys.stdout.write(result_line(line) + "\n")
+    for slot, folder in policies.items():
+        sys.stdout.write(f"{slot}: {folder}\n")
+    say_next("audit it", "audit", policies["base"], policies["policy"])
+
+
+def _agree(out: Path, stated: dict[str, Any]) -> None:
+    """Write down what is run, or check that it is the same as before."""
+    try:
+        now = jsonlib.loads(jsonlib.dumps(stated, allow_nan=False))
+    except ValueError as error:
+        raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value") from error
+    path = out / EXPERIMENTED
+    if path.exists():
+        before = read_json(path)
+        other = [key for key in now if before.get(key) != now[key]]
+        if other:
+            raise UsageError(
+                f"{out} holds a run of other {', '.join(other)}", fix="the same again, or another --out"
+            )
+    elif any((out / record).exists() for record in (TRAINED, CONFIG)):
+        raise UsageError(f"{out} holds a run of a method", fix="another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, now)
