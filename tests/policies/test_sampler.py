@@ -118,7 +118,7 @@ def test_a_spoilt_cache_that_the_trial_missed_is_refused(spoil, how, monkeypatch
     monkeypatch.setattr(runners, "_tried", lambda _: True)
     who = policy("tiny", **how)
     asked = small_models.problems(spoil(monkeypatch))
-    with pytest.raises(NumericsError, match="nats a token off a plain forward"):
+    with pytest.raises(NumericsError, match="nats per token off a plain forward"):
         who.draw(asked, range(4), Streams(1), LIMITS)
 
 
