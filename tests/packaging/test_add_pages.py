@@ -62,6 +62,112 @@ assert "| `threshold` | `0.5` |" in page
 """
 
 
+def tries(root, name, rate):
+    generator = np.random.default_rng(len(name))
+    rows = []
+    for i in range(12):
+        told = {f"{d}": {"said": f"{name} {i} {d}", "points": int(generator.random() < rate)} for d in range(6)}
+        rows.append(
+            {"item": {"uid": i, "text": f"What is {i}?"}, "tries": {**told, "6": {"failed": "timeout"}}}
+        )
+    path = root / f"{name}.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.mark.slow
+def test_a_reader_is_added_as_its_page_says(root):
+    files = tries(root, "base", 0.2), tries(root, "tuned", 0.9)
+    words = ("-m", "keyturn.cli.main", "audit", "--samples", *files, "--json", "--out", root / "run")
+    run(root, *words, code=1)
+    made, added = follow("add-a-reader.md", root)
+    assert [path.name for path in made] == ["tries.py"]
+    assert added == 2
+    (found,) = json.loads(run(root, *words))["audits"]
+    assert found["n_base"] == 6, "what failed is no draw"
+    assert found["problems"].startswith("12 problems")
+    masses = found["verdict"]["masses"]
+    assert masses["base"]["value"] < 0.4 < 0.7 < masses["tuned"]["value"]
+
+
+def yes_or_no(root, name, rate):
+    generator = np.random.default_rng(len(name))
+    rows = []
+    for i in range(12):
+        for d in range(6):
+            said = "yes" if (generator.random() < rate) == (i % 2 == 0) else "no"
+            told = f"{name}, try {d}.\n{said}" if i else f"{name}, try {d}: I say {said}!"
+            rows.append(
+                {"id": i, "prompt": f"Is {i} even?", "answer": ["Yes", "No"][i % 2], "completion": told}
+            )
+    path = root / f"{name}.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.mark.slow
+def test_a_grader_is_added_as_its_page_says(root):
+    files = yes_or_no(root, "base", 0.2), yes_or_no(root, "tuned", 0.9)
+    words = ("-m", "keyturn.cli.main", "audit", "--samples", *files, "--grader", "yes_no", "--json")
+    run(root, *words, "--out", root / "run", code=2)
+    made, added = follow("add-a-problem-source.md", root)
+    assert [path.name for path in made] == ["yes_no.py"]
+    assert added == 2
+    (found,) = json.loads(run(root, *words, "--out", root / "run"))["audits"]
+    rates = {(m["policy"], m["scoring"]): m["value"] for m in found["measurements"] if m["name"] == "accuracy"}
+    assert rates["base", "strict"] < 0.4 < 0.6 < rates["tuned", "strict"]
+    assert rates["tuned", "lenient"] > rates["tuned", "strict"], "one problem is answered in a sentence"
+
+
+@pytest.mark.slow
+def test_a_domain_is_added_as_its_page_says(root):
+    made, added = follow("add-a-domain.md", root)
+    assert [path.name for path in made] == ["verify_sum.py", "sum.py"]
+    assert added == 3
+    run(root, "-c", TRACES)
+    shown = json.loads(run(root, "-m", "keyturn.cli.main", "world", "show", "sum", "--n", 1, "--json"))
+    assert shown
+    base = root / "base"
+    run(root, "-c", PRETRAINED)
+    size = ("--k", 2, "--n-base", 8, "--per-cell", 2, "--out", root / "run")
+    (found,) = json.loads(run(root, "-m", "keyturn.cli.main", "audit", base, base, *size, "--json"))["audits"]
+    assert [cell["key"] for cell in found["cells"]] == [{"domain": "sum", "numbers": n} for n in (2, 3, 4)]
+    assert found["verdict"]["unit"] == "verified"
+
+
+PRETRAINED = """
+from dataclasses import replace
+from pathlib import Path
+from keyturn.pretraining.pretrain import pretrain
+from keyturn.pretraining.recipes import PRETRAIN, Probe
+from keyturn.problems.world import world_named
+few = replace(PRETRAIN["demo"], probe=Probe(documents=8, problems=1, draws=2))
+pretrain(world_named("sum"), few, out=Path("base"), steps=3)
+"""
+
+
+TRACES = """
+from keyturn.core.streams import Streams
+from keyturn.problems.world import world_named
+from keyturn.problems.world.vocabulary import VALUE, encode
+from keyturn.problems.world.worlds import problems, world_from_json, world_to_json
+world = world_named("sum")
+assert world_from_json(world_to_json(world)) == world
+asked = problems(world, "test", None, 20, Streams(0))
+assert {p.cell["numbers"] for p in asked} == {2, 3, 4}
+for problem in asked:
+    reader = world.reader(encode(problem.prompt))
+    trace = world.demonstrate(problem, Streams(0), strategy=None, format=None)
+    told = reader(list(trace.completion), ended=True)
+    assert told.verified and told.roles == list(trace.roles) and told.answer == problem.answer
+    for at, token in enumerate(trace.completion[:-1]):
+        changed = list(trace.completion)
+        changed[at] = token + 1 if VALUE <= token < VALUE + 10 else VALUE
+        assert not reader(changed, ended=True).verified, (problem.prompt, at)
+    assert not reader(list(trace.completion), ended=False).verified
+"""
+
+
 def test_lines_go_behind_the_last_import_and_to_the_end_of_the_dictionary(tmp_path):
     file = tmp_path / "__init__.py"
     file.write_text(

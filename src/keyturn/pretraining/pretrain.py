@@ -86,11 +86,7 @@ def pretrain(
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists already", fix="choose another --out, or pass --overwrite")
     world = with_dials(world, recipe.dials)
-    if world.domain not in recipe.fit:
-        raise UsageError(
-            f"recipe {recipe.name} has no schedule for {world.domain}", fix=f"one of {', '.join(recipe.fit)}"
-        )
-    config = recipe.fit[world.domain]
+    config = recipe.schedule(world.domain)
     config = config if steps is None else replace(config, steps=steps)
     streams = Streams(seed).child("pretrain")
     model = fresh_model(world, recipe, streams)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from keyturn.core.errors import UsageError
 from keyturn.policies.optimise import FitConfig
 from keyturn.problems.world.vocabulary import BOS, EOS, PAD, WORDS
 
@@ -82,6 +83,18 @@ class PretrainRecipe:
     dials: Mapping[str, Any] = field(default_factory=dict)
     probe: Probe = field(default_factory=Probe)
 
+    def schedule(self, domain: str) -> FitConfig:
+        """The schedule of a domain; CHAIN's where it has none of its own.
+
+        Raises:
+            UsageError: the recipe is made for other domains only.
+        """
+        config = self.fit.get(domain) or self.fit.get("chain")
+        if config is None:
+            what = f"recipe {self.name} has no schedule for {domain}"
+            raise UsageError(what, fix=f"one of {', '.join(self.fit)}")
+        return config
+
 
 def _longer(config: FitConfig, times: float) -> FitConfig:
     return replace(config, steps=round(config.steps * times))
@@ -103,7 +116,7 @@ _FITS: dict[str, FitConfig] = {
     "nim": _BRANCHING,
     "unanswerable": _BRANCHING,
 }
-"""Domain -> schedule of the demo. A new domain begins with CHAIN's."""
+"""Domain -> schedule of the demo, where it is not CHAIN's."""
 
 _DEMO = PretrainRecipe(
     name="demo",

@@ -30,7 +30,7 @@ def quick(world: World, *, steps: int, size: Size | None = None, batch_rows: int
         batch_rows: documents per step.
     """
     demo = PRETRAIN["demo"]
-    fit: FitConfig = replace(demo.fit[world.domain], steps=steps, batch_rows=batch_rows)
+    fit: FitConfig = replace(demo.schedule(world.domain), steps=steps, batch_rows=batch_rows)
     return replace(demo, name=f"quick {steps}", fit={world.domain: fit}, size=size or demo.size, probe=QUICK)
 
 
@@ -49,7 +49,7 @@ def pretrained(
     own = with_dials(world, dials or {})
     fields = {
         "world": world_to_json(own),
-        "fit": asdict(recipe.fit[own.domain]),
+        "fit": asdict(recipe.schedule(own.domain)),
         "size": asdict(recipe.size),
         "dials": dict(recipe.dials),
         "seed": seed,
