@@ -1,7 +1,9 @@
 """Plans by hand: which rate is chosen, what is replicated, what a contrast says, and what it must not say."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from keyturn.experiments.plan import (
     Ran,
     ShareDone,
     Sizes,
+    against_best,
     contrast,
     is_rate,
     level,
@@ -172,3 +175,55 @@ def test_the_interval_of_a_share_stays_between_its_ends():
     assert contrast(ran, "a", "b", "length").high > 2, "a length has no such ends"
     assert not is_rate("accuracy gained")
     assert not is_rate("pass@16, first half")
+
+
+def test_the_best_rival_is_chosen_seed_by_seed():
+    runs = [*ran("own", [0.6, 0.6, 0.9]), *ran("a", [0.5, 0.1, 0.2]), *ran("b", [0.1, 0.4, 0.2])]
+    found = against_best(runs, "own", ("a", "b"), "x")
+    assert found.value == pytest.approx(np.mean([0.1, 0.2, 0.7]))
+    assert found.name == "x: own - the better of a and b"
+    assert found.value < min(contrast(runs, "own", rival, "x").value for rival in "ab")
+    cost = against_best(runs, "own", {"a at its x": ("a", "x"), "b": ("b", "x")}, "x", smaller_is_better=True)
+    assert cost.value == pytest.approx(np.mean([0.1 - 0.6, 0.1 - 0.6, 0.2 - 0.9]))
+    assert cost.name == "x: least of a at its x, b - own"
+
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "methods"
+
+
+@pytest.mark.parametrize(
+    ("study", "arm", "rivals", "number", "smaller"),
+    [
+        ("rl-needs-the-edge", "edge", ("in", "hard"), "success depth 3", False),
+        ("steps-unlock-hard-problems", "SRL", ("RLVR", "SFT on steps"), "success", False),
+        ("imitate-beside-rl", "CHORD, phi", None, "success", False),
+        (
+            "degrpo-learns-when-to-think",
+            "DeGRPO",
+            {
+                "GRPO": ("GRPO", "regret"),
+                "always think": ("DeGRPO", "always_think"),
+                "never think": ("DeGRPO", "always_short"),
+            },
+            "regret",
+            True,
+        ),
+    ],
+)
+def test_the_committed_effects_follow_from_the_committed_runs(study, arm, rivals, number, smaller):
+    table = json.loads((RESULTS / f"{study}.json").read_text(encoding="utf-8"))
+    own = ("arm", "lr", "seed", "chosen", "validation")
+    runs = [
+        Ran(
+            **{key: math.nan if row[key] is None else row[key] for key in own},
+            numbers={key: math.nan if value is None else value for key, value in row.items() if key not in own},
+        )
+        for row in table["rows"]
+    ]
+    committed = next(line for line in table["contrasts"] if line["key"] == "effect")
+    rivals = rivals or committed["name"].split("the better of ")[1].split(" and ")
+    found = against_best(runs, arm, rivals, number, smaller_is_better=smaller).to_json()
+    assert found["name"] == committed["name"]
+    assert (found["seeds"], found["reading"]) == (committed["seeds"], committed["reading"])
+    for end in ("value", "low", "high", "smallest"):
+        assert found[end] == pytest.approx(committed[end], abs=1e-4), end

@@ -21,6 +21,7 @@ from keyturn.pretraining.recipes import PRETRAIN
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import world_named
 from keyturn.rewards.contract import Reward
+from keyturn.rewards.process import ProcessConfig, process
 from keyturn.rollouts.grades import Answers
 from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
@@ -137,6 +138,11 @@ def base_arm(name: str = "base", on: Task | None = None) -> Arm:
         return session.base
 
     return Arm(name=name, train=train, says="nothing is trained", tuned=False, task=on)
+
+
+def verified_only() -> Reward:
+    """The reward of a verified answer alone: a right answer by a wrong way is paid nothing."""
+    return process(ProcessConfig(strict=True))
 
 
 def usual(draws: int = 16, *, problems: ProblemSet | None = None) -> Look:

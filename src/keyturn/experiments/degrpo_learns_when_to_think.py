@@ -9,7 +9,17 @@ import numpy as np
 
 from keyturn.experiments.arms import Cells, embedded_task, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, Score, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.plan import (
+    Arm,
+    Look,
+    Score,
+    against_best,
+    contrast,
+    level,
+    over_seeds,
+    run_plan,
+    values,
+)
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
@@ -121,22 +131,21 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     sizes = sizes_for(subject.profile)
     score = paid(modes, sizes.draws)
     ran = run_plan(Session(lab, task), arms, sizes, look_at(modes), name="when to think", score=score)
-    own = values(ran, "DeGRPO", "regret")
-    others = {
-        "GRPO": values(ran, "GRPO", "regret"),
-        "always think": values(ran, "DeGRPO", "always_think"),
-        "never think": values(ran, "DeGRPO", "always_short"),
+    rivals = {
+        "GRPO": ("GRPO", "regret"),
+        "always think": ("DeGRPO", "always_think"),
+        "never think": ("DeGRPO", "always_short"),
     }
     return planned(
         Session(lab, task),
         ran,
         {
-            "effect": over_seeds(
-                f"regret: least of {', '.join(others)} - DeGRPO", np.min(list(others.values()), axis=0) - own
-            ),
+            "effect": against_best(ran, "DeGRPO", rivals, "regret", smaller_is_better=True),
             **{
-                f"{name} - DeGRPO": over_seeds(f"regret: {name} - DeGRPO", found - own)
-                for name, found in others.items()
+                f"{name} - DeGRPO": over_seeds(
+                    f"regret: {name} - DeGRPO", values(ran, *rival) - values(ran, "DeGRPO", "regret")
+                )
+                for name, rival in rivals.items()
             },
             "against the control word only": contrast(ran, "control word only", "DeGRPO", "regret"),
             "against alpha 1": contrast(ran, "DeGRPO, alpha 1", "DeGRPO", "regret"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, Ran, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.plan import Arm, Look, Ran, against_best, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.fit_rows import demonstrations, shown, supervised
 from keyturn.lab.lab import Lab
@@ -120,15 +120,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_style(8), name="CHORD")
     after = {steps: f"SFT {steps} then RL" for steps in SWITCHES}
     best = max(after.values(), key=lambda name: validated(ran, name))
-    rival = np.maximum(values(ran, best, "success"), values(ran, "RL", "success"))
     return planned(
         Session(lab, task),
         ran,
         {
-            "effect": over_seeds(
-                f"success: CHORD, phi - the better of RL and {best}",
-                values(ran, "CHORD, phi", "success") - rival,
-            ),
+            "effect": against_best(ran, "CHORD, phi", ("RL", best), "success"),
             "phi - best switch": contrast(ran, "CHORD, phi", best, "success"),
             "phi - matched": contrast(ran, "CHORD, phi", "CHORD, phi matched", "success"),
             "phi - RL": contrast(ran, "CHORD, phi", "RL", "success"),

@@ -235,7 +235,35 @@ class Contrast:
 def contrast(ran: Sequence[Ran], arm: str, control: str, number: str) -> Contrast:
     """A number of one arm less that of another, seed by seed."""
     difference = values(ran, arm, number) - values(ran, control, number)
-    return over_seeds(f"{number}: {arm} - {control}", difference, (-1.0, 1.0) if is_rate(number) else None)
+    return over_seeds(f"{number}: {arm} - {control}", difference, _range_of_difference(number))
+
+
+def against_best(
+    ran: Sequence[Ran],
+    arm: str,
+    rivals: Mapping[str, tuple[str, str]] | Sequence[str],
+    number: str,
+    *,
+    smaller_is_better: bool = False,
+) -> Contrast:
+    """A number of one arm against the best of its rivals, seed by seed; positive where the arm is the better.
+
+    Args:
+        ran: every run.
+        arm: whose number it is.
+        rivals: arms; or what a rival is called -> (arm, number), where it is no arm of its own.
+        number: of a run.
+        smaller_is_better: the number is a cost.
+
+    Known bias: the best of each seed is chosen after the fact, which favours the rivals.
+    """
+    named = rivals if isinstance(rivals, Mapping) else {rival: (rival, number) for rival in rivals}
+    own, others = values(ran, arm, number), [values(ran, *rival) for rival in named.values()]
+    if smaller_is_better:
+        name, difference = f"least of {', '.join(named)} - {arm}", np.min(others, axis=0) - own
+    else:
+        name, difference = f"{arm} - the better of {' and '.join(named)}", own - np.max(others, axis=0)
+    return over_seeds(f"{number}: {name}", difference, _range_of_difference(number))
 
 
 def level(ran: Sequence[Ran], arm: str, number: str) -> Contrast:
@@ -264,6 +292,10 @@ RATES = (
 def is_rate(number: str) -> bool:
     """Whether a number of a run is a share, between 0 and 1; a change of one (``accuracy gained``) is none."""
     return number.startswith(RATES) and "gained" not in number and "half" not in number
+
+
+def _range_of_difference(number: str) -> tuple[float, float] | None:
+    return (-1.0, 1.0) if is_rate(number) else None
 
 
 def over_seeds(name: str, found: np.ndarray, within: tuple[float, float] | None = None) -> Contrast:

@@ -15,6 +15,7 @@ from keyturn.experiments.arms import (
     sizes_for,
     steps_for,
     usual,
+    verified_only,
 )
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
@@ -27,7 +28,6 @@ from keyturn.methods.sft import TINY
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy
 from keyturn.rewards import REWARDS
-from keyturn.rewards.process import ProcessConfig, process
 from keyturn.training.config import RLConfig
 
 DEEP = "success depth 5"
@@ -69,7 +69,7 @@ def arms_on(where: str, task: Task, config: RLConfig) -> list[Arm]:
     each = round(config.steps * config.prompts * config.draws / len(task.train.problems))
     rejected = [rejection_arm(f"{name}, {where}", task, each, name) for name in ROUNDS]
     grpo = OBJECTIVES["grpo"]()
-    strict = process(ProcessConfig(strict=True))
+    strict = verified_only()
     trained = [
         rl_arm(f"RL, {where}", objective=grpo, reward=REWARDS["outcome"](), config=config, on=task),
         rl_arm(f"RL on verified, {where}", objective=grpo, reward=strict, config=config, on=task),

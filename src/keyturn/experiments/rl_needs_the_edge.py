@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from keyturn.experiments.arms import (
     CHAIN_RL,
     Cells,
@@ -15,16 +13,16 @@ from keyturn.experiments.arms import (
     sizes_for,
     steps_for,
     usual,
+    verified_only,
 )
 from keyturn.experiments.competence_edge import RUN, EdgeConfig, task_of, trained
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.plan import Arm, against_best, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.objectives import OBJECTIVES
-from keyturn.rewards.process import ProcessConfig, process
 
 BEYOND = "success depth 3"
 ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (4,), "mixed": (1, 2, 4)}
@@ -56,7 +54,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     zones = zones_on(lab, subject.base)
     longest = zones["edge"].max_new_tokens
     short = steps_for(replace(CHAIN_RL, steps=60, max_new_tokens=longest), subject.profile)
-    strict = process(ProcessConfig(strict=True))
+    strict = verified_only()
     grpo = OBJECTIVES["grpo"]()
     run = steps_for(RUN, subject.profile)
     usual_base, unseen_base = EdgeConfig(rl=run, steps=0), EdgeConfig(rl=run, exposure=0.0)
@@ -71,15 +69,13 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         arm("GRAPH edge, context unseen", unseen_base, unseen),
     ]
     ran = run_plan(Session(lab, zones["edge"]), arms, sizes_for(subject.profile), usual(16), name="edge")
-    beyond = {name: values(ran, name, BEYOND) for name in ZONES}
-    rival = np.maximum(beyond["in"], beyond["hard"])
     mid, deep = "GRAPH edge after mid-training", "success operations 3"
     new, old = "GRAPH edge, context unseen", "GRAPH base, context unseen"
     return planned(
         Session(lab, zones["edge"]),
         ran,
         {
-            "effect": over_seeds(f"{BEYOND}: edge - the better of in and hard", beyond["edge"] - rival),
+            "effect": against_best(ran, "edge", ("in", "hard"), BEYOND),
             "edge against in": contrast(ran, "edge", "in", BEYOND),
             "edge against hard": contrast(ran, "edge", "hard", BEYOND),
             "edge against mixed": contrast(ran, "edge", "mixed", BEYOND),

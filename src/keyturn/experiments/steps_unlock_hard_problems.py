@@ -17,9 +17,10 @@ from keyturn.experiments.arms import (
     rl_arm,
     sizes_for,
     steps_for,
+    verified_only,
 )
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.plan import Arm, Look, against_best, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.fit_rows import demonstrations
 from keyturn.lab.lab import Lab
@@ -28,7 +29,6 @@ from keyturn.methods.sft import TINY
 from keyturn.methods.srl import SrlConfig, hard, rlvr, train
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
-from keyturn.rewards.process import ProcessConfig, process
 from keyturn.rewards.step_similarity import similarity
 from keyturn.training.config import RLConfig
 
@@ -96,7 +96,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     settled = replace(config, rounds=ROUNDS)
     strict = {
         "objective": OBJECTIVES["grpo"](),
-        "reward": process(ProcessConfig(strict=True)),
+        "reward": verified_only(),
         "problems": asked,
     }
     lucky = {**strict, "reward": REWARDS["outcome"]()}
@@ -112,13 +112,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     ]
     ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
     reached = f"pass@{DRAWS}"
-    success = {name: values(ran, name, "success") for name in ("SRL", "RLVR", "SFT on steps")}
-    rival = np.maximum(success["RLVR"], success["SFT on steps"])
     return planned(
         Session(lab, task),
         ran,
         {
-            "effect": over_seeds("success: SRL - the better of RLVR and SFT on steps", success["SRL"] - rival),
+            "effect": against_best(ran, "SRL", ("RLVR", "SFT on steps"), "success"),
             "less RLVR": contrast(ran, "SRL", "RLVR", "success"),
             "less RLVR by answers": contrast(ran, "SRL", "RLVR by answers", "success"),
             "less SFT on steps": contrast(ran, "SRL", "SFT on steps", "success"),
