@@ -15,7 +15,7 @@ from torch import Tensor
 
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, judged, total
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, judged, total
 
 SUPPORT = sequences()
 TOKENS, MASK = padded(SUPPORT)
@@ -105,5 +105,5 @@ def same_as_battery(objective: Objective) -> None:
     battery.test_terms_that_vanish_with_the_credit_and_no_others_say_so(objective)
     battery.test_groups_of_one_and_rows_without_tokens_are_defined(objective)
     battery.test_a_batch_without_a_token_is_defined(objective)
-    for name in KEEPS:
+    for name in INVARIANTS:
         battery.test_an_objective_keeps_what_it_says_and_no_more(objective, name)

@@ -18,7 +18,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.roles import Role
 from keyturn.objectives import OBJECTIVES
 from keyturn.objectives.cispo import CispoConfig, cispo
-from keyturn.objectives.contract import KEEPS, PolicyTokens, judged, total
+from keyturn.objectives.contract import INVARIANTS, PolicyTokens, judged, total
 from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.objectives.gspo import GspoConfig, gspo
@@ -60,10 +60,10 @@ def objective(request):
 
 
 def test_what_is_kept_is_known():
-    assert set().union(*(objective.keeps for objective in SETTINGS.values())) <= set(KEEPS)
+    assert set().union(*(objective.invariants for objective in SETTINGS.values())) <= set(INVARIANTS)
     # Each is kept by some and not by others, or its test could not fail.
-    for name in KEEPS:
-        assert any(name in objective.keeps for objective in SETTINGS.values()), name
+    for name in INVARIANTS:
+        assert any(name in objective.invariants for objective in SETTINGS.values()), name
 
 
 def test_micro_batches_change_nothing(objective):
@@ -203,17 +203,17 @@ EXAMPLES = {
     "own group": _own_group,
     "row order": _row_order,
 }
-"""Key of KEEPS -> ``(objective, seed) -> whether it held``, example by example."""
+"""Key of INVARIANTS -> ``(objective, seed) -> whether it held``, example by example."""
 
 
 def held(objective, name):
     return list(itertools.chain.from_iterable(EXAMPLES[name](objective, seed) for seed in range(3)))
 
 
-@pytest.mark.parametrize("name", KEEPS)
+@pytest.mark.parametrize("name", INVARIANTS)
 def test_an_objective_keeps_what_it_says_and_no_more(objective, name):
     found = held(objective, name)
-    assert all(found) if name in objective.keeps else not all(found)
+    assert all(found) if name in objective.invariants else not all(found)
 
 
 def test_a_false_declaration_is_seen():
@@ -237,7 +237,7 @@ def test_groups_of_one_and_rows_without_tokens_are_defined(objective):
     mask[1] = False
     batch = replace(batch, mask=mask)
     assert all(torch.isfinite(x).all() for x in take(objective, batch, now))
-    if "silent groups" in objective.keeps:
+    if "silent groups" in objective.invariants:
         assert not judged(objective, batch).credit[draws_of(batch)].any()
 
 

@@ -178,3 +178,30 @@ def test_lines_go_behind_the_last_import_and_to_the_end_of_the_dictionary(tmp_pa
         '"""Things."""\n\nfrom a import (\n    b,\n)\nfrom c import D\n\n'
         'T: dict[str, int] = {\n    "b": b,\n    "d": D,\n}\n"""Said."""\n'
     )
+
+
+@pytest.mark.slow
+def test_an_objective_is_added_as_its_page_says(root):
+    made, added = follow("add-an-objective.md", root)
+    assert [path.name for path in made] == ["half_baseline.py"]
+    assert added == 2
+    sizes = ("--rl.steps", "2", "--rl.prompts", "4", "--rl.draws", "4", "--rl.max-new-tokens", "15")
+    words = ("-m", "keyturn.cli.main", "train", "half_baseline", "chain", *sizes, "--json", "--out", "run")
+    document = json.loads(run(root, *words))
+    assert document["method"] == "half_baseline"
+    assert (root / "run" / "model" / "model.safetensors").exists()
+    assert "REINFORCE with half" in run(root, "-m", "keyturn.cli.main", "train", "show", "half_baseline")
+    run(root, "-c", UNBIASED)
+
+
+UNBIASED = """
+import torch
+from keyturn.objectives.contract import INVARIANTS
+from keyturn.objectives import OBJECTIVES
+from keyturn.objectives.half_baseline import HalfBaselineConfig, credit
+assert OBJECTIVES["half_baseline"]().invariants < set(INVARIANTS)
+class Batch:
+    rewards, group = torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([0, 0, 1, 1])
+    mask = torch.ones(4, 2, dtype=bool)
+assert credit(Batch, HalfBaselineConfig()).tolist() == [[1.0, 1.0], [-0.5, -0.5], [-0.5, -0.5], [1.0, 1.0]]
+"""

@@ -11,7 +11,7 @@ from keyturn.core.streams import Streams
 from keyturn.objectives.chord import ChordConfig, chord
 from keyturn.objectives.clip_cov import ClipCovConfig, clip_cov
 from keyturn.objectives.hicra import HicraConfig, hicra
-from keyturn.objectives.where import WhereConfig, where
+from keyturn.objectives.token_subset import TokenSubsetConfig, token_subset
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.completions import Completions
 from keyturn.training.config import UpdateConfig
@@ -96,7 +96,7 @@ def test_only_the_control_token_learns(tmp_path):
     shares = {}
     for tokens in ("control", "low_entropy"):
         settings = config(steps=12, draws=16, lr=3e-2)
-        objective = where(WhereConfig(tokens=tokens, denominator="all", quantile=0.01))
+        objective = token_subset(TokenSubsetConfig(tokens=tokens, denominator="all", quantile=0.01))
         rows = train(tmp_path / tokens, second, settings, objective=objective).history
         shares[tokens] = rows[-1]["reward"]
     assert shares["low_entropy"] > shares["control"] + 0.2
@@ -110,7 +110,7 @@ def roles(completions: Completions) -> np.ndarray:
     "objective",
     [
         hicra(HicraConfig(mask="placebo")),
-        where(WhereConfig(tokens="random")),
+        token_subset(TokenSubsetConfig(tokens="random")),
         clip_cov(ClipCovConfig(share=0.2, bound_low=0.05)),
     ],
     ids=["placebo", "random tokens", "clip-cov"],

@@ -231,8 +231,8 @@ def by_objective(
         pairs = demonstrations(task, task.train.problems, streams.child("expert"))
         plain = sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
         rollout = beside(plain, shown(task.base, pairs), demonstrations_a_step)
-    if objective.inert and rl.update.epochs * rl.update.minibatches == 1:
-        sys.stderr.write(f"one update per rollout: {objective.inert}\n")
+    if objective.no_op_when_single_update and rl.update.epochs * rl.update.minibatches == 1:
+        sys.stderr.write(f"one update per rollout: {objective.no_op_when_single_update}\n")
     done = train_rl(
         task.base,
         task.train,

@@ -11,7 +11,7 @@ from keyturn.methods.spurious import UNCLIPPED
 from keyturn.objectives.clip_cov import ClipCovConfig, clip_cov
 from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.kl_cov import KlCovConfig, kl_cov
-from keyturn.objectives.where import WhereConfig, where
+from keyturn.objectives.token_subset import TokenSubsetConfig, token_subset
 
 ALL = DapoConfig(overlong_filter=False)
 """The others have no filter either, and this clip range; KL-Cov has none, so it has a control of its own."""
@@ -25,12 +25,12 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         subject,
         {
             "all tokens": dapo(ALL),
-            "top entropy": where(WhereConfig(tokens="top_entropy")),
-            "top entropy, over all": where(WhereConfig(tokens="top_entropy", denominator="all")),
-            "low entropy": where(WhereConfig(tokens="low_entropy")),
-            "random fifth": where(WhereConfig(tokens="random")),
-            "plan only": where(WhereConfig(tokens="plan")),
-            "execution only": where(WhereConfig(tokens="execution")),
+            "top entropy": token_subset(TokenSubsetConfig(tokens="top_entropy")),
+            "top entropy, over all": token_subset(TokenSubsetConfig(tokens="top_entropy", denominator="all")),
+            "low entropy": token_subset(TokenSubsetConfig(tokens="low_entropy")),
+            "random fifth": token_subset(TokenSubsetConfig(tokens="random")),
+            "plan only": token_subset(TokenSubsetConfig(tokens="plan")),
+            "execution only": token_subset(TokenSubsetConfig(tokens="execution")),
             "Clip-Cov": clip_cov(ClipCovConfig(share=0.02, clip_high=ALL.clip_high)),
             "KL-Cov": kl_cov(KlCovConfig(share=0.02)),
             "all tokens, no clip": dapo(replace(ALL, clip_low=UNCLIPPED, clip_high=UNCLIPPED)),

@@ -44,7 +44,7 @@ from keyturn.methods.sft import LARGE, TINY
 from keyturn.objectives.contract import Objective
 from keyturn.objectives.degrpo import DegrpoConfig, degrpo
 from keyturn.objectives.grpo import GrpoConfig, grpo
-from keyturn.objectives.where import WhereConfig, where
+from keyturn.objectives.token_subset import TokenSubsetConfig, token_subset
 from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits
 from keyturn.problems.contract import ProblemSet
@@ -206,7 +206,7 @@ def objective_of(config: ThinklessConfig) -> Objective:
     if config.arm == "degrpo":
         return degrpo(DegrpoConfig(alpha=config.alpha))
     if config.arm == "control":
-        return where(WhereConfig(tokens="control", scale="none", clip_high=0.2))
+        return token_subset(TokenSubsetConfig(tokens="control", scale="none", clip_high=0.2))
     raise unknown("arm", config.arm, ("vanilla", "degrpo", "control"))
 
 

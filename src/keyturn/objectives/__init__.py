@@ -20,7 +20,7 @@ from keyturn.objectives.reinforce import reinforce
 from keyturn.objectives.reinforce_pp import reinforce_pp
 from keyturn.objectives.rloo import rloo
 from keyturn.objectives.signed import signed
-from keyturn.objectives.where import where
+from keyturn.objectives.token_subset import token_subset
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "grpo": grpo,
@@ -38,6 +38,6 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "signed": signed,
     "kl_cov": kl_cov,
     "clip_cov": clip_cov,
-    "where": where,
+    "token_subset": token_subset,
 }
 """Name -> what builds the objective from its config (with none: the defaults)."""

@@ -34,8 +34,8 @@ from jaxtyping import Float
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
-from keyturn.objectives.contract import KEEPS, Adapted, Objective, PolicyTokens, RolloutBatch, Term
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.contract import INVARIANTS, Adapted, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.grpo import loss as clipped_loss
 
@@ -92,8 +92,8 @@ def chord(config: ChordConfig = ChordConfig()) -> Objective:
         credit=lambda batch: credit(batch, inner),
         loss=lambda policy, batch: loss(policy, batch, inner, config),
         adapt=_adapt(config) if moves else None,
-        inert=INERT,
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

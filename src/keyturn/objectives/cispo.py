@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 
@@ -59,8 +59,10 @@ def cispo(config: CispoConfig = CispoConfig()) -> Objective:
         ),
         credit=lambda batch: group_credit(batch, group),
         loss=lambda policy, batch: loss(policy, batch, config),
-        inert="cap_low and cap_high do nothing: the ratio is 1 wherever a gradient is taken.",
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=(
+            "cap_low and cap_high do nothing: the ratio is 1 wherever a gradient is taken."
+        ),
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

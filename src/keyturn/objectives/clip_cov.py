@@ -25,9 +25,9 @@ from jaxtyping import Bool
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.covariance import covariance
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.grpo import loss as clipped_loss
 from keyturn.objectives.placebo import scores
@@ -77,8 +77,8 @@ def clip_cov(config: ClipCovConfig = ClipCovConfig()) -> Objective:
         credit=lambda batch: group_credit(batch, inner),
         mark=lambda batch: dropped(batch, config),
         loss=lambda policy, batch: loss(policy, batch, inner),
-        inert=INERT + " The dropped tokens matter at any number of updates.",
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=SINGLE_UPDATE + " The dropped tokens matter at any number of updates.",
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

@@ -118,9 +118,10 @@ class Objective:
             loss must know (a quantile, a covariance); None where it needs none.
         adapt: ``(state, step, metrics of the step before) -> Adapted``, called before every step with ``{}`` as
             the first state and as the metrics of no step: coefficients that follow a schedule or the run.
-        inert: what a single update per rollout switches off, in a sentence; ``""`` for nothing.
-        keeps: keys of :data:`KEEPS`: what this objective keeps of what most keep. The test battery checks each
-            that is named, and finds a counterexample of each that is not.
+        no_op_when_single_update: what a single update per rollout switches off, in a sentence; ``""`` for
+            nothing.
+        invariants: keys of :data:`INVARIANTS`: what this objective keeps of what most keep. The test battery
+            checks each that is named, and finds a counterexample of each that is not.
         config: the frozen config dataclass that made it.
     """
 
@@ -133,12 +134,12 @@ class Objective:
     loss: Callable[[PolicyTokens, RolloutBatch], tuple[Term, ...]]
     mark: Callable[[RolloutBatch], Bool[torch.Tensor, "row token"]] | None = None
     adapt: Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None = None
-    inert: str = ""
-    keeps: frozenset[str]
+    no_op_when_single_update: str = ""
+    invariants: frozenset[str]
     config: object = None
 
 
-KEEPS = {
+INVARIANTS = {
     "equal rewards": "draws of equal reward all over the batch have credit exactly 0",
     "silent groups": "draws of equal reward within a prompt have credit exactly 0, whatever other prompts got",
     "shift": "a constant on every reward of the batch changes neither loss nor gradient",

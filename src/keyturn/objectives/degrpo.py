@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from keyturn.core.errors import UsageError, unknown
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.grpo import loss as clipped_loss
 from keyturn.objectives.kl import KlKind, reference_needed
@@ -75,8 +75,8 @@ def degrpo(config: DegrpoConfig = DegrpoConfig()) -> Objective:
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: group_credit(batch, inner),
         loss=lambda policy, batch: loss(policy, batch, inner, config.alpha),
-        inert=INERT,
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

@@ -28,7 +28,7 @@ from jaxtyping import Float
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation, aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.entropy import adaptive, entropy_needed, entropy_terms
 from keyturn.objectives.groups import group_mean, group_std, silent
 from keyturn.objectives.kl import KlKind, KlPlace, kl_terms, reference_needed, shaped_rewards
@@ -78,13 +78,13 @@ def grpo(config: GrpoConfig = GrpoConfig()) -> Objective:
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
         adapt=adaptive(weight=config.entropy_weight, target=config.entropy_target, step=config.entropy_step),
-        inert=INERT,
-        keeps=frozenset(KEEPS) - ({"equal rewards", "silent groups"} if shaped else set()),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset(INVARIANTS) - ({"equal rewards", "silent groups"} if shaped else set()),
         config=config,
     )
 
 
-INERT = "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
+SINGLE_UPDATE = "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
 
 BIAS = {
     "std": (

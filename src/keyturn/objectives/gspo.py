@@ -25,7 +25,7 @@ from jaxtyping import Float
 from keyturn.core.errors import unknown
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.grpo import BIAS, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.surrogate import Clipped, clipped
@@ -57,8 +57,8 @@ def gspo(config: GspoConfig = GspoConfig()) -> Objective:
         bias=f"GRPO's, since at ratio 1 the gradients are equal. {BIAS['std']}",
         credit=lambda batch: group_credit(batch, group),
         loss=lambda policy, batch: loss(policy, batch, config),
-        inert="clip_low and clip_high do nothing and the row's ratio is 1: it is GRPO.",
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update="clip_low and clip_high do nothing and the row's ratio is 1: it is GRPO.",
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

@@ -36,9 +36,9 @@ from jaxtyping import Bool, Float
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation
-from keyturn.objectives.contract import KEEPS, Objective, RolloutBatch
+from keyturn.objectives.contract import INVARIANTS, Objective, RolloutBatch
 from keyturn.objectives.groups import group_mean
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.grpo import loss as clipped_loss
 from keyturn.objectives.placebo import scattered
@@ -81,8 +81,8 @@ def hicra(config: HicraConfig = HicraConfig()) -> Objective:
         needs=frozenset({"roles"}),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: clipped_loss(policy, batch, surrogate),
-        inert=INERT,
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

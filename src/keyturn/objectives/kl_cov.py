@@ -25,7 +25,7 @@ from jaxtyping import Bool
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.covariance import covariance
 from keyturn.objectives.grpo import GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
@@ -66,8 +66,10 @@ def kl_cov(config: KlCovConfig = KlCovConfig()) -> Objective:
         credit=lambda batch: group_credit(batch, inner),
         mark=lambda batch: held(batch, config.share),
         loss=lambda policy, batch: loss(policy, batch, config),
-        inert="The held tokens and weight do nothing: the ratio is 1 wherever a gradient is taken.",
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=(
+            "The held tokens and weight do nothing: the ratio is 1 wherever a gradient is taken."
+        ),
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 

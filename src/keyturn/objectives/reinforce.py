@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation, aggregate
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import group_mean, silent
 from keyturn.objectives.kl import KlKind, kl_terms, reference_needed
 
@@ -46,10 +46,10 @@ _BIAS = {
     "group": "The expected gradient is (1 - 1/G) times the true one: the mean contains the row itself.",
 }
 
-_KEEPS = {
+_INVARIANTS = {
     "none": frozenset({"own group", "row order"}),
     "batch": frozenset({"equal rewards", "shift", "row order"}),
-    "group": frozenset(KEEPS),
+    "group": frozenset(INVARIANTS),
 }
 
 
@@ -63,7 +63,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
-        keeps=_KEEPS[config.baseline],
+        invariants=_INVARIANTS[config.baseline],
         config=config,
     )
 

@@ -30,7 +30,7 @@ from keyturn.core.lazy import torch
 from keyturn.objectives.aggregation import Aggregation
 from keyturn.objectives.contract import Objective, RolloutBatch
 from keyturn.objectives.groups import group_mean, silent
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import loss as clipped_loss
 from keyturn.objectives.kl import KlKind, penalty, reference_needed
 
@@ -75,14 +75,14 @@ def reinforce_pp(config: ReinforcePpConfig = ReinforcePpConfig()) -> Objective:
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: clipped_loss(policy, batch, surrogate),
-        inert=INERT,
-        keeps=frozenset({"row order"}) | _kept(config),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset({"row order"}) | _kept(config),
         config=config,
     )
 
 
 def _kept(config: ReinforcePpConfig) -> frozenset[str]:
-    """Which of ``KEEPS`` hold beside the order of rows."""
+    """Which of ``INVARIANTS`` hold beside the order of rows."""
     if config.baseline == "group":
         return frozenset({"shift", "prompt shift"}) | ({"equal rewards"} if not config.kl_weight else set())
     if config.gamma < 1:

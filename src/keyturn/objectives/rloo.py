@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 
 from keyturn.core.lazy import torch
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
 from keyturn.objectives.groups import mean_of_others, silent
 from keyturn.objectives.kl import KlKind, reference_needed, shaped_rewards
 from keyturn.objectives.surrogate import clipped
@@ -57,8 +57,10 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
-        inert="clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken.",
-        keeps=frozenset(KEEPS) - ({"equal rewards", "silent groups"} if config.kl_weight else set()),
+        no_op_when_single_update=(
+            "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
+        ),
+        invariants=frozenset(INVARIANTS) - ({"equal rewards", "silent groups"} if config.kl_weight else set()),
         config=config,
     )
 

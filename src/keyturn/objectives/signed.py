@@ -32,7 +32,7 @@ from jaxtyping import Float
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.lazy import torch
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import loss as clipped_loss
 
 
@@ -75,8 +75,8 @@ def signed(config: SignedConfig = SignedConfig()) -> Objective:
         ),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, inner, config),
-        inert=INERT,
-        keeps=frozenset({"own group", "row order"}),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset({"own group", "row order"}),
         config=config,
     )
 

@@ -115,8 +115,8 @@ def train_rl(
     )
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     draw = rollout or sampled(config.draws, limits)
-    if objective.inert and config.update.epochs * config.update.minibatches == 1:
-        _log.info("one update per rollout: %s", objective.inert)
+    if objective.no_op_when_single_update and config.update.epochs * config.update.minibatches == 1:
+        _log.info("one update per rollout: %s", objective.no_op_when_single_update)
     with owned(folder):
         agree(folder, stated, config, policy)
         if is_done(folder) and not _reopened(folder):

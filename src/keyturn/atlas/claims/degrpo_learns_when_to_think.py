@@ -41,7 +41,7 @@ CLAIM = Claim(
     study_says="five arms on CHAIN after a two-mode warm-up; short: one warm-up, some 17 runs of 10 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.05",
-    methods=("thinkless", "degrpo", "where", "mode_priced"),
+    methods=("thinkless", "degrpo", "token_subset", "mode_priced"),
     not_shown=(
         "Answers have a dozen tokens, so the control word is drowned twelvefold and not ten-thousandfold; Adam "
         "undoes a common factor of the loss. Long thoughts of large models are not tried."

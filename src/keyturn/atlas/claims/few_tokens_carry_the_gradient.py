@@ -32,7 +32,7 @@ CLAIM = Claim(
     study_says="ten objectives and the base; short: some 40 runs of 5 to 15 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below -.03",
-    methods=("where", "clip_cov", "kl_cov"),
+    methods=("token_subset", "clip_cov", "kl_cov"),
     not_shown=(
         "A fifth of the tokens divided by their own number is also a larger step for each of them: the arm "
         "divided by all tokens says how much. Execution here is uncertain too, unlike in a large model. "

@@ -34,7 +34,7 @@ from keyturn.objectives.covariance import covariance
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.objectives.kl_cov import KlCovConfig, kl_cov
 from keyturn.objectives.token_masks import largest, top_entropy
-from keyturn.objectives.where import KINDS, WhereConfig, where
+from keyturn.objectives.token_subset import KINDS, TokenSubsetConfig, token_subset
 
 SIZE = 3
 EQUAL = of_equal_length()
@@ -46,7 +46,7 @@ KEPT = {
 
 
 def of_all(tokens, scale="none"):
-    return where(WhereConfig(tokens=tokens, denominator="all", scale=scale))
+    return token_subset(TokenSubsetConfig(tokens=tokens, denominator="all", scale=scale))
 
 
 def declared(tokens, theta=EQUAL, size=SIZE):
@@ -89,7 +89,7 @@ def _shifted(objective):
 
 
 def _divided_by_kept(objective):
-    return where(replace(objective.config, denominator="kept"))
+    return token_subset(replace(objective.config, denominator="kept"))
 
 
 @pytest.mark.parametrize("broken", [_leaks, _shifted, _divided_by_kept])
@@ -102,7 +102,8 @@ def test_a_batch_learns_from_its_kept_tokens_and_from_no_others(tokens):
     batch, now = make_batch(shift=0.1, width=9)
     full = take(grpo(GrpoConfig(clip_high=0.28, aggregation="token-mean")), batch, now)[1]
     of_every, of_kept = (
-        where(WhereConfig(tokens=tokens, denominator=denominator)) for denominator in ("all", "kept")
+        token_subset(TokenSubsetConfig(tokens=tokens, denominator=denominator))
+        for denominator in ("all", "kept")
     )
     marked = judged(of_every, batch).marked
     assert 0 < marked.sum() < batch.mask.sum()
@@ -134,7 +135,7 @@ def test_ties_are_kept_and_rounding_keeps_no_token_more():
 
 def test_choices_are_what_their_names_say():
     batch = make_batch(groups=6, draws=4, width=9)[0]
-    chosen = {name: judged(where(WhereConfig(tokens=name)), batch).marked for name in KINDS}
+    chosen = {name: judged(token_subset(TokenSubsetConfig(tokens=name)), batch).marked for name in KINDS}
     assert torch.equal(chosen["low_entropy"], batch.mask & ~chosen["top_entropy"])
     assert chosen["random"].sum() == chosen["top_entropy"].sum()
     assert not torch.equal(chosen["random"], chosen["top_entropy"])
@@ -154,20 +155,20 @@ def test_a_batch_without_a_kept_token_moves_nothing():
     batch, now = make_batch(shift=0.1)
     batch = replace(batch, roles=torch.zeros_like(batch.roles))
     for denominator in ("all", "kept"):
-        objective = where(WhereConfig(tokens="plan", denominator=denominator))
+        objective = token_subset(TokenSubsetConfig(tokens="plan", denominator=denominator))
         assert not take(objective, batch, now)[1].any()
 
 
 @pytest.mark.parametrize("tokens", KINDS)
 @pytest.mark.parametrize("denominator", ["kept", "all"])
 def test_every_choice_passes_the_battery(tokens, denominator):
-    same_as_battery(where(WhereConfig(tokens=tokens, denominator=denominator, quantile=0.3)))
+    same_as_battery(token_subset(TokenSubsetConfig(tokens=tokens, denominator=denominator, quantile=0.3)))
 
 
 @pytest.mark.parametrize("choice", [{"tokens": "planing"}, {"denominator": "own"}, {"quantile": 0.0}])
 def test_choices_that_mean_nothing_are_refused(choice):
     with pytest.raises(UsageError):
-        where(WhereConfig(**choice))
+        token_subset(TokenSubsetConfig(**choice))
 
 
 # Covariance.

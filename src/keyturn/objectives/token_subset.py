@@ -28,8 +28,8 @@ from jaxtyping import Bool
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.lazy import torch
 from keyturn.core.roles import EXECUTION, Role
-from keyturn.objectives.contract import KEEPS, Objective, PolicyTokens, RolloutBatch, Term
-from keyturn.objectives.grpo import INERT, GrpoConfig
+from keyturn.objectives.contract import INVARIANTS, Objective, PolicyTokens, RolloutBatch, Term
+from keyturn.objectives.grpo import SINGLE_UPDATE, GrpoConfig
 from keyturn.objectives.grpo import credit as group_credit
 from keyturn.objectives.grpo import loss as clipped_loss
 from keyturn.objectives.placebo import scores
@@ -37,7 +37,7 @@ from keyturn.objectives.token_masks import first, largest, of_roles, planning, t
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhereConfig:
+class TokenSubsetConfig:
     """Settings of the objective that teaches only some tokens."""
 
     tokens: Literal["top_entropy", "low_entropy", "random", "plan", "execution", "strategy", "control"] = (
@@ -58,7 +58,7 @@ class WhereConfig:
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
 
 
-def where(config: WhereConfig = WhereConfig()) -> Objective:
+def token_subset(config: TokenSubsetConfig = TokenSubsetConfig()) -> Objective:
     """The objective that teaches only some tokens, with the given settings."""
     if config.tokens not in KINDS:
         raise unknown("choice of tokens", config.tokens, KINDS)
@@ -75,7 +75,7 @@ def where(config: WhereConfig = WhereConfig()) -> Objective:
     )
     by_role = config.tokens in ("plan", "execution", "strategy")
     return Objective(
-        name="where",
+        name="token_subset",
         summary="GRPO whose gradient goes only to uncertain, planning, execution or control tokens",
         source="Wang et al. 2025, arXiv 2506.01939, equation 6",
         bias=BIAS,
@@ -83,8 +83,8 @@ def where(config: WhereConfig = WhereConfig()) -> Objective:
         credit=lambda batch: group_credit(batch, inner),
         mark=lambda batch: kept(batch, config),
         loss=lambda policy, batch: loss(policy, batch, inner, config.denominator),
-        inert=INERT,
-        keeps=frozenset(KEEPS),
+        no_op_when_single_update=SINGLE_UPDATE,
+        invariants=frozenset(INVARIANTS),
         config=config,
     )
 
@@ -110,7 +110,7 @@ KINDS = {
 """Choice of tokens -> ``(batch, share) -> bool [row, token]``."""
 
 
-def kept(batch: RolloutBatch, config: WhereConfig) -> Bool[torch.Tensor, "row token"]:
+def kept(batch: RolloutBatch, config: TokenSubsetConfig) -> Bool[torch.Tensor, "row token"]:
     """Which tokens learn, of the whole batch."""
     return KINDS[config.tokens](batch, config.quantile)
 
