@@ -44,17 +44,10 @@ class Assigned:
     Args:
         roles: a :class:`Role` per token, uint8 ``[token]``.
         fired: index of the gram that fired, int32 ``[token]``; -1: none.
-        span_row: the row of each taken span, int32 ``[span]``.
-        span_start, span_end: its characters in that row's text, int32 ``[span]``.
-        span_gram: the gram, int32 ``[span]``.
     """
 
     roles: NDArray[np.uint8]
     fired: NDArray[np.int32]
-    span_row: NDArray[np.int32]
-    span_start: NDArray[np.int32]
-    span_end: NDArray[np.int32]
-    span_gram: NDArray[np.int32]
 
 
 class Finder:
@@ -117,23 +110,12 @@ def assign(
     role_of = np.array([*(gram.role for gram in finder.grams.entries), rest], dtype=np.uint8)
     fired: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)]
     roles: list[NDArray[np.uint8]] = [np.zeros(0, dtype=np.uint8)]
-    spans: list[tuple[int, int, int, int]] = []
-    for row, (text, where) in enumerate(zip(texts, offsets, strict=True)):
-        hits = finder.hits(text)
-        spans += [(row, hit.start, hit.end, hit.gram) for hit in hits]
-        which = _inside(np.asarray(where, dtype=np.int64).reshape(-1, 2), hits)
+    for text, where in zip(texts, offsets, strict=True):
+        which = _inside(np.asarray(where, dtype=np.int64).reshape(-1, 2), finder.hits(text))
         fired.append(which)
         empty = np.asarray(where).reshape(-1, 2)[:, 0] >= np.asarray(where).reshape(-1, 2)[:, 1]
         roles.append(np.where(empty, np.uint8(Role.UNKNOWN), role_of[which]).astype(np.uint8))
-    columns = np.array(spans, dtype=np.int32).reshape(-1, 4).T
-    return Assigned(
-        roles=np.concatenate(roles),
-        fired=np.concatenate(fired),
-        span_row=columns[0],
-        span_start=columns[1],
-        span_end=columns[2],
-        span_gram=columns[3],
-    )
+    return Assigned(roles=np.concatenate(roles), fired=np.concatenate(fired))
 
 
 def _inside(where: NDArray[np.int64], hits: Sequence[Hit]) -> NDArray[np.int32]:

@@ -26,7 +26,7 @@ from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.problems.world.contract import NO_MANNERS, Reader, ValidCompletions
 from keyturn.problems.world.create_build import Build
-from keyturn.problems.world.create_forms import OPERATIONS, calculate, forms, is_shown, tally
+from keyturn.problems.world.create_forms import OPERATIONS, calculate, is_shown, tally
 from keyturn.problems.world.dice import Dice
 from keyturn.problems.world.document import Document, LossWeights
 from keyturn.problems.world.mixture import Mixture
@@ -237,11 +237,6 @@ class CreateWorld:
         found = tuple(islice(_texts(task, ()), cap + 1))
         left = f"all beyond the first {cap}" if len(found) > cap else ""
         return ValidCompletions(ids=found[:cap], complete=not left, left_out=left)
-
-    def constructions(self, problem: Problem) -> frozenset[str]:
-        """The canonical forms of all right answers: what diversity is a share of."""
-        task = self._task(encode(problem.prompt))
-        return forms(task.numbers, task.operations, self.modulus).get(task.target, frozenset())
 
     def _task(self, prompt: list[int]) -> CreateTask:
         return read_create_prompt(prompt, self.modulus, self.shown)
