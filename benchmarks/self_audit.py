@@ -12,7 +12,7 @@ import pathlib
 from dataclasses import replace
 
 from keyturn.auditing.audit import AuditConfig, Pair, draw_all, draw_two_stages
-from keyturn.auditing.embedded import EMBEDDED, MODELS, rl_stage, world_in
+from keyturn.auditing.embedded import EMBEDDED, MODELS, session_for, trained, world_in
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
@@ -61,12 +61,11 @@ def repetition(root, name, number, tuned):
 
 def zero_rate(root, name):
     """A policy that went through the RL loop at learning rate 0."""
-    base = load_policy(MODELS / name)
     lab = Lab(root / f"{name}-lr0", Streams(0))
     settings = replace(EMBEDDED[name], rl=replace(EMBEDDED[name].rl, steps=10, lr=0.0))
-    stage = rl_stage(lab, settings, base, world_in(MODELS / name))
-    tuned = load_policy(stage.folder / "run" / "model")
-    assert weights_hash(tuned.model) == weights_hash(base.model), "learning rate 0 moved a weight"
+    session = session_for(lab, settings, MODELS / name, 1)
+    tuned = load_policy(trained(session, settings).folder)
+    assert weights_hash(tuned.model) == weights_hash(session.task.base.model), "learning rate 0 moved a weight"
     return tuned
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keyturn.auditing.audit import AuditConfig
-from keyturn.auditing.embedded import EMBEDDED, MODELS, audit_embedded, rl_stage, world_in
+from keyturn.auditing.embedded import EMBEDDED, MODELS, audit_embedded, session_for, trained
 from keyturn.cli.main import main
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
@@ -58,10 +58,9 @@ def test_the_embedded_audit_measures_everything(tmp_path, name):
 def test_learning_rate_zero_moves_no_byte_and_is_no_change(tmp_path):
     one = short("chain", steps=3, lr=0.0)
     lab = Lab(tmp_path, Streams(1))
-    base = load_policy(MODELS / "chain")
-    stage = rl_stage(lab, one, base, world_in(MODELS / "chain"))
-    tuned = load_policy(stage.folder / "run" / "model")
-    assert weights_hash(tuned.model) == weights_hash(base.model)
+    session = session_for(lab, one, MODELS / "chain", 14)
+    tuned = load_policy(trained(session, one).folder)
+    assert weights_hash(tuned.model) == weights_hash(session.task.base.model)
     found = audit_embedded(lab, replace(one, test=({"domain": "chain", "depth": 1},)), 14, AuditConfig(k=8))
     zeros = [m.value for m in found.measurements if m.name == "update_zero" and m.n]
     assert zeros

@@ -7,7 +7,7 @@ for is created. In GRAPH the base holds every strategy, so what RL gains is depl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keyturn
@@ -15,20 +15,19 @@ from keyturn.auditing.audit import AuditConfig, Pair, audit
 from keyturn.auditing.result import AuditResult
 from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import UsageError
-from keyturn.core.jsonl import read_jsonl
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.lab import Lab
+from keyturn.lab.session import Model, Session
+from keyturn.lab.task import world_task
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy, world_of
-from keyturn.policies.local import LocalPolicy
-from keyturn.policies.model_folder import check_folder, same_folder
+from keyturn.policies.model_folder import same_folder
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
 from keyturn.rewards.by_name import named
 from keyturn.training.config import RLConfig
-from keyturn.training.record import METRICS, MODEL
-from keyturn.training.rl import train_rl
+from keyturn.training.record import MODEL
 
 MODELS = Path(keyturn.__file__).parent / "assets" / "models"
 """The bases that ship."""
@@ -43,7 +42,7 @@ class Embedded:
     test: tuple[Mapping[str, str | int], ...]
     """Cells of the audit. CHAIN: atoms, and depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
     train: tuple[Mapping[str, str | int], ...]
-    """Cells that RL asks, equally many problems of each."""
+    """Cells that RL asks, the same number of problems of each."""
     train_per_cell: int = 112
     """Problems a cell that RL asks; CHAIN has some 112 of depth 2 in its RL split."""
     objective: str = "grpo"
@@ -85,70 +84,58 @@ def audit_trained(
         config: how much is drawn.
         base_name: how the base is called; the shipped one by default.
     """
-    base = load_policy(base_folder)
-    world = world_in(base_folder)
-    stage = rl_stage(lab, one, base, world)
-    tuned_folder = same_folder(stage.folder / "run" / MODEL, lab.root / MODEL)
-    tests = ProblemSet(
-        name=one.name,
-        problems=problems(world, "test", list(one.test), per_cell, lab.streams.child("problems")),
-        grader=WorldGrader(world),
-    )
+    world, session = world_in(base_folder), session_for(lab, one, base_folder, per_cell)
+    task, tuned = session.task, trained(session, one)
+    tuned_folder = same_folder(tuned.path, lab.root / MODEL)
     pair = Pair(
         name=one.name,
-        base=base,
-        tuned=load_policy(tuned_folder),
+        base=task.base,
+        tuned=tuned.policy,
         base_name=base_name or f"keyturn's shipped base {one.name!r}",
         tuned_name=f"the same after {one.rl.steps} steps of {one.objective} with {one.reward} reward",
-        problems=tests,
-        problems_name=f"{len(tests.problems)} test problems of {world.name}",
+        problems=task.test,
+        problems_name=f"{len(task.test.problems)} test problems of {world.name}",
         facts=WorldFacts(world),
         weights=(base_folder, tuned_folder),
-        history=history_of(stage),
+        history=tuned.history,
         cell_keys=cell_keys(one.test),
     )
-    return audit(lab, pair, replace(config, max_new_tokens=world.max_new_tokens))
+    return audit(lab, pair, replace(config, max_new_tokens=task.max_new_tokens))
 
 
-def rl_stage(lab: Lab, one: Embedded, base: LocalPolicy, world: World) -> Stage:
-    """Train the base; half-done training goes on from its last checkpoint."""
-    asked = ProblemSet(
-        name=one.name,
-        problems=problems(world, "rl", list(one.train), one.train_per_cell, lab.streams.child("problems")),
-        grader=WorldGrader(world),
+def session_for(lab: Lab, one: Embedded, folder: Path, per_cell: int) -> Session:
+    """A session on a base of a world, with the problems that the embedded settings name.
+
+    Args:
+        lab: the run directory.
+        one: the settings.
+        folder: the base, with its world.
+        per_cell: test problems a cell.
+    """
+    world = world_in(folder)
+    task = world_task(
+        load_policy(folder),
+        str(folder),
+        world,
+        lab.streams,
+        train=one.train,
+        test=one.test,
+        per_cell=one.train_per_cell,
+        held_out=per_cell,
     )
-    fields = {
-        "base": base.fingerprint,
-        "rl": asdict(one.rl),
-        "objective": one.objective,
-        "reward": one.reward,
-        "train": [dict(cell) for cell in one.train],
-        "per_cell": one.train_per_cell,
-    }
-
-    def work(folder: Path) -> None:
-        train_rl(
-            base,
-            asked,
-            reward=named(one.reward),
-            objective=OBJECTIVES[one.objective](),
-            config=one.rl,
-            folder=folder / "run",
-            streams=lab.streams.child("rl"),
-            world=world,
-            label=f"RL {one.name}",
-        )
-
-    def read(folder: Path) -> None:
-        read_jsonl(folder / "run" / METRICS)
-        check_folder(folder / "run" / MODEL)
-
-    return lab.stage("rl", fields, work, read, label="RL")[0]
+    return Session(lab, task)
 
 
-def history_of(stage: Stage) -> tuple[Mapping[str, float], ...]:
-    """The metrics of an RL stage, one mapping a step."""
-    return tuple(read_jsonl(stage.folder / "run" / METRICS))  # type: ignore[arg-type]
+def trained(session: Session, one: Embedded) -> Model:
+    """The base after RL with the embedded settings."""
+    return session.rl(
+        session.base,
+        objective=OBJECTIVES[one.objective](),
+        reward=named(one.reward),
+        config=one.rl,
+        streams=session.streams.child("rl"),
+        label=f"RL {one.name}",
+    )
 
 
 def world_in(folder: Path) -> World:

@@ -108,6 +108,7 @@ class Session:
         hooks: Callable[[], Sequence[Hook]] = tuple,
         roles: RoleSource | None = None,
         policies: Mapping[str, Policy] | None = None,
+        streams: Streams | None = None,
         label: str = "rl",
     ) -> Model:
         """A stage of RL; half-done training goes on from its last checkpoint.
@@ -122,10 +123,11 @@ class Session:
             hooks: makes the hooks anew (they carry state).
             roles: says what tokens do.
             policies: further policies by slot.
+            streams: all randomness of the training; those of the replicate by default.
             label: in the progress line.
         """
         asked = problems or self.task.train
-        streams = self.streams.child("rl", self.seed)
+        streams = streams or self.streams.child("rl", self.seed)
         stated = statement(
             start.policy,
             asked,
