@@ -17,7 +17,7 @@ from keyturn.experiments.meta_cot import (
     world_of,
     written,
 )
-from keyturn.lab.fit_rows import shown, supervised
+from keyturn.lab.fit_rows import demonstration_completions, supervised
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.nim_text import search_nodes
@@ -55,7 +55,7 @@ def test_every_kind_sees_as_many_tokens(task):
 def test_texts_hold_the_moves_that_they_should(task):
     tried = {}
     for kind in TEXTS:
-        completions = shown(task.base, written(task, kind, Streams(0)))
+        completions = demonstration_completions(task.base, written(task, kind, Streams(0)))
         tried[kind] = nodes_of(completions)
         grades = task.train.grader.grade(task.train.problems, completions)
         assert np.isnan(grades.verified).all()

@@ -9,7 +9,7 @@ from made_task import shipped_task
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.experiments.theory_of_mind import EXPERIMENT, size_of, task_of, traced
-from keyturn.lab.fit_rows import shown
+from keyturn.lab.fit_rows import demonstration_completions
 from keyturn.lab.lab import Lab
 from keyturn.lab.task import world_expert
 from keyturn.methods.control_words import controlled
@@ -28,7 +28,7 @@ def asked():
 
 def judged(asked, texts):
     base = shipped_task("chain").base
-    drawn = shown(base, list(zip(asked.problems, texts, strict=True)))
+    drawn = demonstration_completions(base, list(zip(asked.problems, texts, strict=True)))
     return drawn, asked.grader.grade(asked.problems, drawn)
 
 

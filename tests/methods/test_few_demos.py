@@ -9,7 +9,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.fit_rows import encoded
 from keyturn.lab.task import world_task
-from keyturn.methods.few_demos import FewDemosConfig, beyond, shown_demos
+from keyturn.methods.few_demos import FewDemosConfig, beyond, chosen_demonstrations
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def right_of(task, demos):
 
 @pytest.mark.parametrize(("quality", "right"), [(1.0, 8), (0.5, 4), (0.0, 0)])
 def test_the_share_of_right_ones_is_what_was_asked_for(task, quality, right):
-    demos = shown_demos(task, FewDemosConfig(count=8, quality=quality), Streams(0))
+    demos = chosen_demonstrations(task, FewDemosConfig(count=8, quality=quality), Streams(0))
     assert sum(right_of(task, demos)) == right
     assert len({one.problem.id for one in demos}) == 8
     # A twin that replaces answers instead would be caught: answers stay right.
@@ -39,13 +39,13 @@ def test_the_share_of_right_ones_is_what_was_asked_for(task, quality, right):
 
 def test_counts_are_nested_in_one_choice_and_replicates_choose_anew(task):
     few, more = (
-        [one.problem.id for one in shown_demos(task, FewDemosConfig(count=count), Streams(0))]
+        [one.problem.id for one in chosen_demonstrations(task, FewDemosConfig(count=count), Streams(0))]
         for count in (4, 8)
     )
     assert more[:4] == few
-    other = [one.problem.id for one in shown_demos(task, FewDemosConfig(count=4), Streams(0), seed=1)]
+    other = [one.problem.id for one in chosen_demonstrations(task, FewDemosConfig(count=4), Streams(0), seed=1)]
     assert set(other) != set(few)
-    every = shown_demos(task, FewDemosConfig(count=0), Streams(0))
+    every = chosen_demonstrations(task, FewDemosConfig(count=0), Streams(0))
     assert len(every) == len(task.train.problems)
 
 
@@ -62,4 +62,4 @@ def test_what_lies_beyond_is_of_levels_that_were_not_learnt_from(task):
 
 def test_a_quality_that_is_no_share_is_refused(task):
     with pytest.raises(UsageError, match="quality"):
-        shown_demos(task, FewDemosConfig(quality=1.5), Streams(0))
+        chosen_demonstrations(task, FewDemosConfig(quality=1.5), Streams(0))

@@ -11,10 +11,10 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import demonstrations, shown
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session, base_of
-from keyturn.methods.omni import RECIPE, hybrid, joined, tasks_of
+from keyturn.methods.omni import METHOD, hybrid, joined, tasks_of
 from keyturn.methods.omni.many_tasks import (
     averaged,
     matched_temperature,
@@ -70,9 +70,9 @@ def test_temperature_is_matched_between_points():
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    task, demo = shipped_task("chain"), RECIPE.profiles["demo"]
+    task, demo = shipped_task("chain"), METHOD.profiles["demo"]
     lab = Lab(tmp_path_factory.mktemp("lab"), Streams(0))
-    tasks = tasks_of(Session(lab, task), replace(RECIPE.brief(demo), worlds=demo.worlds))
+    tasks = tasks_of(Session(lab, task), replace(METHOD.brief(demo), worlds=demo.worlds))
     return task, tasks, joined(task, tasks)
 
 
@@ -82,10 +82,10 @@ def test_every_world_is_judged_by_its_own_grader(mixed):
     order = np.random.default_rng(0).permutation(len(pairs))
     pairs = [pairs[i] for i in order]
     asked = tuple(problem for problem, _ in pairs)
-    grades = whole.train.grader.grade(asked, shown(task.base, pairs))
+    grades = whole.train.grader.grade(asked, demonstration_completions(task.base, pairs))
     assert grades.verified.tolist() == [1.0] * len(pairs)
     swapped = [(problem, pairs[i - 1][1]) for i, (problem, _) in enumerate(pairs)]
-    broken = whole.train.grader.grade(asked, shown(task.base, swapped))
+    broken = whole.train.grader.grade(asked, demonstration_completions(task.base, swapped))
     assert broken.verified.sum() < len(pairs) / 2
     forms = np.array(grades.columns["canonical"] != "")
     assert forms.tolist() == [problem.cell["domain"] == "create" for problem in asked]
@@ -94,7 +94,7 @@ def test_every_world_is_judged_by_its_own_grader(mixed):
 def test_only_open_ended_problems_are_paid_by_rarity(mixed):
     task, tasks, whole = mixed
     pairs = [pair for one in tasks.values() for pair in demonstrations(one, one.train.problems[:1], Streams(1))]
-    asked, drawn = tuple(problem for problem, _ in pairs), shown(task.base, pairs)
+    asked, drawn = tuple(problem for problem, _ in pairs), demonstration_completions(task.base, pairs)
     graded = Graded(
         problems=asked, completions=drawn, grades=whole.train.grader.grade(asked, drawn), streams=Streams(0)
     )
@@ -121,7 +121,7 @@ def _doubled(model):
 
 
 def test_one_task_has_no_order(tmp_path):
-    config = replace(RECIPE.profiles["demo"], worlds=("chain",))
+    config = replace(METHOD.profiles["demo"], worlds=("chain",))
     with pytest.raises(UsageError) as refused:
         tasks_of(Session(Lab(tmp_path, Streams(0)), shipped_task("chain")), config)
     assert refused.value.fix

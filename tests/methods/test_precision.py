@@ -11,7 +11,7 @@ from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.methods.precision import (
-    RECIPE,
+    METHOD,
     PrecisionConfig,
     Rounding,
     by_rl,
@@ -71,7 +71,7 @@ def test_shares_by_hand():
 
 @pytest.mark.parametrize("train", [by_rl, by_sft])
 def test_weights_of_bf16_stay_on_the_grid_and_fp32_leaves_it(tmp_path, train):
-    task, lab, config = shipped_task("chain"), Lab(tmp_path, Streams(0)), RECIPE.brief(PrecisionConfig())
+    task, lab, config = shipped_task("chain"), Lab(tmp_path, Streams(0)), METHOD.brief(PrecisionConfig())
     grid = start_of(task).policy.model
     on_grid, off_grid = (
         train(Session(lab, task), config, regime, 1e-3, 2).policy.model for regime in ("bf16", "fp32")

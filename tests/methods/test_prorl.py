@@ -20,7 +20,7 @@ from keyturn.methods.prorl.sustained import classify, label_of
 from keyturn.methods.sft_then_rl import TINY_RL
 from keyturn.objectives.by_name import objective_named
 from keyturn.policies.protocol import Limits
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rollouts.grades import Answers
 
 NAN = float("nan")
@@ -185,7 +185,7 @@ def test_validation_is_that_of_the_policy_and_a_reset_moves_the_reference(tmp_pa
     model = Session(lab, task).rl(
         base_of(task),
         objective=objective_named("grpo", kl_weight=0.01),
-        reward=named("outcome"),
+        reward=reward_named("outcome"),
         config=settings,
         hooks=made,
     )

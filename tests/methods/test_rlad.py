@@ -8,13 +8,13 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import shown, supervised
+from keyturn.lab.fit_rows import demonstration_completions, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session, base_of
-from keyturn.methods.rlad import RECIPE, gated, hinted, prepared, sealed, started, unseen, useful
+from keyturn.methods.rlad import METHOD, gated, hinted, prepared, sealed, started, unseen, useful
 from keyturn.rewards.contract import Graded
 
-CONFIG = RECIPE.brief(RECIPE.profiles["demo"])
+CONFIG = METHOD.brief(METHOD.profiles["demo"])
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def test_an_answer_is_judged_by_the_problem_without_its_abstraction(task):
     problem = task.train.problems[0]
     gold = task.expert(problem, Streams(0))
     asked = (problem, hinted(problem, "BWD"), unseen(problem, "BWD"))
-    drawn = shown(task.base, [(one, gold) for one in asked])
+    drawn = demonstration_completions(task.base, [(one, gold) for one in asked])
     assert task.train.grader.grade(asked, drawn).verified.tolist() == [1.0, 1.0, 1.0]
     other = next(p for p in task.train.problems if p.answer != problem.answer)
     asked = (hinted(other, "BWD"), unseen(other, ""))
-    drawn = shown(task.base, [(one, gold) for one in asked])
+    drawn = demonstration_completions(task.base, [(one, gold) for one in asked])
     assert task.train.grader.grade(asked, drawn).outcome.tolist() == [0.0, 0.0]
     assert problem.prompt not in unseen(problem, "BWD").prompt
     assert hinted(problem, "") is problem
@@ -40,7 +40,7 @@ def test_prompts_without_an_abstraction_are_not_paid(task):
     problem = task.train.problems[0]
     gold = task.expert(problem, Streams(0))
     asked = (problem, hinted(problem, "FWD"))
-    drawn = shown(task.base, [(one, gold) for one in asked])
+    drawn = demonstration_completions(task.base, [(one, gold) for one in asked])
     graded = Graded(
         problems=asked,
         completions=drawn,

@@ -10,10 +10,10 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import shown
+from keyturn.lab.fit_rows import demonstration_completions
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session, base_of
-from keyturn.methods.rpt import RECIPE, RptConfig, direct, plain_steps, positions_of, texts_in
+from keyturn.methods.rpt import METHOD, RptConfig, direct, plain_steps, texts_in, training_positions
 from keyturn.methods.rpt.positions import (
     PrefixGrader,
     Texts,
@@ -26,7 +26,7 @@ from keyturn.methods.rpt.positions import (
 from keyturn.policies.fit import Row
 from keyturn.problems.world.vocabulary import decode
 
-BRIEF = RECIPE.brief(RptConfig())
+BRIEF = METHOD.brief(RptConfig())
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,9 @@ def test_a_prediction_is_paid_at_the_end_of_a_token(task, found):
     words = str(one.facts["continuation"]).split()
     texts = [f"so ANS {words[0]}", f"ANS {words[0]} {words[1]}", f"ANS {words[1]} {words[0]} m", words[0]]
     grader = PrefixGrader(BRIEF.reward)
-    paid = [grader.grade((one,), shown(task.base, [(one, text)])).outcome[0] for text in texts]
+    paid = [
+        grader.grade((one,), demonstration_completions(task.base, [(one, text)])).outcome[0] for text in texts
+    ]
     assert paid == [1, 1, 0, 0]
 
 
@@ -108,9 +110,9 @@ def test_equal_cost_by_hand():
 
 
 def test_the_most_likely_token_is_found_at_once(task, tmp_path):
-    given = positions_of(Session(Lab(tmp_path, Streams(0)), task), BRIEF)
+    given = training_positions(Session(Lab(tmp_path, Streams(0)), task), BRIEF)
     asked = given.every.problems
-    right = direct(given.task, base_of(task), asked)
+    right = direct(task, base_of(task), asked)
     model = task.base.model
     for one, hit in zip(asked[:8], right, strict=False):
         tokens = torch.tensor([task.base.tokenizer(one.prompt, add_special_tokens=False)["input_ids"]])

@@ -12,10 +12,10 @@ from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session, base_of
 from keyturn.methods.one_shot.saturation import StopAfterSaturation, best_later, saturation_step
 from keyturn.methods.sft_then_rl import TINY_RL, shortened
-from keyturn.methods.snapshots import KeepAt, kept
+from keyturn.methods.snapshots import KeepAt, kept_policies
 from keyturn.objectives.by_name import objective_named
 from keyturn.policies.loading import load_policy, world_of
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 
 NAN = float("nan")
 
@@ -96,13 +96,13 @@ def test_policies_of_the_way_are_those_that_a_shorter_run_ends_with(tmp_path):
         return Session(Lab(tmp_path / folder, Streams(0)), task).rl(
             base_of(task),
             objective=objective_named("grpo"),
-            reward=named("outcome"),
+            reward=reward_named("outcome"),
             config=replace(settings, steps=steps, prompts=8, draws=8),
             hooks=hooks,
         )
 
     long = run(3, "long", lambda: (KeepAt(steps=(1, 2)),))
-    found = kept(task, long)
+    found = kept_policies(task, long)
     assert list(found) == [1, 2]
     assert world_of(found[1].path) == task.world
     for step in (1, 2):

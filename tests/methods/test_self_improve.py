@@ -11,18 +11,18 @@ from made_task import shipped_task
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import demonstrations, encoded, shown
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations, encoded
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.lab.task import subset
 from keyturn.methods.self_improve import (
-    RECIPE,
+    METHOD,
     SelfImproveConfig,
     catalyst_rows,
     check,
     chosen,
+    iterate,
     read,
-    train,
 )
 from keyturn.methods.self_improve.expansion import (
     MARK,
@@ -88,7 +88,7 @@ def test_padding_is_as_long_as_asked_and_changes_nothing_else():
 
 def test_mean_log_probabilities_by_hand():
     task = shipped_task("chain")
-    written = shown(
+    written = demonstration_completions(
         task.base, [(Problem(id="a", prompt="BOS CH f 3 ?"), "f 3"), (Problem(id="b", prompt="BOS ?"), "f")]
     )
     table = TokenTable(
@@ -148,9 +148,9 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 @pytest.mark.slow
 def test_with_a_catalyst_rationales_are_rewritten_and_without_one_not(tmp_path):
     task, lab = shipped_task("graph"), Lab(tmp_path, Streams(0))
-    brief = RECIPE.brief(SelfImproveConfig())
+    brief = METHOD.brief(SelfImproveConfig())
     made = {
-        kind: train(Session(lab, task), replace(brief, kind=kind, selector="new"))
+        kind: iterate(Session(lab, task), replace(brief, kind=kind, selector="new"))
         for kind in ("expert", "none")
     }
     names = [line["name"] for line in made["expert"][1]]

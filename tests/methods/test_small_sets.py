@@ -14,7 +14,7 @@ from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.measures.rounding import exponents
 from keyturn.methods.small_sets import (
-    RECIPE,
+    METHOD,
     SmallSetsConfig,
     by_rl,
     by_sft,
@@ -35,7 +35,7 @@ from keyturn.policies.loading import load_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.tiny import to_llama
 
-SHORT = RECIPE.brief(SmallSetsConfig())
+SHORT = METHOD.brief(SmallSetsConfig())
 
 
 @pytest.fixture(scope="module")

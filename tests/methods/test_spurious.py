@@ -94,13 +94,13 @@ class Nameless:
 @pytest.mark.slow
 def test_clipping_does_nothing_at_one_update_and_something_at_four(chain, lab):
     def end(**changes):
-        return train(Session(lab, chain), replace(CONFIG, **changes)).policy.fingerprint
+        return train(Session(lab, chain), replace(CONFIG, **changes))["policy"].policy.fingerprint
 
     assert end(updates=1) == end(updates=1, clip=False)
     assert end(updates=4) != end(updates=4, clip=False)
-    long = train(Session(lab, chain), replace(CONFIG, updates=1, stretch=2))
+    long = train(Session(lab, chain), replace(CONFIG, updates=1, stretch=2))["policy"]
     assert [row["updates"] for row in long.history] == [1.0] * 4
-    assert [row["updates"] for row in train(Session(lab, chain), CONFIG).history] == [4.0] * 2
+    assert [row["updates"] for row in train(Session(lab, chain), CONFIG)["policy"].history] == [4.0] * 2
 
 
 @pytest.mark.parametrize("share", [0.7, 0.9])

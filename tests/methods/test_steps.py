@@ -9,10 +9,10 @@ from made_task import shipped_task
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import encoded, shown, supervised
+from keyturn.lab.fit_rows import demonstration_completions, encoded, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
-from keyturn.methods.srl import RECIPE, SrlConfig, hard, limit, step_rows, targets, train
+from keyturn.methods.srl import METHOD, SrlConfig, hard, limit, step_rows, targets, train
 from keyturn.methods.srl.steps import (
     Layout,
     StepGrader,
@@ -87,7 +87,7 @@ def test_shuffled_targets_stay_at_their_place_and_none_at_its_problem():
 
 def test_completions_are_cut_behind_their_first_end(task):
     texts = ("f 3 4 ; g 4 2 ; ANS 2", "ANS 2", "; f 3 4 ; g")
-    drawn = shown(
+    drawn = demonstration_completions(
         task.base, [(Problem(id=f"{i}", prompt="BOS CH f 3 ?"), text) for i, text in enumerate(texts)]
     )
     cut = cut_at(drawn, ending_tokens(task.base, ";"), task.base)
@@ -106,7 +106,11 @@ def test_the_grader_wants_the_very_step_and_the_reward_its_likeness(task):
     problems = asked(1)[:1]
     settings = StepSimilarityConfig(marker="")
     pairs = [(problems[0], text) for text in ("f 0 1 ;", "f 0 2 ;", "g 1 5 ;")]
-    given = replace(shown(task.base, pairs), problem=np.zeros(3, np.int32), draw=np.arange(3, dtype=np.int32))
+    given = replace(
+        demonstration_completions(task.base, pairs),
+        problem=np.zeros(3, np.int32),
+        draw=np.arange(3, dtype=np.int32),
+    )
     grades = StepGrader(settings).grade(problems, given)
     assert grades.outcome.tolist() == [1, 0, 0]
     assert not np.isfinite(grades.verified).any()
@@ -159,10 +163,11 @@ def test_imitated_steps_end_the_text_behind_the_last_one_alone(task, tmp_path):
 
 @pytest.mark.slow
 def test_both_ways_to_learn_steps_change_the_policy(task, tmp_path):
-    brief = RECIPE.brief(SrlConfig(problems=0, hard_draws=0))
+    brief = METHOD.brief(SrlConfig(problems=0, hard_draws=0))
     lab = Lab(tmp_path, Streams(0))
     made = {
-        learn: train(Session(lab, task), replace(brief, learn=learn))[0] for learn in ("reinforce", "imitate")
+        learn: train(Session(lab, task), replace(brief, learn=learn))["policy"]
+        for learn in ("reinforce", "imitate")
     }
     names = {task.base.fingerprint, *(model.policy.fingerprint for model in made.values())}
     assert len(names) == 3

@@ -9,7 +9,7 @@ from made_task import shipped_task
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.lab.fit_rows import shown
+from keyturn.lab.fit_rows import demonstration_completions
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.lab.task import subset
@@ -92,7 +92,7 @@ def test_a_control_word_is_cut_before_the_verdict_and_only_there(lab):
         f"CTL0 CTL0 {right}",
         f"CTL0 ANS {(int(problem.answer) + 1) % 7}",
     ]
-    drawn = shown(task.base, [(problem, text) for text in texts])
+    drawn = demonstration_completions(task.base, [(problem, text) for text in texts])
     assert first_tokens(drawn).tolist()[:2] == list(modes)
     bare = without_control(drawn, modes, ("CTL0", "CTL1"))
     assert bare.texts[0] == right
@@ -163,4 +163,4 @@ def test_words_that_are_no_token_or_the_same_are_refused():
 
 def test_arms_are_different_objectives():
     names = [objective_of(replace(ThinklessConfig(), arm=arm)).name for arm in ("vanilla", "degrpo", "control")]
-    assert names == ["grpo", "degrpo", "where"]
+    assert names == ["grpo", "degrpo", "token_subset"]

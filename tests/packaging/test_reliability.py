@@ -114,12 +114,12 @@ def test_names_that_become_files_differ_without_regard_to_case():
     from keyturn.atlas import CLAIMS
     from keyturn.experiments import EXPERIMENTS
     from keyturn.measures import MEASURES
-    from keyturn.methods import RECIPES
+    from keyturn.methods import METHODS
     from keyturn.objectives import OBJECTIVES
     from keyturn.rewards import REWARDS
 
     reserved = {"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10))}
-    for names in (CLAIMS, MEASURES, OBJECTIVES, REWARDS, RECIPES, EXPERIMENTS):
+    for names in (CLAIMS, MEASURES, OBJECTIVES, REWARDS, METHODS, EXPERIMENTS):
         assert len({name.casefold() for name in names}) == len(names)
         for name in names:
             assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name), name

@@ -12,7 +12,7 @@ from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.rewards import REWARDS
 from keyturn.rewards.bernoulli import RandomConfig, bernoulli
-from keyturn.rewards.by_name import default_config, named
+from keyturn.rewards.by_name import default_config, reward_named
 from keyturn.rewards.contract import Graded, Reward
 from keyturn.rewards.label import LabelConfig, label
 from keyturn.rewards.length import LengthConfig, length
@@ -285,17 +285,17 @@ def test_groups_are_problems_in_the_order_of_their_draws():
 
 @pytest.mark.parametrize("name", REWARDS)
 def test_a_name_alone_is_the_default(name):
-    assert named(name).config == REWARDS[name]().config
+    assert reward_named(name).config == REWARDS[name]().config
 
 
 def test_a_specification_nests_to_the_right():
     spec = "overlong:sum:outcome+random"
     by_hand = overlong(OverlongConfig(), sum_of(inner_config, outcome(), bernoulli()))
-    assert named(spec).config == by_hand.config
-    np.testing.assert_array_equal(given(named(spec), made()), given(by_hand, made()))
-    lone = named("random", RandomConfig(gamma=0.0))
+    assert reward_named(spec).config == by_hand.config
+    np.testing.assert_array_equal(given(reward_named(spec), made()), given(by_hand, made()))
+    lone = reward_named("random", RandomConfig(gamma=0.0))
     np.testing.assert_array_equal(np.nan_to_num(given(lone, made())), np.zeros(42))
-    assert named("shuffled:process").config == shuffled(inner=process()).config
+    assert reward_named("shuffled:process").config == shuffled(inner=process()).config
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_specification_nests_to_the_right():
 )
 def test_a_specification_that_is_none_is_refused(spec, says):
     with pytest.raises(UsageError, match=says):
-        named(spec)
+        reward_named(spec)
 
 
 def test_a_default_config_by_an_unknown_name():

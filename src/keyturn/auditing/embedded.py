@@ -25,7 +25,7 @@ from keyturn.policies.model_folder import same_folder
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.worlds import World, problems
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.training.config import RLConfig
 from keyturn.training.record import MODEL
 
@@ -131,7 +131,7 @@ def trained(session: Session, one: Embedded) -> Model:
     return session.rl(
         session.base,
         objective=OBJECTIVES[one.objective](),
-        reward=named(one.reward),
+        reward=reward_named(one.reward),
         config=one.rl,
         streams=session.streams.child("rl"),
         label=f"RL {one.name}",

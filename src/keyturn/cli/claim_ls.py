@@ -12,7 +12,7 @@ from keyturn.atlas.verdict import verdict
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments import EXPERIMENTS
-from keyturn.methods import RECIPES
+from keyturn.methods import METHODS
 
 _HEADINGS = ("what RL does to a base", "objectives and rewards", "recipes and experiments")
 
@@ -43,4 +43,4 @@ def run(json: bool = False) -> None:
 def _heading(claim: Claim) -> str:
     if not claim.methods:
         return _HEADINGS[0]
-    return _HEADINGS[2 if claim.methods[0] in {**RECIPES, **EXPERIMENTS} else 1]
+    return _HEADINGS[2 if claim.methods[0] in {**METHODS, **EXPERIMENTS} else 1]

@@ -21,7 +21,7 @@ from keyturn.core.streams import Streams
 from keyturn.experiments import EXPERIMENTS
 from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
-from keyturn.methods import RECIPES
+from keyturn.methods import METHODS
 from keyturn.methods.contract import PROFILES
 from keyturn.objectives import OBJECTIVES
 from keyturn.training.record import CONFIG
@@ -72,7 +72,7 @@ def experiment_named(name: str) -> Experiment:
     """
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
-    if name in RECIPES or name in OBJECTIVES:
+    if name in METHODS or name in OBJECTIVES:
         raise UsageError(f"{name} is a method and trains a model of yours", fix=f"keyturn train {name} MODEL")
     raise unknown("experiment", name, EXPERIMENTS)
 

@@ -47,7 +47,7 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     from keyturn.objectives import OBJECTIVES
     from keyturn.problems.world.grader import WorldGrader
     from keyturn.problems.world.worlds import problems
-    from keyturn.rewards.by_name import named
+    from keyturn.rewards.by_name import reward_named
 
     for kind, name, known in (
         ("embedded world", world, EMBEDDED),
@@ -55,7 +55,7 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     ):
         if name not in known:
             raise unknown(kind, name, known)
-    rewarded = named(reward)
+    rewarded = reward_named(reward)
     from keyturn.policies.loading import load_policy
 
     base = load_policy(MODELS / world)

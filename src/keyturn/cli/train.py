@@ -23,18 +23,18 @@ from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.rundir import SCHEMA, read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.experiments import EXPERIMENTS
-from keyturn.lab.fit_rows import demonstrations, shown
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.lab.task import Task
-from keyturn.methods import RECIPES
+from keyturn.methods import METHODS
 from keyturn.methods.contract import PROFILES
 from keyturn.methods.sft_then_rl import LARGE_RL
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.offsets import Decodes, roles_from
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
-from keyturn.rewards.by_name import default_config, named
+from keyturn.rewards.by_name import default_config, reward_named
 from keyturn.roles.grams import read_grams
 from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
@@ -94,20 +94,20 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
         raise UsageError("the method's name is empty", fix="keyturn train METHOD MODEL")
     if not method:
         return no_method
-    if method in EMBEDDED or ("/" in method and method not in RECIPES):
+    if method in EMBEDDED or ("/" in method and method not in METHODS):
         raise UsageError(
             f"the method comes first, then the model: {method!r} is a model", fix=f"keyturn train grpo {method}"
         )
     if method in EXPERIMENTS:
         what = f"{method} is an experiment: it pretrains bases of its own and trains no other model"
         raise UsageError(what, fix=f"keyturn experiment run {method}")
-    if method not in RECIPES and method not in OBJECTIVES:
-        raise unknown("method", method, [*RECIPES, *OBJECTIVES])
+    if method not in METHODS and method not in OBJECTIVES:
+        raise unknown("method", method, [*METHODS, *OBJECTIVES])
     profile = after(words, "--profile", "demo")
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
-    if method in RECIPES:
-        return typed(by_recipe, settings=RECIPES[method].profiles[profile])
+    if method in METHODS:
+        return typed(by_recipe, settings=METHODS[method].profiles[profile])
     reward = after(words, "--reward", "outcome")
     rl = _sizes(profile, model)
     settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
@@ -118,7 +118,7 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
 def every_switch() -> frozenset[str]:
     """Switches of any method: a command line is read for its method before that method's own are known."""
     found = switches(no_method)
-    for settings in chain.from_iterable(recipe.profiles.values() for recipe in RECIPES.values()):
+    for settings in chain.from_iterable(recipe.profiles.values() for recipe in METHODS.values()):
         found |= switches(typed(by_recipe, settings=settings))
     for make in OBJECTIVES.values():
         found |= switches(typed(by_objective, settings=make().config, paid=None))
@@ -158,7 +158,7 @@ def by_recipe(
         common: what every method takes.
         settings: of the recipe, for its profile.
     """
-    recipe = RECIPES[method]
+    recipe = METHODS[method]
     if common.roles is not None:
         raise UsageError(f"{method} reads no roles", fix="leave --roles out; objectives read them")
     if common.teacher and "teacher" not in recipe.needs | recipe.takes:
@@ -213,7 +213,7 @@ def by_objective(
         rl: sizes and rates.
     """
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
-    rewarded = named(reward, paid)
+    rewarded = reward_named(reward, paid)
     if common.teacher:
         raise UsageError(f"{method} has no teacher", fix="leave --teacher out; recipes have one, e.g. distill")
     if demonstrations_a_step != DEMONSTRATIONS and "demonstration" not in objective.needs:
@@ -230,7 +230,7 @@ def by_objective(
     if "demonstration" in objective.needs:
         pairs = demonstrations(task, task.train.problems, streams.child("expert"))
         plain = sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
-        rollout = beside(plain, shown(task.base, pairs), demonstrations_a_step)
+        rollout = beside(plain, demonstration_completions(task.base, pairs), demonstrations_a_step)
     if objective.no_op_when_single_update and rl.update.epochs * rl.update.minibatches == 1:
         sys.stderr.write(f"one update per rollout: {objective.no_op_when_single_update}\n")
     done = train_rl(

@@ -7,7 +7,7 @@ import sys
 
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
-from keyturn.methods import RECIPES
+from keyturn.methods import METHODS
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 
@@ -39,7 +39,7 @@ def run(json: bool = False) -> None:
 def methods() -> list[dict[str, str]]:
     """Everything that trains: ``name``, ``kind``, ``summary``, ``source``, ``cost``."""
     rows = []
-    for name, recipe in RECIPES.items():
+    for name, recipe in METHODS.items():
         rows.append(_row(name, "recipe", recipe.summary, recipe.source, recipe.cost))
     for name, make in OBJECTIVES.items():
         objective = make()

@@ -16,7 +16,7 @@ from keyturn.cli.options import flat_settings
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import unknown
 from keyturn.core.rundir import SCHEMA
-from keyturn.methods import RECIPES
+from keyturn.methods import METHODS
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards.by_name import default_config
 
@@ -44,7 +44,7 @@ def _whole(row: Mapping[str, str]) -> dict[str, Any]:
     """A row of the listing with what can be set, the claims that are about it and a command to try."""
     name, kind = row["name"], row["kind"]
     if kind == "recipe":
-        recipe = RECIPES[name]
+        recipe = METHODS[name]
         settings, prefix = recipe.profiles["demo"], "settings"
         needs = sorted(recipe.needs)
         others = "".join(f" --{need} MODEL" for need in needs if need not in ("world", "expert"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from keyturn.experiments.plan import Arm, Look, Sizes
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, world_task
+from keyturn.methods.contract import PRODUCT, Method
 from keyturn.objectives.contract import Objective
 from keyturn.policies.loading import load_policy
 from keyturn.pretraining import stage as pretrain_stage
@@ -129,6 +131,35 @@ def rl_arm(
         )
 
     return Arm(name=name, train=train, says=says, task=on)
+
+
+def method_arm(
+    name: str,
+    method: Method,
+    configured: Callable[[float], Any],
+    *,
+    says: str = "",
+    tuned: bool = True,
+    on: Task | None = None,
+) -> Arm:
+    """An arm that trains by a method.
+
+    Args:
+        name: in tables.
+        method: of ``METHODS``.
+        configured: ``(learning rate) -> the method's config``; the rate is NaN where the arm is not tuned.
+        says: in words, where the name does not.
+        tuned: False for an arm without a learning rate of its own.
+        on: another base or other problems than the plan's.
+
+    The arm's model is the method's product; what else it trained is ``model.beside``, by slot.
+    """
+
+    def train(session: Session, lr: float) -> Model:
+        policies = method.train(session, configured(lr))
+        return replace(policies[PRODUCT], beside=policies)
+
+    return Arm(name=name, train=train, says=says, tuned=tuned, task=on)
 
 
 def base_arm(name: str = "base", on: Task | None = None) -> Arm:

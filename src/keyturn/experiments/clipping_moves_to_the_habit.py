@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import base_arm, sizes_for, steps_for
+from keyturn.experiments.arms import base_arm, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.habit_bases import Habit, habit_task
 from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, over_seeds, run_plan, values
@@ -15,7 +15,8 @@ from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.spurious import SpuriousConfig, habits, train
+from keyturn.methods.spurious import METHOD as SPURIOUS
+from keyturn.methods.spurious import SpuriousConfig, habits
 from keyturn.problems.world.graph import GraphWorld
 from keyturn.training.config import RLConfig
 
@@ -48,13 +49,7 @@ def look(session: Session, model: Model) -> Mapping[str, float]:
 def arm(name: str, config: SpuriousConfig, on: Task) -> Arm:
     """A random reward with one treatment of the ratio."""
 
-    def trained(session: Session, lr: float) -> Model:
-        return train(
-            session,
-            replace(config, rl=replace(config.rl, lr=lr)),
-        )
-
-    return Arm(name=name, train=trained, task=on)
+    return method_arm(name, SPURIOUS, lambda lr: replace(config, rl=replace(config.rl, lr=lr)), on=on)
 
 
 def further(ran: Sequence[Ran], name: str, control: str) -> Contrast:

@@ -34,7 +34,7 @@ from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made
+from keyturn.methods.contract import MethodResult
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.fit import Row
@@ -159,7 +159,7 @@ def trained(session: Session, config: EdgeConfig) -> Model:
     )
 
 
-def run(lab: Lab, config: EdgeConfig) -> Made:
+def run(lab: Lab, config: EdgeConfig) -> MethodResult:
     """Pretrain, mid-train, reinforce; then every cell of the test."""
     session = Session(lab, task_of(lab, config))
     tests = session.task.test
@@ -174,7 +174,9 @@ def run(lab: Lab, config: EdgeConfig) -> Made:
                 part = subset(tests, chosen, f"{operations} {context}")
                 found = session.scores(models, config.draws, problems=part)
                 lines += [{**line, "operations": operations, "context": context} for line in found]
-    return Made(policies={"policy": models[config.zone].path, "base": session.base.path}, rows=tuple(lines))
+    return MethodResult(
+        policies={"policy": models[config.zone].path, "base": session.base.path}, rows=tuple(lines)
+    )
 
 
 def brief(config: EdgeConfig) -> EdgeConfig:

@@ -24,12 +24,12 @@ from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made
+from keyturn.methods.contract import MethodResult
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.pretraining.recipes import Size
 from keyturn.pretraining.stage import pretrained, quick, task_in
 from keyturn.problems.world.graph import GraphWorld
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig
 
@@ -93,7 +93,7 @@ def trained(session: Session, config: FormatsConfig) -> Model:
     return session.rl(
         session.base,
         objective=grpo(GrpoConfig(kl_weight=config.kl_weight)),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=config.rl,
         label=f"RL {config.reward}",
     )
@@ -110,7 +110,7 @@ def by_format(given: Answers) -> dict[str, tuple[float, float]]:
     return out
 
 
-def run(lab: Lab, config: FormatsConfig) -> Made:
+def run(lab: Lab, config: FormatsConfig) -> MethodResult:
     """Pretrain, reinforce, and say who has won."""
     session = Session(lab, task_of(lab, config))
     models = {"base": session.base, "RL": trained(session, config)}
@@ -127,7 +127,7 @@ def run(lab: Lab, config: FormatsConfig) -> Made:
                     "problems": len(session.task.test.problems),
                 }
             )
-    return Made(
+    return MethodResult(
         policies={"policy": models["RL"].path, "base": session.base.path},
         rows=(*lines, *session.scores(models, config.draws)),
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from keyturn.core.measurement import Estimate, Json
 from keyturn.lab.lab import Lab
-from keyturn.methods.contract import Made, Profile
+from keyturn.methods.contract import MethodResult, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,4 +86,4 @@ class Experiment:
     cost: str
     profiles: Mapping[Profile, Any]
     brief: Callable[[Any], Any]
-    run: Callable[[Lab, Any], Made]
+    run: Callable[[Lab, Any], MethodResult]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
-from keyturn.methods.cft import ARMS, CftConfig, train
+from keyturn.lab.session import Session
+from keyturn.methods.cft import ARMS, CftConfig
+from keyturn.methods.cft import METHOD as CFT
 from keyturn.methods.sft import TINY
 
 TOKENS = 40_000
@@ -19,14 +20,7 @@ ONE = CftConfig(problems=1, candidates=64, replay=1.0)
 
 def learnt(name: str, config: CftConfig) -> Arm:
     """An arm of critique fine-tuning."""
-
-    def fit(session: Session, lr: float) -> Model:
-        return train(
-            session,
-            replace(config, fit=replace(TINY, lr=lr)),
-        )[0]
-
-    return Arm(name=name, train=fit)
+    return method_arm(name, CFT, lambda lr: replace(config, fit=replace(TINY, lr=lr)))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:

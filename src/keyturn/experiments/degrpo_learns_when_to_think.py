@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import Cells, embedded_task, sizes_for, steps_for
+from keyturn.experiments.arms import Cells, embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import (
     Arm,
@@ -24,24 +24,15 @@ from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.thinkless import (
-    RUN,
-    ThinklessConfig,
-    halves,
-    prepared,
-    reward_of,
-    routing,
-    trained,
-    warmed,
-)
-from keyturn.problems.contract import ProblemSet
+from keyturn.methods.thinkless import METHOD as THINKLESS
+from keyturn.methods.thinkless import RUN, ThinklessConfig, prepared, reward_of, routing
 from keyturn.rewards.contract import Graded, rewards_of
 
 CELLS = Cells(train=(1, 2, 3), test=(2, 3), per_cell=40, held_out=12)
 EASY = 24
 """Applications of one function among the problems of validation and test, at most. There are 56 in all, a table
 to be known by heart: warm-up and RL both ask these, which is what makes them easy; the deeper ones are new."""
-SETTINGS = ThinklessConfig(demonstrations=0)
+SETTINGS = ThinklessConfig(demonstrations=0, shared_level=1)
 ARMS: dict[str, ThinklessConfig] = {
     "GRPO": replace(SETTINGS, arm="vanilla"),
     "DeGRPO": SETTINGS,
@@ -61,43 +52,9 @@ def with_easy(task: Task) -> Task:
     return replace(task, **parts)
 
 
-def shown_and_asked(session: Session) -> tuple[ProblemSet, ProblemSet]:
-    """Problems of the warm-up and of RL: the table in both, of the deeper ones a half each."""
-    table = [problem for problem in session.task.train.problems if problem.cell["depth"] == 1]
-    deeper = [problem for problem in session.task.train.problems if problem.cell["depth"] != 1]
-    shown, asked = halves(
-        session.on(replace(session.task, train=subset(session.task.train, deeper, "deeper"))), SETTINGS
-    )
-    return (
-        subset(session.task.train, [*table, *shown.problems], "warm-up"),
-        subset(session.task.train, [*table, *asked.problems], "RL"),
-    )
-
-
-def arm(name: str, config: ThinklessConfig, modes: tuple[int, int]) -> Arm:
+def arm(name: str, config: ThinklessConfig) -> Arm:
     """RL on the one warm-up that all arms share."""
-
-    def train(session: Session, lr: float) -> Model:
-        own = replace(config, rl=replace(config.rl, lr=lr))
-        shown, asked = shown_and_asked(session)
-        return trained(
-            session,
-            warmed(session.replicate(0), own, shown),
-            own,
-            modes,
-            asked,
-        )
-
-    return Arm(name=name, train=train)
-
-
-def warm_arm(modes: tuple[int, int]) -> Arm:
-    """The warm-up alone: what every arm begins with."""
-
-    def train(session: Session, lr: float) -> Model:
-        return warmed(session.replicate(0), SETTINGS, shown_and_asked(session)[0])
-
-    return Arm(name="warm-up", train=train, says="no RL", tuned=False)
+    return method_arm(name, THINKLESS, lambda lr: replace(config, rl=replace(config.rl, lr=lr)))
 
 
 def paid(modes: tuple[int, int], draws: int) -> Score:
@@ -126,8 +83,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
     task, modes = prepared(Session(lab, with_easy(embedded_task(lab, subject.base, CELLS))), SETTINGS)
     run = steps_for(RUN, subject.profile, 4)
-    arms = [warm_arm(modes)]
-    arms += [arm(name, replace(config, rl=run), modes) for name, config in ARMS.items()]
+    warm = replace(SETTINGS, arm="warm-up")
+    arms = [method_arm("warm-up", THINKLESS, lambda _: warm, says="no RL", tuned=False)]
+    arms += [arm(name, replace(config, rl=run)) for name, config in ARMS.items()]
     sizes = sizes_for(subject.profile)
     score = paid(modes, sizes.draws)
     ran = run_plan(Session(lab, task), arms, sizes, look_at(modes), name="when to think", score=score)

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import Cells, base_arm, embedded_task, pretrained, sizes_for, usual
+from keyturn.experiments.arms import Cells, base_arm, embedded_task, method_arm, pretrained, sizes_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.few_demos import FewDemosConfig, train
+from keyturn.methods.few_demos import METHOD as FEW_DEMOS
+from keyturn.methods.few_demos import FewDemosConfig
 from keyturn.methods.sft import TINY
 
 FEW, MANY = 78, 0
@@ -25,15 +26,8 @@ GAIN, COMPETENCE, FAR = "success beyond 1", "success depth 1", "success depth 5"
 
 def demo_arm(name: str, config: FewDemosConfig, on: Task, steps: int) -> Arm:
     """An arm of some demonstrations on one base."""
-
-    def fit(session: Session, lr: float) -> Model:
-        settings = replace(config, fit=replace(TINY, steps=steps, warmup=steps // 10, lr=lr))
-        return train(
-            session,
-            settings,
-        )[0]
-
-    return Arm(name=name, train=fit, task=on)
+    fit = replace(TINY, steps=steps, warmup=steps // 10)
+    return method_arm(name, FEW_DEMOS, lambda lr: replace(config, fit=replace(fit, lr=lr)), on=on)
 
 
 def look(session: Session, model: Model) -> Mapping[str, float]:

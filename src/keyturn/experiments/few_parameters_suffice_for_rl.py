@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
-from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, sizes_for, steps_for, usual
+from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, method_arm, sizes_for, steps_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
+from keyturn.lab.session import Session
 from keyturn.methods.sft import TINY
-from keyturn.methods.small_sets import Chosen, SmallSetsConfig, by_rl, by_sft
+from keyturn.methods.small_sets import METHOD as SMALL_SETS
+from keyturn.methods.small_sets import Chosen, SmallSetsConfig
 from keyturn.policies.optimise import FitConfig
 
 RATES = (3e-4, 1e-3, 1e-2)
@@ -22,38 +22,25 @@ FULL_RATE = 1e-3
 FIT: FitConfig = replace(TINY, steps=120, weight_decay=0.0)
 
 
-def by_reward(session: Session, lr: float, *, config: SmallSetsConfig) -> Model:
-    """RL of a set at a rate."""
-    return by_rl(
-        session,
-        replace(config, rl=replace(config.rl, lr=lr), full_lr=FULL_RATE),
-    )
+def arm(name: str, config: SmallSetsConfig) -> Arm:
+    """RL or SFT of a set; the rates of both are the arm's."""
 
+    def configured(lr: float) -> SmallSetsConfig:
+        return replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
 
-def by_example(session: Session, lr: float, *, config: SmallSetsConfig) -> Model:
-    """SFT of a set at a rate."""
-    return by_sft(
-        session,
-        replace(config, fit=replace(config.fit, lr=lr), full_lr=FULL_RATE),
-    )
+    return method_arm(name, SMALL_SETS, configured)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
     """RL of five sets and SFT of four, on one base."""
     task = embedded_task(lab, subject.base)
-    config = SmallSetsConfig(rl=steps_for(CHAIN_RL, subject.profile), fit=FIT)
+    config = SmallSetsConfig(rl=steps_for(CHAIN_RL, subject.profile), fit=FIT, full_lr=FULL_RATE)
     rewarded: tuple[Chosen, ...] = ("full", "bias", "rank-1", "random", "hindsight")
     shown: tuple[Chosen, ...] = ("full", "bias", "rank-1", "hindsight")
     arms = [
         base_arm(),
-        *[
-            Arm(name=f"RL {name}", train=partial(by_reward, config=replace(config, chosen=name)))
-            for name in rewarded
-        ],
-        *[
-            Arm(name=f"SFT {name}", train=partial(by_example, config=replace(config, chosen=name)))
-            for name in shown
-        ],
+        *(arm(f"RL {name}", replace(config, chosen=name, learn="rl")) for name in rewarded),
+        *(arm(f"SFT {name}", replace(config, chosen=name, learn="sft")) for name in shown),
     ]
     sizes = replace(sizes_for(subject.profile), lrs=RATES)
     ran = run_plan(Session(lab, task), arms, sizes, usual(16), name="few parameters")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
-from keyturn.methods.distill import DistillConfig, train
+from keyturn.lab.session import Session
+from keyturn.methods.distill import METHOD as DISTILL
+from keyturn.methods.distill import DistillConfig
 from keyturn.methods.sft import TINY
 
 TOKENS = 30_000
@@ -27,15 +28,8 @@ TAUGHT: dict[str, DistillConfig] = {
 
 def distilled(name: str, config: DistillConfig, tokens: int) -> Arm:
     """An arm that learns from so many tokens of traces of a kind."""
-
-    def fit(session: Session, lr: float) -> Model:
-        settings = replace(config, problems=0, gradient_tokens=tokens, fit=replace(TINY, lr=lr))
-        return train(
-            session,
-            settings,
-        )[0]
-
-    return Arm(name=name, train=fit)
+    settings = replace(config, problems=0, gradient_tokens=tokens)
+    return method_arm(name, DISTILL, lambda lr: replace(settings, fit=replace(TINY, lr=lr)))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:

@@ -13,7 +13,7 @@ from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, 
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, Ran, against_best, contrast, level, run_plan
 from keyturn.experiments.planned import planned
-from keyturn.lab.fit_rows import demonstrations, shown, supervised
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import world_expert
@@ -98,7 +98,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     rows = supervised(task.base, pairs)
     config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64, term_norms_every=4), subject.profile)
     plain = sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
-    rollout = beside(plain, shown(task.base, pairs), A_STEP)
+    rollout = beside(plain, demonstration_completions(task.base, pairs), A_STEP)
     ways = {
         "CHORD, phi": ChordConfig(),
         "CHORD, phi matched": ChordConfig(phi="matched"),

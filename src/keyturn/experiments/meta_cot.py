@@ -36,7 +36,7 @@ from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made
+from keyturn.methods.contract import MethodResult
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
 from keyturn.policies.optimise import FitConfig
@@ -192,7 +192,7 @@ def looked(session: Session, model: Model, draws: int) -> dict[str, float]:
     return out | {f"success heaps {n}": float(np.nanmean(given.outcome[heaps == n])) for n in np.unique(heaps)}
 
 
-def run(lab: Lab, config: MetaCotConfig) -> Made:
+def run(lab: Lab, config: MetaCotConfig) -> MethodResult:
     """Pretrain on answers; then every kind of text, and RL from it."""
     session = Session(lab, task_of(lab, config))
     tests = session.task.test
@@ -208,7 +208,7 @@ def run(lab: Lab, config: MetaCotConfig) -> Made:
         estimate = accuracy(given, session.streams.child("scores", name))
         rest = {key: json_number(value) for key, value in found.items() if key != "success"}
         lines.append(row(name, estimate, problems=len(tests.problems), draws=config.draws, **rest))
-    return Made(
+    return MethodResult(
         policies={"policy": list(models.values())[-1].path, "base": session.base.path}, rows=tuple(lines)
     )
 

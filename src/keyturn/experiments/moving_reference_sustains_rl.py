@@ -7,13 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, numbers_of, sizes_for, steps_for
+from keyturn.experiments.arms import (
+    CHAIN_RL,
+    base_arm,
+    embedded_task,
+    method_arm,
+    numbers_of,
+    sizes_for,
+    steps_for,
+)
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.methods.prorl import ARMS, ProrlConfig, middle_of, train
+from keyturn.methods.prorl import ARMS, ProrlConfig
+from keyturn.methods.prorl import METHOD as PRORL
 from keyturn.methods.prorl import Arm as Held
 from keyturn.methods.prorl.sustained import classify, pass_curves
 
@@ -28,18 +37,13 @@ REPLICATES = 8
 def held(name: Held, config: ProrlConfig) -> Arm:
     """An arm of ProRL."""
 
-    def fit(session: Session, lr: float) -> Model:
-        return train(
-            session,
-            replace(config, arm=name, rl=replace(config.rl, lr=lr)),
-        )
-
-    return Arm(name=name, train=fit)
+    settings = replace(config, arm=name)
+    return method_arm(name, PRORL, lambda lr: replace(settings, rl=replace(config.rl, lr=lr)))
 
 
 def look(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
-    models = (session.base, middle_of(session.task, model), model)
+    models = (session.base, model.beside.get("middle", model), model)
     base, middle, final = (session.answers(one, session.task.test, K, name="test") for one in models)
     cells = classify(base, middle, final, session.streams.child("classes"), k=K)
     labels = [one.label for one in cells]

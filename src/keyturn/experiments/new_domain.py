@@ -27,7 +27,7 @@ from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made
+from keyturn.methods.contract import MethodResult
 from keyturn.objectives.grpo import grpo
 from keyturn.pretraining.stage import pretrained, quick, task_in
 from keyturn.problems.world.worlds import World, world_named
@@ -100,7 +100,7 @@ def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> di
     }
 
 
-def run(lab: Lab, config: NewDomainConfig) -> Made:
+def run(lab: Lab, config: NewDomainConfig) -> MethodResult:
     """Pretrain, reinforce, score the traces by the base."""
     session = Session(lab, task_of(lab, config))
     tuned = trained(session, config)
@@ -121,7 +121,7 @@ def run(lab: Lab, config: NewDomainConfig) -> Made:
         },
     ]
     models = {"base": session.base, "RL": tuned}
-    return Made(
+    return MethodResult(
         policies={"policy": tuned.path, "base": session.base.path},
         rows=(*lines, *session.scores(models, config.draws)),
     )

@@ -7,43 +7,38 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, sizes_for, steps_for, usual
+from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, method_arm, sizes_for, steps_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.methods.one_shot import OneShotConfig, ended, history, post_saturation, train
+from keyturn.methods.one_shot import METHOD as ONE_SHOT
+from keyturn.methods.one_shot import OneShotConfig, after_saturation, history
 from keyturn.methods.one_shot.selection import Selection
 
 SELECTIONS: tuple[Selection, ...] = ("top", "median", "bottom", "random", "full", "format")
 UNSOLVABLE: Selection = "unsolvable"
 """A further arm where the warm-up leaves a problem of the pool without one right answer."""
+DRAWS = 16
 LATER = "gain after saturation"
 
 
 def selected(how: Selection, config: OneShotConfig) -> Arm:
     """An arm that trains on what a selection takes from the pool."""
-
-    def fit(session: Session, lr: float) -> Model:
-        return train(
-            session,
-            replace(config, select=how, rl=replace(config.rl, lr=lr)),
-        ).model
-
-    return Arm(name=how, train=fit)
+    return method_arm(how, ONE_SHOT, lambda lr: replace(config, select=how, rl=replace(config.rl, lr=lr)))
 
 
 def looking(config: OneShotConfig) -> Look:
     """The usual numbers, and what came after saturation where there was one."""
-    plain = usual(16)
+    plain = usual(DRAWS)
 
     def look(session: Session, model: Model) -> Mapping[str, float]:
         numbers = dict(plain(session, model))
-        made = ended(session.task, model, config)
-        if made.saturated is not None:
-            lines = {str(line["name"]): line["value"] for line in post_saturation(session, made, 16)[2]}
-            numbers["saturated at"] = float(made.saturated)
+        after = after_saturation(session, model, config)
+        if after.saturated is not None:
+            lines = {str(line["name"]): line["value"] for line in after.rows}
+            numbers["saturated at"] = float(after.saturated)
             if isinstance(found := lines.get(LATER), int | float):
                 numbers[LATER] = float(found)
         return numbers
@@ -60,6 +55,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         rl=steps_for(replace(GRAPH_RL, steps=40), subject.profile),
         times=5.0,
         keep_every=10 if subject.profile == "short" else 20,
+        product="end",
+        draws=DRAWS,
     )
     past = history(Session(lab, task), config)
     never = int((np.max(past, axis=1, where=np.isfinite(past), initial=-1.0) == 0).sum())

@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from keyturn.experiments.arms import embedded_task, sizes_for, steps_for
+from keyturn.experiments.arms import embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.omni import (
-    RUN,
-    OmniConfig,
-    Schedule,
-    entropy,
-    joined,
-    matched,
-    scored,
-    started,
-    tasks_of,
-    trained,
-)
+from keyturn.methods.omni import METHOD as OMNI
+from keyturn.methods.omni import RUN, OmniConfig, Schedule, entropy, joined, matched, scored, tasks_of
 
 ARMS: dict[str, Schedule] = {
     "by transfer": "transfer",
@@ -36,28 +26,16 @@ ARMS: dict[str, Schedule] = {
 SETTINGS = OmniConfig(rl=replace(RUN, steps=12), turns=3)
 
 
-def arm(name: str, tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
+def arm(name: str, config: OmniConfig) -> Arm:
     """All tasks by one schedule."""
-
-    def train(session: Session, lr: float) -> Model:
-        own = replace(config, schedule=ARMS[name], rl=replace(config.rl, lr=lr))
-        return trained(
-            session,
-            tasks,
-            started(session, tasks, own),
-            own,
-        ).model
-
-    return Arm(name=name, train=train)
+    own = replace(config, schedule=ARMS[name])
+    return method_arm(name, OMNI, lambda lr: replace(own, rl=replace(config.rl, lr=lr)))
 
 
-def start_arm(tasks: Mapping[str, Task], config: OmniConfig) -> Arm:
+def start_arm(config: OmniConfig) -> Arm:
     """What every arm begins with."""
-
-    def train(session: Session, lr: float) -> Model:
-        return started(session, tasks, config)
-
-    return Arm(name="start", train=train, says="no RL", tuned=False)
+    own = replace(config, schedule="none")
+    return method_arm("start", OMNI, lambda _: own, says="no RL", tuned=False)
 
 
 def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
@@ -66,7 +44,7 @@ def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
     def look(session: Session, model: Model) -> Mapping[str, float]:
         found = scored(session.lab, tasks, model, config, test=True)
         heat = entropy(session.lab, tasks, model, config)
-        target = float(entropy(session.lab, tasks, started(session, tasks, config), config).mean())
+        target = float(entropy(session.lab, tasks, model.beside["start"], config).mean())
         _, same = matched(session.lab, tasks, model, config, target)
         own = {f"score {name}": float(value) for name, value in zip(tasks, found, strict=True)}
         own |= {f"entropy {name}": float(nats) for name, nats in zip(tasks, heat, strict=True)}
@@ -81,7 +59,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     single = embedded_task(lab, subject.base)
     tasks = tasks_of(Session(lab, single), config)
     task = joined(single, tasks)
-    arms = [start_arm(tasks, config), *(arm(name, tasks, config) for name in ARMS)]
+    arms = [start_arm(config), *(arm(name, config) for name in ARMS)]
     ran = run_plan(
         Session(lab, task), arms, sizes_for(subject.profile), look_at(tasks, config), name="order of tasks"
     )

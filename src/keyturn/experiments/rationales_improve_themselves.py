@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
-from keyturn.methods.self_improve import SelfImproveConfig, train
+from keyturn.lab.session import Session
+from keyturn.methods.self_improve import METHOD as SELF_IMPROVE
+from keyturn.methods.self_improve import SelfImproveConfig
 from keyturn.methods.sft import TINY
 
 WAYS: dict[str, SelfImproveConfig] = {
@@ -27,15 +28,9 @@ RIGHT = "right"
 def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds: int) -> Arm:
     """An arm of self-improvement."""
 
-    def fit(session: Session, lr: float) -> Model:
-        schedule = replace(TINY, steps=steps, warmup=steps // 10, lr=lr, batch_rows=16)
-        settings = replace(config, fit=schedule, problems=problems, rounds=rounds, catalyst=48)
-        return train(
-            session,
-            settings,
-        )[0]
-
-    return Arm(name=name, train=fit)
+    settings = replace(config, problems=problems, rounds=rounds, catalyst=48)
+    fit = replace(TINY, steps=steps, warmup=steps // 10, batch_rows=16)
+    return method_arm(name, SELF_IMPROVE, lambda lr: replace(settings, fit=replace(fit, lr=lr)))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:

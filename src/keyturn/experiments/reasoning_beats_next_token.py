@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from keyturn.experiments.arms import Cells, base_arm, embedded_task, sizes_for, steps_for
+from keyturn.experiments.arms import Cells, base_arm, embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.methods.rpt import (
-    Positions,
-    RptConfig,
-    by_reasoning,
-    by_text,
-    direct,
-    equal_compute,
-    equal_tokens,
-    positions_of,
-)
+from keyturn.methods.rpt import METHOD as RPT
+from keyturn.methods.rpt import RptConfig, direct, on_positions, training_positions
 from keyturn.problems.contract import ProblemSet
 
 CELLS = Cells(train=(2, 3), test=(2, 3))
@@ -32,25 +24,23 @@ COSTED = 1e-3
 """Rate of the run whose cost plain training gets."""
 
 
-def reasoned(session: Session, lr: float, *, given: Positions, config: RptConfig, only_hard: bool) -> Model:
+def arm(name: str, config: RptConfig) -> Arm:
     """RPT at a rate."""
-    own = replace(config, rl=replace(config.rl, lr=lr))
-    return by_reasoning(session, given, own, only_hard=only_hard)
+    return method_arm(name, RPT, lambda lr: replace(config, rl=replace(config.rl, lr=lr)))
 
 
-def plain(
-    session: Session, _: float, *, given: Positions, config: RptConfig, rates: tuple[float, ...], compute: bool
-) -> Model:
+def plain_arm(name: str, config: RptConfig, rates: Sequence[float]) -> Arm:
     """Plain training at the rate of the same grid that predicts validation positions best at once."""
-    steps = equal_tokens(config, given)
-    if compute:
-        costed = replace(config, rl=replace(config.rl, lr=COSTED))
-        steps = equal_compute(config, given, by_reasoning(session.replicate(0), given, costed))
-    tried = [
-        by_text(session, given, replace(config, plain=replace(config.plain, lr=rate)), steps) for rate in rates
-    ]
-    right = [float(direct(session.task, model, session.task.validation.problems).mean()) for model in tried]
-    return tried[int(np.argmax(right))]
+
+    def train(session: Session, _: float) -> Model:
+        settings = [replace(config, plain=replace(config.plain, lr=rate)) for rate in rates]
+        tried = [RPT.train(session, one)["policy"] for one in settings]
+        asked = session.task.validation.problems
+        right = [float(direct(session.task, model, asked).mean()) for model in tried]
+        return tried[int(np.argmax(right))]
+
+    says = "its rate is chosen by direct prediction on validation positions"
+    return Arm(name=name, train=train, says=says, tuned=False)
 
 
 def mean_of(found: np.ndarray) -> float:
@@ -79,26 +69,17 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     source = embedded_task(lab, subject.base, CELLS)
     config = RptConfig()
     config = replace(config, rl=steps_for(replace(config.rl, steps=STEPS), subject.profile))
-    given, sizes = positions_of(Session(lab, source), config), sizes_for(subject.profile)
-    thinking = {"RPT": True, "RPT without filter": False}
-    costs = {"next token, equal tokens": False, "next token, equal compute": True}
+    given, sizes = training_positions(Session(lab, source), config), sizes_for(subject.profile)
+    task = on_positions(Session(lab, source), config)
+    costed = replace(config, rl=replace(config.rl, lr=COSTED))
     arms = [
         base_arm(),
-        *[
-            Arm(name=name, train=partial(reasoned, given=given, config=config, only_hard=hard))
-            for name, hard in thinking.items()
-        ],
-        *[
-            Arm(
-                name=name,
-                train=partial(plain, given=given, config=config, rates=sizes.lrs, compute=compute),
-                says="its rate is chosen by direct prediction on validation positions",
-                tuned=False,
-            )
-            for name, compute in costs.items()
-        ],
+        arm("RPT", config),
+        arm("RPT without filter", replace(config, learn="all")),
+        plain_arm("next token, equal tokens", replace(costed, learn="tokens"), sizes.lrs),
+        plain_arm("next token, equal compute", replace(costed, learn="compute"), sizes.lrs),
     ]
-    ran = run_plan(Session(lab, given.task), arms, sizes, partial(look, asked=source.test), name="RPT")
+    ran = run_plan(Session(lab, task), arms, sizes, partial(look, asked=source.test), name="RPT")
     rival = "next token, equal compute"
 
     def beyond(number: str):
@@ -118,7 +99,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "plain training learns": contrast(ran, rival, "base", "direct"),
     }
     return planned(
-        Session(lab, given.task),
+        Session(lab, task),
         ran,
         numbers,
         setting=(

@@ -10,6 +10,7 @@ from keyturn.experiments.arms import (
     CHAIN_RL,
     base_arm,
     embedded_task,
+    method_arm,
     pretrained,
     rl_arm,
     sizes_for,
@@ -21,9 +22,10 @@ from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task, world_task
-from keyturn.methods.rejection import RejectionConfig, iterate
+from keyturn.methods.rejection import METHOD as REJECTION
+from keyturn.methods.rejection import RejectionConfig
 from keyturn.methods.sft import TINY
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.loading import load_policy
@@ -46,21 +48,15 @@ def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
     rounds, steps, success = ROUNDS[way]
     each = max(round(draws / rounds), 1)
 
-    def train(session: Session, lr: float) -> Model:
-        settings = RejectionConfig(
-            rounds=rounds,
-            problems=0,
-            draws=each,
-            success=success,
-            keep=4,
-            fit=replace(TINY, steps=steps, lr=lr),
-        )
-        return iterate(
-            session,
-            settings,
-        )[0]
-
-    return Arm(name=name, train=train, says=f"{each} draws of every problem a round, {steps} steps", task=on)
+    settings = RejectionConfig(rounds=rounds, problems=0, draws=each, success=success, keep=4)
+    fit = replace(TINY, steps=steps)
+    return method_arm(
+        name,
+        REJECTION,
+        lambda lr: replace(settings, fit=replace(fit, lr=lr)),
+        says=f"{each} draws of every problem a round, {steps} steps",
+        on=on,
+    )
 
 
 def arms_on(where: str, task: Task, config: RLConfig) -> list[Arm]:

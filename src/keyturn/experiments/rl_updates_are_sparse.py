@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, numbers_of, sizes_for
+from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, method_arm, numbers_of, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
 from keyturn.experiments.planned import planned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.methods.precision import PrecisionConfig, Regime, by_rl, by_sft, changed, start_of
+from keyturn.methods.precision import METHOD as PRECISION
+from keyturn.methods.precision import PrecisionConfig, Regime, changed, on_grid
 
 LOW, HIGH = 1e-5, 1e-3
 STEPS = 30
-TRAINED: dict[str, Callable[..., Model]] = {"RL": by_rl, "SFT": by_sft}
-ARMS: tuple[tuple[str, Regime, float], ...] = (
+ARMS: tuple[tuple[Literal["RL", "SFT"], Regime, float], ...] = (
     ("RL", "fp32", LOW),
     ("SFT", "fp32", LOW),
     ("RL", "fp32", HIGH),
@@ -29,13 +30,11 @@ ARMS: tuple[tuple[str, Regime, float], ...] = (
 )
 
 
-def arm_of(how: str, regime: Regime, lr: float, config: PrecisionConfig, steps: int) -> Arm:
+def arm_of(how: Literal["RL", "SFT"], regime: Regime, lr: float, config: PrecisionConfig) -> Arm:
     """An arm at a rate of its own: here the rate is what is looked at, not what is chosen."""
-
-    def train(session: Session, _: float) -> Model:
-        return TRAINED[how](session, config, regime, lr, steps)
-
-    return Arm(name=name_of(how, regime, lr), train=train, says="at this rate, whatever it gives", tuned=False)
+    own = replace(config, learn=how, regimes=(regime,), rates=(lr,))
+    says = "at this rate, whatever it gives"
+    return method_arm(name_of(how, regime, lr), PRECISION, lambda _: own, says=says, tuned=False)
 
 
 def name_of(how: str, regime: str, lr: float) -> str:
@@ -47,7 +46,7 @@ def look(session: Session, model: Model) -> Mapping[str, float]:
     """Shares of changed weights, and success on the test problems."""
     given = session.answers(model, session.task.test, 8, name="test")
     return {
-        **changed(start_of(session.task).policy.model, model.policy.model),
+        **changed(on_grid(session.task.base).model, model.policy.model),
         "success": numbers_of(given)["success"],
     }
 
@@ -56,10 +55,10 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """RL and SFT at two rates in fp32, and under weights of bf16."""
     task = embedded_task(lab, subject.base)
     steps = STEPS * (10 if subject.profile == "long" else 1)
-    config = PrecisionConfig(rl=replace(CHAIN_RL, steps=steps))
-    arms = [base_arm(), *[arm_of(*one, config, steps) for one in ARMS]]
+    config = PrecisionConfig(rl=CHAIN_RL, steps=(steps,))
+    arms = [base_arm(), *[arm_of(*one, config) for one in ARMS]]
     ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="precision")
-    low, high = {how: name_of(how, "fp32", LOW) for how in TRAINED}, name_of("RL", "fp32", HIGH)
+    low, high = {how: name_of(how, "fp32", LOW) for how in ("RL", "SFT")}, name_of("RL", "fp32", HIGH)
     gaps = [
         values(ran, name_of("SFT", "fp32", rate), "visible")
         - values(ran, name_of("RL", "fp32", rate), "visible")

@@ -13,6 +13,7 @@ from keyturn.experiments.arms import (
     base_arm,
     curve,
     embedded_task,
+    method_arm,
     numbers_of,
     rl_arm,
     sizes_for,
@@ -26,7 +27,8 @@ from keyturn.lab.fit_rows import demonstrations
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.methods.sft import TINY
-from keyturn.methods.srl import SrlConfig, hard, rlvr, train
+from keyturn.methods.srl import METHOD as SRL
+from keyturn.methods.srl import SrlConfig, hard
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 from keyturn.rewards.step_similarity import similarity
@@ -40,24 +42,15 @@ ROUNDS = 3
 def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
     """An arm that learns from steps, then from whole answers where the config says so."""
 
-    def fit(session: Session, lr: float) -> Model:
-        settings = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
-        asked = hard(session, settings)
-        made, _ = train(
-            session,
-            settings,
-            asked=asked,
-        )
-        if not settings.then_rlvr:
-            return made
-        return rlvr(
-            session,
-            made,
-            replace(settings, rlvr=replace(settings.rlvr, lr=lr)),
-            asked,
+    def configured(lr: float) -> SrlConfig:
+        return replace(
+            config,
+            rl=replace(config.rl, lr=lr),
+            fit=replace(config.fit, lr=lr),
+            rlvr=replace(config.rlvr, lr=lr),
         )
 
-    return Arm(name=name, train=fit, says=says)
+    return method_arm(name, SRL, configured, says=says)
 
 
 def with_likeness(draws: int) -> Look:

@@ -29,13 +29,13 @@ from keyturn.experiments.contract import Experiment
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made
+from keyturn.methods.contract import MethodResult
 from keyturn.methods.control_words import controlled
 from keyturn.objectives.grpo import grpo
 from keyturn.pretraining.recipes import Probe, Size
 from keyturn.pretraining.stage import pretrained, quick, task_in
 from keyturn.problems.world.worlds import world_named
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig
 
@@ -102,7 +102,7 @@ def trained(session: Session, config: TomConfig) -> Model:
     return session.rl(
         session.base,
         objective=grpo(),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=replace(config.rl, max_new_tokens=session.task.max_new_tokens),
         label=f"RL {config.reward}",
     )
@@ -138,7 +138,7 @@ def _mean(given: Answers, column: np.ndarray) -> float:
     return float((total[n > 0] / n[n > 0]).mean()) if (n > 0).any() else float("nan")
 
 
-def run(lab: Lab, config: TomConfig) -> Made:
+def run(lab: Lab, config: TomConfig) -> MethodResult:
     """Pretrain a base of every width, reinforce it, look at answers and traces before and after."""
     if not config.widths:
         raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
@@ -166,7 +166,7 @@ def run(lab: Lab, config: TomConfig) -> Made:
             "base": models["base"].path,
             f"width-{width}": models["RL"].path,
         }
-    return Made(policies=policies, rows=tuple(lines))
+    return MethodResult(policies=policies, rows=tuple(lines))
 
 
 def brief(config: TomConfig) -> TomConfig:

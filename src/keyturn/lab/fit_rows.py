@@ -32,7 +32,7 @@ def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, wei
     return rows
 
 
-def shown(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completions:
+def demonstration_completions(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completions:
     """Texts as completions, one draw a problem: demonstrations for objectives that read rows.
 
     Args:
@@ -61,7 +61,7 @@ def encoded(policy: LocalPolicy, text: str) -> list[int]:
     return encode_answer(policy.tokenizer, text, turn=policy.turn, ends=policy.ends)
 
 
-def imitated(completions: Completions, rows: Sequence[int]) -> list[Row]:
+def rows_from_draws(completions: Completions, rows: Sequence[int]) -> list[Row]:
     """Rows that teach what was drawn, token by token, the end included."""
     return [
         row_of(completions.prompts.row(int(completions.problem[i])), completions.row(int(i)).tolist())

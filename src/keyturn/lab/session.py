@@ -8,7 +8,7 @@ and arms of a study share the stages that they have in common.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from keyturn.core.errors import UsageError
@@ -39,17 +39,19 @@ from keyturn.training.rollout import RolloutFunction
 
 @dataclass(frozen=True)
 class Model:
-    """A policy on disk: what a stage made, or what a recipe began with.
+    """A policy on disk: what a stage made, or what a method began with.
 
     Args:
         folder: a model folder or a Hub id.
         policy: loaded; changing it would change what later stages begin with, so nobody does.
         stage: what made it; None for the base.
+        beside: other policies of the same training by slot, where a method made several.
     """
 
     folder: str
     policy: LocalPolicy
     stage: Stage | None = None
+    beside: Mapping[str, Model] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def history(self) -> tuple[Mapping[str, float], ...]:
@@ -280,7 +282,7 @@ class Session:
 
 
 def base_of(task: Task) -> Model:
-    """What a recipe begins with."""
+    """What a method begins with."""
     return Model(task.folder, task.base)
 
 

@@ -1,4 +1,4 @@
-"""Post-training methods as programs of stages, one file each."""
+"""Post-training methods: how a model is trained and what is reported of it, a file or a folder each."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from keyturn.methods import (
     srl,
     thinkless,
 )
-from keyturn.methods.contract import Recipe
+from keyturn.methods.contract import Method
 
-RECIPES: dict[str, Recipe] = {
-    "cft": cft.RECIPE,
-    "distill": distill.RECIPE,
-    "few-demos": few_demos.RECIPE,
-    "omni": omni.RECIPE,
-    "one-shot": one_shot.RECIPE,
-    "precision": precision.RECIPE,
-    "prorl": prorl.RECIPE,
-    "rejection": rejection.RECIPE,
-    "rpt": rpt.RECIPE,
-    "self-improve": self_improve.RECIPE,
-    "rlad": rlad.RECIPE,
-    "sft": sft.RECIPE,
-    "sft-then-rl": sft_then_rl.RECIPE,
-    "small-sets": small_sets.RECIPE,
-    "spurious": spurious.RECIPE,
-    "srl": srl.RECIPE,
-    "thinkless": thinkless.RECIPE,
+METHODS: dict[str, Method] = {
+    "cft": cft.METHOD,
+    "distill": distill.METHOD,
+    "few-demos": few_demos.METHOD,
+    "omni": omni.METHOD,
+    "one-shot": one_shot.METHOD,
+    "precision": precision.METHOD,
+    "prorl": prorl.METHOD,
+    "rejection": rejection.METHOD,
+    "rpt": rpt.METHOD,
+    "self-improve": self_improve.METHOD,
+    "rlad": rlad.METHOD,
+    "sft": sft.METHOD,
+    "sft-then-rl": sft_then_rl.METHOD,
+    "small-sets": small_sets.METHOD,
+    "spurious": spurious.METHOD,
+    "srl": srl.METHOD,
+    "thinkless": thinkless.METHOD,
 }
-"""Name -> the recipe."""
+"""Name -> the method."""

@@ -1,19 +1,20 @@
-"""The contract of a recipe: a post-training method as a program of stages, on any causal LM and problems.
+"""The contract of a method: how any causal LM is post-trained on any problems, and what is reported of it.
 
-A recipe never talks to files or clocks: it calls the stages of :mod:`keyturn.lab.session`, each of which is
-read from disk once done and resumed when half done, so a plain function with ``if`` and ``for`` is resumable.
+A method never talks to files or clocks. It calls the stages of :mod:`keyturn.lab.session`, each of which is
+read from disk once it is done and resumed when it is half done, so a plain function with ``if`` and ``for`` is
+resumable. What happens once for all replicates is done by ``session.replicate(0)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
-from keyturn.lab.session import Session
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 
 Profile: TypeAlias = Literal["demo", "study", "real"]
@@ -21,23 +22,43 @@ PROFILES: tuple[Profile, ...] = ("demo", "study", "real")
 """``demo``: three minutes of two cores at most. ``study``: runs to a declared stopping rule. ``real``: for a
 model of some 1e9 parameters."""
 
+PRODUCT = "policy"
+"""The slot of the policy that a method is there to make."""
+
+Policies: TypeAlias = Mapping[str, Model]
+"""Slot -> a policy that a method trained."""
+
+Rows: TypeAlias = Sequence[Mapping[str, Json]]
+"""A table for people and machines, one mapping a row."""
+
+Train: TypeAlias = Callable[[Session, Any], Policies]
+"""``(session, config) -> what was trained``; ``policy`` is the product."""
+
+Table: TypeAlias = Callable[[Session, Any, Policies], Rows]
+"""``(session, config, policies) -> what is reported of them``."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Made:
-    """What a recipe leaves.
+class MethodResult:
+    """What a run of a method leaves.
 
     Args:
         policies: slot -> model folder; ``policy`` is the product.
-        rows: a table for people and machines, one mapping a row, what was measured on the way.
+        rows: what was measured, one mapping a row.
     """
 
     policies: Mapping[str, Path]
     rows: tuple[Mapping[str, Json], ...] = ()
 
 
+def scores(session: Session, config: Any, policies: Policies) -> Rows:
+    """The usual table: success of the base and of every policy on the test problems."""
+    return session.scores({"base": session.base, **policies}, config.draws)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A post-training method. Values live in ``methods.RECIPES``.
+class Method:
+    """A post-training method. Values live in ``methods.METHODS``.
 
     Args:
         name: key of the dictionary.
@@ -49,7 +70,8 @@ class Recipe:
         takes: slots of further policies that it uses where they are given.
         profiles: its config for each of :data:`PROFILES`.
         brief: ``(config) -> the same with two steps of everything``: proves that it runs, teaches nothing.
-        run: ``(session, config) -> Made``.
+        train: ``(session, config) -> policies by slot``, ``policy`` among them; studies train by it too.
+        table: ``(session, config, policies) -> rows``; what else it needs it reads again from finished stages.
     """
 
     name: str
@@ -61,10 +83,17 @@ class Recipe:
     takes: frozenset[str] = frozenset()
     profiles: Mapping[Profile, Any]
     brief: Callable[[Any], Any]
-    run: Callable[[Session, Any], Made]
+    train: Train
+    table: Table = scores
+
+    def run(self, session: Session, config: Any) -> MethodResult:
+        """Train, then report."""
+        policies = self.train(session, config)
+        rows = self.table(session, config, policies)
+        return MethodResult(policies={slot: model.path for slot, model in policies.items()}, rows=tuple(rows))
 
     def check(self, task: Task) -> None:
-        """Refuse a task that lacks what the recipe needs, before anything is written.
+        """Refuse a task that lacks what the method needs, before anything is written.
 
         Raises:
             UsageError: the message says what is missing and how to give it.

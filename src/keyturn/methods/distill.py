@@ -27,7 +27,7 @@ from keyturn.core.measurement import Json
 from keyturn.lab.fit_rows import demonstrations, encoded, supervised
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.rejection import successes
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.token_budget import for_tokens, tokens_a_row
@@ -115,30 +115,20 @@ def _tokens(task: Task, text: str) -> int:
     return sum(token not in ends for token in encoded(task.base, text))
 
 
-def train(session: Session, config: DistillConfig) -> tuple[Model, Sequence[Worked]]:
-    """Fit the base to what is asked for; replicates differ in the order of the rows."""
-    taught = material(session, config)
-    rows = supervised(session.task.base, [(one.problem, one.text) for one in taught])
+def train(session: Session, config: DistillConfig) -> Policies:
+    """Fit the base to the solutions; replicates differ in the order of the rows."""
+    rows = supervised(session.task.base, [(one.problem, one.text) for one in material(session, config)])
     fit = for_tokens(rows, config.fit, config.gradient_tokens)
-    label = f"distil {config.traces} traces"
-    return session.fit(
-        session.base,
-        rows,
-        fit,
-        label=label,
-    ), taught
+    return {"policy": session.fit(session.base, rows, fit, label=f"distil {config.traces} traces")}
 
 
-def run(session: Session, config: DistillConfig) -> Made:
-    """One kind of trace and its table; the teacher stands in it where there is one."""
-    tuned, taught = train(session, config)
-    models = {"base": session.base, f"distilled, {config.traces} traces": tuned}
+def table(session: Session, config: DistillConfig, policies: Policies) -> Rows:
+    """What was learnt from, and success before and after; the teacher stands beside it where there is one."""
+    models = {"base": session.base, f"distilled, {config.traces} traces": policies["policy"]}
     if "teacher" in session.task.others and config.source != "expert":
         models["teacher"] = Model("teacher", session.task.others["teacher"])
-    return Made(
-        policies={"policy": tuned.path},
-        rows=(*_facts(session.task, taught, config), *session.scores(models, config.draws)),
-    )
+    facts = _facts(session.task, material(session, config), config)
+    return (*facts, *session.scores(models, config.draws))
 
 
 def _facts(task: Task, taught: Sequence[Worked], config: DistillConfig) -> list[dict[str, Json]]:
@@ -159,7 +149,7 @@ def brief(config: DistillConfig) -> DistillConfig:
     return replace(config, problems=8, teacher_draws=8, fit=fit, gradient_tokens=0, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="distill",
     summary="imitate solutions of an expert or a teacher: valid traces, invalid, foreign or empty ones",
     source="Kim & Rush 2016, arXiv 1606.07947; Stechly et al. 2025, arXiv 2505.13775",
@@ -171,5 +161,6 @@ RECIPE = Recipe(
         "real": DistillConfig(problems=0, filler=".", fit=LARGE, draws=4),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

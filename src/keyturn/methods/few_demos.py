@@ -25,9 +25,9 @@ from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.lab.fit_rows import demonstrations, supervised
-from keyturn.lab.session import Model, Session
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.traces import Worked, parted, remade
 from keyturn.policies.optimise import FitConfig
@@ -47,7 +47,9 @@ class FewDemosConfig:
     """Draws a test problem for the table."""
 
 
-def shown_demos(task: Task, config: FewDemosConfig, streams: Streams, *, seed: int = 0) -> list[Worked]:
+def chosen_demonstrations(
+    task: Task, config: FewDemosConfig, streams: Streams, *, seed: int = 0
+) -> list[Worked]:
     """The demonstrations: a random choice of problems, the first of them right.
 
     Raises:
@@ -62,17 +64,15 @@ def shown_demos(task: Task, config: FewDemosConfig, streams: Streams, *, seed: i
     return [*found[:right], *remade(found, "invalid", streams.child("few"))[right:]]
 
 
-def train(session: Session, config: FewDemosConfig) -> tuple[Model, list[Worked]]:
+def _demonstrations(session: Session, config: FewDemosConfig) -> list[Worked]:
+    return chosen_demonstrations(session.task, config, session.streams, seed=session.seed)
+
+
+def train(session: Session, config: FewDemosConfig) -> Policies:
     """Fit the base to them; replicates differ in the choice of problems and the order of rows."""
-    demos = shown_demos(session.task, config, session.streams, seed=session.seed)
+    demos = _demonstrations(session, config)
     rows = supervised(session.task.base, [(one.problem, one.text) for one in demos])
-    fitted = session.fit(
-        session.base,
-        rows,
-        config.fit,
-        label=f"{len(demos)} demonstrations",
-    )
-    return fitted, demos
+    return {"policy": session.fit(session.base, rows, config.fit, label=f"{len(demos)} demonstrations")}
 
 
 def beyond(task: Task) -> tuple[Problem, ...]:
@@ -84,16 +84,16 @@ def beyond(task: Task) -> tuple[Problem, ...]:
     return tuple(problem for problem in task.test.problems if problem.cell.get(key) not in known)
 
 
-def run(session: Session, config: FewDemosConfig) -> Made:
-    """Fit, and the table: of all test problems, and of those beyond."""
-    tuned, demos = train(session, config)
-    models = {"base": session.base, f"{len(demos)} demonstrations": tuned}
+def table(session: Session, config: FewDemosConfig, policies: Policies) -> Rows:
+    """The demonstrations, and success on all test problems and on those beyond."""
+    demos = _demonstrations(session, config)
+    models = {"base": session.base, f"{len(demos)} demonstrations": policies["policy"]}
     rows = [*_facts(demos, config), *session.scores(models, config.draws)]
     further = beyond(session.task)
     if further:
         found = session.scores(models, config.draws, problems=subset(session.task.test, further, "beyond"))
         rows += [{**line, "name": f"{line['name']}, beyond"} for line in found]
-    return Made(policies={"policy": tuned.path}, rows=tuple(rows))
+    return rows
 
 
 def _facts(demos: Sequence[Worked], config: FewDemosConfig) -> list[dict[str, Json]]:
@@ -111,7 +111,7 @@ def brief(config: FewDemosConfig) -> FewDemosConfig:
     return replace(config, count=4, fit=fit, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="few-demos",
     summary="fine-tune on few demonstrations of a chosen quality, equal updates for every count",
     source="Xiao et al. 2025 (LIMI), arXiv 2509.17567",
@@ -127,5 +127,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

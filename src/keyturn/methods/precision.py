@@ -33,7 +33,7 @@ from keyturn.lab.fit_rows import demonstrations, digest, supervised
 from keyturn.lab.session import Model, Session, loaded
 from keyturn.lab.task import Task
 from keyturn.measures.rounding import to_bf16
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL
 from keyturn.objectives import OBJECTIVES
@@ -41,7 +41,7 @@ from keyturn.policies.fit import Row, epochs, fit
 from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.training.config import RLConfig
 from keyturn.training.loop import Hook, Loop, duplicate
 from keyturn.training.record import MODEL
@@ -56,6 +56,8 @@ TOLERANCE = 1e-5
 class PrecisionConfig:
     """Settings of the comparison of precisions."""
 
+    learn: Literal["RL", "SFT"] = "RL"
+    """How the product is trained: at the last of the regimes, rates and numbers of steps."""
     regimes: tuple[Regime, ...] = REGIMES
     """How weights are kept."""
     rates: tuple[float, ...] = (1e-5, 1e-3)
@@ -172,7 +174,7 @@ def by_rl(session: Session, config: PrecisionConfig, regime: Regime, lr: float, 
     return session.rl(
         start_of(session.task),
         objective=OBJECTIVES[config.objective](),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {regime}",
@@ -222,6 +224,9 @@ def fitted(
     return trained
 
 
+WAYS = {"RL": by_rl, "SFT": by_sft}
+
+
 def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]:
     """Shares of entries that changed (``exact``, ``visible``, ``tolerant``), and the ``norm`` of the change."""
     own = dict(before.named_parameters())
@@ -240,24 +245,31 @@ def changed(before: torch.nn.Module, after: torch.nn.Module) -> dict[str, float]
     return {name: value / count for name, value in shares.items()} | {"norm": math.sqrt(square)}
 
 
-def run(session: Session, config: PrecisionConfig) -> Made:
-    """Every regime at every rate and number of steps, by RL and by SFT."""
-    grid = start_of(session.task).policy.model
+def train(session: Session, config: PrecisionConfig) -> Policies:
+    """RL or SFT at the last regime, rate and number of steps."""
+    if config.learn not in WAYS:
+        raise unknown("way to learn", config.learn, WAYS)
+    way = WAYS[config.learn]
+    return {"policy": way(session, config, config.regimes[-1], config.rates[-1], config.steps[-1])}
+
+
+def table(session: Session, config: PrecisionConfig, policies: Policies) -> Rows:
+    """Every regime at every rate and number of steps, by RL and by SFT: trained here."""
+    grid = on_grid(session.task.base).model
     models: dict[str, Model] = {"base": session.base}
     shares: dict[str, Mapping[str, float]] = {}
     for steps in config.steps:
         for lr in config.rates:
             for regime in config.regimes:
-                for how, train in (("RL", by_rl), ("SFT", by_sft)):
+                for how, way in WAYS.items():
                     name = f"{how} {regime}, rate {lr:g}, {steps} steps"
-                    models[name] = train(session, config, regime, lr, steps)
+                    models[name] = way(session, config, regime, lr, steps)
                     shares[name] = changed(grid, models[name].policy.model)
-    last = [model for name, model in models.items() if name.startswith("RL")][-1]
     rows = [
         {**line, **{key: json_number(value) for key, value in shares.get(str(line["name"]), {}).items()}}
         for line in session.scores(models, config.draws)
     ]
-    return Made(policies={"policy": last.path}, rows=tuple(rows))
+    return rows
 
 
 def brief(config: PrecisionConfig) -> PrecisionConfig:
@@ -275,7 +287,7 @@ def brief(config: PrecisionConfig) -> PrecisionConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="precision",
     summary="what share of weights changes to the bit, in fp32, with a master copy, and in bf16 alone",
     source="ours; the shares that it explains: Mukherjee et al. 2025, arXiv 2505.11711",
@@ -293,5 +305,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -20,10 +20,10 @@ from typing import Literal
 import numpy as np
 
 from keyturn.core.measurement import Json
-from keyturn.lab.fit_rows import imitated
+from keyturn.lab.fit_rows import rows_from_draws
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
@@ -54,26 +54,24 @@ class RejectionConfig:
     """Draws a test problem for the table."""
 
 
-def run(session: Session, config: RejectionConfig) -> Made:
-    """Draw, keep, fit; again; then the table."""
-    tuned, lines = iterate(session, config)
-    table = session.scores({"base": session.base, "rejection": tuned}, config.test_draws)
-    return Made(policies={"policy": tuned.path}, rows=(*lines, *table))
+def train(session: Session, config: RejectionConfig) -> Policies:
+    """The policy after the last round."""
+    return {"policy": iterate(session, config)[0]}
 
 
-def iterate(
-    session: Session, config: RejectionConfig, *, start: Model | None = None
-) -> tuple[Model, tuple[Mapping[str, Json], ...]]:
-    """The rounds themselves: the last policy, and what each round kept.
+def table(session: Session, config: RejectionConfig, policies: Policies) -> Rows:
+    """What each round kept, then success before and after."""
+    _, lines = iterate(session, config)
+    models = {"base": session.base, "rejection": policies["policy"]}
+    return (*lines, *session.scores(models, config.test_draws))
 
-    Args:
-        lab: the run directory.
-        task: what is asked.
-        config: settings.
-        start: what it begins with; the base by default.
-        seed: replicate: other draws, other order of the rows.
+
+def iterate(session: Session, config: RejectionConfig) -> tuple[Model, Rows]:
+    """Draw, keep, fit; again: the policy after the last round, and what each round kept.
+
+    Another replicate gets other draws and another order of the rows.
     """
-    first = now = start or session.base
+    now = session.base
     asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "first")
     kept: list[Row] = []
     lines: list[Mapping[str, Json]] = []
@@ -86,7 +84,8 @@ def iterate(
             first=(session.seed * config.rounds + number) * config.draws,
         )
         chosen = successes(completions, grades, config.keep, config.success)
-        kept = [*kept, *imitated(completions, chosen)] if config.anew else imitated(completions, chosen)
+        new = rows_from_draws(completions, chosen)
+        kept = [*kept, *new] if config.anew else new
         lines.append(
             {
                 "name": f"round {number + 1}: problems with a success",
@@ -95,13 +94,9 @@ def iterate(
                 "kept": len(chosen),
             }
         )
-        now = session.fit(
-            first if config.anew else now,
-            kept,
-            config.fit,
-            label=f"fit round {number + 1}",
-        )
-    return now, tuple(lines)
+        start = session.base if config.anew else now
+        now = session.fit(start, kept, config.fit, label=f"fit round {number + 1}")
+    return now, lines
 
 
 def successes(
@@ -134,7 +129,7 @@ def brief(config: RejectionConfig) -> RejectionConfig:
     return replace(config, rounds=1, problems=8, draws=8, fit=fit, test_draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="rejection",
     summary="imitate one's own verified answers, once or in rounds (RFT, expert iteration)",
     source="Yuan et al. 2023, arXiv 2308.01825; STaR, Zelikman et al. 2022, arXiv 2203.14465",
@@ -145,5 +140,6 @@ RECIPE = Recipe(
         "real": RejectionConfig(problems=0, draws=4, fit=LARGE, test_draws=4),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

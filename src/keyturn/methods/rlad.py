@@ -31,10 +31,9 @@ from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem
 from keyturn.core.statistics.pass_at_k import pass_at_k
 from keyturn.lab.fit_rows import supervised
-from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset, world_expert
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.policies.optimise import FitConfig
@@ -58,8 +57,9 @@ RUN = RLConfig(steps=10, prompts=8, draws=8, max_new_tokens=96, batch_rows=64, l
 class RladConfig:
     """Settings of abstraction and solution."""
 
-    arm: Literal["rlad", "random", "unzeroed"] = "rlad"
-    """``random``: abstractions are drawn evenly; ``unzeroed``: prompts without one are paid too."""
+    arm: Literal["rlad", "random", "unzeroed", "without"] = "rlad"
+    """``random``: abstractions are drawn evenly; ``unzeroed``: prompts without one are paid too; ``without``:
+    the solver learns without abstractions, for as many steps."""
     words: tuple[str, ...] = ("FWD", "BWD", "SCAN", "DIR")
     """Strategies that an abstraction may name."""
     problems: int = 48
@@ -146,14 +146,19 @@ def useful(given: Sequence[float], without: float, margin: float) -> list[int]:
 
 
 def prepared(task: Task) -> Task:
-    """The task with graders that set abstractions apart."""
+    """The task with graders that set abstractions apart; a task that has them stays as it is."""
     sets = {name: getattr(task, name) for name in ("train", "validation", "test")}
-    return replace(task, **{name: replace(own, grader=HintGrader(own.grader)) for name, own in sets.items()})
+    return replace(task, **{name: _apart(own) for name, own in sets.items()})
+
+
+def _apart(problems: ProblemSet) -> ProblemSet:
+    known = isinstance(problems.grader, HintGrader)
+    return problems if known else replace(problems, grader=HintGrader(problems.grader))
 
 
 def started(session: Session, config: RladConfig) -> tuple[Model, Model]:
     """A solver that reads abstractions and a generator that names them evenly."""
-    assert session.task.world is not None, "the recipe needs a world"
+    assert session.task.world is not None, "the method needs a world"
     strange = sorted(set(config.words) - set(session.task.world.manners.get("strategy", ())))
     if strange:
         raise UsageError(
@@ -179,16 +184,18 @@ def _wanted(problem: Problem) -> Problem:
 
 
 def abstractions(
-    lab: Lab, generator: Model, config: RladConfig, problems: Sequence[Problem], label: str
+    session: Session, generator: Model | None, config: RladConfig, problems: Sequence[Problem], label: str
 ) -> list[list[str]]:
-    """Abstractions of every problem, ``[problem][draw]``; evenly drawn words in the arm ``random``."""
-    if config.arm == "random":
-        drawn_words = lab.streams.generator("random abstractions", label)
+    """Abstractions of every problem, ``[problem][draw]``; words drawn evenly where there is no generator."""
+    if generator is None:
+        drawn_words = session.streams.generator("random abstractions", label)
         picks = drawn_words.integers(len(config.words), size=(len(problems), config.abstractions))
         return [[config.words[i] for i in row] for row in picks]
     limits = Limits(max_new_tokens=LONGEST + 1)
     asked = [_wanted(problem) for problem in problems]
-    _, found = lab.draw(generator.policy, asked, range(config.abstractions), limits, name="abstractions")
+    _, found = session.lab.draw(
+        generator.policy, asked, range(config.abstractions), limits, name="abstractions"
+    )
     out: list[list[str]] = [[] for _ in problems]
     for problem, text in zip(found.problem.tolist(), found.texts, strict=True):
         out[problem].append(" ".join(text.split()[:LONGEST]))
@@ -224,12 +231,19 @@ def sealed(
     return kept
 
 
-def trained(session: Session, config: RladConfig) -> tuple[Model, Model]:
-    """Solver and generator after the rounds."""
+def train(session: Session, config: RladConfig) -> Policies:
+    """Solver and generator in turn, from two fits that all replicates share.
+
+    The solver is the ``policy``. There is a ``generator`` unless abstractions are drawn evenly (``random``).
+    """
+    session = session.on(prepared(session.task))
     solver, generator = started(session, config)
+    if config.arm == "without" and config.rounds:
+        return {"policy": _without(session, solver, config), "generator": generator}
     asked = session.task.train.problems[: config.problems]
+    writer = None if config.arm == "random" else generator
     for turn in range(config.rounds):
-        found = abstractions(session.lab, generator, config, asked, f"{session.seed} {turn}")
+        found = abstractions(session, writer, config, asked, f"{session.seed} {turn}")
         found = sealed(session, solver, config, asked, found)
         mixed = [hinted(problem, z) for problem, words in zip(asked, found, strict=True) for z in words[:1]]
         solver = session.rl(
@@ -240,9 +254,21 @@ def trained(session: Session, config: RladConfig) -> tuple[Model, Model]:
             problems=subset(session.task.train, [*mixed, *asked], f"round {turn}"),
             label=f"solver, round {turn + 1}",
         )
-        if config.arm != "random":
-            generator = _refit(session, solver, generator, config, asked, found)
-    return solver, generator
+        if writer is not None:
+            writer = _refit(session, solver, writer, config, asked, found)
+    return {"policy": solver, **({} if writer is None else {"generator": writer})}
+
+
+def _without(session: Session, solver: Model, config: RladConfig) -> Model:
+    """RL of the solver without abstractions, as many steps as all rounds have."""
+    steps = config.rl.steps * config.rounds
+    return session.rl(
+        solver,
+        objective=grpo(),
+        reward=outcome(),
+        config=replace(config.rl, steps=steps, max_new_tokens=session.task.max_new_tokens),
+        label="RL without abstractions",
+    )
 
 
 def _refit(
@@ -273,10 +299,17 @@ def _refit(
     )
 
 
-def measured(session: Session, solver: Model, generator: Model, config: RladConfig) -> dict[str, float]:
-    """Success and pass@k on the test problems, with abstractions and without, at equal draws."""
+def measured(session: Session, policies: Policies, config: RladConfig) -> dict[str, float]:
+    """Success and pass@k on the test problems, with abstractions and without, with the same number of draws.
+
+    Args:
+        session: of a task from :func:`prepared`.
+        policies: from :func:`train`.
+        config: of the method.
+    """
+    solver, generator = policies["policy"], policies.get("generator")
     asked = session.task.test.problems
-    found = abstractions(session.lab, generator, config, asked, f"{session.seed} test")
+    found = abstractions(session, generator, config, asked, f"{session.seed} test")
     size, each, total = len(asked), config.solutions, config.abstractions * config.solutions
     given = [
         replace(hinted(problem, words[number]), id=f"{problem.id} {number}")
@@ -300,19 +333,16 @@ def measured(session: Session, solver: Model, generator: Model, config: RladConf
     }
 
 
-def run(session: Session, config: RladConfig) -> Made:
-    """Train both, then compare with and without abstractions at equal draws."""
-    own = prepared(session.task)
-    first = started(session.on(own), config)
-    last = trained(session.on(own), config)
+def table(session: Session, config: RladConfig, policies: Policies) -> Rows:
+    """Before RL and after it: with abstractions and without, with the same number of draws."""
+    own = session.on(prepared(session.task))
+    start = train(session, replace(config, rounds=0))
     lines: list[Mapping[str, Json]] = []
-    for name, (solver, generator) in {"start": first, config.arm: last}.items():
-        for number, value in measured(session.on(own), solver, generator, config).items():
+    for name, found in {"start": start, config.arm: policies}.items():
+        for number, value in measured(own, found, config).items():
             lines.append({"name": f"{name}: {number}", "value": json_number(value)})
-    models = {"base": base_of(own), "solver without abstractions": last[0]}
-    table = session.on(own).scores(models, config.solutions)
-    policies = {"policy": last[0].path, "generator": last[1].path}
-    return Made(policies=policies, rows=(*lines, *table))
+    models = {"base": own.base, "solver without abstractions": policies["policy"]}
+    return (*lines, *own.scores(models, config.solutions))
 
 
 def brief(config: RladConfig) -> RladConfig:
@@ -329,7 +359,7 @@ def brief(config: RladConfig) -> RladConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="rlad",
     summary="a generator of abstractions and a solver given them learn in turn; against pass@k at equal draws",
     source="Qu et al. 2025 (RLAD), arXiv 2510.02263",
@@ -350,5 +380,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

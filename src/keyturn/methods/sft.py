@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.session import Session
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.policies.optimise import FitConfig
 
 TINY = FitConfig(steps=200, batch_rows=32, lr=1e-3, warmup=20, bucket_batches=4)
@@ -34,20 +34,24 @@ class SftConfig:
     """Worked solutions, the first so many training problems that have one; 0 takes all."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
+    stop_at: int = 0
+    """Stop after so many steps of the schedule, a point on its curve; 0 runs all of it."""
     draws: int = 8
     """Draws a test problem for the table."""
 
 
-def run(session: Session, config: SftConfig) -> Made:
+def train(session: Session, config: SftConfig) -> Policies:
     """Fit the base to the expert's solutions of its training problems."""
-    start = session.base
     asked = session.task.train.problems[: config.demonstrations or None]
-    shown = demonstrations(session.task, asked, session.streams.child("expert"))
-    tuned = session.fit(start, supervised(session.task.base, shown), config.fit, label="SFT")
-    return Made(
-        policies={"policy": tuned.path},
-        rows=session.scores({"base": start, "SFT": tuned}, config.draws),
-    )
+    pairs = demonstrations(session.task, asked, session.streams.child("expert"))
+    rows = supervised(session.task.base, pairs)
+    steps = config.stop_at or None
+    return {"policy": session.fit(session.base, rows, config.fit, label="SFT", steps_at=steps)}
+
+
+def table(session: Session, config: SftConfig, policies: Policies) -> Rows:
+    """Success before and after."""
+    return session.scores({"base": session.base, "SFT": policies["policy"]}, config.draws)
 
 
 def brief(config: SftConfig) -> SftConfig:
@@ -56,7 +60,7 @@ def brief(config: SftConfig) -> SftConfig:
     return replace(config, demonstrations=2, fit=fit, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="sft",
     summary="imitate worked solutions",
     source="maximum likelihood; large-model settings after CHORD, Zhang et al. 2025, arXiv 2508.11408",
@@ -68,5 +72,6 @@ RECIPE = Recipe(
         "real": SftConfig(demonstrations=0, fit=LARGE, draws=4),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.session import Model, Session
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
-from keyturn.objectives import OBJECTIVES
+from keyturn.objectives.by_name import objective_named
 from keyturn.policies.optimise import FitConfig
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.training.config import RLConfig
 
 TINY_RL = RLConfig(steps=40, prompts=16, draws=8, max_new_tokens=96, batch_rows=128, kl_every=0)
@@ -43,36 +43,52 @@ class SftThenRlConfig:
     """Sizes and rates of RL, the same after every switch."""
     objective: str = "grpo"
     """How rewards become credit and loss."""
+    aggregation: str = ""
+    """How the objective sums tokens; empty: its default."""
     reward: str = "outcome"
     """How verdicts become rewards."""
     draws: int = 8
     """Draws a test problem for the table."""
 
 
-def run(session: Session, config: SftThenRlConfig) -> Made:
-    """Fit, switch, reinforce; once per switch."""
-    start = session.base
+def train(session: Session, config: SftThenRlConfig) -> Policies:
+    """Fit up to the last switch, then reinforce."""
+    start = fitted(session, config, config.switch[-1])
+    return {"policy": reinforced(session, config, start, config.switch[-1])}
+
+
+def fitted(session: Session, config: SftThenRlConfig, share: float) -> Model:
+    """SFT up to a share of its schedule; the base at a share of 0."""
+    steps = round(share * config.fit.steps)
+    if not steps:
+        return session.base
     asked = session.task.train.problems[: config.demonstrations or None]
-    rows = supervised(session.task.base, demonstrations(session.task, asked, session.streams.child("expert")))
-    models: dict[str, Model] = {"base": start}
-    now = start
+    pairs = demonstrations(session.task, asked, session.streams.child("expert"))
+    rows = supervised(session.task.base, pairs)
+    return session.fit(session.base, rows, config.fit, label=f"SFT to {share:.0%}", steps_at=steps)
+
+
+def reinforced(session: Session, config: SftThenRlConfig, start: Model, share: float) -> Model:
+    """RL from what SFT left at a share of its schedule."""
+    settings = {"aggregation": config.aggregation} if config.aggregation else {}
+    return session.rl(
+        start,
+        objective=objective_named(config.objective, **settings),
+        reward=reward_named(config.reward),
+        config=replace(config.rl, max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens)),
+        label=f"RL after {share:.0%}",
+    )
+
+
+def table(session: Session, config: SftThenRlConfig, policies: Policies) -> Rows:
+    """Success at every switch, before RL and after it; the switches before the last are trained here."""
+    models: dict[str, Model] = {"base": session.base}
     for share in config.switch:
-        steps = round(share * config.fit.steps)
-        now = start
-        if steps:
-            now = session.fit(start, rows, config.fit, label=f"SFT to {share:.0%}", steps_at=steps)
-            models[f"SFT {share:.0%}"] = now
-        now = session.rl(
-            now,
-            objective=OBJECTIVES[config.objective](),
-            reward=named(config.reward),
-            config=replace(
-                config.rl, max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens)
-            ),
-            label=f"RL after {share:.0%}",
-        )
-        models[f"RL after SFT {share:.0%}"] = now
-    return Made(policies={"policy": now.path}, rows=session.scores(models, config.draws))
+        start = fitted(session, config, share)
+        if start.stage is not None:
+            models[f"SFT {share:.0%}"] = start
+        models[f"RL after SFT {share:.0%}"] = reinforced(session, config, start, share)
+    return session.scores(models, config.draws)
 
 
 def brief(config: SftThenRlConfig) -> SftThenRlConfig:
@@ -92,7 +108,7 @@ def shortened(config: RLConfig) -> RLConfig:
     return replace(config, steps=2, prompts=4, draws=8, max_new_tokens=min(config.max_new_tokens, 16))
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="sft-then-rl",
     summary="SFT on worked solutions, then RL, with the moment of the switch as a dial",
     source="Zhang et al. 2025 (CHORD), arXiv 2508.11408, section 2",
@@ -110,5 +126,6 @@ RECIPE = Recipe(
         "real": SftThenRlConfig(demonstrations=0, fit=LARGE, switch=(1.0,), rl=LARGE_RL, draws=4),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -47,7 +47,7 @@ class KeepAt:
             save_policy(folder, now.model, now.tokenizer, loop.world, {"step": loop.step}, overwrite=True)
 
 
-def kept(task: Task, model: Model) -> dict[int, Model]:
+def kept_policies(task: Task, model: Model) -> dict[int, Model]:
     """The policies that the run behind a model has left, by step, oldest first."""
     folder = model.path.parent / KEPT
     found = {int(path.name.split("-")[1]): path for path in folder.glob("step-*") if path.is_dir()}

@@ -33,14 +33,14 @@ from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import row
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.objectives.by_name import objective_named
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rewards import REWARDS
 from keyturn.rewards.and_not import AndNotConfig
 from keyturn.rewards.bernoulli import RandomConfig
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rewards.contract import Reward
 from keyturn.rewards.label import with_labels
 from keyturn.rewards.strategy import StrategyConfig
@@ -112,7 +112,7 @@ def reward_of(task: Task, config: SpuriousConfig) -> Reward:
     name = plain.get(config.reward, config.reward)
     if name not in ("outcome", "label", "format", "shuffled"):
         raise UsageError(f"reward is {config.reward!r}", fix=f"one of {', '.join(SPURIOUS)}")
-    return named(name)
+    return reward_named(name)
 
 
 def labelled(session: Session, config: SpuriousConfig) -> ProblemSet:
@@ -135,8 +135,8 @@ def labelled(session: Session, config: SpuriousConfig) -> ProblemSet:
     return subset(session.task.train, found, f"labelled {config.reward}")
 
 
-def train(session: Session, config: SpuriousConfig) -> Model:
-    """One arm, one seed."""
+def train(session: Session, config: SpuriousConfig) -> Policies:
+    """RL on one reward, with or without clipping."""
     asked = labelled(session, config)
     prompts = min(config.rl.prompts, len(asked.problems))
     settings = replace(
@@ -147,7 +147,7 @@ def train(session: Session, config: SpuriousConfig) -> Model:
         update=replace(config.rl.update, minibatches=min(config.updates, prompts)),
     )
     reach = 0.2 if config.clip else UNCLIPPED
-    return session.rl(
+    policy = session.rl(
         session.base,
         objective=objective_named(
             config.objective, clip_low=reach, clip_high=reach, aggregation=config.aggregation
@@ -157,6 +157,7 @@ def train(session: Session, config: SpuriousConfig) -> Model:
         problems=asked,
         label=arm_name(config),
     )
+    return {"policy": policy}
 
 
 def arm_name(config: SpuriousConfig) -> str:
@@ -172,8 +173,7 @@ def habits(
     """What the battery is about, one value a test problem: success, share of the strategy, token probability.
 
     Args:
-        lab: the run directory.
-        task: whose test problems.
+        session: whose test problems.
         model: who answers.
         draws: a problem.
         strategy: a world's strategy, or a string to find.
@@ -203,9 +203,9 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.where(below > 0, above / np.maximum(below, 1), np.nan)
 
 
-def run(session: Session, config: SpuriousConfig) -> Made:
-    """One arm and what it did to habits, before and after and their paired difference."""
-    model = train(session, config)
+def table(session: Session, config: SpuriousConfig, policies: Policies) -> Rows:
+    """What the arm did to habits: before and after, and their paired difference."""
+    model = policies["policy"]
     before, after = (
         habits(session, one, config.draws, config.strategy, name=name)
         for name, one in (("draw base", session.base), ("draw tuned", model))
@@ -220,7 +220,7 @@ def run(session: Session, config: SpuriousConfig) -> Made:
         ):
             found = bootstrap_mean(values, session.streams.generator("spurious", what, name))
             lines.append(row(f"{what}, {name}", found, problems=len(values), draws=config.draws))
-    return Made(policies={"policy": model.path}, rows=tuple(lines))
+    return lines
 
 
 def brief(config: SpuriousConfig) -> SpuriousConfig:
@@ -229,7 +229,7 @@ def brief(config: SpuriousConfig) -> SpuriousConfig:
     return replace(config, rl=small, updates=2, stretch=1, label_draws=8, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="spurious",
     summary="RL on rewards that know nothing of the truth: what clipping and many updates do by themselves",
     source="Shao et al. 2025, arXiv 2506.10947",
@@ -244,5 +244,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

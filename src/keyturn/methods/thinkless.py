@@ -35,11 +35,20 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.measurement import Json, json_number
+from keyturn.core.problem import Problem
 from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
-from keyturn.methods.control_words import Force, control_ids, controlled, first_tokens, having_words, spelled
+from keyturn.methods.contract import Method, Policies, Rows
+from keyturn.methods.control_words import (
+    ControlGrader,
+    Force,
+    control_ids,
+    controlled,
+    first_tokens,
+    having_words,
+    spelled,
+)
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.objectives.contract import Objective
 from keyturn.objectives.degrpo import DegrpoConfig, degrpo
@@ -61,8 +70,8 @@ HARD = 0.5
 class ThinklessConfig:
     """Settings of Thinkless."""
 
-    arm: Literal["vanilla", "degrpo", "control"] = "degrpo"
-    """What learns, and how the control word is weighed."""
+    arm: Literal["vanilla", "degrpo", "control", "warm-up"] = "degrpo"
+    """What learns, and how the control word is weighed; ``warm-up``: no RL."""
     alpha: float = 1e-3
     """Weight of the control word's loss in DeGRPO (2505.13379: 1/1000)."""
     gamma: float = 0.5
@@ -75,6 +84,8 @@ class ThinklessConfig:
     """Control word of the thinking mode; added where it is no token of the tokenizer."""
     demonstrations: int = 200
     """Problems of the warm-up, two answers each, half of the training problems at most; 0 takes that half."""
+    shared_level: int = 0
+    """Problems up to this level of the world (depth, operations) are in the warm-up and in RL; 0: none."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300, bucket_batches=1))
     """The warm-up."""
     rl: RLConfig = RUN
@@ -141,12 +152,14 @@ def regret_of(
 
 def prepared(session: Session, config: ThinklessConfig) -> tuple[Task, tuple[int, int]]:
     """The task with answers judged after a control word, and the two control tokens; a base that lacks them
-    gets them."""
+    gets them. A task that was prepared stays as it is."""
     if config.draws < 2:
         raise UsageError(f"{config.draws} draws have no two halves", fix="at least 2 draws")
     words = (config.short, config.think)
     task = having_words(session, words)
     short, think = control_ids(task.base, words)
+    if isinstance(task.train.grader, ControlGrader):
+        return task, (short, think)
     own = replace(
         task,
         train=controlled(task.train, (short, think), words),
@@ -158,38 +171,41 @@ def prepared(session: Session, config: ThinklessConfig) -> tuple[Task, tuple[int
 
 
 def halves(session: Session, config: ThinklessConfig) -> tuple[ProblemSet, ProblemSet]:
-    """The training problems of the warm-up and those of RL, none in both; every cell is halved."""
-    asked = session.task.train.problems
-    if len(asked) < 2:
-        return session.task.train, session.task.train
+    """The training problems of the warm-up and of RL: of every cell a half each, the shared ones in both."""
+    train = session.task.train
+    if len(train.problems) < 2:
+        return train, train
+    shared = [problem for problem in train.problems if _shared(session.task, problem, config)]
+    asked = [problem for problem in train.problems if not _shared(session.task, problem, config)]
     order = session.streams.generator("halves").permutation(len(asked)).tolist()
     by_cell = sorted(order, key=lambda i: str(sorted(asked[i].cell.items())))
     half = set(by_cell[::2])
     warm = dict.fromkeys([i for i in order if i in half][: config.demonstrations or None])
     rest = [problem for i, problem in enumerate(asked) if i not in warm]
-    return subset(session.task.train, [asked[i] for i in warm], "warm-up"), subset(
-        session.task.train, rest, "RL"
+    return (
+        subset(train, [*shared, *(asked[i] for i in warm)], "warm-up"),
+        subset(train, [*shared, *rest], "RL"),
     )
 
 
-def warmed(session: Session, config: ThinklessConfig, problems: ProblemSet) -> Model:
-    """The base after the two-mode warm-up: as many short answers as thoughts.
+def _shared(task: Task, problem: Problem, config: ThinklessConfig) -> bool:
+    if not config.shared_level:
+        return False
+    if task.world is None:
+        raise UsageError("problems outside of a world have no level", fix="shared_level 0")
+    return int(problem.cell[task.world.level]) <= config.shared_level
 
-    Args:
-        lab: the run directory.
-        task: from :func:`prepared`.
-        config: of the run.
-        problems: whose answers are imitated.
-        seed: replicate.
-    """
+
+def warmed(session: Session, config: ThinklessConfig, problems: ProblemSet) -> Model:
+    """The base after the two-mode warm-up on some problems: as many short answers as thoughts."""
     worked = demonstrations(session.task, problems.problems, session.streams.child("expert"))
-    shown = [(problem, text) for problem, text in worked if problem.answer]
-    if not shown:
+    answered = [(problem, text) for problem, text in worked if problem.answer]
+    if not answered:
         raise UsageError("no problem has both an answer and a worked solution", fix="problems with answers")
     answer = "ANS " if session.task.world is not None else ""
     short, think = (spelled(session.task.base, word)[0] for word in (config.short, config.think))
-    pairs = [(p, f"{short} {answer}{p.answer}") for p, _ in shown]
-    pairs += [(p, f"{think} {text.strip()}") for p, text in shown]
+    pairs = [(p, f"{short} {answer}{p.answer}") for p, _ in answered]
+    pairs += [(p, f"{think} {text.strip()}") for p, text in answered]
     rows = supervised(session.task.base, pairs)
     return session.fit(
         session.base,
@@ -207,7 +223,7 @@ def objective_of(config: ThinklessConfig) -> Objective:
         return degrpo(DegrpoConfig(alpha=config.alpha))
     if config.arm == "control":
         return token_subset(TokenSubsetConfig(tokens="control", scale="none", clip_high=0.2))
-    raise unknown("arm", config.arm, ("vanilla", "degrpo", "control"))
+    raise unknown("arm", config.arm, ("vanilla", "degrpo", "control", "warm-up"))
 
 
 def reward_of(config: ThinklessConfig, modes: tuple[int, int]) -> Reward:
@@ -223,19 +239,27 @@ def reward_of(config: ThinklessConfig, modes: tuple[int, int]) -> Reward:
     return mode_priced(priced)
 
 
-def trained(
-    session: Session, start: Model, config: ThinklessConfig, modes: tuple[int, int], problems: ProblemSet
-) -> Model:
-    """RL on a warmed-up policy."""
-    prompts = min(config.rl.prompts, len(problems.problems))
-    return session.rl(
+def train(session: Session, config: ThinklessConfig) -> Policies:
+    """One warm-up for all replicates, then RL; ``warm-up`` is what RL began with."""
+    own, modes = prepared(session, config)
+    session = session.on(own)
+    shown, asked = halves(session, config)
+    start = warmed(session.replicate(0), config, shown)
+    if config.arm == "warm-up":
+        return {"policy": start, "warm-up": start}
+    tuned = session.rl(
         start,
         objective=objective_of(config),
         reward=reward_of(config, modes),
-        config=replace(config.rl, prompts=prompts, max_new_tokens=session.task.max_new_tokens),
-        problems=problems,
+        config=replace(
+            config.rl,
+            prompts=min(config.rl.prompts, len(asked.problems)),
+            max_new_tokens=session.task.max_new_tokens,
+        ),
+        problems=asked,
         label=f"RL {config.arm}",
     )
+    return {"policy": tuned, "warm-up": start}
 
 
 def routing(session: Session, model: Model, config: ThinklessConfig, modes: tuple[int, int]) -> Routing:
@@ -275,13 +299,10 @@ def _forced(session: Session, model: Model, draws: int, token: int) -> NDArray[n
     return out
 
 
-def run(session: Session, config: ThinklessConfig) -> Made:
-    """Warm up, reinforce, and say who thinks when."""
+def table(session: Session, config: ThinklessConfig, policies: Policies) -> Rows:
+    """Who thinks when, after the warm-up and after RL."""
     own, modes = prepared(session, config)
-    shown, asked = halves(session.on(own), config)
-    start = warmed(session.on(own), config, shown)
-    tuned = trained(session.on(own), start, config, modes, asked)
-    models = {"warm-up": start, config.arm: tuned}
+    models = {"warm-up": policies["warm-up"], config.arm: policies["policy"]}
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
         found = routing(session.on(own), model, config, modes)
@@ -290,10 +311,7 @@ def run(session: Session, config: ThinklessConfig) -> Made:
             lines.append(
                 {**line, "value": json_number(value), "problems": len(own.test.problems), "draws": config.draws}
             )
-    return Made(
-        policies={"policy": tuned.path, "warm-up": start.path},
-        rows=(*lines, *session.on(own).scores(models, config.draws)),
-    )
+    return (*lines, *session.on(own).scores(models, config.draws))
 
 
 def brief(config: ThinklessConfig) -> ThinklessConfig:
@@ -317,7 +335,7 @@ _REAL = ThinklessConfig(
 )
 """Control words, prompts and draws of 2505.13379; the words are added where the tokenizer lacks them."""
 
-RECIPE = Recipe(
+METHOD = Method(
     name="thinkless",
     summary="two-mode warm-up and RL on a priced choice of mode: when to think, against the best routing",
     source="Fang et al. 2025 (Thinkless), arXiv 2505.13379",
@@ -335,5 +353,6 @@ RECIPE = Recipe(
         "real": _REAL,
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -1,4 +1,4 @@
-"""Objectives by name, with some of their settings changed: what recipes' configs are made of."""
+"""Objectives by name, with some of their settings changed: what methods' configs are made of."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def objective_named(name: str, **settings: Any) -> Objective:
     """
     if name not in OBJECTIVES:
         raise unknown("objective", name, OBJECTIVES)
+    if not settings:
+        return OBJECTIVES[name]()
     usual = OBJECTIVES[name]().config
     if not is_dataclass(usual) or isinstance(usual, type):
         raise UsageError(f"objective {name} has no settings", fix="take it as it is")

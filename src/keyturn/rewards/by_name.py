@@ -18,7 +18,7 @@ from keyturn.rewards import REWARDS
 from keyturn.rewards.contract import Reward
 
 
-def named(spec: str, config: object = None) -> Reward:
+def reward_named(spec: str, config: object = None) -> Reward:
     """The reward of a specification.
 
     Args:
@@ -40,7 +40,7 @@ def named(spec: str, config: object = None) -> Reward:
         wrappers = ", ".join(one for one, made in REWARDS.items() if _takes(made))
         raise UsageError(f"{name} is made of no other reward", fix=f"of others are made: {wrappers}")
     parts = rest.split("+") if takes == "several" else [rest]
-    return build(settings, *(named(part) for part in parts))
+    return build(settings, *(reward_named(part) for part in parts))
 
 
 def default_config(name: str) -> object:

@@ -37,7 +37,7 @@ from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import row
 from keyturn.lab.task import Task, subset
 from keyturn.methods.cft.critiques import Case, Writer, cases, contradicted, writer_of
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.token_budget import for_tokens
 from keyturn.policies.fit import Row
@@ -86,7 +86,7 @@ class CftConfig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Taught:
+class Material:
     """What an arm learns from.
 
     Args:
@@ -100,7 +100,7 @@ class Taught:
     writer: Writer
 
 
-def material(session: Session, config: CftConfig) -> Taught:
+def material(session: Session, config: CftConfig) -> Material:
     """The rows of an arm.
 
     Raises:
@@ -127,7 +127,7 @@ def material(session: Session, config: CftConfig) -> Taught:
         pairs += [pairs[again[i % len(again)]] for i in range(len(found) - len(pairs))]
         own = replayed(found, streams)
         pairs += [own[i % len(own)] for i in range(round(config.replay * len(pairs)))]
-    return Taught(rows=supervised(session.task.base, pairs), cases=found, writer=writer)
+    return Material(rows=supervised(session.task.base, pairs), cases=found, writer=writer)
 
 
 def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str]]:
@@ -162,36 +162,32 @@ def schedule(rows: Sequence[Row], config: CftConfig) -> FitConfig:
     return for_tokens(rows, config.fit, config.gradient_tokens)
 
 
-def train(session: Session, config: CftConfig) -> tuple[Model, Taught]:
+def train(session: Session, config: CftConfig) -> Policies:
     """Fit the base to an arm's rows; replicates differ in the order of the rows."""
-    taught = material(session, config)
-    fitted = session.fit(
-        session.base,
-        taught.rows,
-        schedule(taught.rows, config),
-        label=f"CFT, {config.arm}",
-    )
-    return fitted, taught
+    rows = material(session, config).rows
+    fitted = session.fit(session.base, rows, schedule(rows, config), label=f"CFT, {config.arm}")
+    return {"policy": fitted}
 
 
-def run(session: Session, config: CftConfig) -> Made:
-    """One arm and its table."""
-    tuned, taught = train(session, config)
-    models = {"base": session.base, f"CFT, {config.arm}": tuned}
-    table = session.scores(models, config.draws)
+def table(session: Session, config: CftConfig, policies: Policies) -> Rows:
+    """What was learnt from, and success before and after, under lenient reading too."""
+    models = {"base": session.base, f"CFT, {config.arm}": policies["policy"]}
     lenient = [_lenient(session, name, model, config.draws) for name, model in models.items()]
-    return Made(
-        policies={"policy": tuned.path},
-        rows=(*_facts(taught, config), *table, *(one for one in lenient if one)),
-    )
+    facts = _facts(material(session, config), config)
+    return (*facts, *session.scores(models, config.draws), *(one for one in lenient if one))
 
 
-def _facts(taught: Taught, config: CftConfig) -> list[dict[str, Json]]:
-    each = [int(np.count_nonzero(one.weights)) for one in taught.rows]
-    known = [case.right for case in taught.cases if case.right is not None]
-    fit = schedule(taught.rows, config)
+def _facts(material: Material, config: CftConfig) -> list[dict[str, Json]]:
+    each = [int(np.count_nonzero(one.weights)) for one in material.rows]
+    known = [case.right for case in material.cases if case.right is not None]
+    fit = schedule(material.rows, config)
     return [
-        {"name": "rows", "value": len(taught.rows), "critiques by": taught.writer, "cases": len(taught.cases)},
+        {
+            "name": "rows",
+            "value": len(material.rows),
+            "critiques by": material.writer,
+            "cases": len(material.cases),
+        },
         {"name": "share of answers that are right", "value": float(np.mean(known)) if known else None},
         {"name": "tokens learnt from, a row", "value": float(np.mean(each)), "steps": fit.steps},
         {"name": "tokens learnt from", "value": float(np.mean(each)) * fit.batch_rows * fit.steps},
@@ -221,7 +217,7 @@ def brief(config: CftConfig) -> CftConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="cft",
     summary="learn to criticise answers, right and wrong ones; asked later, answer directly",
     source="Wang, Yue & Chen 2025, arXiv 2501.17703; on one problem: Wang et al. 2025, arXiv 2506.03295",
@@ -238,5 +234,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

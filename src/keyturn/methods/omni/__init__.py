@@ -34,13 +34,13 @@ from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset, world_task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.omni.many_tasks import (
     averaged,
+    dealt_together,
     matched_temperature,
     order_by_transfer,
     predicted,
-    together,
 )
 from keyturn.methods.sft import TINY
 from keyturn.objectives.grpo import grpo
@@ -54,8 +54,8 @@ from keyturn.rewards.rarity import rarity
 from keyturn.training.config import RLConfig
 
 RUN = RLConfig(steps=20, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, lr=1e-3, kl_every=0)
-SCHEDULES = ("transfer", "reverse", "joint", "round-robin", "average")
-Schedule = Literal["transfer", "reverse", "joint", "round-robin", "average"]
+SCHEDULES = ("transfer", "reverse", "joint", "round-robin", "average", "none")
+Schedule = Literal["transfer", "reverse", "joint", "round-robin", "average", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class OmniConfig:
     worlds: tuple[str, ...] = ("chain", "par", "create")
     """Tasks, as names of worlds; empty: each cell of the task's own training problems is one."""
     schedule: Schedule = "transfer"
-    """How the tasks are put together."""
+    """How the tasks are put together; ``none``: the fit before RL alone."""
     demonstrations: int = 120
     """Worked solutions of each task in the fit before RL; 0: no fit, for a base that knows the tasks."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300))
@@ -85,7 +85,7 @@ class OmniConfig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class Course:
     """What a schedule gave.
 
     Args:
@@ -164,9 +164,9 @@ def joined(task: Task, tasks: Mapping[str, Task]) -> Task:
     """All tasks as one."""
     return replace(
         task,
-        train=together("train", [one.train for one in tasks.values()]),
-        validation=together("validation", [one.validation for one in tasks.values()]),
-        test=together("test", [one.test for one in tasks.values()]),
+        train=dealt_together("train", [one.train for one in tasks.values()]),
+        validation=dealt_together("validation", [one.validation for one in tasks.values()]),
+        test=dealt_together("test", [one.test for one in tasks.values()]),
         max_new_tokens=max(one.max_new_tokens for one in tasks.values()),
     )
 
@@ -256,12 +256,21 @@ def matched(
     return found, scored(lab, tasks, model, config, test=True, temperature=found)
 
 
-def trained(session: Session, tasks: Mapping[str, Task], start: Model, config: OmniConfig) -> Trained:
+def train(session: Session, config: OmniConfig) -> Policies:
+    """Teach all tasks, then reinforce them by the schedule; ``start`` is the policy before RL."""
+    tasks = tasks_of(session, config)
+    start = started(session, tasks, config)
+    return {"policy": by_schedule(session, tasks, start, config).model, "start": start}
+
+
+def by_schedule(session: Session, tasks: Mapping[str, Task], start: Model, config: OmniConfig) -> Course:
     """Train on all tasks by the config's schedule."""
     names, steps = list(tasks), config.rl.steps
     unordered = (np.full((len(names),) * 2, np.nan), np.full(len(names), np.nan))
     if config.schedule not in SCHEDULES:
         raise unknown("schedule", config.schedule, SCHEDULES)
+    if config.schedule == "none":
+        return Course(model=start, stages=(), order=(), transfer=unordered[0], expected=unordered[1])
     if config.schedule == "joint":
         one = learnt(
             session.on(joined(session.task, tasks)),
@@ -270,20 +279,20 @@ def trained(session: Session, tasks: Mapping[str, Task], start: Model, config: O
             steps * len(names),
             "joint",
         )
-        return Trained(
+        return Course(
             model=one, stages=(("joint", one),), order=(), transfer=unordered[0], expected=unordered[1]
         )
     if config.schedule == "round-robin":
         turns = [name for _ in range(config.turns) for name in names]
         lengths = [steps * (at + 1) // config.turns - steps * at // config.turns for at in range(config.turns)]
         passed = _in_turn(session, tasks, start, config, turns, [n for n in lengths for _ in names])
-        return Trained(
+        return Course(
             model=passed[-1][1], stages=passed, order=(), transfer=unordered[0], expected=unordered[1]
         )
     alone = [learnt(session.on(tasks[name]), start, config, steps, name) for name in names]
     if config.schedule == "average":
         one = averaged(session, alone)
-        return Trained(
+        return Course(
             model=one, stages=(("average", one),), order=(), transfer=unordered[0], expected=unordered[1]
         )
     before = scored(session.lab, tasks, start, config, test=False)
@@ -292,7 +301,7 @@ def trained(session: Session, tasks: Mapping[str, Task], start: Model, config: O
     order = order_by_transfer(transfer)
     order = order if config.schedule == "transfer" else order[::-1]
     passed = _in_turn(session, tasks, start, config, [names[i] for i in order], [steps] * len(order))
-    return Trained(
+    return Course(
         model=passed[-1][1],
         stages=passed,
         order=order,
@@ -317,12 +326,11 @@ def _in_turn(
     return tuple(passed)
 
 
-def run(session: Session, config: OmniConfig) -> Made:
-    """Teach all tasks, reinforce them by the schedule; scores, entropy after each stage, matched scores."""
-    tasks = tasks_of(session, config)
+def table(session: Session, config: OmniConfig, policies: Policies) -> Rows:
+    """Transfer, scores and entropy after each stage, and scores at the entropy of the start."""
+    tasks, start = tasks_of(session, config), policies["start"]
     names = list(tasks)
-    start = started(session, tasks, config)
-    made = trained(session, tasks, start, config)
+    made = by_schedule(session, tasks, start, config)
     lines: list[Mapping[str, Json]] = []
     for source, effects in zip(names, made.transfer, strict=True):
         for target, effect in zip(names, effects, strict=True):
@@ -345,7 +353,7 @@ def run(session: Session, config: OmniConfig) -> Made:
                 "predicted at temperature 1": json_number(expected),
             }
         )
-    return Made(policies={"policy": made.model.path, "start": start.path}, rows=tuple(lines))
+    return lines
 
 
 def brief(config: OmniConfig) -> OmniConfig:
@@ -364,7 +372,7 @@ def brief(config: OmniConfig) -> OmniConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="omni",
     summary="several tasks one after another in the order that transfer suggests, or reversed, joint, averaged",
     source="Omni-Thinker 2025, arXiv 2507.14783",
@@ -384,5 +392,6 @@ RECIPE = Recipe(
         "real": OmniConfig(worlds=(), demonstrations=0, rl=replace(RUN, steps=200, lr=1e-6), draws=16),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -140,7 +140,7 @@ def _onto(completions: Completions, asked: tuple[Problem, ...], own: NDArray[np.
     )
 
 
-def together(name: str, sets: Sequence[ProblemSet]) -> ProblemSet:
+def dealt_together(name: str, sets: Sequence[ProblemSet]) -> ProblemSet:
     """Problems of several worlds, dealt in turn, under one grader."""
     graders = {str(s.problems[0].cell.get("domain", "")): s.grader for s in sets}
     longest = max(len(s.problems) for s in sets)

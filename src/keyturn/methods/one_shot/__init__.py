@@ -19,8 +19,9 @@ drawn as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -30,13 +31,13 @@ from keyturn.core.statistics.paired import paired_difference
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
-from keyturn.methods.one_shot.saturation import LEVEL, Choice, StopAfterSaturation, best_later, saturation_step
+from keyturn.methods.contract import Method, Policies, Rows
+from keyturn.methods.one_shot.saturation import LEVEL, StopAfterSaturation, best_later, saturation_step
 from keyturn.methods.one_shot.selection import RANKED, Selection, chosen, copies_of, history_of
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
-from keyturn.methods.snapshots import KeepAt, kept
+from keyturn.methods.snapshots import KeepAt, kept_policies
 from keyturn.objectives.by_name import objective_named
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.loop import Hook
@@ -78,25 +79,10 @@ class OneShotConfig:
     """Stop at so many times the step of saturation, at ``rl.steps`` at the latest; 0: only there."""
     keep_every: int = 10
     """Steps between policies that are kept and compared on validation."""
+    product: Literal["validation", "end"] = "validation"
+    """Which policy is the product: the best kept one by validation, from saturation on, or that of the end."""
     draws: int = 8
     """Draws a validation or test problem."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """What one run left.
-
-    Args:
-        model: at its end.
-        problems: what it was trained on, before repetition.
-        kept: policies of the way by step, the last one among them.
-        saturated: step of saturation, None where there was none.
-    """
-
-    model: Model
-    problems: tuple[Problem, ...]
-    kept: Mapping[int, Model]
-    saturated: int | None
 
 
 def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
@@ -105,12 +91,15 @@ def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
 
 
 def history(session: Session, config: OneShotConfig) -> np.ndarray:
-    """Accuracy of each problem of the pool each time it was asked in the warm-up, ``[problem, epoch]``."""
+    """Accuracy of each problem of the pool each time that it was asked in the warm-up, ``[problem, epoch]``.
+
+    There is one warm-up for all replicates.
+    """
     pool = pool_of(session.task, config)
     warm = session.replicate(0).rl(
         session.base,
         objective=objective_named(config.objective),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=replace(_fitting(session.task, config.warmup, len(pool)), store_rollouts=True),
         problems=subset(session.task.train, pool, "pool"),
         label="warm-up",
@@ -118,17 +107,21 @@ def history(session: Session, config: OneShotConfig) -> np.ndarray:
     return history_of(warm.path.parent / ROLLOUTS, pool)
 
 
-def train(session: Session, config: OneShotConfig) -> Trained:
-    """Choose, repeat, reinforce. The ranking is that of one warm-up, whatever the seed."""
-    pool = pool_of(session.task, config)
-    whole = config.select in ("full", "format")
+def selected(session: Session, config: OneShotConfig) -> tuple[Problem, ...]:
+    """The problems that are trained on, before they are repeated."""
     past = history(session, config) if config.select in RANKED else None
-    found = chosen(
-        config.select, pool, past, session.streams.child("select", session.seed), examples=config.examples
-    )
+    streams = session.streams.child("select", session.seed)
+    return chosen(config.select, pool_of(session.task, config), past, streams, examples=config.examples)
+
+
+def train(session: Session, config: OneShotConfig) -> Policies:
+    """Select, repeat, reinforce; ``end`` is the policy at the end of the run."""
+    found = selected(session, config)
+    whole = config.select in ("full", "format")
     settings = _fitting(session.task, config.rl, len(found) if whole else config.rl.prompts)
     asked = found if whole else copies_of(found, settings.prompts)
-    model = session.rl(
+    pool = len(pool_of(session.task, config))
+    end = session.rl(
         session.base,
         objective=objective_named(
             config.objective,
@@ -136,24 +129,15 @@ def train(session: Session, config: OneShotConfig) -> Trained:
             kl_weight=config.kl_weight,
             entropy_weight=config.entropy_weight,
         ),
-        reward=named(config.form if config.select == "format" else config.reward),
+        reward=reward_named(config.form if config.select == "format" else config.reward),
         config=settings,
-        problems=subset(session.task.train, asked, f"{config.select} of {len(pool)}"),
+        problems=subset(session.task.train, asked, f"{config.select} of {pool}"),
         hooks=lambda: _hooks(config),
         label=f"RL on {config.select}",
     )
-    return ended(session.task, model, config, found)
-
-
-def ended(task: Task, model: Model, config: OneShotConfig, problems: tuple[Problem, ...] = ()) -> Trained:
-    """What the run behind a model left: policies of the way, and whether its accuracy saturated."""
-    curve = [one.get("outcome", np.nan) for one in model.history]
-    return Trained(
-        model=model,
-        problems=problems,
-        kept={**kept(task, model), len(curve): model},
-        saturated=saturation_step(curve, level=config.level, window=config.window),
-    )
+    if config.product == "end":
+        return {"policy": end}
+    return {"policy": after_saturation(session, end, config).best, "end": end}
 
 
 def _hooks(config: OneShotConfig) -> Sequence[Hook]:
@@ -172,36 +156,58 @@ def _fitting(task: Task, config: RLConfig, problems: int) -> RLConfig:
     )
 
 
-def post_saturation(
-    session: Session, made: Trained, draws: int
-) -> tuple[Model, Choice | None, tuple[Mapping[str, Json], ...]]:
-    """The policy that validation chooses, the choice, and the statistic's lines of the table."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AfterSaturation:
+    """What a run brought after its training accuracy had saturated.
+
+    Args:
+        best: the kept policy that validation likes best, of those from saturation on (of all without one).
+        saturated: step of saturation, None where there was none.
+        rows: the statistic's lines of the table.
+    """
+
+    best: Model
+    saturated: int | None
+    rows: Rows
+
+
+def after_saturation(session: Session, end: Model, config: OneShotConfig, *, draws: int = 0) -> AfterSaturation:
+    """Compare the policies that a run kept from saturation on.
+
+    Args:
+        session: whose validation problems choose and whose test problems compare.
+        end: the policy at the end of the run.
+        config: of the run.
+        draws: a problem; those of the config by default.
+    """
+    draws = draws or config.draws
+    curve = [one.get("outcome", np.nan) for one in end.history]
+    policies = {**kept_policies(session.task, end), len(curve): end}
+    saturated = saturation_step(curve, level=config.level, window=config.window)
     valid = {
         step: accuracy(_answers(session, model, draws, test=False), session.streams.child("valid", step)).value
-        for step, model in made.kept.items()
+        for step, model in policies.items()
     }
-    choice = best_later(valid, 0 if made.saturated is None else made.saturated)
+    choice = best_later(valid, saturated or 0)
     if choice is None:
-        return made.model, None, (row("gain after saturation", Estimate(np.nan), problems=0),)
-    product = made.kept[choice.best]
-    if made.saturated is None:
-        return (
-            product,
-            None,
-            (row("gain after saturation", Estimate(np.nan), problems=0, note="never saturated"),),
-        )
+        none = row("gain after saturation", Estimate(np.nan), problems=0)
+        return AfterSaturation(best=end, saturated=saturated, rows=(none,))
+    best = policies[choice.best]
+    if saturated is None:
+        none = row("gain after saturation", Estimate(np.nan), problems=0, note="never saturated")
+        return AfterSaturation(best=best, saturated=None, rows=(none,))
     rates = [
-        _answers(session, made.kept[step], draws, test=True).rates() for step in (choice.saturated, choice.best)
+        _answers(session, policies[step], draws, test=True).rates() for step in (choice.saturated, choice.best)
     ]
     gain = paired_difference(rates[0], rates[1], session.streams.generator("post-saturation"))
-    after = [one.get("groups/mixed", np.nan) for one in made.model.history[made.saturated :]]
-    lines = (
-        row("saturated at step", Estimate(made.saturated)),
+    after = [one.get("groups/mixed", np.nan) for one in end.history[saturated:]]
+    rows = (
+        row("saturated at step", Estimate(saturated)),
         row("best later step, by validation", Estimate(choice.best), compared_with=choice.saturated),
         row("gain after saturation", gain, problems=len(session.task.test.problems), draws=draws),
         row("groups that teach after saturation", Estimate(float(np.nanmean(after)))),
     )
-    return product, choice, lines
+    return AfterSaturation(best=best, saturated=saturated, rows=rows)
 
 
 def _answers(session: Session, model: Model, draws: int, *, test: bool) -> Answers:
@@ -209,23 +215,21 @@ def _answers(session: Session, model: Model, draws: int, *, test: bool) -> Answe
     return session.answers(model, asked, draws, name=f"draw {asked.name}")
 
 
-def run(session: Session, config: OneShotConfig) -> Made:
-    """One selection, its run, its table."""
-    made = train(session, config)
-    product, _, lines = post_saturation(session, made, config.draws)
-    asked = subset(session.task.train, made.problems, "asked")
-    models = {"base": session.base, "end": made.model, "chosen on validation": product}
-    named: dict[str, Json] = {
+def table(session: Session, config: OneShotConfig, policies: Policies) -> Rows:
+    """What was trained on, what came after saturation, and success on it and on the test problems."""
+    end = policies.get("end", policies["policy"])
+    trained_on = selected(session, config)
+    told: dict[str, Json] = {
         "name": "trained on",
-        "value": len(made.problems),
+        "value": len(trained_on),
         "select": config.select,
-        "problems": ", ".join(problem.id for problem in made.problems[:4]),
+        "problems": ", ".join(problem.id for problem in trained_on[:4]),
     }
-    table = session.scores(models, config.draws)
-    own = session.scores(
-        {"base, asked": models["base"], "end, asked": made.model}, config.draws, problems=asked
-    )
-    return Made(policies={"policy": product.path, "end": made.model.path}, rows=(named, *lines, *own, *table))
+    after = after_saturation(session, end, config)
+    asked = subset(session.task.train, trained_on, "asked")
+    own = session.scores({"base, asked": session.base, "end, asked": end}, config.draws, problems=asked)
+    models = {"base": session.base, "end": end, "chosen on validation": after.best}
+    return (told, *after.rows, *own, *session.scores(models, config.draws))
 
 
 def brief(config: OneShotConfig) -> OneShotConfig:
@@ -235,7 +239,7 @@ def brief(config: OneShotConfig) -> OneShotConfig:
     return replace(config, pool=4, warmup=warm, rl=small, keep_every=1, times=0.0, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="one-shot",
     summary="RL on one problem, the one whose accuracy varied most in a warm-up, long after it is mastered",
     source="Wang et al. 2025, arXiv 2504.20571",
@@ -267,5 +271,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

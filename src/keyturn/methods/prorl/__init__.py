@@ -29,15 +29,15 @@ from keyturn.core.streams import Streams
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import row
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.prorl.stagnation import ResetWhen, StopAfterPlateau, Validate
 from keyturn.methods.prorl.sustained import MARGIN, classify, pass_curves
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
-from keyturn.methods.snapshots import KeepAt, kept
+from keyturn.methods.snapshots import KeepAt, kept_policies
 from keyturn.objectives.by_name import objective_named
 from keyturn.policies.local import Sampling
 from keyturn.policies.protocol import Limits
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.loop import Hook
@@ -85,15 +85,15 @@ class ProrlConfig:
     """At which the base is drawn too: its coverage at the best of them is the fair comparison."""
 
 
-def train(session: Session, config: ProrlConfig) -> Model:
-    """One long run of an arm."""
+def train(session: Session, config: ProrlConfig) -> Policies:
+    """One long run; ``middle`` is the kept policy nearest to half of it, the final one where none was kept."""
     settings = replace(
         config.rl,
         prompts=min(config.rl.prompts, len(session.task.train.problems)),
         max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
     )
     held = config.kl_weight if config.arm != "none" else 0.0
-    return session.rl(
+    final = session.rl(
         session.base,
         objective=objective_named(
             config.objective,
@@ -102,11 +102,15 @@ def train(session: Session, config: ProrlConfig) -> Model:
             aggregation=config.aggregation,
             kl_weight=held,
         ),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=settings,
         hooks=lambda: hooks(session.task, config, settings, session.streams.child("prorl")),
         label=f"ProRL, {config.arm}",
     )
+    policies = kept_policies(session.task, final)
+    half = len(final.history) / 2
+    middle = policies[min(policies, key=lambda step: abs(step - half))] if policies else final
+    return {"policy": final, "middle": middle}
 
 
 def hooks(task: Task, config: ProrlConfig, settings: RLConfig, streams: Streams) -> Sequence[Hook]:
@@ -136,17 +140,10 @@ def hooks(task: Task, config: ProrlConfig, settings: RLConfig, streams: Streams)
     return found
 
 
-def middle_of(task: Task, model: Model) -> Model:
-    """The kept policy nearest to half of the run; the final one where none was kept."""
-    policies = kept(task, model)
-    half = len(model.history) / 2
-    return policies[min(policies, key=lambda step: abs(step - half))] if policies else model
-
-
-def run(session: Session, config: ProrlConfig) -> Made:
-    """One arm, its classes and what the base does at other temperatures and under lenient reading."""
-    final = train(session, config)
-    models = {"base": session.base, "middle": middle_of(session.task, final), "final": final}
+def table(session: Session, config: ProrlConfig, policies: Policies) -> Rows:
+    """Classes of the cells, and what the base does at other temperatures and under lenient reading."""
+    final = policies["policy"]
+    models = {"base": session.base, "middle": policies["middle"], "final": final}
     given = {
         name: session.answers(model, session.task.test, config.draws, name=f"draw {name}")
         for name, model in models.items()
@@ -160,7 +157,7 @@ def run(session: Session, config: ProrlConfig) -> Made:
         hot = session.answers(models["base"], session.task.test, config.draws, name=name, sampling=sampling)
         lines += readings(name, hot, config.draws, session.streams.child("prorl", name))
     lines += _classes(given, config.draws, session.streams.child("prorl"))
-    return Made(policies={"policy": final.path, "middle": models["middle"].path}, rows=tuple(lines))
+    return lines
 
 
 def readings(name: str, given: Answers, k: int, streams: Streams) -> list[dict[str, Json]]:
@@ -227,7 +224,7 @@ def brief(config: ProrlConfig) -> ProrlConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="prorl",
     summary="RL for ten times its plateau, near a reference that is reset where validation stagnates",
     source="Liu et al. 2025, arXiv 2505.24864",
@@ -253,5 +250,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

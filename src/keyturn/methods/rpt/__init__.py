@@ -26,17 +26,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import unknown
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.problem import Problem, Split
-from keyturn.lab.fit_rows import shown
-from keyturn.lab.session import Model, Session, base_of
+from keyturn.lab.fit_rows import demonstration_completions
+from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.rpt.positions import PrefixGrader, Texts, entropies, filtered, positions, texts_of
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL
@@ -73,6 +75,9 @@ class RptConfig:
     """What follows a context in a prompt, for models that must be told what to do."""
     reward: PrefixConfig = field(default_factory=lambda: PrefixConfig(marker="ANS", boxed=False))
     """Where the prediction stands in a completion."""
+    learn: Literal["filtered", "all", "tokens", "compute"] = "filtered"
+    """RL on positions above the threshold, or on all; or plain next-token training, on as many tokens as RL
+    asks positions (``tokens``) or at the compute of RL (``compute``)."""
     control: bool = False
     """Pay at random instead: what RL on positions does without the prediction being right."""
     proxy: FitConfig = field(default_factory=lambda: replace(TINY, steps=100))
@@ -91,16 +96,14 @@ class RptConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Positions:
-    """What RPT is run on.
+    """What RPT learns from.
 
     Args:
-        task: the original one, with positions in the place of validation and test problems.
-        texts: to learn from.
+        texts: the texts.
         every: all their positions.
         hard: those that pass the filter.
     """
 
-    task: Task
     texts: Texts
     every: ProblemSet
     hard: ProblemSet
@@ -113,58 +116,98 @@ def texts_in(session: Session, asked: Sequence[Problem], config: RptConfig) -> T
     )
 
 
-def positions_of(session: Session, config: RptConfig) -> Positions:
-    """Texts, the proxy and the positions that it keeps; held-out positions are filtered too."""
-    texts = texts_in(session, session.task.train.problems[: config.documents or None], config)
-    proxy = session.replicate(0).fit(session.base, texts.rows, config.proxy, label="proxy")
-    grader = PrefixGrader(config.reward)
+def proxy_of(session: Session, texts: Texts, config: RptConfig) -> Model:
+    """The base after a little next-token training; there is one for all replicates."""
+    return session.replicate(0).fit(session.base, texts.rows, config.proxy, label="proxy")
 
-    def asked(name: str, found: Sequence[Problem]) -> ProblemSet:
-        return ProblemSet(
-            name=f"{session.task.train.name} positions {name}", problems=tuple(found), grader=grader
-        )
 
-    def made(own: Texts, split: Split) -> list[Problem]:
-        return positions(
-            session.task,
-            own,
-            entropies(session.lab, proxy, own, config.top),
-            split,
-            first=config.first,
-            horizon=config.horizon,
-            instruction=config.instruction,
-        )
-
-    every = made(texts, "train")
-    held = {}
-    for split, source in (("validation", session.task.validation), ("test", session.task.test)):
-        kind: Split = "test" if split == "test" else "validation"
-        found = filtered(made(texts_in(session, source.problems, config), kind), config.threshold)
-        order = session.streams.generator("rpt", split).permutation(len(found))
-        held[split] = asked(split, [found[i] for i in order[: config.test_positions or None]])
-    return Positions(
-        task=replace(session.task, validation=held["validation"], test=held["test"]),
-        texts=texts,
-        every=asked("all", every),
-        hard=asked("filtered", filtered(every, config.threshold)),
+def positions_in(
+    session: Session, texts: Texts, proxy: Model, config: RptConfig, split: Split
+) -> list[Problem]:
+    """The positions of some texts as problems."""
+    return positions(
+        session.task,
+        texts,
+        entropies(session.lab, proxy, texts, config.top),
+        split,
+        first=config.first,
+        horizon=config.horizon,
+        instruction=config.instruction,
     )
 
 
-def by_reasoning(session: Session, given: Positions, config: RptConfig, *, only_hard: bool = True) -> Model:
-    """RPT, on filtered positions or on all."""
-    asked = given.hard if only_hard else given.every
+def position_set(session: Session, name: str, found: Sequence[Problem], config: RptConfig) -> ProblemSet:
+    """Positions with their grader."""
+    name = f"{session.task.train.name} positions {name}"
+    return ProblemSet(name=name, problems=tuple(found), grader=PrefixGrader(config.reward))
+
+
+def training_texts(session: Session, config: RptConfig) -> Texts:
+    """The training problems as texts."""
+    return texts_in(session, session.task.train.problems[: config.documents or None], config)
+
+
+def training_positions(session: Session, config: RptConfig) -> Positions:
+    """The texts, their positions, and those that the proxy keeps."""
+    texts = training_texts(session, config)
+    every = positions_in(session, texts, proxy_of(session, texts, config), config, "train")
+    return Positions(
+        texts=texts,
+        every=position_set(session, "all", every, config),
+        hard=position_set(session, "filtered", filtered(every, config.threshold), config),
+    )
+
+
+def on_positions(session: Session, config: RptConfig) -> Task:
+    """The task with positions in the place of validation and test problems; they are filtered too."""
+    proxy = proxy_of(session, training_texts(session, config), config)
+    held: dict[Split, ProblemSet] = {}
+    splits: tuple[tuple[Split, ProblemSet], ...] = (
+        ("validation", session.task.validation),
+        ("test", session.task.test),
+    )
+    for split, source in splits:
+        texts = texts_in(session, source.problems, config)
+        found = filtered(positions_in(session, texts, proxy, config, split), config.threshold)
+        order = session.streams.generator("rpt", split).permutation(len(found))
+        chosen = [found[i] for i in order[: config.test_positions or None]]
+        held[split] = position_set(session, split, chosen, config)
+    return replace(session.task, validation=held["validation"], test=held["test"])
+
+
+def train(session: Session, config: RptConfig) -> Policies:
+    """RL on positions, or plain next-token training on the same texts."""
+    given = training_positions(session, config)
+    if config.learn in ("filtered", "all"):
+        return {"policy": by_reasoning(session, given, config)}
+    if config.learn == "tokens":
+        # As many predicted tokens as RPT asks positions.
+        steps = plain_steps(config, given.texts, predicted=config.rl.steps * config.rl.prompts)
+    elif config.learn == "compute":
+        # What one run of RPT costs, the same for all replicates.
+        costed = by_reasoning(session.replicate(0), given, replace(config, learn="filtered"))
+        steps = plain_steps(config, given.texts, passed=RL_PASSES * costed.history[-1]["tokens"])
+    else:
+        raise unknown("way to learn", config.learn, ("filtered", "all", "tokens", "compute"))
+    fit = replace(config.plain, steps=steps)
+    return {"policy": session.fit(session.base, given.texts.rows, fit, label="next token")}
+
+
+def by_reasoning(session: Session, given: Positions, config: RptConfig) -> Model:
+    """RL on filtered positions or on all."""
+    asked = given.every if config.learn == "all" else given.hard
     settings = replace(
         config.rl,
         prompts=min(config.rl.prompts, len(asked.problems)),
-        max_new_tokens=min(config.rl.max_new_tokens, given.task.max_new_tokens),
+        max_new_tokens=min(config.rl.max_new_tokens, session.task.max_new_tokens),
     )
-    return session.on(given.task).rl(
-        base_of(given.task),
+    return session.rl(
+        session.base,
         objective=grpo(),
         reward=REWARDS["random"]() if config.control else prefix(config.reward),
         config=settings,
         problems=asked,
-        label="RPT" if only_hard else "RPT without filter",
+        label="RPT without filter" if config.learn == "all" else "RPT",
     )
 
 
@@ -182,31 +225,10 @@ def plain_steps(config: RptConfig, texts: Texts, *, predicted: float = 0, passed
     return max(1, round(predicted / weights if predicted else passed / (tokens * PLAIN_PASSES)))
 
 
-def by_text(session: Session, given: Positions, config: RptConfig, steps: int) -> Model:
-    """Plain next-token training on the same texts."""
-    fit = replace(config.plain, steps=steps)
-    return session.on(given.task).fit(
-        base_of(given.task),
-        given.texts.rows,
-        fit,
-        label="next token",
-    )
-
-
-def equal_tokens(config: RptConfig, given: Positions) -> int:
-    """Steps that predict as many tokens as RPT asks positions."""
-    return plain_steps(config, given.texts, predicted=config.rl.steps * config.rl.prompts)
-
-
-def equal_compute(config: RptConfig, given: Positions, trained: Model) -> int:
-    """Steps that cost what a finished run of RPT has cost."""
-    return plain_steps(config, given.texts, passed=RL_PASSES * trained.history[-1]["tokens"])
-
-
 def direct(task: Task, model: Model, asked: Sequence[Problem]) -> NDArray[np.bool_]:
     """Whether the true token is the most likely one at once, ``[position]``; instructions are left out."""
     plain = [replace(problem, prompt=str(problem.facts["context"])) for problem in asked]
-    given = shown(task.base, [(problem, problem.answer) for problem in plain])
+    given = demonstration_completions(task.base, [(problem, problem.answer) for problem in plain])
     tokens = np.array([int(problem.facts["token"]) for problem in plain], dtype=np.int32)
     table = model.policy.score(_single(given, tokens))
     return table.ranks == 0
@@ -219,18 +241,17 @@ def _single(given: Completions, tokens: NDArray[np.int32]) -> Completions:
     return replace(given, tokens=tokens, offsets=offsets, logprobs=blank, entropies=blank)
 
 
-def run(session: Session, config: RptConfig) -> Made:
-    """RPT with and without its filter, and plain training at equal tokens and at equal compute."""
-    given = positions_of(session, config)
-    trained = by_reasoning(session, given, config)
-    models = {
-        "base": session.base,
-        "RPT": trained,
-        "RPT without filter": by_reasoning(session, given, config, only_hard=False),
-        "next token, equal tokens": by_text(session, given, config, equal_tokens(config, given)),
-        "next token, equal compute": by_text(session, given, config, equal_compute(config, given, trained)),
+def table(session: Session, config: RptConfig, policies: Policies) -> Rows:
+    """RPT with and without its filter, plain training at equal tokens and at equal compute: trained here."""
+    ways: dict[str, Literal["filtered", "all", "tokens", "compute"]] = {
+        "RPT": "filtered",
+        "RPT without filter": "all",
+        "next token, equal tokens": "tokens",
+        "next token, equal compute": "compute",
     }
-    own, lines = given.task, list[Mapping[str, Json]]()
+    models = {"base": session.base}
+    models |= {name: train(session, replace(config, learn=how))["policy"] for name, how in ways.items()}
+    own, lines = on_positions(session, config), list[Mapping[str, Json]]()
     for name, model in models.items():
         thought = session.on(own).answers(model, own.test, config.draws, name=f"thought {name}")
         estimate = accuracy(thought, session.streams.child("thought", name))
@@ -238,7 +259,7 @@ def run(session: Session, config: RptConfig) -> Made:
         size = {"problems": len(own.test.problems), "draws": config.draws, "unit": "right predictions"}
         lines.append(row(f"{name}: thought", estimate, direct=json_number(at_once), **size))
     lines += [{**line, "name": f"{line['name']}: problems"} for line in session.scores(models, config.draws)]
-    return Made(policies={"policy": trained.path}, rows=tuple(lines))
+    return lines
 
 
 def brief(config: RptConfig) -> RptConfig:
@@ -261,7 +282,7 @@ def brief(config: RptConfig) -> RptConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="rpt",
     summary="RL on positions of text that are hard to predict, beside plain next-token training",
     source="Dong et al. 2025, arXiv 2506.08007",
@@ -289,5 +310,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

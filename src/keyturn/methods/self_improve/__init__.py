@@ -29,10 +29,10 @@ import numpy as np
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
 from keyturn.core.problem import Problem
-from keyturn.lab.fit_rows import demonstrations, shown, supervised
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations, supervised
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset, world_expert
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.self_improve.expansion import (
     SELECTORS,
     Selector,
@@ -108,7 +108,7 @@ def check(config: SelfImproveConfig) -> None:
 
 def read(task: Task, asked: Sequence[Problem], texts: Sequence[str]) -> Rationales:
     """Texts with the answers that the grader extracts; gold answers are not looked at."""
-    given = shown(task.base, list(zip(asked, texts, strict=True)))
+    given = demonstration_completions(task.base, list(zip(asked, texts, strict=True)))
     grades = task.train.grader.grade(tuple(asked), given)
     return Rationales(texts=tuple(texts), answers=grades.answer)
 
@@ -169,7 +169,9 @@ def chosen(
         votes = [leading([grades.answer[row] for row in rows]) for rows in own]
     if config.selector == "likelihood":
         for which, texts in enumerate((old.texts, new.texts)):
-            written = shown(session.task.base, list(zip(asked.problems, texts, strict=True)))
+            written = demonstration_completions(
+                session.task.base, list(zip(asked.problems, texts, strict=True))
+            )
             likely[which] = mean_logprobs(session.task.base.score(written), written)
     return [
         prefers_new(
@@ -183,7 +185,19 @@ def chosen(
     ]
 
 
-def train(session: Session, config: SelfImproveConfig) -> tuple[Model, tuple[dict[str, Json], ...]]:
+def train(session: Session, config: SelfImproveConfig) -> Policies:
+    """The policy after the last round."""
+    return {"policy": iterate(session, config)[0]}
+
+
+def table(session: Session, config: SelfImproveConfig, policies: Policies) -> Rows:
+    """What each round kept, then success before and after."""
+    _, lines = iterate(session, config)
+    models = {"base": session.base, f"self-improved, {config.kind} catalyst": policies["policy"]}
+    return (*lines, *session.scores(models, config.draws))
+
+
+def iterate(session: Session, config: SelfImproveConfig) -> tuple[Model, Rows]:
     """Answer, learn to rewrite, rewrite, choose, learn; the policy and what each round kept.
 
     Raises:
@@ -226,20 +240,13 @@ def train(session: Session, config: SelfImproveConfig) -> tuple[Model, tuple[dic
     return model, (*lines, {"name": "words of a rationale, at last", "value": round(now.words, 2)})
 
 
-def run(session: Session, config: SelfImproveConfig) -> Made:
-    """The rounds and the table."""
-    tuned, lines = train(session, config)
-    models = {"base": session.base, f"self-improved, {config.kind} catalyst": tuned}
-    return Made(policies={"policy": tuned.path}, rows=(*lines, *session.scores(models, config.draws)))
-
-
 def brief(config: SelfImproveConfig) -> SelfImproveConfig:
     """Two steps of everything on four problems."""
     fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
     return replace(config, catalyst=2, problems=4, rounds=1, votes=2, fit=fit, draws=1)
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="self-improve",
     summary="learn from few examples to enrich rationales, enrich one's own, choose without gold, learn those",
     source="Self-Reasoning Language Models, ACL Findings 2025, arXiv 2505.14116",
@@ -251,5 +258,6 @@ RECIPE = Recipe(
         "real": SelfImproveConfig(catalyst=1000, problems=0, rounds=3, votes=8, filler=".", fit=LARGE, draws=4),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

@@ -31,7 +31,7 @@ from keyturn.lab.fit_rows import demonstrations, supervised
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
 from keyturn.measures.rounding import exponents
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL
 from keyturn.methods.small_sets.parameter_sets import (
@@ -48,7 +48,7 @@ from keyturn.methods.small_sets.parameter_sets import (
 )
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.optimise import FitConfig
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.training.config import RLConfig
 from keyturn.training.loop import Hook
 
@@ -62,6 +62,8 @@ class SmallSetsConfig:
 
     chosen: Chosen = "bias"
     """Which parameters, see the file's docstring."""
+    learn: Literal["rl", "sft"] = "rl"
+    """By RL, or by SFT on worked solutions."""
     budget: int = 0
     """Numbers of ``tinylora`` and of the masks; 0: as many as ``bias`` has (2602.04118: 13)."""
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, lr=1e-3))
@@ -144,10 +146,7 @@ def mask_for(session: Session, config: SmallSetsConfig) -> Mask | None:
     if config.chosen == "random":
         return chosen_anywhere(base, budget, draw)
     whole = replace(config, chosen="full", rl=replace(config.rl, lr=config.full_lr))
-    full = by_rl(
-        session,
-        whole,
-    )
+    full = by_rl(session, whole)
     mask = chosen_after(base, weights_by_name(full.policy.model), budget)
     return mask if config.chosen == "hindsight" else chosen_alike(base, mask, draw)
 
@@ -163,10 +162,7 @@ def start_of(task: Task, config: SmallSetsConfig, *, seed: int = 0) -> Model:
 
 def by_rl(session: Session, config: SmallSetsConfig) -> Model:
     """RL of the set."""
-    mask = mask_for(
-        session,
-        config,
-    )
+    mask = mask_for(session, config)
     settings = replace(
         config.rl,
         prompts=min(config.rl.prompts, len(session.task.train.problems)),
@@ -182,7 +178,7 @@ def by_rl(session: Session, config: SmallSetsConfig) -> Model:
     return session.rl(
         start_of(session.task, config, seed=session.seed),
         objective=OBJECTIVES[config.objective](),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=settings,
         hooks=hooks,
         label=f"RL {config.chosen}",
@@ -191,7 +187,7 @@ def by_rl(session: Session, config: SmallSetsConfig) -> Model:
 
 def by_sft(session: Session, config: SmallSetsConfig) -> Model:
     """SFT of the set on the expert's solutions."""
-    shown = demonstrations(
+    pairs = demonstrations(
         session.task,
         session.task.train.problems[: config.demonstrations or None],
         session.streams.child("expert"),
@@ -199,12 +195,9 @@ def by_sft(session: Session, config: SmallSetsConfig) -> Model:
     return fitted(
         session,
         start_of(session.task, config, seed=session.seed),
-        supervised(session.task.base, shown),
+        supervised(session.task.base, pairs),
         replace(config.fit, weight_decay=0.0),
-        mask=mask_for(
-            session,
-            config,
-        ),
+        mask=mask_for(session, config),
         label=f"SFT {config.chosen}",
     )
 
@@ -214,19 +207,26 @@ def gain_share(success: float, base: float, full: float) -> float:
     return (success - base) / (full - base) if full > base else math.nan
 
 
-def run(session: Session, config: SmallSetsConfig) -> Made:
-    """RL and SFT of the set and of everything, and the share of the gain that the set gets."""
+def train(session: Session, config: SmallSetsConfig) -> Policies:
+    """Train the set by RL or by SFT."""
+    ways = {"rl": by_rl, "sft": by_sft}
+    if config.learn not in ways:
+        raise unknown("way to learn", config.learn, ways)
+    return {"policy": ways[config.learn](session, config)}
+
+
+def table(session: Session, config: SmallSetsConfig, policies: Policies) -> Rows:
+    """RL and SFT of the set and of everything, trained here, and the share of the gain that the set gets."""
     whole = replace(
         config,
         chosen="full",
         rl=replace(config.rl, lr=config.full_lr),
         fit=replace(config.fit, lr=config.full_lr),
     )
-    small = by_rl(session, config)
     models = {
         "base": session.base,
         "RL full": by_rl(session, whole),
-        f"RL {config.chosen}": small,
+        f"RL {config.chosen}": by_rl(session, config),
         "SFT full": by_sft(session, whole),
         f"SFT {config.chosen}": by_sft(session, config),
     }
@@ -244,7 +244,7 @@ def run(session: Session, config: SmallSetsConfig) -> Made:
         small_one = name.endswith(f" {config.chosen}") and config.chosen != "full"
         share = gain_share(value[name], value["base"], full) if small_one else math.nan
         lines.append({**line, "gain share": json_number(share), "numbers": numbers if small_one else None})
-    return Made(policies={"policy": small.path}, rows=tuple(lines))
+    return lines
 
 
 def brief(config: SmallSetsConfig) -> SmallSetsConfig:
@@ -259,7 +259,7 @@ def brief(config: SmallSetsConfig) -> SmallSetsConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="small-sets",
     summary="RL and SFT of one bias a layer, a rank-1 adapter, 13 numbers, or a masked sub-network",
     source="Sinii et al. 2505.18706; Morris et al. 2602.04118; Mukherjee et al. 2505.11711",
@@ -279,5 +279,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )

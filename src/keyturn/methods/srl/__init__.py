@@ -31,7 +31,7 @@ from keyturn.core.problem import Problem
 from keyturn.lab.fit_rows import demonstrations, encoded, supervised
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
-from keyturn.methods.contract import Made, Recipe
+from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.methods.srl.steps import (
@@ -48,7 +48,7 @@ from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits
 from keyturn.problems.contract import ProblemSet
-from keyturn.rewards.by_name import named
+from keyturn.rewards.by_name import reward_named
 from keyturn.rewards.step_similarity import StepSimilarityConfig, step_similarity
 from keyturn.training.config import RLConfig
 
@@ -131,17 +131,10 @@ def limit(task: Task, config: SrlConfig, steps: Sequence[Problem]) -> int:
     return config.step_tokens or longest
 
 
-def train(
-    session: Session, config: SrlConfig, *, asked: ProblemSet | None = None
-) -> tuple[Model, tuple[Problem, ...]]:
-    """Learn from steps, by either way: the policy and the steps.
+def train(session: Session, config: SrlConfig) -> Policies:
+    """Learn from the steps of problems that the base fails, then, with ``then_rlvr``, from whole answers.
 
-    Args:
-        lab: the run directory.
-        task: base, problems and expert.
-        config: settings.
-        asked: which problems; those of :func:`hard` by default.
-        seed: replicate.
+    The policy that learnt from steps alone is in the slot ``steps``.
 
     Raises:
         UsageError: an unknown way to learn, or unknown targets.
@@ -150,14 +143,22 @@ def train(
         raise UsageError(f"learn is {config.learn!r}", fix="take 'reinforce' or 'imitate'")
     if config.targets not in ("steps", "shuffled", "whole"):
         raise UsageError(f"targets is {config.targets!r}", fix="take 'steps', 'shuffled' or 'whole'")
-    steps = targets(session, config, (asked or hard(session, config)).problems)
-    if config.learn == "imitate":
-        return imitated_steps(session, config, steps), steps
+    asked = hard(session, config)
+    steps = targets(session, config, asked.problems)
+    imitate = config.learn == "imitate"
+    learnt = imitated_steps(session, config, steps) if imitate else reinforced_steps(session, config, steps)
+    if not config.then_rlvr:
+        return {"policy": learnt}
+    return {"policy": rlvr(session, learnt, config, asked), "steps": learnt}
+
+
+def reinforced_steps(session: Session, config: SrlConfig, steps: Sequence[Problem]) -> Model:
+    """RL on steps, each paid by its likeness to the expert's."""
     settings = StepSimilarityConfig(marker=config.marker)
     tokens = limit(session.task, config, steps)
     sizes = replace(config.rl, max_new_tokens=tokens, prompts=min(config.rl.prompts, len(steps)))
     cut = "" if config.marker or config.targets == "whole" else layout_of(session.task).ends
-    trained = session.rl(
+    return session.rl(
         session.base,
         objective=objective_named(config.objective),
         reward=step_similarity(settings),
@@ -166,7 +167,6 @@ def train(
         rollout=one_step(sizes.draws, Limits(max_new_tokens=tokens, batch_rows=sizes.batch_rows), cut),
         label=f"SRL, {config.targets}",
     )
-    return trained, steps
 
 
 def imitated_steps(session: Session, config: SrlConfig, steps: Sequence[Problem]) -> Model:
@@ -202,21 +202,23 @@ def rlvr(session: Session, start: Model, config: SrlConfig, asked: ProblemSet) -
     return session.rl(
         start,
         objective=objective_named(config.objective),
-        reward=named(config.reward),
+        reward=reward_named(config.reward),
         config=sizes,
         problems=asked,
         label="RLVR",
     )
 
 
-def run(session: Session, config: SrlConfig) -> Made:
-    """Steps, then whole answers where asked for; the table."""
+def table(session: Session, config: SrlConfig, policies: Policies) -> Rows:
+    """What was learnt from, and success before, after the steps, and after whole answers."""
     asked = hard(session, config)
-    tuned, steps = train(session, config, asked=asked)
-    models = {"base": session.base, f"{config.learn} {config.targets}": tuned}
+    steps = targets(session, config, asked.problems)
+    models = {
+        "base": session.base,
+        f"{config.learn} {config.targets}": policies.get("steps", policies["policy"]),
+    }
     if config.then_rlvr:
-        tuned = rlvr(session, tuned, config, asked)
-        models["then RLVR"] = tuned
+        models["then RLVR"] = policies["policy"]
     facts: list[dict[str, Json]] = [
         {
             "name": "problems that the base fails",
@@ -225,7 +227,7 @@ def run(session: Session, config: SrlConfig) -> Made:
         },
         {"name": "steps", "value": len(steps), "tokens a step at most": limit(session.task, config, steps)},
     ]
-    return Made(policies={"policy": tuned.path}, rows=(*facts, *session.scores(models, config.draws)))
+    return (*facts, *session.scores(models, config.draws))
 
 
 def brief(config: SrlConfig) -> SrlConfig:
@@ -242,7 +244,7 @@ def brief(config: SrlConfig) -> SrlConfig:
     )
 
 
-RECIPE = Recipe(
+METHOD = Method(
     name="srl",
     summary="reinforce the likeness of each next step to an expert's; then RLVR, if wanted",
     source="Supervised Reinforcement Learning, ICLR 2026, OpenReview Uro84w2xz5",
@@ -269,5 +271,6 @@ RECIPE = Recipe(
         ),
     },
     brief=brief,
-    run=run,
+    train=train,
+    table=table,
 )
