@@ -179,7 +179,7 @@ def hostile_samples(path, rate):
         {
             "problem_id": f"p{i}\ud800 → ü {marks}",
             "prompt": f"what is {i}? \x1b[2J\ud83d \u202e",
-            "completion": f"{i}\udfff [bold]\x00",
+            "completion": f"{rate} {i} {draw}\udfff [bold]\x00",
             "success": (draw * 7 + i) % 10 < rate,
         }
         for i in range(30)
