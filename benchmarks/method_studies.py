@@ -18,7 +18,7 @@ from keyturn.atlas.verdict import verdict
 from keyturn.core.measurement import json_number
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments.contract import Subject
-from keyturn.experiments.planned import run_study
+from keyturn.experiments.study import run_study
 
 RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results" / "methods"
 

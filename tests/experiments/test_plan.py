@@ -11,13 +11,13 @@ from scipy import stats
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.experiments.arms import CHAIN_RL, Cells, base_arm, embedded_task, rl_arm, usual
+from keyturn.experiments.arms import CHAIN_RL, Cells, base_arm, embedded_task, numbers_on_test, rl_arm
 from keyturn.experiments.plan import (
     FINDING_SEEDS,
     Arm,
-    Ran,
+    ArmRun,
+    PlanSizes,
     ShareDone,
-    Sizes,
     against_best,
     contrast,
     is_rate,
@@ -35,9 +35,9 @@ BRIEF = replace(CHAIN_RL, steps=2, prompts=4, draws=4)
 FEW = Cells(train=(1, 2), test=(1, 2), per_cell=8, held_out=3)
 
 
-def ran(arm, found, chosen=True):
+def runs_of(arm, found, chosen=True):
     return [
-        Ran(arm=arm, lr=1e-3, seed=seed, chosen=chosen, validation=0.0, numbers={"x": value})
+        ArmRun(arm=arm, lr=1e-3, seed=seed, chosen=chosen, validation=0.0, numbers={"x": value})
         for seed, value in enumerate(found)
     ]
 
@@ -50,7 +50,7 @@ def arms():
 def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_path):
     lab = Lab(tmp_path, Streams(0))
     task = embedded_task(lab, "chain", FEW)
-    found = run_plan(Session(lab, task), arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2))
+    found = run_plan(Session(lab, task), arms(), PlanSizes(seeds=2, lrs=(1e-3, 3e-3)), numbers_on_test(2))
     own = [one for one in found if one.arm == "RL"]
     assert sorted((one.lr, one.seed) for one in own if one.seed == 0) == [(1e-3, 0), (3e-3, 0)]
     chosen = {one.lr for one in own if one.chosen}
@@ -64,7 +64,10 @@ def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_p
     # Two seeds of one arm are two runs; the same plan again is the same runs.
     assert len(list(tmp_path.glob("stages/rl-*"))) == 3
     again = run_plan(
-        Session(Lab(tmp_path, Streams(0)), task), arms(), Sizes(seeds=2, lrs=(1e-3, 3e-3)), usual(2)
+        Session(Lab(tmp_path, Streams(0)), task),
+        arms(),
+        PlanSizes(seeds=2, lrs=(1e-3, 3e-3)),
+        numbers_on_test(2),
     )
     assert [one.to_json() for one in again] == [one.to_json() for one in found]
     assert len(list(tmp_path.glob("stages/rl-*"))) == 3
@@ -86,7 +89,7 @@ def test_shares_of_a_plan_do_every_arm_once(tmp_path):
             run_plan(
                 Session(Lab(tmp_path, Streams(0), share=(share, 2)), task),
                 [arm("a"), arm("b"), arm("c")],
-                Sizes(seeds=1, lrs=(1.0,)),
+                PlanSizes(seeds=1, lrs=(1.0,)),
                 lambda *_: {},
             )
     assert sorted(done) == ["a", "b", "c"]
@@ -98,14 +101,14 @@ def test_two_arms_of_one_name_are_refused(tmp_path):
         run_plan(
             Session(lab, embedded_task(lab, "chain", FEW)),
             [base_arm(), base_arm()],
-            Sizes(seeds=1, lrs=(1,)),
-            usual(1),
+            PlanSizes(seeds=1, lrs=(1,)),
+            numbers_on_test(1),
         )
 
 
 def test_a_contrast_is_students_interval_over_paired_seeds():
     a, b = [0.5, 0.7, 0.6], [0.4, 0.3, 0.5]
-    found = contrast([*ran("a", a), *ran("b", b)], "a", "b", "x")
+    found = contrast([*runs_of("a", a), *runs_of("b", b)], "a", "b", "x")
     gaps = np.subtract(a, b)
     low, high = stats.t.interval(0.95, 2, gaps.mean(), stats.sem(gaps))
     assert (found.value, found.low, found.high) == pytest.approx((gaps.mean(), low, high))
@@ -136,7 +139,7 @@ def test_one_seed_has_no_interval_and_none_has_no_value():
 
 
 def test_rates_that_were_not_chosen_are_not_read():
-    found = [*ran("a", [0.1, 0.2]), *ran("a", [0.9], chosen=False)]
+    found = [*runs_of("a", [0.1, 0.2]), *runs_of("a", [0.9], chosen=False)]
     assert level(found, "a", "x").value == pytest.approx(0.15)
     assert level(found, "a", "x").reading == "", "a level is no difference"
     with pytest.raises(UsageError, match="no run"):
@@ -154,8 +157,8 @@ def test_the_t_interval_covers_what_it_says():
 
 
 def test_the_interval_of_a_share_stays_between_its_ends():
-    ran = [
-        Ran(
+    runs = [
+        ArmRun(
             arm=arm,
             lr=1e-3,
             seed=seed,
@@ -169,16 +172,16 @@ def test_the_interval_of_a_share_stays_between_its_ends():
         )
         for seed, (success, length) in enumerate(rows)
     ]
-    share = contrast(ran, "a", "b", "success")
+    share = contrast(runs, "a", "b", "success")
     assert -1.0 <= share.low < share.value < share.high == 1.0
-    assert level(ran, "a", "success").high == 1.0
-    assert contrast(ran, "a", "b", "length").high > 2, "a length has no such ends"
+    assert level(runs, "a", "success").high == 1.0
+    assert contrast(runs, "a", "b", "length").high > 2, "a length has no such ends"
     assert not is_rate("accuracy gained")
     assert not is_rate("pass@16, first half")
 
 
 def test_the_best_rival_is_chosen_seed_by_seed():
-    runs = [*ran("own", [0.6, 0.6, 0.9]), *ran("a", [0.5, 0.1, 0.2]), *ran("b", [0.1, 0.4, 0.2])]
+    runs = [*runs_of("own", [0.6, 0.6, 0.9]), *runs_of("a", [0.5, 0.1, 0.2]), *runs_of("b", [0.1, 0.4, 0.2])]
     found = against_best(runs, "own", ("a", "b"), "x")
     assert found.value == pytest.approx(np.mean([0.1, 0.2, 0.7]))
     assert found.name == "x: own - the better of a and b"
@@ -214,7 +217,7 @@ def test_the_committed_effects_follow_from_the_committed_runs(study, arm, rivals
     table = json.loads((RESULTS / f"{study}.json").read_text(encoding="utf-8"))
     own = ("arm", "lr", "seed", "chosen", "validation")
     runs = [
-        Ran(
+        ArmRun(
             **{key: math.nan if row[key] is None else row[key] for key in own},
             numbers={key: math.nan if value is None else value for key, value in row.items() if key not in own},
         )

@@ -17,7 +17,7 @@ from keyturn.auditing.naming import place_of
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments.contract import Subject
-from keyturn.experiments.planned import run_study
+from keyturn.experiments.study import run_study
 
 
 def run(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from keyturn.experiments.arms import Cells, embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
@@ -41,7 +41,7 @@ def arm(name: str, config: RladConfig, *, on: Task | None = None) -> Arm:
     return method_arm(name, RLAD, lambda lr: replace(config, rl=replace(config.rl, lr=lr)), on=on)
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """Success and pass@k; ``pass`` is with abstractions where the arm's validation problems have them."""
     found = measured(session, model.beside, SETTINGS)
     given = "z" in session.task.validation.problems[0].facts
@@ -59,16 +59,16 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         # Its rate too is chosen without abstractions.
         arm(WITHOUT, replace(SETTINGS, arm="without", rl=run), on=plain),
     ]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="abstractions")
-    return planned(
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), evaluate, name="abstractions")
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "RLAD", WITHOUT, PASS),
-            "against random abstractions": contrast(ran, "RLAD", "random abstractions", PASS),
-            "against all prompts paid": contrast(ran, "RLAD", "all prompts paid", PASS),
-            "RLAD learns": contrast(ran, "RLAD", "start", "success given"),
-            "abstractions are followed": contrast(ran, "RLAD", "all prompts paid", "adherence"),
+            "effect": contrast(runs, "RLAD", WITHOUT, PASS),
+            "against random abstractions": contrast(runs, "RLAD", "random abstractions", PASS),
+            "against all prompts paid": contrast(runs, "RLAD", "all prompts paid", PASS),
+            "RLAD learns": contrast(runs, "RLAD", "start", "success given"),
+            "abstractions are followed": contrast(runs, "RLAD", "all prompts paid", "adherence"),
         },
         setting=(
             f"GRAPH at one and two operations; z names one of {len(SETTINGS.words)} strategies; "

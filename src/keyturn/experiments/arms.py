@@ -1,4 +1,4 @@
-"""Arms and looks that studies of methods share: RL arms on a base, the base itself, the usual numbers."""
+"""What the plans of studies share: tasks on shipped bases, arms, sizes, and what is reported of a policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from keyturn.auditing.embedded import MODELS, world_in
 from keyturn.core.statistics.pass_at_k import pass_at_k
-from keyturn.experiments.plan import Arm, Look, Sizes
+from keyturn.experiments.plan import Arm, Evaluate, PlanSizes
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, world_task
@@ -39,13 +39,13 @@ CHAIN_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows
 GRAPH_RL = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=48, batch_rows=64, kl_every=0)
 """A short run in GRAPH at one operation: some ten seconds of one core."""
 
-SHORT = Sizes(seeds=3, lrs=(3e-4, 1e-3))
+SHORT = PlanSizes(seeds=3, lrs=(3e-4, 1e-3))
 """The committed profile: a lead, not a finding."""
-LONG = Sizes(seeds=8, lrs=(1e-4, 3e-4, 1e-3, 3e-3), draws=8)
+LONG = PlanSizes(seeds=8, lrs=(1e-4, 3e-4, 1e-3, 3e-3), draws=8)
 """For a night or a GPU."""
 
 
-def sizes_for(profile: str, *, seeds: int = 0) -> Sizes:
+def sizes_for(profile: str, *, seeds: int = 0) -> PlanSizes:
     """The sizes of a profile; ``seeds`` where a study needs more than its usual number."""
     found = LONG if profile == "long" else SHORT
     return replace(found, seeds=max(seeds, found.seeds))
@@ -162,6 +162,23 @@ def method_arm(
     return Arm(name=name, train=train, says=says, tuned=tuned, task=on)
 
 
+def experiment_arm(name: str, trained: Callable[[Session, Any], Model], config: Any, on: Task) -> Arm:
+    """An arm of an experiment: its training on one of its bases.
+
+    Args:
+        name: in tables.
+        trained: ``(session, config) -> the policy``.
+        config: of the experiment; the plan's learning rate is that of its RL, and of its fit where it has one.
+        on: the base and its problems.
+    """
+
+    def train(session: Session, lr: float) -> Model:
+        parts = {part: replace(getattr(config, part), lr=lr) for part in ("rl", "fit") if hasattr(config, part)}
+        return trained(session, replace(config, **parts))
+
+    return Arm(name=name, train=train, task=on)
+
+
 def base_arm(name: str = "base", on: Task | None = None) -> Arm:
     """The base, untrained: what every other arm is seen against."""
 
@@ -176,14 +193,14 @@ def verified_only() -> Reward:
     return process(ProcessConfig(strict=True))
 
 
-def usual(draws: int = 16, *, problems: ProblemSet | None = None) -> Look:
-    """The usual numbers on the test problems: :func:`numbers_of`, and the area under the training curve."""
+def numbers_on_test(draws: int = 16, *, problems: ProblemSet | None = None) -> Evaluate:
+    """What is usually reported: :func:`numbers_of` the test problems, and the area under the training curve."""
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         given = session.answers(model, problems or session.task.test, draws, name="test")
         return {**numbers_of(given), **curve(model)}
 
-    return look
+    return evaluate
 
 
 def numbers_of(given: Answers) -> dict[str, float]:

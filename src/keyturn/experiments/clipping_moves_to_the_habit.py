@@ -10,8 +10,8 @@ import numpy as np
 from keyturn.experiments.arms import base_arm, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.habit_bases import Habit, habit_task
-from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, over_seeds, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, ArmRun, Contrast, contrast, level, over_seeds, run_plan, values
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
@@ -36,7 +36,7 @@ ARMS: dict[str, SpuriousConfig] = {
 # seldom fails one.
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """Success, share of the strategy that dominated the base's text, mean probability of a drawn token."""
     assert isinstance(session.task.world, GraphWorld), "bases of a known habit are of GRAPH"
     strategies = session.task.world.strategies
@@ -52,19 +52,19 @@ def arm(name: str, config: SpuriousConfig, on: Task) -> Arm:
     return method_arm(name, SPURIOUS, lambda lr: replace(config, rl=replace(config.rl, lr=lr)), on=on)
 
 
-def further(ran: Sequence[Ran], name: str, control: str) -> Contrast:
+def further(runs: Sequence[ArmRun], name: str, control: str) -> Contrast:
     """How much further an arm goes towards the habit than another: mean over both bases, seed by seed."""
     gaps = [
-        values(ran, f"{name}, {habit}", SHARE) - values(ran, f"{control}, {habit}", SHARE) for habit in HABITS
+        values(runs, f"{name}, {habit}", SHARE) - values(runs, f"{control}, {habit}", SHARE) for habit in HABITS
     ]
     return over_seeds(f"{SHARE}: {name} - {control}, both bases", np.mean(gaps, axis=0))
 
 
-def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
+def compared(runs: Sequence[ArmRun]) -> dict[str, Contrast]:
     """The claim's numbers; a share is that of the base's own habit, FWD on the good one and WRNG on the bad."""
 
     def moved(name: str, habit: str, number: str) -> Contrast:
-        return contrast(ran, f"{name}, {habit}", f"base, {habit}", number)
+        return contrast(runs, f"{name}, {habit}", f"base, {habit}", number)
 
     return {
         "effect": moved("clip", "good", SHARE),
@@ -76,15 +76,15 @@ def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
             for name in ("no clip", "one update")
             for habit in HABITS
         },
-        "clip less no clip": further(ran, "clip", "no clip"),
+        "clip less no clip": further(runs, "clip", "no clip"),
         **{
-            f"clip less no clip, {habit} habit": contrast(ran, f"clip, {habit}", f"no clip, {habit}", SHARE)
+            f"clip less no clip, {habit} habit": contrast(runs, f"clip, {habit}", f"no clip, {habit}", SHARE)
             for habit in HABITS
         },
         "token probability, clip": moved("clip", "good", "token probability"),
         "token probability, one update": moved("one update", "good", "token probability"),
-        "habit before": level(ran, "base, good", SHARE),
-        "habit before, bad": level(ran, "base, bad", SHARE),
+        "habit before": level(runs, "base, good", SHARE),
+        "habit before, bad": level(runs, "base, bad", SHARE),
     }
 
 
@@ -97,11 +97,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         arms.append(base_arm(f"base, {habit}", on=task))
         arms += [arm(f"{name}, {habit}", replace(one, rl=run), task) for name, one in ARMS.items()]
     sizes = replace(sizes_for(subject.profile, seeds=SEEDS), lrs=(RATE,))
-    ran = run_plan(Session(lab, tasks["good"]), arms, sizes, look, name="random reward")
-    return planned(
+    runs = run_plan(Session(lab, tasks["good"]), arms, sizes, evaluate, name="random reward")
+    return outcome_of(
         Session(lab, tasks["good"]),
-        ran,
-        compared(ran),
+        runs,
+        compared(runs),
         setting=(
             "GRAPH at one operation, two strategies that look alike, one right (FWD) and one wrong; FWD is "
             "70 % of the good base's text and 30 % of the bad one's; coin reward, "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, numbers_on_test, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.methods.cft import ARMS, CftConfig
@@ -35,24 +35,24 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         learnt("critique, one problem", replace(ONE, gradient_tokens=tokens)),
         learnt("corrected, one problem", replace(ONE, arm="corrected", gradient_tokens=tokens)),
     ]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="critiques")
-    return planned(
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), numbers_on_test(8), name="critiques")
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "critique", "corrected", "success"),
-            "critique - base": contrast(ran, "critique", "base", "success"),
-            "corrected - base": contrast(ran, "corrected", "base", "success"),
-            "critique - no correction": contrast(ran, "critique", "no_correction", "success"),
-            "no correction - base": contrast(ran, "no_correction", "base", "success"),
-            "critique - self-critique": contrast(ran, "critique", "self_critique", "success"),
-            "critique - shuffled": contrast(ran, "critique", "shuffled", "success"),
-            "critique - form": contrast(ran, "critique", "format_only", "success"),
-            "without replay": contrast(ran, "critique alone", "critique", "success"),
-            "half wrong": contrast(ran, "critique, .5 right", "critique", "success"),
-            "one problem": contrast(ran, "critique, one problem", "base", "success"),
+            "effect": contrast(runs, "critique", "corrected", "success"),
+            "critique - base": contrast(runs, "critique", "base", "success"),
+            "corrected - base": contrast(runs, "corrected", "base", "success"),
+            "critique - no correction": contrast(runs, "critique", "no_correction", "success"),
+            "no correction - base": contrast(runs, "no_correction", "base", "success"),
+            "critique - self-critique": contrast(runs, "critique", "self_critique", "success"),
+            "critique - shuffled": contrast(runs, "critique", "shuffled", "success"),
+            "critique - form": contrast(runs, "critique", "format_only", "success"),
+            "without replay": contrast(runs, "critique alone", "critique", "success"),
+            "half wrong": contrast(runs, "critique, .5 right", "critique", "success"),
+            "one problem": contrast(runs, "critique, one problem", "base", "success"),
             "one problem: critique - corrected": contrast(
-                ran, "critique, one problem", "corrected, one problem", "success"
+                runs, "critique, one problem", "corrected, one problem", "success"
             ),
         },
         setting=(

@@ -11,7 +11,7 @@ from keyturn.experiments.arms import Cells, embedded_task, method_arm, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import (
     Arm,
-    Look,
+    Evaluate,
     Score,
     against_best,
     contrast,
@@ -20,7 +20,7 @@ from keyturn.experiments.plan import (
     run_plan,
     values,
 )
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task, subset
@@ -70,13 +70,13 @@ def paid(modes: tuple[int, int], draws: int) -> Score:
     return score
 
 
-def look_at(modes: tuple[int, int]) -> Look:
+def evaluator(modes: tuple[int, int]) -> Evaluate:
     """How a policy chooses its mode."""
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         return routing(session, model, SETTINGS, modes)._asdict()
 
-    return look
+    return evaluate
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -88,34 +88,34 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     arms += [arm(name, replace(config, rl=run)) for name, config in ARMS.items()]
     sizes = sizes_for(subject.profile)
     score = paid(modes, sizes.draws)
-    ran = run_plan(Session(lab, task), arms, sizes, look_at(modes), name="when to think", score=score)
+    runs = run_plan(Session(lab, task), arms, sizes, evaluator(modes), name="when to think", score=score)
     rivals = {
         "GRPO": ("GRPO", "regret"),
         "always think": ("DeGRPO", "always_think"),
         "never think": ("DeGRPO", "always_short"),
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": against_best(ran, "DeGRPO", rivals, "regret", smaller_is_better=True),
+            "effect": against_best(runs, "DeGRPO", rivals, "regret", smaller_is_better=True),
             **{
                 f"{name} - DeGRPO": over_seeds(
-                    f"regret: {name} - DeGRPO", values(ran, *rival) - values(ran, "DeGRPO", "regret")
+                    f"regret: {name} - DeGRPO", values(runs, *rival) - values(runs, "DeGRPO", "regret")
                 )
                 for name, rival in rivals.items()
             },
-            "against the control word only": contrast(ran, "control word only", "DeGRPO", "regret"),
-            "against alpha 1": contrast(ran, "DeGRPO, alpha 1", "DeGRPO", "regret"),
-            "when, not how": contrast(ran, "warm-up", "control word only", "regret"),
-            "AUC of DeGRPO": level(ran, "DeGRPO", "auc"),
-            "AUC of GRPO": level(ran, "GRPO", "auc"),
-            "AUC of the control word only": level(ran, "control word only", "auc"),
-            "share that thinks, DeGRPO": level(ran, "DeGRPO", "think"),
-            "share that thinks, GRPO": level(ran, "GRPO", "think"),
-            "short mode after the warm-up": level(ran, "warm-up", "short_right"),
-            "thinking after the warm-up": level(ran, "warm-up", "think_right"),
-            "regret of the warm-up": level(ran, "warm-up", "regret"),
+            "against the control word only": contrast(runs, "control word only", "DeGRPO", "regret"),
+            "against alpha 1": contrast(runs, "DeGRPO, alpha 1", "DeGRPO", "regret"),
+            "when, not how": contrast(runs, "warm-up", "control word only", "regret"),
+            "AUC of DeGRPO": level(runs, "DeGRPO", "auc"),
+            "AUC of GRPO": level(runs, "GRPO", "auc"),
+            "AUC of the control word only": level(runs, "control word only", "auc"),
+            "share that thinks, DeGRPO": level(runs, "DeGRPO", "think"),
+            "share that thinks, GRPO": level(runs, "GRPO", "think"),
+            "short mode after the warm-up": level(runs, "warm-up", "short_right"),
+            "thinking after the warm-up": level(runs, "warm-up", "think_right"),
+            "regret of the warm-up": level(runs, "warm-up", "regret"),
         },
         setting=(
             f"CHAIN at depth 1 (known by heart), 2 and 3; {SETTINGS.fit.steps} steps of warm-up on "

@@ -10,31 +10,18 @@ import numpy as np
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.proportions import wilson
-from keyturn.experiments.arms import base_arm, sizes_for, steps_for, usual
+from keyturn.experiments.arms import base_arm, experiment_arm, numbers_on_test, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.new_domain import RUN, NewDomainConfig, already_there, task_of, trained
-from keyturn.experiments.plan import Arm, Ran, contrast, level, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import ArmRun, contrast, level, run_plan, values
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.lab.task import Task
 from keyturn.problems.world.par import ParWorld
 
 RARE = 0.1
 """Share of long traces in the second base's text."""
 BEYOND = "success bits 10"
-
-
-def arm(name: str, config: NewDomainConfig, on: Task) -> Arm:
-    """RL with the outcome reward alone."""
-
-    def train(session: Session, lr: float) -> Model:
-        return trained(
-            session,
-            replace(config, rl=replace(config.rl, lr=lr)),
-        )
-
-    return Arm(name=name, train=train, task=on)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -45,8 +32,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     tasks = {name: task_of(lab, common, world=world) for name, world in worlds.items()}
     tasks["par-absent"] = task_of(lab, replace(common, world="par-absent"))
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
-        found = usual(16)(session, model)
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
+        found = numbers_on_test(16)(session, model)
         there = already_there(session, model, common)
         greedy = session.answers(
             model,
@@ -64,37 +51,37 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
     arms = []
     for name, task in tasks.items():
-        arms += [base_arm(f"base, {name}", on=task), arm(f"RL, {name}", common, task)]
-    ran = run_plan(Session(lab, tasks["par"]), arms, sizes_for(subject.profile), look, name="emergence")
+        arms += [base_arm(f"base, {name}", on=task), experiment_arm(f"RL, {name}", trained, common, task)]
+    runs = run_plan(Session(lab, tasks["par"]), arms, sizes_for(subject.profile), evaluate, name="emergence")
     numbers = {
-        f"{what}, {name}": contrast(ran, f"RL, {name}", f"base, {name}", number)
+        f"{what}, {name}": contrast(runs, f"RL, {name}", f"base, {name}", number)
         for name in ("par", "par, rare")
         for what, number in (("long traces", "strategy FWD"), ("success", "success"), ("beyond", BEYOND))
     }
-    return planned(
+    return outcome_of(
         Session(lab, tasks["par"]),
-        ran,
+        runs,
         {
             **numbers,
-            "greedy, par": level(ran, "base, par", "greedy success"),
-            "found over seeds": level(ran, "RL, par", "traces found"),
-            "found over seeds, rare": level(ran, "RL, par, rare", "traces found"),
-            "absent": contrast(ran, "RL, par-absent", "base, par-absent", "strategy FWD"),
-            "absent, success": contrast(ran, "RL, par-absent", "base, par-absent", "success"),
+            "greedy, par": level(runs, "base, par", "greedy success"),
+            "found over seeds": level(runs, "RL, par", "traces found"),
+            "found over seeds, rare": level(runs, "RL, par, rare", "traces found"),
+            "absent": contrast(runs, "RL, par-absent", "base, par-absent", "strategy FWD"),
+            "absent, success": contrast(runs, "RL, par-absent", "base, par-absent", "success"),
         },
         setting=(
             f"PAR, parity by a running trace that three tenths of the text show, a tenth ({RARE:g}) or none; "
             f"RL asks 6 to 8 bits, the test 4 to 12; {run.steps} steps of {run.prompts} x {run.draws} draws, "
             "outcome reward alone"
         ),
-        more={"effect": over_traces(ran, "RL, par"), "effect, rare": over_traces(ran, "RL, par, rare")},
+        more={"effect": over_traces(runs, "RL, par"), "effect, rare": over_traces(runs, "RL, par, rare")},
     )
 
 
-def over_traces(ran: Sequence[Ran], name: str) -> Estimate:
+def over_traces(runs: Sequence[ArmRun], name: str) -> Estimate:
     """Share of the distinct verified traces that the base gives within the budget, with Wilson's interval over
     the traces of the seed that has fewest: seeds share problems, and a problem has one valid trace."""
-    counts, shares = values(ran, name, "traces traces"), values(ran, name, "traces found")
+    counts, shares = values(runs, name, "traces traces"), values(runs, name, "traces found")
     known = np.isfinite(shares)
     if not known.any():
         return Estimate(math.nan)

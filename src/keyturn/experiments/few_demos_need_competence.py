@@ -7,10 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import Cells, base_arm, embedded_task, method_arm, pretrained, sizes_for, usual
+from keyturn.experiments.arms import (
+    Cells,
+    base_arm,
+    embedded_task,
+    method_arm,
+    numbers_on_test,
+    pretrained,
+    sizes_for,
+)
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
@@ -30,9 +38,9 @@ def demo_arm(name: str, config: FewDemosConfig, on: Task, steps: int) -> Arm:
     return method_arm(name, FEW_DEMOS, lambda lr: replace(config, fit=replace(fit, lr=lr)), on=on)
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, and success at the depths that demonstrations are for."""
-    found = usual(8)(session, model)
+    found = numbers_on_test(8)(session, model)
     beyond = [found[f"success depth {depth}"] for depth in CELLS.test if depth > 1]
     return {GAIN: float(np.mean(beyond)), **found}
 
@@ -59,17 +67,17 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     weak = embedded_task(lab, str(pretrained(lab, "chain", "brief")), CELLS)
     steps = 1000 if subject.profile == "long" else 60
     arms = [*arms_on("strong", strong, steps), *arms_on("weak", weak, steps)]
-    ran = run_plan(Session(lab, strong), arms, sizes_for(subject.profile), look, name="few demonstrations")
+    runs = run_plan(Session(lab, strong), arms, sizes_for(subject.profile), evaluate, name="few demonstrations")
 
     def gain(name: str, where: str, number: str):
-        return values(ran, f"{name}, {where}", number) - values(ran, f"base, {where}", number)
+        return values(runs, f"{name}, {where}", number) - values(runs, f"base, {where}", number)
 
     def less(arm: str, control: str, where: str = "strong"):
-        return contrast(ran, f"{arm}, {where}", f"{control}, {where}", GAIN)
+        return contrast(runs, f"{arm}, {where}", f"{control}, {where}", GAIN)
 
-    return planned(
+    return outcome_of(
         Session(lab, strong),
-        ran,
+        runs,
         {
             "effect": less("78 good", "base", "weak"),
             "gain on the strong base": less("78 good", "base"),
@@ -77,7 +85,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
                 f"{GAIN}: gain of 78 on the strong base - on the weak one",
                 gain("78 good", "strong", GAIN) - gain("78 good", "weak", GAIN),
             ),
-            "competence": contrast(ran, "base, strong", "base, weak", COMPETENCE),
+            "competence": contrast(runs, "base, strong", "base, weak", COMPETENCE),
             "78 good - 78 a tenth wrong": less("78 good", "78, a tenth wrong"),
             "78 good - all a tenth wrong": less("78 good", "all, a tenth wrong"),
             "78 good - 78 half wrong": less("78 good", "78, half wrong"),
@@ -89,9 +97,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
                 f"{FAR}: gain of 78 on the strong base - on the weak one",
                 gain("78 good", "strong", FAR) - gain("78 good", "weak", FAR),
             ),
-            "weak with all": level(ran, "all good, weak", GAIN),
-            "weak base": level(ran, "base, weak", GAIN),
-            "strong base": level(ran, "base, strong", GAIN),
+            "weak with all": level(runs, "all good, weak", GAIN),
+            "weak base": level(runs, "base, weak", GAIN),
+            "strong base": level(runs, "base, strong", GAIN),
         },
         setting=(
             f"base {subject.base!r} and the same recipe of pretraining stopped at two fifths (weak); solutions "

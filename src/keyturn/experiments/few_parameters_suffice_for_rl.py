@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, method_arm, sizes_for, steps_for, usual
+from keyturn.experiments.arms import (
+    CHAIN_RL,
+    base_arm,
+    embedded_task,
+    method_arm,
+    numbers_on_test,
+    sizes_for,
+    steps_for,
+)
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, over_seeds, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.methods.sft import TINY
@@ -43,13 +51,13 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         *(arm(f"SFT {name}", replace(config, chosen=name, learn="sft")) for name in shown),
     ]
     sizes = replace(sizes_for(subject.profile), lrs=RATES)
-    ran = run_plan(Session(lab, task), arms, sizes, usual(16), name="few parameters")
+    runs = run_plan(Session(lab, task), arms, sizes, numbers_on_test(16), name="few parameters")
 
     def against(arm: str, control: str):
-        return contrast(ran, arm, control, "success")
+        return contrast(runs, arm, control, "success")
 
     def lost(arm: str, whole: str):
-        return values(ran, arm, "success") - values(ran, whole, "success")
+        return values(runs, arm, "success") - values(runs, whole, "success")
 
     def less_lost(name: Chosen):
         return over_seeds(
@@ -73,9 +81,9 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         "hindsight mask less RL full": against("RL hindsight", "RL full"),
         "SFT hindsight mask less SFT full": against("SFT hindsight", "SFT full"),
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         numbers,
         setting=(
             f"base {subject.base!r}; {config.rl.steps} RL steps of {config.rl.prompts} x {config.rl.draws} "

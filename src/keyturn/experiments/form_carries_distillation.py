@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, numbers_on_test, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.methods.distill import METHOD as DISTILL
@@ -37,19 +37,21 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     task = embedded_task(lab, subject.base)
     tokens = TOKENS * (10 if subject.profile == "long" else 1)
     arms = [base_arm(), *(distilled(name, config, tokens) for name, config in TAUGHT.items())]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="form against validity")
-    return planned(
+    runs = run_plan(
+        Session(lab, task), arms, sizes_for(subject.profile), numbers_on_test(8), name="form against validity"
+    )
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "valid", "invalid", RIGHT),
-            "valid - base": contrast(ran, "valid", "base", RIGHT),
-            "valid - filler": contrast(ran, "valid", "filler", RIGHT),
-            "invalid - filler": contrast(ran, "invalid", "filler", RIGHT),
-            "invalid - answer alone": contrast(ran, "invalid", "answer alone", RIGHT),
-            "swapped - filler": contrast(ran, "swapped", "filler", RIGHT),
-            "wrong answers": contrast(ran, "invalid, wrong answer", "invalid", RIGHT),
-            "verified": contrast(ran, "valid", "invalid", "success"),
+            "effect": contrast(runs, "valid", "invalid", RIGHT),
+            "valid - base": contrast(runs, "valid", "base", RIGHT),
+            "valid - filler": contrast(runs, "valid", "filler", RIGHT),
+            "invalid - filler": contrast(runs, "invalid", "filler", RIGHT),
+            "invalid - answer alone": contrast(runs, "invalid", "answer alone", RIGHT),
+            "swapped - filler": contrast(runs, "swapped", "filler", RIGHT),
+            "wrong answers": contrast(runs, "invalid, wrong answer", "invalid", RIGHT),
+            "verified": contrast(runs, "valid", "invalid", "success"),
         },
         setting=(
             f"base {subject.base}; solutions of all {len(task.train.problems)} training problems, {tokens} "

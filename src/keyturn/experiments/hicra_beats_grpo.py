@@ -11,16 +11,16 @@ from keyturn.experiments.arms import (
     GRAPH_RL,
     base_arm,
     embedded_task,
+    numbers_on_test,
     pretrained,
     rl_arm,
     sizes_for,
     steps_for,
-    usual,
 )
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.mined_roles import mined_roles
-from keyturn.experiments.plan import Arm, Contrast, Ran, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, ArmRun, Contrast, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
@@ -44,10 +44,10 @@ RULES: dict[str, HicraConfig] = {
 }
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers; of all tokens the share that plans, and how many do in a completion; of those that
     plan and of those that carry out, the share that the verifier found wrong."""
-    found = usual(DRAWS)(session, model)
+    found = numbers_on_test(DRAWS)(session, model)
     _, grades = session.draw(model, session.task.test, DRAWS, name="test")
     assert grades.roles is not None, "the grader of a world's own base knows what tokens do"
     plans, acts = (np.isin(grades.roles, [int(role) for role in some]) for some in (PLANNING, EXECUTION))
@@ -92,30 +92,30 @@ def random_arms(where: str, task: Task, profile: str) -> list[Arm]:
     ]
 
 
-def compared(ran: Sequence[Ran]) -> dict[str, Contrast]:
+def compared(runs: Sequence[ArmRun]) -> dict[str, Contrast]:
     """The claim's numbers."""
 
     def against(name: str, where: str) -> Contrast:
-        return contrast(ran, f"{name}, {where}", f"GRPO, {where}", AREA)
+        return contrast(runs, f"{name}, {where}", f"GRPO, {where}", AREA)
 
     def coin(where: str, number: str) -> Contrast:
-        return contrast(ran, f"HICRA, {RANDOM[where]}", f"GRPO, {RANDOM[where]}", number)
+        return contrast(runs, f"HICRA, {RANDOM[where]}", f"GRPO, {RANDOM[where]}", number)
 
     rivals = ("symmetric", "centred", "placebo", "gram mask")
     return {
         "effect": against("HICRA", LOW),
         "high error": against("HICRA", HIGH),
         **{f"{name}, {where}": against(name, where) for where in RANDOM for name in rivals},
-        "less placebo": contrast(ran, f"HICRA, {LOW}", f"placebo, {LOW}", AREA),
-        "success at the end": contrast(ran, f"HICRA, {LOW}", f"GRPO, {LOW}", "success"),
+        "less placebo": contrast(runs, f"HICRA, {LOW}", f"placebo, {LOW}", AREA),
+        "success at the end": contrast(runs, f"HICRA, {LOW}", f"GRPO, {LOW}", "success"),
         **{name: coin(where, AREA) for where, name in RANDOM.items()},
         **{f"{name}, success": coin(where, "success") for where, name in RANDOM.items()},
         **{f"{name}, drift": coin(where, PLANS) for where, name in RANDOM.items()},
         **{f"{name}, planning tokens": coin(where, COUNT) for where, name in RANDOM.items()},
         **{f"{name}, length": coin(where, "length") for where, name in RANDOM.items()},
-        "GRPO learns": contrast(ran, f"GRPO, {LOW}", f"base, {LOW}", "success"),
+        "GRPO learns": contrast(runs, f"GRPO, {LOW}", f"base, {LOW}", "success"),
         **{
-            f"{number} of the base, {where}": level(ran, f"base, {where}", number)
+            f"{number} of the base, {where}": level(runs, f"base, {where}", number)
             for number in (EXECUTION_ERROR, PLAN_ERROR, "success")
             for where in RANDOM
         },
@@ -134,17 +134,17 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     arms = [
         arm for where, task in tasks.items() for arm in arms_on(where, task, subject.profile, mined[where][0])
     ]
-    ran = run_plan(
+    runs = run_plan(
         Session(lab, low),
         [*arms, *random],
         sizes_for(subject.profile, seeds=5),
-        look,
+        evaluate,
         name="HICRA against GRPO",
     )
-    return planned(
+    return outcome_of(
         Session(lab, low),
-        ran,
-        compared(ran),
+        runs,
+        compared(runs),
         setting=(
             f"GRAPH at one operation; low error: the shipped base, high error: the same recipe stopped at two "
             f"fifths; {config.steps} steps of {config.prompts} x {config.draws} draws, mean-only credit, one "

@@ -9,10 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, rl_arm, sizes_for, steps_for, usual
+from keyturn.experiments.arms import (
+    GRAPH_RL,
+    base_arm,
+    embedded_task,
+    numbers_on_test,
+    rl_arm,
+    sizes_for,
+    steps_for,
+)
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, Ran, against_best, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, ArmRun, Evaluate, against_best, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.fit_rows import demonstration_completions, demonstrations, supervised
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
@@ -67,10 +75,10 @@ def switched(rows: list[Row], steps: int, config: RLConfig) -> Arm:
     return Arm(name=f"SFT {steps} then RL", train=train)
 
 
-def with_style(draws: int) -> Look:
+def with_style(draws: int) -> Evaluate:
     """The usual numbers; the share of the expert's style is 0 where it was never seen; and how far the gradient
     of the demonstrations outweighs that of the draws, geometric mean over the looks."""
-    look = usual(draws)
+    evaluate = numbers_on_test(draws)
 
     def measured(session: Session, model: Model) -> Mapping[str, float]:
         pulls = [
@@ -79,14 +87,14 @@ def with_style(draws: int) -> Look:
             if row.get("grad_norm/sft", 0) > 0 and row.get("grad_norm/policy", 0) > 0
         ]
         pull = {PULL: math.exp(sum(pulls) / len(pulls))} if pulls else {}
-        return {f"strategy {STYLE}": 0.0, **look(session, model), **pull}
+        return {f"strategy {STYLE}": 0.0, **evaluate(session, model), **pull}
 
     return measured
 
 
-def validated(ran: Sequence[Ran], arm: str) -> float:
+def validated(runs: Sequence[ArmRun], arm: str) -> float:
     """What validation says of an arm at its rate, mean over seeds."""
-    return float(np.mean([one.validation for one in ran if one.arm == arm and one.chosen]))
+    return float(np.mean([one.validation for one in runs if one.arm == arm and one.chosen]))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -117,31 +125,32 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             for name, one in ways.items()
         ),
     ]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_style(8), name="CHORD")
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_style(8), name="CHORD")
     after = {steps: f"SFT {steps} then RL" for steps in SWITCHES}
-    best = max(after.values(), key=lambda name: validated(ran, name))
-    return planned(
+    best = max(after.values(), key=lambda name: validated(runs, name))
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": against_best(ran, "CHORD, phi", ("RL", best), "success"),
-            "phi - best switch": contrast(ran, "CHORD, phi", best, "success"),
-            "phi - matched": contrast(ran, "CHORD, phi", "CHORD, phi matched", "success"),
-            "phi - RL": contrast(ran, "CHORD, phi", "RL", "success"),
-            "phi - mu fixed": contrast(ran, "CHORD, phi", "CHORD, mu fixed", "success"),
-            "mu decays - best switch": contrast(ran, "CHORD, mu decays", best, "success"),
-            "mu adapts - RL": contrast(ran, "CHORD, mu adapts", "RL", "success"),
-            "mu decays - mu fixed": contrast(ran, "CHORD, mu decays", "CHORD, mu fixed", "success"),
+            "effect": against_best(runs, "CHORD, phi", ("RL", best), "success"),
+            "phi - best switch": contrast(runs, "CHORD, phi", best, "success"),
+            "phi - matched": contrast(runs, "CHORD, phi", "CHORD, phi matched", "success"),
+            "phi - RL": contrast(runs, "CHORD, phi", "RL", "success"),
+            "phi - mu fixed": contrast(runs, "CHORD, phi", "CHORD, mu fixed", "success"),
+            "mu decays - best switch": contrast(runs, "CHORD, mu decays", best, "success"),
+            "mu adapts - RL": contrast(runs, "CHORD, mu adapts", "RL", "success"),
+            "mu decays - mu fixed": contrast(runs, "CHORD, mu decays", "CHORD, mu fixed", "success"),
             **{
-                f"switch at {steps} - RL": contrast(ran, name, "RL", "success") for steps, name in after.items()
+                f"switch at {steps} - RL": contrast(runs, name, "RL", "success")
+                for steps, name in after.items()
             },
-            "shift": contrast(ran, f"SFT {CURVE[1]}", "base", "success"),
-            "re-adapt": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[1]}", "success"),
-            "overfit": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "success"),
-            "overfit, pass@8": contrast(ran, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "pass@8"),
-            "RL learns": contrast(ran, "RL", "base", "success"),
-            **{f"pull of the demonstrations, {name}": level(ran, name, PULL) for name in ways},
-            "style under phi": contrast(ran, "CHORD, phi", "base", f"strategy {STYLE}"),
+            "shift": contrast(runs, f"SFT {CURVE[1]}", "base", "success"),
+            "re-adapt": contrast(runs, f"SFT {CURVE[-1]}", f"SFT {CURVE[1]}", "success"),
+            "overfit": contrast(runs, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "success"),
+            "overfit, pass@8": contrast(runs, f"SFT {CURVE[-1]}", f"SFT {CURVE[2]}", "pass@8"),
+            "RL learns": contrast(runs, "RL", "base", "success"),
+            **{f"pull of the demonstrations, {name}": level(runs, name, PULL) for name in ways},
+            "style under phi": contrast(runs, "CHORD, phi", "base", f"strategy {STYLE}"),
         },
         setting=(
             f"base {subject.base!r}, GRAPH at one operation (tested at one and two); {SHOWN} demonstrations "

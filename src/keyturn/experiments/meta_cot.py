@@ -176,7 +176,7 @@ def nodes_of(completions: Completions) -> np.ndarray:
     return np.bincount(completions.token_row[completions.tokens == EX], minlength=len(completions))
 
 
-def looked(session: Session, model: Model, draws: int) -> dict[str, float]:
+def search_numbers(session: Session, model: Model, draws: int) -> dict[str, float]:
     """Success by heaps, valid traces, nodes, their efficiency and tokens, on test problems."""
     completions, _ = session.draw(model, session.task.test, draws, name="test")
     given = session.answers(model, session.task.test, draws, name="test")
@@ -203,7 +203,7 @@ def run(lab: Lab, config: MetaCotConfig) -> MethodResult:
             models[f"{kind}, then RL"] = reinforced(session, models[kind], kind, config)
     lines: list[Mapping[str, Json]] = []
     for name, model in models.items():
-        found = looked(session, model, config.draws)
+        found = search_numbers(session, model, config.draws)
         given = session.answers(model, tests, config.draws, name="test")
         estimate = accuracy(given, session.streams.child("scores", name))
         rest = {key: json_number(value) for key, value in found.items() if key != "success"}

@@ -18,7 +18,7 @@ from keyturn.experiments.arms import (
 )
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.methods.prorl import ARMS, ProrlConfig
@@ -41,7 +41,7 @@ def held(name: Held, config: ProrlConfig) -> Arm:
     return method_arm(name, PRORL, lambda lr: replace(settings, rl=replace(config.rl, lr=lr)))
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
     models = (session.base, model.beside.get("middle", model), model)
     base, middle, final = (session.answers(one, session.task.test, K, name="test") for one in models)
@@ -84,27 +84,27 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         times=10.0,
     )
     arms = [base_arm(), *(held(name, config) for name in ARMS)]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="long runs")
-    return planned(
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), evaluate, name="long runs")
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, PAPER, "fixed", SECOND),
-            "second half: reset - none": contrast(ran, PAPER, "none", SECOND),
-            "second half: reset - optimiser alone": contrast(ran, PAPER, "optimiser", SECOND),
-            "first half": level(ran, PAPER, FIRST),
-            "second half": level(ran, PAPER, SECOND),
-            "reset - fixed": contrast(ran, PAPER, "fixed", "success"),
-            "reset - none": contrast(ran, PAPER, "none", "success"),
-            "reference alone - fixed": contrast(ran, "reference", "fixed", "success"),
-            "optimiser alone - fixed": contrast(ran, "optimiser", "fixed", "success"),
-            "reset - optimiser alone": contrast(ran, PAPER, "optimiser", "success"),
-            "second half, none": level(ran, "none", SECOND),
-            "second half, fixed": level(ran, "fixed", SECOND),
-            f"pass@{K}: reset - none": contrast(ran, PAPER, "none", f"pass@{K}"),
-            AFTER: level(ran, PAPER, AFTER),
-            f"{AFTER}, fixed": level(ran, "fixed", AFTER),
-            TIMES: level(ran, PAPER, TIMES),
+            "effect": contrast(runs, PAPER, "fixed", SECOND),
+            "second half: reset - none": contrast(runs, PAPER, "none", SECOND),
+            "second half: reset - optimiser alone": contrast(runs, PAPER, "optimiser", SECOND),
+            "first half": level(runs, PAPER, FIRST),
+            "second half": level(runs, PAPER, SECOND),
+            "reset - fixed": contrast(runs, PAPER, "fixed", "success"),
+            "reset - none": contrast(runs, PAPER, "none", "success"),
+            "reference alone - fixed": contrast(runs, "reference", "fixed", "success"),
+            "optimiser alone - fixed": contrast(runs, "optimiser", "fixed", "success"),
+            "reset - optimiser alone": contrast(runs, PAPER, "optimiser", "success"),
+            "second half, none": level(runs, "none", SECOND),
+            "second half, fixed": level(runs, "fixed", SECOND),
+            f"pass@{K}: reset - none": contrast(runs, PAPER, "none", f"pass@{K}"),
+            AFTER: level(runs, PAPER, AFTER),
+            f"{AFTER}, fixed": level(runs, "fixed", AFTER),
+            TIMES: level(runs, PAPER, TIMES),
             "nothing moves by itself": over_seeds(
                 f"pass@{K}: base, other draws - base", by_itself(Session(lab, task))
             ),

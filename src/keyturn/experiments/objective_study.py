@@ -10,14 +10,14 @@ from keyturn.experiments.arms import (
     GRAPH_RL,
     base_arm,
     embedded_task,
+    numbers_on_test,
     rl_arm,
     sizes_for,
     steps_for,
-    usual,
 )
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import contrast, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.objectives.contract import Objective
@@ -54,16 +54,20 @@ def objectives_on(
     config = steps_for(replace(usual_run, update=UpdateConfig(minibatches=updates)), subject.profile)
     reward = REWARDS["outcome"]()
     arms = [rl_arm(name, objective=one, reward=reward, config=config) for name, one in objectives.items()]
-    ran = run_plan(
-        Session(lab, task), [base_arm(), *arms], sizes_for(subject.profile), usual(16), name="objectives"
+    runs = run_plan(
+        Session(lab, task),
+        [base_arm(), *arms],
+        sizes_for(subject.profile),
+        numbers_on_test(16),
+        name="objectives",
     )
     control = next(iter(objectives))
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            **{name: contrast(ran, *three) for name, three in compared.items()},
-            LEARNS: contrast(ran, control, "base", "success"),
+            **{name: contrast(runs, *three) for name, three in compared.items()},
+            LEARNS: contrast(runs, control, "base", "success"),
         },
         setting=(
             f"base {subject.base!r}, {WHERE['chain' if chain else 'graph']}; {config.steps} steps of "

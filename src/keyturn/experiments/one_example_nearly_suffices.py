@@ -7,10 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from keyturn.experiments.arms import GRAPH_RL, base_arm, embedded_task, method_arm, sizes_for, steps_for, usual
+from keyturn.experiments.arms import (
+    GRAPH_RL,
+    base_arm,
+    embedded_task,
+    method_arm,
+    numbers_on_test,
+    sizes_for,
+    steps_for,
+)
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, Evaluate, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.methods.one_shot import METHOD as ONE_SHOT
@@ -29,11 +37,11 @@ def selected(how: Selection, config: OneShotConfig) -> Arm:
     return method_arm(how, ONE_SHOT, lambda lr: replace(config, select=how, rl=replace(config.rl, lr=lr)))
 
 
-def looking(config: OneShotConfig) -> Look:
+def evaluator(config: OneShotConfig) -> Evaluate:
     """The usual numbers, and what came after saturation where there was one."""
-    plain = usual(DRAWS)
+    plain = numbers_on_test(DRAWS)
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         numbers = dict(plain(session, model))
         after = after_saturation(session, model, config)
         if after.saturated is not None:
@@ -43,7 +51,7 @@ def looking(config: OneShotConfig) -> Look:
                 numbers[LATER] = float(found)
         return numbers
 
-    return look
+    return evaluate
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -62,27 +70,27 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     never = int((np.max(past, axis=1, where=np.isfinite(past), initial=-1.0) == 0).sum())
     selections = (*SELECTIONS, UNSOLVABLE) if never else SELECTIONS
     arms = [base_arm(), *(selected(how, config) for how in selections)]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), looking(config), name="one example")
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), evaluator(config), name="one example")
     unsolvable = {
-        f"{a} - {b}": contrast(ran, a, b, "success")
+        f"{a} - {b}": contrast(runs, a, b, "success")
         for a, b in (("top", UNSOLVABLE), (UNSOLVABLE, "base"))
         if UNSOLVABLE in selections
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "top", "full", "success"),
-            "pool - base": contrast(ran, "full", "base", "success"),
-            "beyond form": contrast(ran, "top", "format", "success"),
-            "top - base": contrast(ran, "top", "base", "success"),
-            "top - bottom": contrast(ran, "top", "bottom", "success"),
-            "top - random": contrast(ran, "top", "random", "success"),
-            "top - median": contrast(ran, "top", "median", "success"),
-            "median - base": contrast(ran, "median", "base", "success"),
+            "effect": contrast(runs, "top", "full", "success"),
+            "pool - base": contrast(runs, "full", "base", "success"),
+            "beyond form": contrast(runs, "top", "format", "success"),
+            "top - base": contrast(runs, "top", "base", "success"),
+            "top - bottom": contrast(runs, "top", "bottom", "success"),
+            "top - random": contrast(runs, "top", "random", "success"),
+            "top - median": contrast(runs, "top", "median", "success"),
+            "median - base": contrast(runs, "median", "base", "success"),
             **unsolvable,
-            "form - base": contrast(ran, "format", "base", "success"),
-            LATER: level(ran, "top", LATER),
+            "form - base": contrast(runs, "format", "base", "success"),
+            LATER: level(runs, "top", LATER),
         },
         setting=(
             f"base {subject.base}; a pool of {config.pool} problems at one operation, ranked by 16 warm-up "

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from keyturn.experiments.arms import embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, Evaluate, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import Task
@@ -38,10 +38,10 @@ def start_arm(config: OmniConfig) -> Arm:
     return method_arm("start", OMNI, lambda _: own, says="no RL", tuned=False)
 
 
-def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
+def evaluator(tasks: Mapping[str, Task], config: OmniConfig) -> Evaluate:
     """Mean score over tasks, of each, entropy, and the mean score at the start's entropy."""
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         found = scored(session.lab, tasks, model, config, test=True)
         heat = entropy(session.lab, tasks, model, config)
         target = float(entropy(session.lab, tasks, model.beside["start"], config).mean())
@@ -50,7 +50,7 @@ def look_at(tasks: Mapping[str, Task], config: OmniConfig) -> Look:
         own |= {f"entropy {name}": float(nats) for name, nats in zip(tasks, heat, strict=True)}
         return {"score": float(found.mean()), "matched": float(same.mean()), **own}
 
-    return look
+    return evaluate
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -60,22 +60,22 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     tasks = tasks_of(Session(lab, single), config)
     task = joined(single, tasks)
     arms = [start_arm(config), *(arm(name, config) for name in ARMS)]
-    ran = run_plan(
-        Session(lab, task), arms, sizes_for(subject.profile), look_at(tasks, config), name="order of tasks"
+    runs = run_plan(
+        Session(lab, task), arms, sizes_for(subject.profile), evaluator(tasks, config), name="order of tasks"
     )
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "by transfer", "joint", "score"),
-            "against the reverse": contrast(ran, "by transfer", "reversed", "score"),
-            "against round-robin": contrast(ran, "by transfer", "round-robin", "score"),
-            "against averaging": contrast(ran, "by transfer", "average", "score"),
-            "at equal entropy": contrast(ran, "by transfer", "joint", "matched"),
-            "RL learns": contrast(ran, "joint", "start", "score"),
-            "score before": level(ran, "start", "score"),
-            "entropy of CREATE after": contrast(ran, "by transfer", "start", "entropy create"),
-            "entropy of CHAIN after": contrast(ran, "by transfer", "start", "entropy chain"),
+            "effect": contrast(runs, "by transfer", "joint", "score"),
+            "against the reverse": contrast(runs, "by transfer", "reversed", "score"),
+            "against round-robin": contrast(runs, "by transfer", "round-robin", "score"),
+            "against averaging": contrast(runs, "by transfer", "average", "score"),
+            "at equal entropy": contrast(runs, "by transfer", "joint", "matched"),
+            "RL learns": contrast(runs, "joint", "start", "score"),
+            "score before": level(runs, "start", "score"),
+            "entropy of CREATE after": contrast(runs, "by transfer", "start", "entropy create"),
+            "entropy of CHAIN after": contrast(runs, "by transfer", "start", "entropy chain"),
         },
         setting=(
             f"CHAIN, PAR and CREATE, shown together for {config.fit.steps} steps; then {config.rl.steps} RL "

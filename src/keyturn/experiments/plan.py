@@ -37,7 +37,7 @@ FINDING_SEEDS = 8
 Train: TypeAlias = Callable[[Session, float], Model]
 """``(session, learning rate) -> the policy that the arm makes``; the session has the replicate's seed."""
 
-Look: TypeAlias = Callable[[Session, Model], Mapping[str, float]]
+Evaluate: TypeAlias = Callable[[Session, Model], Mapping[str, float]]
 """``(session, model) -> numbers of a finished policy``, on test problems."""
 
 Score: TypeAlias = Callable[[Session, Model], float]
@@ -64,7 +64,7 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class PlanSizes:
     """How much a plan runs.
 
     Args:
@@ -79,8 +79,8 @@ class Sizes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """One run of an arm.
+class ArmRun:
+    """One run of one arm: one seed at one learning rate.
 
     Args:
         arm: its name.
@@ -117,19 +117,19 @@ class ShareDone(Exception):
 def run_plan(
     session: Session,
     arms: Sequence[Arm],
-    sizes: Sizes,
-    look: Look,
+    sizes: PlanSizes,
+    evaluate: Evaluate,
     *,
     name: str = "plan",
     score: Score | None = None,
-) -> tuple[Ran, ...]:
-    """Run every arm: choose its rate on validation, replicate it, look at the policies.
+) -> tuple[ArmRun, ...]:
+    """Run every arm: choose its learning rate on validation, replicate it, measure its policies.
 
     Args:
         session: base and problems; where its lab has a share, only that share of the arms is run.
         arms: with distinct names.
         sizes: seeds and rates.
-        look: what is measured of a finished policy.
+        evaluate: what is measured of a finished policy.
         name: in the progress line.
         score: what rates are chosen by; mean success on validation problems by default.
 
@@ -138,39 +138,39 @@ def run_plan(
     """
     if len({arm.name for arm in arms}) < len(arms):
         raise UsageError("two arms of one name", fix="name them apart")
-    ran: list[Ran] = []
+    runs: list[ArmRun] = []
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
         for index, arm in enumerate(arms):
             if session.lab.share is None or index % session.lab.share[1] == session.lab.share[0]:
                 for one in _arm(
-                    session.on(arm.task or session.task), arm, sizes, look, score or _success(sizes.draws)
+                    session.on(arm.task or session.task), arm, sizes, evaluate, score or _success(sizes.draws)
                 ):
-                    ran.append(one)
+                    runs.append(one)
                     advance(1)
     if session.lab.share is not None:
         raise ShareDone
-    return tuple(ran)
+    return tuple(runs)
 
 
-def _arm(session: Session, arm: Arm, sizes: Sizes, look: Look, score: Score) -> Iterator[Ran]:
+def _arm(session: Session, arm: Arm, sizes: PlanSizes, evaluate: Evaluate, score: Score) -> Iterator[ArmRun]:
     rates = sizes.lrs if arm.tuned else (math.nan,)
     tried = {rate: arm.train(session, rate) for rate in rates}
     scores = {rate: score(session, model) for rate, model in tried.items()}
     best = max(rates, key=lambda rate: scores[rate]) if arm.tuned else math.nan
     for rate in rates:
         if arm.tuned and rate != best:
-            yield Ran(arm=arm.name, lr=rate, seed=0, chosen=False, validation=scores[rate], numbers={})
+            yield ArmRun(arm=arm.name, lr=rate, seed=0, chosen=False, validation=scores[rate], numbers={})
     for seed in range(sizes.seeds):
         model = next(iter(tried.values())) if not arm.tuned else tried[best]
         if seed:
             model = arm.train(session.replicate(seed), best)
-        yield Ran(
+        yield ArmRun(
             arm=arm.name,
             lr=best,
             seed=seed,
             chosen=True,
             validation=score(session, model),
-            numbers=dict(look(session, model)),
+            numbers=dict(evaluate(session, model)),
         )
 
 
@@ -182,9 +182,9 @@ def _success(draws: int) -> Score:
     return score
 
 
-def values(ran: Sequence[Ran], arm: str, number: str) -> np.ndarray:
+def values(runs: Sequence[ArmRun], arm: str, number: str) -> np.ndarray:
     """A number of an arm's chosen runs, by seed, float64 ``[seed]``."""
-    own = sorted((one for one in ran if one.arm == arm and one.chosen), key=lambda one: one.seed)
+    own = sorted((one for one in runs if one.arm == arm and one.chosen), key=lambda one: one.seed)
     if not own:
         raise UsageError(f"no run of an arm {arm!r}", fix="one of the plan's arms")
     return np.array([one.numbers.get(number, math.nan) for one in own])
@@ -232,14 +232,14 @@ class Contrast:
         return {"name": self.name, **numbers, "seeds": self.seeds, "reading": self.reading}
 
 
-def contrast(ran: Sequence[Ran], arm: str, control: str, number: str) -> Contrast:
+def contrast(runs: Sequence[ArmRun], arm: str, control: str, number: str) -> Contrast:
     """A number of one arm less that of another, seed by seed."""
-    difference = values(ran, arm, number) - values(ran, control, number)
+    difference = values(runs, arm, number) - values(runs, control, number)
     return over_seeds(f"{number}: {arm} - {control}", difference, _range_of_difference(number))
 
 
 def against_best(
-    ran: Sequence[Ran],
+    runs: Sequence[ArmRun],
     arm: str,
     rivals: Mapping[str, tuple[str, str]] | Sequence[str],
     number: str,
@@ -249,7 +249,7 @@ def against_best(
     """A number of one arm against the best of its rivals, seed by seed; positive where the arm is the better.
 
     Args:
-        ran: every run.
+        runs: every run.
         arm: whose number it is.
         rivals: arms; or what a rival is called -> (arm, number), where it is no arm of its own.
         number: of a run.
@@ -258,7 +258,7 @@ def against_best(
     Known bias: the best of each seed is chosen after the fact, which favours the rivals.
     """
     named = rivals if isinstance(rivals, Mapping) else {rival: (rival, number) for rival in rivals}
-    own, others = values(ran, arm, number), [values(ran, *rival) for rival in named.values()]
+    own, others = values(runs, arm, number), [values(runs, *rival) for rival in named.values()]
     if smaller_is_better:
         name, difference = f"least of {', '.join(named)} - {arm}", np.min(others, axis=0) - own
     else:
@@ -266,10 +266,10 @@ def against_best(
     return over_seeds(f"{number}: {name}", difference, _range_of_difference(number))
 
 
-def level(ran: Sequence[Ran], arm: str, number: str) -> Contrast:
+def level(runs: Sequence[ArmRun], arm: str, number: str) -> Contrast:
     """A number of one arm over its seeds; an arm that trains nothing is one policy, whatever the seed."""
-    found = values(ran, arm, number)
-    idle = all(math.isnan(one.lr) for one in ran if one.arm == arm) and len(set(found.tolist())) == 1
+    found = values(runs, arm, number)
+    idle = all(math.isnan(one.lr) for one in runs if one.arm == arm) and len(set(found.tolist())) == 1
     within = (0.0, 1.0) if is_rate(number) else None
     return replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found, within), level=True)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, embedded_task, method_arm, sizes_for, usual
+from keyturn.experiments.arms import base_arm, embedded_task, method_arm, numbers_on_test, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.methods.self_improve import METHOD as SELF_IMPROVE
@@ -40,20 +40,22 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     long = subject.profile == "long"
     steps, problems, rounds = (600, 0, 3) if long else (40, 96, 1)
     arms = [base_arm(), *(way(name, config, steps, problems, rounds) for name, config in WAYS.items())]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), usual(8), name="self-improvement")
-    return planned(
+    runs = run_plan(
+        Session(lab, task), arms, sizes_for(subject.profile), numbers_on_test(8), name="self-improvement"
+    )
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "SRLM", "base", RIGHT),
-            "less padding": contrast(ran, "SRLM, by length", "padding catalyst", RIGHT),
-            "less demonstrations": contrast(ran, "SRLM", "catalyst as demonstrations", RIGHT),
-            "less own answers": contrast(ran, "SRLM", "own answers alone", RIGHT),
-            "padding": contrast(ran, "padding catalyst", "base", RIGHT),
-            "consistency - length": contrast(ran, "SRLM", "SRLM, by length", RIGHT),
-            "verified": contrast(ran, "SRLM", "base", "success"),
-            "longer": contrast(ran, "SRLM", "base", "length"),
-            "padding is longer": contrast(ran, "padding catalyst", "base", "length"),
+            "effect": contrast(runs, "SRLM", "base", RIGHT),
+            "less padding": contrast(runs, "SRLM, by length", "padding catalyst", RIGHT),
+            "less demonstrations": contrast(runs, "SRLM", "catalyst as demonstrations", RIGHT),
+            "less own answers": contrast(runs, "SRLM", "own answers alone", RIGHT),
+            "padding": contrast(runs, "padding catalyst", "base", RIGHT),
+            "consistency - length": contrast(runs, "SRLM", "SRLM, by length", RIGHT),
+            "verified": contrast(runs, "SRLM", "base", "success"),
+            "longer": contrast(runs, "SRLM", "base", "length"),
+            "padding is longer": contrast(runs, "padding catalyst", "base", "length"),
         },
         setting=(
             f"base {subject.base!r}, GRAPH at one operation (tested at one and two); catalyst of 48 solutions "

@@ -11,7 +11,7 @@ import numpy as np
 from keyturn.experiments.arms import Cells, base_arm, embedded_task, method_arm, sizes_for, steps_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.methods.rpt import METHOD as RPT
@@ -48,7 +48,7 @@ def mean_of(found: np.ndarray) -> float:
     return float(np.nanmean(found)) if len(found) else float("nan")
 
 
-def look(session: Session, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
     """Right predictions with thought and at once, over all positions and those of answers; the task itself."""
     last = np.array([bool(problem.cell["last"]) for problem in session.task.test.problems])
     given = session.answers(model, session.task.test, draws, name="test")
@@ -79,28 +79,28 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         plain_arm("next token, equal tokens", replace(costed, learn="tokens"), sizes.lrs),
         plain_arm("next token, equal compute", replace(costed, learn="compute"), sizes.lrs),
     ]
-    ran = run_plan(Session(lab, task), arms, sizes, partial(look, asked=source.test), name="RPT")
+    runs = run_plan(Session(lab, task), arms, sizes, partial(evaluate, asked=source.test), name="RPT")
     rival = "next token, equal compute"
 
     def beyond(number: str):
-        gap = values(ran, "RPT", f"thought{number}") - values(ran, rival, f"direct{number}")
+        gap = values(runs, "RPT", f"thought{number}") - values(runs, rival, f"direct{number}")
         return over_seeds(f"RPT with thought - {rival} at once{number}", gap)
 
     numbers = {
         "effect": beyond(""),
         "at answers": beyond(", answers"),
-        "training adds to thought": contrast(ran, "RPT", "base", "thought"),
-        "training adds at answers": contrast(ran, "RPT", "base", "thought, answers"),
-        "the filter": contrast(ran, "RPT", "RPT without filter", "thought"),
-        "compute": contrast(ran, rival, "next token, equal tokens", "direct"),
-        "problems": contrast(ran, "RPT", rival, "problems"),
-        "problems, against the base": contrast(ran, "RPT", "base", "problems"),
-        "base with thought": level(ran, "base", "thought"),
-        "plain training learns": contrast(ran, rival, "base", "direct"),
+        "training adds to thought": contrast(runs, "RPT", "base", "thought"),
+        "training adds at answers": contrast(runs, "RPT", "base", "thought, answers"),
+        "the filter": contrast(runs, "RPT", "RPT without filter", "thought"),
+        "compute": contrast(runs, rival, "next token, equal tokens", "direct"),
+        "problems": contrast(runs, "RPT", rival, "problems"),
+        "problems, against the base": contrast(runs, "RPT", "base", "problems"),
+        "base with thought": level(runs, "base", "thought"),
+        "plain training learns": contrast(runs, rival, "base", "direct"),
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         numbers,
         setting=(
             f"base {subject.base!r}; texts of depths 2 and 3 with answers and without traces; "

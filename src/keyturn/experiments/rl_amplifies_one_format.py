@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from keyturn.experiments.arms import base_arm, curve, numbers_of, sizes_for, steps_for
+from keyturn.experiments.arms import base_arm, curve, experiment_arm, numbers_of, sizes_for, steps_for
 from keyturn.experiments.competing_formats import RUN, FormatsConfig, task_of, trained
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.lab.task import Task
 from keyturn.pretraining.recipes import Size
 
 RARE_BETTER = FormatsConfig(frequency=0.3, noise=(0.3, 0.0))
@@ -21,22 +20,10 @@ SMALL = replace(RARE_BETTER, size=Size(hidden=48, inner=128))
 """The first base with half of the channels."""
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """The usual numbers, a share of 0 where a format is never written."""
     given = session.answers(model, session.task.test, 16, name="test")
     return {"format F1": 0.0, "format F2": 0.0, **numbers_of(given), **curve(model)}
-
-
-def arm(name: str, config: FormatsConfig, on: Task) -> Arm:
-    """RL on one base."""
-
-    def train(session: Session, lr: float) -> Model:
-        return trained(
-            session,
-            replace(config, rl=replace(config.rl, lr=lr)),
-        )
-
-    return Arm(name=name, train=train, task=on)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -46,29 +33,29 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     first, second, third = (task_of(lab, one) for one in (better, equal, small))
     arms = [
         base_arm("base, rare is better", on=first),
-        arm("RL, rare is better", better, first),
-        arm("RL with KL, rare is better", replace(better, kl_weight=0.1), first),
-        arm("random reward, rare is better", replace(better, reward="random"), first),
+        experiment_arm("RL, rare is better", trained, better, first),
+        experiment_arm("RL with KL, rare is better", trained, replace(better, kl_weight=0.1), first),
+        experiment_arm("random reward, rare is better", trained, replace(better, reward="random"), first),
         base_arm("base, equal", on=second),
-        arm("RL, equal", equal, second),
+        experiment_arm("RL, equal", trained, equal, second),
         base_arm("base, small", on=third),
-        arm("RL, small", small, third),
+        experiment_arm("RL, small", trained, small, third),
     ]
-    ran = run_plan(Session(lab, first), arms, sizes_for(subject.profile), look, name="formats")
-    return planned(
+    runs = run_plan(Session(lab, first), arms, sizes_for(subject.profile), evaluate, name="formats")
+    return outcome_of(
         Session(lab, first),
-        ran,
+        runs,
         {
-            "effect": contrast(ran, "RL, rare is better", "base, rare is better", "format F2"),
-            "with a penalty": contrast(ran, "RL with KL, rare is better", "base, rare is better", "format F2"),
+            "effect": contrast(runs, "RL, rare is better", "base, rare is better", "format F2"),
+            "with a penalty": contrast(runs, "RL with KL, rare is better", "base, rare is better", "format F2"),
             "random reward": contrast(
-                ran, "random reward, rare is better", "base, rare is better", "format F2"
+                runs, "random reward, rare is better", "base, rare is better", "format F2"
             ),
-            "equal accuracy": contrast(ran, "RL, equal", "base, equal", "format F2"),
-            "half the channels": contrast(ran, "RL, small", "base, small", "format F2"),
-            "share before, half the channels": level(ran, "base, small", "format F2"),
-            "RL learns": contrast(ran, "RL, rare is better", "base, rare is better", "success"),
-            "share before": level(ran, "base, rare is better", "format F2"),
+            "equal accuracy": contrast(runs, "RL, equal", "base, equal", "format F2"),
+            "half the channels": contrast(runs, "RL, small", "base, small", "format F2"),
+            "share before, half the channels": level(runs, "base, small", "format F2"),
+            "RL learns": contrast(runs, "RL, rare is better", "base, rare is better", "success"),
+            "share before": level(runs, "base, rare is better", "format F2"),
         },
         setting=(
             "GRAPH at one operation, 70 % of the text in F1 and 30 % in F2; in the first base three of ten "

@@ -11,16 +11,16 @@ from keyturn.experiments.arms import (
     base_arm,
     embedded_task,
     method_arm,
+    numbers_on_test,
     pretrained,
     rl_arm,
     sizes_for,
     steps_for,
-    usual,
     verified_only,
 )
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.lab.task import Task, world_task
@@ -95,38 +95,42 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         *arms_on("present", present, config),
         *arms_on("an atom absent", atom_absent(lab), config),
     ]
-    ran = run_plan(Session(lab, absent), arms, sizes_for(subject.profile), usual(16), name="RL against RFT")
+    runs = run_plan(
+        Session(lab, absent), arms, sizes_for(subject.profile), numbers_on_test(16), name="RL against RFT"
+    )
     numbers = {
-        "effect": contrast(ran, "RL, absent", "RFT, 1 round, absent", DEEP),
-        "against five rounds": contrast(ran, "RL, absent", "RFT, 5 rounds, absent", DEEP),
-        "RL learns": contrast(ran, "RL, absent", "base, absent", DEEP),
+        "effect": contrast(runs, "RL, absent", "RFT, 1 round, absent", DEEP),
+        "against five rounds": contrast(runs, "RL, absent", "RFT, 5 rounds, absent", DEEP),
+        "RL learns": contrast(runs, "RL, absent", "base, absent", DEEP),
         "RFT learns where it is trained": contrast(
-            ran, "RFT, 1 round, absent", "base, absent", "success depth 2"
+            runs, "RFT, 1 round, absent", "base, absent", "success depth 2"
         ),
-        "base, absent": level(ran, "base, absent", DEEP),
-        "base, present": level(ran, "base, present", DEEP),
-        "present": contrast(ran, "RL, present", "RFT, 1 round, present", DEEP),
-        "both on verified traces": contrast(ran, "RL on verified, absent", "RFT on verified, absent", DEEP),
-        "RFT, verified - outcome": contrast(ran, "RFT on verified, absent", "RFT, 1 round, absent", DEEP),
-        "RL learns the rest, an atom absent": contrast(ran, "RL, an atom absent", "base, an atom absent", REST),
+        "base, absent": level(runs, "base, absent", DEEP),
+        "base, present": level(runs, "base, present", DEEP),
+        "present": contrast(runs, "RL, present", "RFT, 1 round, present", DEEP),
+        "both on verified traces": contrast(runs, "RL on verified, absent", "RFT on verified, absent", DEEP),
+        "RFT, verified - outcome": contrast(runs, "RFT on verified, absent", "RFT, 1 round, absent", DEEP),
+        "RL learns the rest, an atom absent": contrast(
+            runs, "RL, an atom absent", "base, an atom absent", REST
+        ),
         "RL on verified learns the rest, an atom absent": contrast(
-            ran, "RL on verified, an atom absent", "base, an atom absent", REST
+            runs, "RL on verified, an atom absent", "base, an atom absent", REST
         ),
         **{
             f"{name} learns the rest, an atom absent": contrast(
-                ran, f"{name}, an atom absent", "base, an atom absent", REST
+                runs, f"{name}, an atom absent", "base, an atom absent", REST
             )
             for name in ("RFT, 1 round", "RFT on verified")
         },
-        "atom absent": contrast(ran, "RL, an atom absent", "RFT, 1 round, an atom absent", LACKING),
-        "RL learns the atom": contrast(ran, "RL, an atom absent", "base, an atom absent", LACKING),
+        "atom absent": contrast(runs, "RL, an atom absent", "RFT, 1 round, an atom absent", LACKING),
+        "RL learns the atom": contrast(runs, "RL, an atom absent", "base, an atom absent", LACKING),
         "RL on verified learns the atom": contrast(
-            ran, "RL on verified, an atom absent", "base, an atom absent", LACKING
+            runs, "RL on verified, an atom absent", "base, an atom absent", LACKING
         ),
     }
-    return planned(
+    return outcome_of(
         Session(lab, absent),
-        ran,
+        runs,
         numbers,
         setting=(
             f"CHAIN, learnt from depths 2 and 3, judged at depth 5; {config.steps} RL steps of "

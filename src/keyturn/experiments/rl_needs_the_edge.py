@@ -9,18 +9,19 @@ from keyturn.experiments.arms import (
     Cells,
     base_arm,
     embedded_task,
+    experiment_arm,
+    numbers_on_test,
     rl_arm,
     sizes_for,
     steps_for,
-    usual,
     verified_only,
 )
 from keyturn.experiments.competence_edge import RUN, EdgeConfig, task_of, trained
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, against_best, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import against_best, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
-from keyturn.lab.session import Model, Session
+from keyturn.lab.session import Session
 from keyturn.lab.task import Task
 from keyturn.objectives import OBJECTIVES
 
@@ -28,19 +29,6 @@ BEYOND = "success depth 3"
 ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (4,), "mixed": (1, 2, 4)}
 """Zone -> depths of the problems that RL asks on CHAIN."""
 TESTED = (1, 2, 3, 4, 5)
-
-
-def arm(name: str, config: EdgeConfig, on: Task | None = None) -> Arm:
-    """Mid-training and RL as the config says."""
-
-    def train(session: Session, lr: float) -> Model:
-        own = replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
-        return trained(
-            session,
-            own,
-        )
-
-    return Arm(name=name, train=train, task=on)
 
 
 def zones_on(lab: Lab, base: str) -> dict[str, Task]:
@@ -63,31 +51,33 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         base_arm(),
         *(rl_arm(name, objective=grpo, reward=strict, config=short, on=on) for name, on in zones.items()),
         base_arm("GRAPH base", on=graph),
-        arm("GRAPH edge", usual_base, graph),
-        arm("GRAPH edge after mid-training", replace(usual_base, mid=0.33), graph),
+        experiment_arm("GRAPH edge", trained, usual_base, graph),
+        experiment_arm("GRAPH edge after mid-training", trained, replace(usual_base, mid=0.33), graph),
         base_arm("GRAPH base, context unseen", on=unseen),
-        arm("GRAPH edge, context unseen", unseen_base, unseen),
+        experiment_arm("GRAPH edge, context unseen", trained, unseen_base, unseen),
     ]
-    ran = run_plan(Session(lab, zones["edge"]), arms, sizes_for(subject.profile), usual(16), name="edge")
+    runs = run_plan(
+        Session(lab, zones["edge"]), arms, sizes_for(subject.profile), numbers_on_test(16), name="edge"
+    )
     mid, deep = "GRAPH edge after mid-training", "success operations 3"
     new, old = "GRAPH edge, context unseen", "GRAPH base, context unseen"
-    return planned(
+    return outcome_of(
         Session(lab, zones["edge"]),
-        ran,
+        runs,
         {
-            "effect": against_best(ran, "edge", ("in", "hard"), BEYOND),
-            "edge against in": contrast(ran, "edge", "in", BEYOND),
-            "edge against hard": contrast(ran, "edge", "hard", BEYOND),
-            "edge against mixed": contrast(ran, "edge", "mixed", BEYOND),
-            "edge learns": contrast(ran, "edge", "base", "success depth 2"),
-            "edge, two beyond": contrast(ran, "edge", "base", "success depth 5"),
-            "in is mastered": level(ran, "base", "success depth 1"),
-            "edge is an edge": level(ran, "base", "success depth 2"),
-            "hard is hard": level(ran, "base", "success depth 4"),
-            "mid-training, GRAPH at 3": contrast(ran, mid, "GRAPH edge", deep),
-            "context of 5 %": contrast(ran, "GRAPH edge", "GRAPH base", "success context C2"),
-            "context unseen": contrast(ran, new, old, "success context C2"),
-            "the other context, same base": contrast(ran, new, old, "success context C1"),
+            "effect": against_best(runs, "edge", ("in", "hard"), BEYOND),
+            "edge against in": contrast(runs, "edge", "in", BEYOND),
+            "edge against hard": contrast(runs, "edge", "hard", BEYOND),
+            "edge against mixed": contrast(runs, "edge", "mixed", BEYOND),
+            "edge learns": contrast(runs, "edge", "base", "success depth 2"),
+            "edge, two beyond": contrast(runs, "edge", "base", "success depth 5"),
+            "in is mastered": level(runs, "base", "success depth 1"),
+            "edge is an edge": level(runs, "base", "success depth 2"),
+            "hard is hard": level(runs, "base", "success depth 4"),
+            "mid-training, GRAPH at 3": contrast(runs, mid, "GRAPH edge", deep),
+            "context of 5 %": contrast(runs, "GRAPH edge", "GRAPH base", "success context C2"),
+            "context unseen": contrast(runs, new, old, "success context C2"),
+            "the other context, same base": contrast(runs, new, old, "success context C1"),
         },
         setting=(
             "CHAIN, the shipped base; RL asks depth 1 (in), 2 (edge), 4 (hard) or all three (mixed), is paid "

@@ -11,7 +11,7 @@ import numpy as np
 from keyturn.experiments.arms import CHAIN_RL, base_arm, embedded_task, method_arm, numbers_of, sizes_for
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan, values
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.methods.precision import METHOD as PRECISION
@@ -42,7 +42,7 @@ def name_of(how: str, regime: str, lr: float) -> str:
     return f"{how} {regime} {lr:g}"
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """Shares of changed weights, and success on the test problems."""
     given = session.answers(model, session.task.test, 8, name="test")
     return {
@@ -57,32 +57,32 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     steps = STEPS * (10 if subject.profile == "long" else 1)
     config = PrecisionConfig(rl=CHAIN_RL, steps=(steps,))
     arms = [base_arm(), *[arm_of(*one, config) for one in ARMS]]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), look, name="precision")
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), evaluate, name="precision")
     low, high = {how: name_of(how, "fp32", LOW) for how in ("RL", "SFT")}, name_of("RL", "fp32", HIGH)
     gaps = [
-        values(ran, name_of("SFT", "fp32", rate), "visible")
-        - values(ran, name_of("RL", "fp32", rate), "visible")
+        values(runs, name_of("SFT", "fp32", rate), "visible")
+        - values(runs, name_of("RL", "fp32", rate), "visible")
         for rate in (LOW, HIGH)
     ]
     numbers = {
         "effect": over_seeds("visible: SFT - RL, at the rate where it is least", np.min(gaps, axis=0)),
-        "at the low rate": contrast(ran, low["SFT"], low["RL"], "visible"),
-        "at the high rate": contrast(ran, name_of("SFT", "fp32", HIGH), high, "visible"),
-        "in bf16 alone": contrast(ran, name_of("SFT", "bf16", LOW), name_of("RL", "bf16", LOW), "exact"),
-        "of the rate alone": contrast(ran, high, low["RL"], "visible"),
-        "RL changes in fp32": level(ran, low["RL"], "exact"),
-        "SFT changes in fp32": level(ran, low["SFT"], "exact"),
-        "RL visible": level(ran, low["RL"], "visible"),
-        "RL beyond the tolerance": level(ran, low["RL"], "tolerant"),
-        "RL in bf16 alone": level(ran, name_of("RL", "bf16", LOW), "exact"),
-        "SFT in bf16 alone": level(ran, name_of("SFT", "bf16", LOW), "exact"),
-        "RL with a master copy, in fp32": level(ran, name_of("RL", "master", HIGH), "exact"),
-        "RL with a master copy, visible": level(ran, name_of("RL", "master", HIGH), "visible"),
-        "RL learns": contrast(ran, high, "base", "success"),
+        "at the low rate": contrast(runs, low["SFT"], low["RL"], "visible"),
+        "at the high rate": contrast(runs, name_of("SFT", "fp32", HIGH), high, "visible"),
+        "in bf16 alone": contrast(runs, name_of("SFT", "bf16", LOW), name_of("RL", "bf16", LOW), "exact"),
+        "of the rate alone": contrast(runs, high, low["RL"], "visible"),
+        "RL changes in fp32": level(runs, low["RL"], "exact"),
+        "SFT changes in fp32": level(runs, low["SFT"], "exact"),
+        "RL visible": level(runs, low["RL"], "visible"),
+        "RL beyond the tolerance": level(runs, low["RL"], "tolerant"),
+        "RL in bf16 alone": level(runs, name_of("RL", "bf16", LOW), "exact"),
+        "SFT in bf16 alone": level(runs, name_of("SFT", "bf16", LOW), "exact"),
+        "RL with a master copy, in fp32": level(runs, name_of("RL", "master", HIGH), "exact"),
+        "RL with a master copy, visible": level(runs, name_of("RL", "master", HIGH), "visible"),
+        "RL learns": contrast(runs, high, "base", "success"),
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         numbers,
         setting=(
             f"base {subject.base!r} rounded to bf16; {steps} updates of AdamW without decay, rates {LOW:g} "

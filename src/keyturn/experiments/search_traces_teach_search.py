@@ -13,12 +13,12 @@ from keyturn.experiments.meta_cot import (
     TEXTS,
     MetaCotConfig,
     fine_tuned,
-    looked,
     reinforced,
+    search_numbers,
     task_of,
 )
 from keyturn.experiments.plan import Arm, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.problems.world.nim_text import Linearised
@@ -48,9 +48,9 @@ def by_text(session: Session, lr: float, *, kind: Linearised, config: MetaCotCon
     )
 
 
-def look(session: Session, model: Model) -> Mapping[str, float]:
+def evaluate(session: Session, model: Model) -> Mapping[str, float]:
     """Right answers by heaps, valid traces, nodes and tokens."""
-    return looked(session, model, 8)
+    return search_numbers(session, model, 8)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
@@ -65,23 +65,23 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         train = partial(by_text, kind=kind, config=config, more=True)
         arms.append(Arm(name=f"{kind}, then RL", train=train, says="the same, then RL"))
     sizes = replace(sizes_for(subject.profile), lrs=RATES)
-    ran = run_plan(Session(lab, task), arms, sizes, look, name="search traces")
+    runs = run_plan(Session(lab, task), arms, sizes, evaluate, name="search traces")
     numbers = {
-        "effect": contrast(ran, "search", "optimal", KNOWN),
-        "effect deeper": contrast(ran, "search", "optimal", DEEP),
-        "order of the lines": contrast(ran, "search", "shuffled", KNOWN),
-        "against answers": contrast(ran, "search", "answer", KNOWN),
-        "against the base's rule": contrast(ran, "search", "base", KNOWN),
-        "effect after RL": contrast(ran, "search, then RL", "optimal, then RL", KNOWN),
-        "against answers after RL": contrast(ran, "search, then RL", "answer, then RL", KNOWN),
-        "RL adds to search": contrast(ran, "search, then RL", "search", KNOWN),
-        "nodes saved by RL": contrast(ran, "search", "search, then RL", "nodes"),
-        "search is valid": level(ran, "search", "valid"),
-        "base": level(ran, "base", "success"),
+        "effect": contrast(runs, "search", "optimal", KNOWN),
+        "effect deeper": contrast(runs, "search", "optimal", DEEP),
+        "order of the lines": contrast(runs, "search", "shuffled", KNOWN),
+        "against answers": contrast(runs, "search", "answer", KNOWN),
+        "against the base's rule": contrast(runs, "search", "base", KNOWN),
+        "effect after RL": contrast(runs, "search, then RL", "optimal, then RL", KNOWN),
+        "against answers after RL": contrast(runs, "search, then RL", "answer, then RL", KNOWN),
+        "RL adds to search": contrast(runs, "search, then RL", "search", KNOWN),
+        "nodes saved by RL": contrast(runs, "search", "search, then RL", "nodes"),
+        "search is valid": level(runs, "search", "valid"),
+        "base": level(runs, "base", "success"),
     }
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         numbers,
         setting=(
             f"NIM, a base of {config.steps} steps on the rule's arithmetic and on answers alone; "

@@ -21,8 +21,8 @@ from keyturn.experiments.arms import (
     verified_only,
 )
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.plan import Arm, Look, against_best, contrast, level, run_plan
-from keyturn.experiments.planned import planned
+from keyturn.experiments.plan import Arm, Evaluate, against_best, contrast, level, run_plan
+from keyturn.experiments.study import outcome_of
 from keyturn.lab.fit_rows import demonstrations
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
@@ -53,10 +53,10 @@ def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
     return method_arm(name, SRL, configured, says=says)
 
 
-def with_likeness(draws: int) -> Look:
+def with_likeness(draws: int) -> Evaluate:
     """The usual numbers, and how whole answers' likeness to the expert's goes with being verified."""
 
-    def look(session: Session, model: Model) -> Mapping[str, float]:
+    def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         given = session.answers(model, session.task.test, draws, name="test")
         completions, _ = session.draw(model, session.task.test, draws, name="test")
         pairs = demonstrations(session.task, session.task.test.problems, session.streams.child("expert"))
@@ -68,7 +68,7 @@ def with_likeness(draws: int) -> Look:
         found = float(np.corrcoef(alike, given.success)[0, 1]) if spread > 0 else float("nan")
         return {**numbers_of(given), **curve(model), "likeness": float(alike.mean()), "likeness-success": found}
 
-    return look
+    return evaluate
 
 
 def settings(config: RLConfig, **changed: object) -> SrlConfig:
@@ -103,25 +103,25 @@ def study(lab: Lab, subject: Subject) -> Outcome:
         srl_arm("whole solution", settings(config, targets="whole"), "one likeness an answer"),
         srl_arm("SFT on steps", settings(config, learn="imitate"), "the same steps, equal gradient tokens"),
     ]
-    ran = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
+    runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), with_likeness(DRAWS), name="SRL")
     reached = f"pass@{DRAWS}"
-    return planned(
+    return outcome_of(
         Session(lab, task),
-        ran,
+        runs,
         {
-            "effect": against_best(ran, "SRL", ("RLVR", "SFT on steps"), "success"),
-            "less RLVR": contrast(ran, "SRL", "RLVR", "success"),
-            "less RLVR by answers": contrast(ran, "SRL", "RLVR by answers", "success"),
-            "less SFT on steps": contrast(ran, "SRL", "SFT on steps", "success"),
-            "less whole solution": contrast(ran, "SRL", "whole solution", "success"),
-            "SRL then RLVR - SRL": contrast(ran, "SRL then RLVR", "SRL", "success"),
-            "placebo": contrast(ran, "shuffled targets", "base", "success"),
-            "base": level(ran, "base", "success"),
-            "base is right": level(ran, "base", "right"),
-            "base reaches": level(ran, "base", reached),
-            "SRL reaches": level(ran, "SRL", reached),
-            "RLVR reaches": level(ran, "RLVR", reached),
-            "likeness-success": level(ran, "SRL", "likeness-success"),
+            "effect": against_best(runs, "SRL", ("RLVR", "SFT on steps"), "success"),
+            "less RLVR": contrast(runs, "SRL", "RLVR", "success"),
+            "less RLVR by answers": contrast(runs, "SRL", "RLVR by answers", "success"),
+            "less SFT on steps": contrast(runs, "SRL", "SFT on steps", "success"),
+            "less whole solution": contrast(runs, "SRL", "whole solution", "success"),
+            "SRL then RLVR - SRL": contrast(runs, "SRL then RLVR", "SRL", "success"),
+            "placebo": contrast(runs, "shuffled targets", "base", "success"),
+            "base": level(runs, "base", "success"),
+            "base is right": level(runs, "base", "right"),
+            "base reaches": level(runs, "base", reached),
+            "SRL reaches": level(runs, "SRL", reached),
+            "RLVR reaches": level(runs, "RLVR", reached),
+            "likeness-success": level(runs, "SRL", "likeness-success"),
         },
         setting=(
             f"base {subject.base}; depth 5, {len(asked.problems)} of {len(task.train.problems)} training "

@@ -139,7 +139,7 @@ def _mean(given: Answers, column: np.ndarray) -> float:
 
 
 def run(lab: Lab, config: TomConfig) -> MethodResult:
-    """Pretrain a base of every width, reinforce it, look at answers and traces before and after."""
+    """Pretrain a base of every width, train it by RL, measure answers and traces before and after."""
     if not config.widths:
         raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
     lines: list[Mapping[str, Json]] = []

@@ -9,26 +9,26 @@ from pathlib import Path
 from keyturn.core.measurement import Estimate
 from keyturn.core.streams import Streams
 from keyturn.experiments.contract import Outcome, Study, Subject
-from keyturn.experiments.plan import Contrast, Ran, ShareDone
+from keyturn.experiments.plan import ArmRun, Contrast, ShareDone
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
 from keyturn.lab.workers import free_cores, run_together
 
 
-def planned(
+def outcome_of(
     session: Session,
-    ran: Sequence[Ran],
+    runs: Sequence[ArmRun],
     contrasts: Mapping[str, Contrast],
     *,
     setting: str,
     more: Mapping[str, Estimate] | None = None,
 ) -> Outcome:
-    """The outcome of a study that ran a plan.
+    """The outcome of a study that runs a plan.
 
     Args:
         lab: the run directory.
         task: base and problems.
-        ran: every run.
+        runs: every run.
         contrasts: the claim's numbers (estimand, gates, controls) by name.
         setting: the study's setting in a sentence.
         more: numbers that are no contrasts over seeds.
@@ -40,7 +40,7 @@ def planned(
         base_name=Path(session.task.folder).name,
         run=str(session.lab.root),
         n=len(session.task.test.problems),
-        rows=tuple(one.to_json() for one in ran),
+        rows=tuple(one.to_json() for one in runs),
         contrasts=tuple({"key": name, **one.to_json()} for name, one in contrasts.items()),
         setting=setting,
     )
