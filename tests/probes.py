@@ -55,14 +55,14 @@ def tiny_policy(seed: int = 0, *, temperature: float = 1.0, canon: bool = True) 
     return LocalPolicy(model.eval(), tokenizer(), sampling=Sampling(temperature=temperature))
 
 
+@dataclass
 class Judge:
     """Grades the words of a completion with a function ``(problem, words) -> outcome``."""
 
-    name = "judge 1"
-    reads_traces = False
-
-    def __init__(self, rule: Callable[[Problem, Sequence[str]], float]) -> None:
-        self.rule = rule
+    rule: Callable[[Problem, Sequence[str]], float]
+    name: str = "judge 1"
+    reads_traces: bool = False
+    config: str = "a rule of one test, which reads no cache of another"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         outcome = [

@@ -9,7 +9,8 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import keyturn.policies.tiny  # noqa: F401 (registers the architecture)
-from keyturn.core.rundir import identity, read_json
+from keyturn.core.identity import identity
+from keyturn.core.rundir import read_json
 from keyturn.core.streams import Streams
 from keyturn.policies.loading import load_policy, world_of
 from keyturn.policies.local import weights_hash

@@ -12,8 +12,8 @@ from keyturn.atlas.contract import Claim, Gate, Threshold
 from keyturn.atlas.evidence import append, load, record
 from keyturn.atlas.verdict import combine, verdict
 from keyturn.core.errors import InputError, NewerError, NumericsError, UsageError
+from keyturn.core.identity import identity
 from keyturn.core.measurement import Estimate, json_number
-from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.experiments.contract import Outcome, Subject
 
@@ -89,7 +89,7 @@ def test_an_edited_claim_does_not_inherit_evidence():
     moved = dataclasses.replace(CLAIM, threshold=dataclasses.replace(CLAIM.threshold, smallest=0.1))
     said = verdict(moved, three())
     assert said.state == "untested"
-    assert dict(said.left_out) == {"another version of the claim": 3}
+    assert dict(said.left_out) == {"another protocol of the claim": 3}
 
 
 def test_twelve_seeds_of_one_base_are_not_twelve_bases():
@@ -121,6 +121,23 @@ def test_evidence_round_trips_counts_once_and_refuses_edits(tmp_path):
     path.write_text(json.dumps(row) + "\n")
     with pytest.raises(InputError, match="edited"):
         load("made", tmp_path)
+
+
+def test_records_of_other_code_count_and_are_counted(tmp_path):
+    """Evidence of an earlier keyturn notes no code; it keeps its name and nothing is said of it."""
+    now = CLAIM.code.hash
+    codes = zip(three(), ("", now, "0" * 12), strict=True)
+    records = [dataclasses.replace(one, code=code) for one, code in codes]
+    said = verdict(CLAIM, records)
+    assert (said.state, said.records, said.other_code) == (verdict(CLAIM, three()).state, 3, 1)
+    assert said.to_json()["other_code"] == 1
+    assert verdict(CLAIM, three()).other_code == 0
+    assert "code" not in records[0].content()
+    assert records[2].content()["code"] == "0" * 12
+    noted = record(CLAIM, Subject(), Outcome(numbers={}, base="b", base_name="b", run="", n=1))
+    assert noted.code == now
+    append(noted, tmp_path)
+    assert load(noted.claim, tmp_path) == (noted,)
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())

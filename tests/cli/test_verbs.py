@@ -56,7 +56,7 @@ def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, caps
     code, again = ran(capsys, *words, "--resume", "--json")
     assert (code, json.loads(again.out)) == (0, document)
     code, said = ran(capsys, *words, "--resume", "--settings.draws", 3, "--seed", 1)
-    assert (code, "other seed" in said.err) == (2, True)
+    assert (code, "seed: 0 then, 1 now" in said.err) == (2, True)
     code, said = ran(capsys, *words[:5], 8, *words[6:], "--resume")
     assert (code, "problems" in said.err) == (2, True), "other problems are another run"
     code, said = ran(capsys, "train", "rloo", "chain", "--dry-run", "--out", tmp_path / "run")
@@ -76,7 +76,7 @@ def test_an_answer_may_be_as_long_as_is_said(tmp_path, capsys):
     def limit(name, *words):
         out = tmp_path / name
         assert ran(capsys, "train", "rloo", *words, "--dry-run", "--per-cell", 8, "--out", out)[0] == 0
-        return json.loads((out / "dry-run" / "config.json").read_text())["run"]["max_new_tokens"]
+        return json.loads((out / "dry-run" / "config.json").read_text())["fields"]["max_new_tokens"]
 
     usual = limit("usual", "chain")
     assert limit("short", "chain", "--max-new-tokens", 5) == 5

@@ -246,6 +246,11 @@ def test_a_function_made_inside_another_stands_only_beside_the_config_it_was_mad
         describe(Carrier(name="mine", reward=function, config={"weights": lambda x: x}), "reward")
 
 
+def test_identity_depends_on_fields_and_not_on_their_order():
+    assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    assert identity({"a": 1}) != identity({"a": 2})
+
+
 def test_what_is_not_json_is_refused_by_identity_itself():
     for value in (object(), {1}, math.nan, frozenset(), pathlib.Path("x"), b""):
         with pytest.raises(UsageError, match="plain data only"):

@@ -235,7 +235,7 @@ _ADD = """
 import sys
 from pathlib import Path
 from keyturn.atlas import CLAIMS
-from keyturn.atlas.contract import Outcome, Subject
+from keyturn.experiments.contract import Outcome, Subject
 from keyturn.atlas.evidence import append, record
 from keyturn.core.measurement import Estimate
 for i in range(int(sys.argv[2]), int(sys.argv[2]) + 40):

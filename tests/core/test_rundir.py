@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from keyturn.core.jsonl import append_jsonl, cut, read_jsonl
 from keyturn.core.rundir import (
     beside,
     free_bytes,
-    identity,
     is_done,
     mark_done,
     owned,
@@ -134,12 +132,6 @@ def test_done_is_said_last(tmp_path):
     assert not is_done(tmp_path)
     mark_done(tmp_path)
     assert is_done(tmp_path)
-
-
-def test_identity_depends_on_fields_and_not_on_their_order():
-    assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
-    assert identity({"a": 1}) != identity({"a": 2})
-    assert identity({"path": Path("x")}) == identity({"path": "x"})
 
 
 def test_free_bytes_of_a_folder_that_is_yet_to_be_made(tmp_path):

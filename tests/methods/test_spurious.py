@@ -1,7 +1,7 @@
 """Arms of the spurious-reward battery: what is paid, labels of the base, clipping that does nothing or
 something."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -79,13 +79,13 @@ def test_habits_are_means_over_each_problems_draws(lab):
     np.testing.assert_array_equal(named["share of FWD"], found["share of FWD"])
 
 
+@dataclass(frozen=True)
 class Nameless:
     """A grader that does not name strategies."""
 
-    reads_traces = True
-
-    def __init__(self, inner):
-        self.inner, self.name = inner, f"{inner.name}, nameless"
+    inner: object
+    name: str = "nameless"
+    reads_traces: bool = True
 
     def grade(self, problems, completions):
         return replace(self.inner.grade(problems, completions), columns={})

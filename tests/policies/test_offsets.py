@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from keyturn.core.roles import Role
-from keyturn.policies.offsets import Spelling, roles_from
+from keyturn.policies.offsets import GramRoles, Spelling
 from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.roles.grams import written_by_hand
 from keyturn.rollouts.completions import Completions
@@ -177,7 +177,7 @@ def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer)
     said = tokenizer.decode(ids, skip_special_tokens=True)
     rows = completions([ids, [], ids], texts=[said, "", said])
     grams = written_by_hand(["let me check", "wait"], role=Role.STRATEGY)
-    roles = roles_from(grams, tokenizer, rest=Role.SYNTAX)(rows)
+    roles = GramRoles(grams, tokenizer, rest=Role.SYNTAX)(rows)
     assert roles.dtype == np.uint8
     (_, where), half = Spelling(tokenizer).row(ids), len(ids)
     marked = {i for a, b in where[roles[:half] == Role.STRATEGY].tolist() for i in range(a, b)}
@@ -187,11 +187,11 @@ def test_a_source_of_roles_marks_the_tokens_of_a_phrase_and_no_others(tokenizer)
     assert roles[half - 1] == Role.UNKNOWN, "the end of the sequence is neither plan nor execution"
     np.testing.assert_array_equal(roles[:half], roles[half:])
     blank = Completions(**{**rows.__dict__, "texts": ("",) * 3})
-    np.testing.assert_array_equal(roles_from(grams, tokenizer, rest=Role.SYNTAX)(blank), roles)
+    np.testing.assert_array_equal(GramRoles(grams, tokenizer, rest=Role.SYNTAX)(blank), roles)
 
 
 def test_a_source_of_roles_is_named_by_its_grams():
     first, same, other = (written_by_hand([text], role=Role.PLAN) for text in ("let me", "let me", "wait"))
-    names = [roles_from(grams, BYTES).__name__ for grams in (first, same, other)]
-    assert names[0] == names[1] != names[2], "a run's statement tells sources apart by their names"
-    assert roles_from(first, BYTES, rest=Role.SYNTAX).__name__ != names[0]
+    names = [GramRoles(grams, BYTES).fingerprint for grams in (first, same, other)]
+    assert names[0] == names[1] != names[2], "a run's identity tells sources apart by this"
+    assert GramRoles(first, BYTES, rest=Role.SYNTAX).fingerprint != names[0]

@@ -1,5 +1,7 @@
 """Out of memory, and groups of one draw."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 import torch
@@ -8,19 +10,19 @@ from probes import config, probe, starts_with_a, train
 from keyturn.objectives import OBJECTIVES
 from keyturn.policies.protocol import Limits
 from keyturn.training.checkpoint import weights_of
-from keyturn.training.rollout import sampled
+from keyturn.training.rollout import Sampled
 
 ONE = probe(starts_with_a)
 VARIED = probe(lambda problem, words: 0.1 * sum(map(ord, "".join(words))) + len(words))
 RELATIVE = {"grpo", "dr_grpo", "rloo", "dapo"}
 
 
+@dataclass
 class Failing:
     """The plain rollout, which fails once as a GPU does that has no memory left."""
 
-    def __init__(self, at: int) -> None:
-        self.draw = sampled(8, Limits(max_new_tokens=4))
-        self.left = at
+    left: int = field(compare=False)
+    draw: Sampled = field(default_factory=lambda: Sampled(8, Limits(max_new_tokens=4)))
 
     def __call__(self, policies, problems, streams):
         self.left -= 1

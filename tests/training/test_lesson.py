@@ -14,7 +14,7 @@ from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.store import read_completions, read_grades
 from keyturn.training.collect import Taught, lesson_batch
-from keyturn.training.rollout import beside, sampled
+from keyturn.training.rollout import Beside, Sampled
 
 PROMPTS = ("ask", "tell", "ask a", "ask b", "tell a", "tell b")
 SOME = probe(lambda problem, words: float(len(words) % 2), PROMPTS)
@@ -106,7 +106,7 @@ def test_demonstrations_reach_the_objective_and_are_part_of_the_run(tmp_path):
         seen.append(batch.demonstration)
         return grpo().credit(batch)
 
-    rollout = beside(sampled(3, Limits(max_new_tokens=6)), drawn(), 2)
+    rollout = Beside(Sampled(3, Limits(max_new_tokens=6)), drawn(), 2)
     objective = replace(grpo(), needs=frozenset({"demonstration"}), credit=credit)
     train(tmp_path, SOME, config(steps=2), objective=objective, rollout=rollout)
     assert [int(mask.sum()) for mask in seen] == [2, 2]

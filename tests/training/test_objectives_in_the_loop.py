@@ -15,7 +15,7 @@ from keyturn.objectives.token_subset import TokenSubsetConfig, token_subset
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.completions import Completions
 from keyturn.training.config import UpdateConfig
-from keyturn.training.rollout import beside, sampled
+from keyturn.training.rollout import Beside, Sampled
 
 ASKED = probe(starts_with_a, prompts=("ask", "tell"))
 KINDS = np.array([Role.PLAN, Role.ARITHMETIC], dtype=np.uint8)
@@ -42,7 +42,7 @@ def imitating(folder, steps=5, lr=1e-2, looks=0, micro_tokens=8192, **settings):
             update=UpdateConfig(micro_tokens=micro_tokens),
         ),
         objective=chord(ChordConfig(**settings)),
-        rollout=beside(sampled(8, Limits(max_new_tokens=4)), shown, 3),
+        rollout=Beside(Sampled(8, Limits(max_new_tokens=4)), shown, 3),
     )
 
 

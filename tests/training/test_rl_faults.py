@@ -25,7 +25,7 @@ from keyturn.rewards.contract import Reward
 from keyturn.training.batches import microbatches, minibatches, narrowed, padded, rollout_batch
 from keyturn.training.checkpoint import newest_checkpoint, weights_of
 from keyturn.training.config import UpdateConfig
-from keyturn.training.rollout import Rollout, problems_at, sampled
+from keyturn.training.rollout import Rollout, Sampled, problems_at
 
 ONE = probe(starts_with_a)
 
@@ -141,13 +141,14 @@ def test_a_disk_that_fills_up_leaves_the_older_checkpoints_and_a_run_that_resume
     assert resumed.history == straight.history
 
 
+def never(*_):
+    raise AssertionError("something was drawn")
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
 def test_a_read_only_directory_is_refused_before_anything_is_drawn(tmp_path, monkeypatch, code):
     def refuse(*_, **__):
         raise OSError(code, "no")
-
-    def never(*_):
-        raise AssertionError("something was drawn")
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageError, match="not allowed"):
@@ -187,7 +188,7 @@ def test_a_batch_without_any_reward_moves_nothing(tmp_path):
 
 @pytest.mark.parametrize("given", [None, np.array([1.0]), np.array(["1"] * 8), np.full(8, np.inf)])
 def test_a_reward_that_is_none_ends_the_run_by_name(tmp_path, given):
-    broken = Reward(name="mine", summary="", source="", reward=lambda *_: given)
+    broken = Reward(name="mine", summary="", source="", reward=lambda *_: given, config=[str(given)])
     with pytest.raises(InputError, match="'mine'"):
         train(tmp_path, ONE, config(), reward=broken)
 
@@ -256,13 +257,12 @@ def test_micro_batches_change_only_the_last_bits(tmp_path):
         torch.testing.assert_close(tensor, weights_of(cut.policy.model)[name], rtol=1e-3, atol=1e-5)
 
 
+def all_tools(policies, problems, streams):
+    drawn = Sampled(8, Limits(max_new_tokens=4))(policies, problems, streams)
+    return Rollout(completions=drawn.completions, own=np.zeros(len(drawn.completions.tokens), dtype=bool))
+
+
 def test_tokens_of_a_tool_are_not_learnt(tmp_path):
-    plain = sampled(8, Limits(max_new_tokens=4))
-
-    def all_tools(policies, problems, streams):
-        drawn = plain(policies, problems, streams)
-        return Rollout(completions=drawn.completions, own=np.zeros(len(drawn.completions.tokens), dtype=bool))
-
     base = tiny_policy()
     run = train(tmp_path, ONE, config(steps=3), rollout=all_tools, policy=base)
     assert weights(run.policy) == weights(base)

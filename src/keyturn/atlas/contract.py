@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from keyturn.core.code_version import CodeVersion, code_version
+from keyturn.core.identity import identity
 from keyturn.core.measurement import Estimate, Json, json_number
-from keyturn.core.rundir import identity
 from keyturn.experiments.contract import Study, Subject
 
 Relation: TypeAlias = Literal["extends", "tension", "qualifies", "measured by", "instance of"]
@@ -119,6 +120,11 @@ class Claim:
             "default": vars(self.default),
         }
         return identity(protocol)
+
+    @property
+    def code(self) -> CodeVersion:
+        """The version of all code behind the study, for people: a record that other code made still counts."""
+        return code_version(self.study)
 
     def to_json(self) -> dict[str, Json]:
         """Everything but the function."""

@@ -21,9 +21,10 @@ import filelock
 import keyturn
 from keyturn.atlas.contract import Claim
 from keyturn.core.errors import InputError, NumericsError
+from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.measurement import Estimate, Json, from_json_number, json_number
-from keyturn.core.rundir import SCHEMA, check_schema, identity, storage
+from keyturn.core.rundir import SCHEMA, check_schema, storage
 from keyturn.experiments.contract import Outcome, Subject
 
 
@@ -33,13 +34,14 @@ class Evidence:
 
     Args:
         id: hash of the content.
-        claim, version, claim_hash: which claim, as it stood when the run was made.
+        claim, version, claim_hash: which claim, and the hash of its protocol when the run was made.
         base, base_name, seed: what it was run on; records of one ``base`` form one cluster.
         numbers: estimands, gates and controls.
         n: problems behind the estimand.
         run: the run directory.
         environment: versions and device.
         made: UTC time, for people; verdicts do not read it.
+        code: version of all code behind the study; "" in records of a keyturn that did not note it.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Evidence:
     run: str
     environment: Mapping[str, str]
     made: str
+    code: str = ""
 
     def content(self) -> dict[str, Json]:
         """What the id is the hash of."""
@@ -73,6 +76,8 @@ class Evidence:
             "run": self.run,
             "environment": dict(self.environment),
             "made": self.made,
+            # Where it was not noted it is left out, so that the record keeps its name.
+            **({"code": self.code} if self.code else {}),
         }
 
 
@@ -111,6 +116,7 @@ def record(claim: Claim, subject: Subject, outcome: Outcome) -> Evidence:
             "machine": platform.machine(),
         },
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": claim.code.hash,
     }
     nameless = Evidence(id="", **fields)
     return Evidence(id=identity(nameless.content(), length=32), **fields)
@@ -185,4 +191,5 @@ def _read(row: Mapping[str, Json]) -> Evidence:
         numbers=numbers,
         environment=row["environment"],  # type: ignore[arg-type]
         made=str(row["made"]),
+        code=str(row.get("code", "")),
     )

@@ -44,6 +44,7 @@ class ClaimVerdict:
         bases: distinct bases among them.
         left_out: records not counted, by reason.
         why: one sentence.
+        other_code: records among those that count whose study ran on other code than it would today.
     """
 
     state: State
@@ -53,6 +54,7 @@ class ClaimVerdict:
     bases: int
     left_out: tuple[tuple[str, int], ...]
     why: str
+    other_code: int = 0
 
     def to_json(self) -> dict[str, Json]:
         """Flat."""
@@ -64,6 +66,7 @@ class ClaimVerdict:
             "bases": self.bases,
             "left_out": dict(self.left_out),
             "why": self.why,
+            "other_code": self.other_code,
         }
 
 
@@ -78,7 +81,7 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     left_out = tuple(
         (reason, count)
         for reason, count in (
-            ("another version of the claim", len(mine) - len(current)),
+            ("another protocol of the claim", len(mine) - len(current)),
             ("a control failed", len(invalid)),
             ("a gate was not met", len(idle)),
             ("the estimand is undefined", len(sound) - len(idle) - len(usable)),
@@ -112,7 +115,14 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
             f"{claim.threshold.says}: {_shown(effect)} over "
             f"{len(usable)} record(s) of {bases} base(s), needed {sign} {claim.threshold.smallest:g}"
         ),
+        other_code=other_code(claim, usable),
     )
+
+
+def other_code(claim: Claim, evidence: Sequence[Evidence]) -> int:
+    """How many records say that other code made them than the study would run on now."""
+    noted = [e.code for e in evidence if e.code]
+    return sum(code != claim.code.hash for code in noted) if noted else 0
 
 
 def _unmet(claim: Claim, record: Evidence) -> str:

@@ -27,7 +27,7 @@ from keyturn.rewards.contract import Graded, Reward, rewards_of
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.training.batches import rollout_batch
-from keyturn.training.rollout import sampled
+from keyturn.training.rollout import Sampled
 
 SEARCHED = 64
 """Problems looked through for a group whose draws do not all get the same reward."""
@@ -91,7 +91,7 @@ def follow(
             f"{objective.name} needs {', '.join(sorted(objective.needs))}, which one group alone does not have",
             fix="follow another objective",
         )
-    rollout = sampled(group, Limits(max_new_tokens=max_new_tokens))
+    rollout = Sampled(group, Limits(max_new_tokens=max_new_tokens))
     for problem in problems[:SEARCHED]:
         drawn = rollout({"policy": policy}, [problem], streams).completions
         grades = grader.grade((problem,), drawn)

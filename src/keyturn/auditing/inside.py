@@ -22,6 +22,7 @@ from keyturn.policies.describe import stop_tokens
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
 from keyturn.policies.vocabularies import check_sizes, check_vocabularies
+from keyturn.problems.contract import content_of
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
@@ -58,7 +59,12 @@ def shift_table(
     some = completions.select(rows)
     check_vocabularies(base, tuned, some)
     prompts = base.prompts(problems), tuned.prompts(problems)
-    fields = {"base": base.fingerprint, "tuned": tuned.fingerprint, "draws": draws, "by": drawn_by}
+    fields = {
+        "base": base,
+        "tuned": tuned,
+        "completions": some.fingerprint,
+        "prompts": content_of([problem.asked for problem in problems]),
+    }
 
     def compute() -> dict[str, NDArray]:
         from keyturn.policies.compare import compare
@@ -105,7 +111,7 @@ def certified(
         logprobs = base.score(some).logprobs if len(some) else np.zeros(0, dtype=np.float32)
         return {"logprobs": logprobs}
 
-    fields = {"base": base.fingerprint, "rows": len(distinct)}
+    fields = {"base": base, "completions": some.fingerprint}
     _, arrays = lab.arrays("certify", fields, compute, parents=parents, label="look inside")
     return certified_bound(some, arrays["logprobs"], np.ones(len(some), dtype=bool))
 

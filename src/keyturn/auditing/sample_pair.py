@@ -13,8 +13,8 @@ from keyturn.auditing import counted_once, setup
 from keyturn.auditing.given import SIDES
 from keyturn.auditing.subjects import problems_in, samples_in
 from keyturn.core.errors import UsageError
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import identity
 from keyturn.measures.draws import draws_of
 from keyturn.measures.estimates import lowered_budget
 from keyturn.measures.verdict import Caution

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from keyturn.auditing.beforehand import share_of
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import file_hash, identity
+from keyturn.core.rundir import file_hash
 from keyturn.policies.client import ServerPolicy
 from keyturn.policies.describe import prompt_format, stop_tokens
 from keyturn.policies.local import LocalPolicy

@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import identity
 from keyturn.lab.lab import Lab, Stage
 from keyturn.measures.certified import certified_bound
 from keyturn.measures.contract import Tables
 from keyturn.measures.paired import Paired
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
-from keyturn.problems.contract import answers
+from keyturn.problems.contract import answers, content_of
 from keyturn.problems.world.contract import ValidCompletions
 from keyturn.problems.world.exact import valid_completions
 from keyturn.problems.world.grader import WorldGrader
 from keyturn.problems.world.vocabulary import STRATEGIES, decode, encode
-from keyturn.problems.world.worlds import World, world_to_json
+from keyturn.problems.world.worlds import World
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 from keyturn.rollouts.grades import Answers
 
@@ -95,9 +94,9 @@ class WorldFacts:
             return {"mass": total, "complete": np.array([one.complete for one, _ in found]), "why": why}
 
         fields = {
-            "base": base.fingerprint,
-            "world": world_to_json(self.world),
-            "problems": identity({"asked": [p.asked for p in problems]}),
+            "base": base,
+            "world": self.world,
+            "problems": content_of(problems),
             "unlisted": "nan",
         }
         _, arrays = lab.arrays("exact", fields, compute, label="exact probabilities")

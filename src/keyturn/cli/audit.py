@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from keyturn.cli.saved import say_next
+from keyturn.core.describe import describe
 from keyturn.core.errors import UsageError
-from keyturn.core.rundir import SCHEMA, identity, write_text
+from keyturn.core.identity import identity
+from keyturn.core.rundir import SCHEMA, write_text
 from keyturn.front.options import refuse_idle
 from keyturn.policies.connect import ServerOptions
 from keyturn.rollouts.readers import Columns, read_samples
@@ -85,13 +87,47 @@ def run(
     options = {name: value for name, value in locals().items() if name != "started"}
     way = _way_in(policies, samples, problems)
     refuse_idle(options, run, way, policies)
-    decisive = {name: value for name, value in options.items() if name not in ("out", "json", "workers")}
-    root = out or Path("runs") / f"audit-{identity(decisive, length=8)}"
+    root = out or Path("runs") / f"audit-{asked_for(options)}"
     results = _audited(way, options, root)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
+
+
+DECIDES = (
+    "policies",
+    "problems",
+    "samples",
+    "seed",
+    "k",
+    "n_base",
+    "limit",
+    "per_cell",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "template",
+    "grader",
+    "worlds",
+    "device",
+    "dtype",
+    "revision",
+    "trust_remote_code",
+    "allow_pickle",
+    "draws_independent",
+    "columns",
+    "server",
+)
+"""Arguments that say which audit it is; the others say where it goes and how many processes work on it."""
+
+
+def asked_for(options: Mapping[str, Any]) -> str:
+    """Hash of what an audit was asked for: the same command finds its own directory again."""
+    said = {name: options[name] for name in DECIDES}
+    # Here a path is a word of the command; what the file holds is told apart by the stages in the directory.
+    said["problems"] = None if said["problems"] is None else str(said["problems"])
+    return identity({"asked": describe(said, "audit")}, length=8)
 
 
 def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:

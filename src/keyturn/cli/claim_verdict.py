@@ -31,6 +31,8 @@ def run(
         return
     preliminary = " (preliminary)" if said.preliminary and said.records else ""
     sys.stdout.write(f"{found.id}: {said.state}{preliminary}\n  {said.why}\n")
+    if said.other_code:
+        sys.stdout.write(f"  {said.other_code} of these record(s) were made by another version of the code\n")
     for reason, count in said.left_out:
         sys.stdout.write(f"  left out: {count} record(s), {reason}\n")
     if not said.records:

@@ -6,7 +6,7 @@ import functools
 import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +14,9 @@ import tyro
 
 from keyturn.cli.listing import result_line
 from keyturn.cli.options import after, positional, switches, typed
-from keyturn.cli.saved import EXPERIMENTED, TRAINED, saved, say_next, vacant
+from keyturn.cli.saved import EXPERIMENTED, hold_to, saved, say_next, vacant
 from keyturn.core.errors import KeyturnError, UsageError, unknown
-from keyturn.core.rundir import SCHEMA, read_json, write_json
+from keyturn.core.rundir import SCHEMA
 from keyturn.core.streams import Streams
 from keyturn.experiments import EXPERIMENTS
 from keyturn.experiments.contract import Experiment
@@ -24,7 +24,6 @@ from keyturn.lab.lab import Lab
 from keyturn.methods import METHODS
 from keyturn.methods.contract import PROFILES
 from keyturn.objectives import OBJECTIVES
-from keyturn.training.record import CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ def by_experiment(
         out, config = out / "dry-run", one.brief(settings)
     vacant(out, resume=common.resume)
     begun = (out / EXPERIMENTED).exists()
-    _agree(out, {"experiment": name, "seed": common.seed, "settings": asdict(config)})
+    hold_to(out, EXPERIMENTED, {"experiment": name, "seed": common.seed, "settings": config}, one.run)
     sys.stderr.write(f"{name}: {one.summary} ({one.source})\n")
     try:
         result = one.run(Lab(out, Streams(common.seed)), config)
@@ -132,23 +131,3 @@ def by_experiment(
     for slot, folder in policies.items():
         sys.stdout.write(f"{slot}: {folder}\n")
     say_next("audit it", "audit", policies["base"], policies["policy"])
-
-
-def _agree(out: Path, stated: dict[str, Any]) -> None:
-    """Write down what is run, or check that it is the same as before."""
-    try:
-        now = jsonlib.loads(jsonlib.dumps(stated, allow_nan=False))
-    except ValueError as error:
-        raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value") from error
-    path = out / EXPERIMENTED
-    if path.exists():
-        before = read_json(path)
-        other = [key for key in now if before.get(key) != now[key]]
-        if other:
-            raise UsageError(
-                f"{out} holds a run of other {', '.join(other)}", fix="the same again, or another --out"
-            )
-    elif any((out / record).exists() for record in (TRAINED, CONFIG)):
-        raise UsageError(f"{out} holds a run of a method", fix="another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, now)

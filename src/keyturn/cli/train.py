@@ -7,7 +7,7 @@ import json as jsonlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -17,10 +17,10 @@ import tyro
 from keyturn.auditing.embedded import EMBEDDED
 from keyturn.cli.listing import result_line
 from keyturn.cli.options import after, positional, switches, typed
-from keyturn.cli.saved import TRAINED, saved, say_next, vacant
+from keyturn.cli.saved import TRAINED, hold_to, saved, say_next, vacant
 from keyturn.cli.train_task import Given, task_for
 from keyturn.core.errors import KeyturnError, UsageError, unknown
-from keyturn.core.rundir import SCHEMA, read_json, write_json
+from keyturn.core.rundir import SCHEMA
 from keyturn.core.streams import Streams
 from keyturn.experiments import EXPERIMENTS
 from keyturn.lab.fit_rows import demonstration_completions, demonstrations
@@ -31,16 +31,15 @@ from keyturn.methods import METHODS
 from keyturn.methods.contract import PROFILES
 from keyturn.methods.sft_then_rl import LARGE_RL
 from keyturn.objectives import OBJECTIVES
-from keyturn.policies.offsets import Decodes, roles_from
+from keyturn.policies.offsets import Decodes, GramRoles
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
 from keyturn.rewards.by_name import default_config, reward_named
 from keyturn.roles.grams import read_grams
 from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
-from keyturn.training.record import CONFIG, problem_ids
 from keyturn.training.rl import train_rl
-from keyturn.training.rollout import beside, sampled
+from keyturn.training.rollout import Beside, Sampled
 
 DEMONSTRATIONS = 32
 """Worked solutions beside the draws of a step."""
@@ -169,7 +168,16 @@ def by_recipe(
     recipe.check(task)
     config = recipe.brief(settings) if common.dry_run else settings
     begun = (common.out / TRAINED).exists()
-    _agree(common, method, model, task, config)
+    asked = {
+        "method": method,
+        "model": model,
+        "seed": common.seed,
+        "settings": config,
+        "max_new_tokens": task.max_new_tokens,
+        "policies": {"base": task.base, **task.others},
+        "problems": {"train": task.train, "validation": task.validation, "test": task.test},
+    }
+    hold_to(common.out, TRAINED, asked, recipe.run)
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
     try:
         made = recipe.run(Session(Lab(common.out, Streams(common.seed)), task), config)
@@ -229,8 +237,8 @@ def by_objective(
     rollout = None
     if "demonstration" in objective.needs:
         pairs = demonstrations(task, task.train.problems, streams.child("expert"))
-        plain = sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
-        rollout = beside(plain, demonstration_completions(task.base, pairs), demonstrations_a_step)
+        plain = Sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
+        rollout = Beside(plain, demonstration_completions(task.base, pairs), demonstrations_a_step)
     if objective.no_op_when_single_update and rl.update.epochs * rl.update.minibatches == 1:
         sys.stderr.write(f"one update per rollout: {objective.no_op_when_single_update}\n")
     done = train_rl(
@@ -318,35 +326,4 @@ def _roles(common: Common, task: Task) -> RoleSource | None:
     if common.roles is None:
         return None
     # A tokenizer of transformers decodes one row or many, so its signature is wider than what is asked of it.
-    return roles_from(read_grams(common.roles), cast(Decodes, task.base.tokenizer))
-
-
-def _agree(common: Common, method: str, model: str, task: Task, config: Any) -> None:
-    """Write down what is run, or check that it is the same as before."""
-    path = common.out / TRAINED
-    problems = {"train": task.train, "validation": task.validation, "test": task.test}
-    stated = {
-        "method": method,
-        "model": model,
-        "seed": common.seed,
-        "settings": asdict(config),
-        "max_new_tokens": task.max_new_tokens,
-        "policies": {"base": task.base.fingerprint, **{k: v.fingerprint for k, v in task.others.items()}},
-        "graders": {name: one.grader.name for name, one in problems.items()},
-        "problems": {name: problem_ids(one) for name, one in problems.items()},
-    }
-    try:
-        now = jsonlib.loads(jsonlib.dumps(stated, default=str, allow_nan=False))
-    except ValueError as error:
-        raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value") from error
-    if path.exists():
-        before = {key: value for key, value in read_json(path).items() if key != "schema"}
-        other = [key for key in now if before.get(key) != now[key]]
-        if other:
-            raise UsageError(
-                f"{common.out} holds a run of other {', '.join(other)}", fix="the same again, or another --out"
-            )
-    elif (common.out / CONFIG).exists():
-        raise UsageError(f"{common.out} holds a run of an objective", fix="another --out")
-    common.out.mkdir(parents=True, exist_ok=True)
-    write_json(path, now)
+    return GramRoles(read_grams(common.roles), cast(Decodes, task.base.tokenizer))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -167,7 +168,7 @@ class Reach:
                 raise UsageError(
                     f"{path} names {pattern!r} in CODE_FILES, and there is no such file", fix="mend it"
                 )
-            yield from ((module.name, f"file {one.relative_to(path.parent).as_posix()}") for one in files)
+            yield from ((module.name, f"file {os.path.relpath(one, path.parent)}") for one in files)
 
     def resolve(self, dotted: str) -> Iterator[Node]:
         """The definitions that a dotted name stands for."""

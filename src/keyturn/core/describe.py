@@ -40,7 +40,8 @@ PROSE: Mapping[str, bool] = types.MappingProxyType({"prose": True})
 _TAG = "~"
 """First letter of the names that are ours in a description; one of the user's gets another."""
 _DEEPEST = 40
-_CONFIG = "a config of plain data that says what it was made from"
+_GIVEN = "given"
+"""Of the object that carries a function: its config says what the function was made from."""
 
 
 def describe(value: object, where: str = "value") -> Json:
@@ -56,7 +57,7 @@ def describe(value: object, where: str = "value") -> Json:
     return _describe(value, where, 0)
 
 
-def _describe(value: Any, where: str, depth: int, *, has_config: bool = False) -> Json:
+def _describe(value: Any, where: str, depth: int, *, config: str | None = None) -> Json:
     if depth > _DEEPEST:
         _refuse(where, "it holds itself, or is nested too deeply", "flat settings")
     if isinstance(value, enum.Enum):
@@ -87,7 +88,7 @@ def _describe(value: Any, where: str, depth: int, *, has_config: bool = False) -
             _refuse(where, "a class made inside a function cannot be named", "a class at the top of a module")
         return {f"{_TAG}class": _named(value)}
     if callable(value) and not dataclasses.is_dataclass(value):
-        found = _function(value, where, depth, has_config=has_config)
+        found = _function(value, where, depth, config)
         if found is not None:
             return found
     return _object(value, where, depth)
@@ -116,13 +117,12 @@ def _mapping(value: Mapping[Any, Any], where: str, depth: int) -> Json:
     return out
 
 
-def _function(value: Any, where: str, depth: int, *, has_config: bool) -> Json:
+def _function(value: Any, where: str, depth: int, config: str | None) -> Json:
     """A function by its name (its code is counted apart); None for an object that can be called."""
     if isinstance(value, functools.partial):
         parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
         described = {
-            name: _describe(part, f"{where}.{name}", depth + 1, has_config=has_config)
-            for name, part in parts.items()
+            name: _describe(part, f"{where}.{name}", depth + 1, config=config) for name, part in parts.items()
         }
         return {f"{_TAG}partial": described}
     if isinstance(value, types.MethodType):
@@ -130,13 +130,15 @@ def _function(value: Any, where: str, depth: int, *, has_config: bool) -> Json:
         return {f"{_TAG}method": value.__func__.__name__, "of": owner}
     inner = getattr(value, "__wrapped__", value)
     if isinstance(inner, types.FunctionType):
-        if "<" not in inner.__qualname__ or has_config:
+        if "<" not in inner.__qualname__ or config == _GIVEN:
             return {f"{_TAG}function": _named(inner)}
         what = "a lambda" if inner.__name__ == "<lambda>" else "a function made inside another one"
         _refuse(
             where,
             f"{what} cannot be named: it may hold values that its text does not show",
-            f"define it at the top of a module, or give what carries it {_CONFIG}",
+            f"give {config} the settings it was made from, or define it at the top of a module"
+            if config
+            else "define it at the top of a module, or make it a frozen dataclass with __call__",
         )
     if isinstance(value, types.BuiltinFunctionType | np.ufunc):
         owner = getattr(value, "__self__", None)
@@ -157,11 +159,13 @@ def _object(value: Any, where: str, depth: int) -> Json:
         named = {name: getattr(value, name) for name in getattr(value, "_fields", ())}
         return out | {name: _describe(one, f"{where}.{name}", depth + 1) for name, one in named.items()}
     if dataclasses.is_dataclass(value):
-        has_config = getattr(value, "config", None) is not None
+        config = None
+        if hasattr(value, "config"):
+            config = f"{where}.config" if getattr(value, "config", None) is None else _GIVEN
         counted = [f for f in dataclasses.fields(value) if f.init and f.compare and not f.metadata.get("prose")]
         for one in counted:
             item = getattr(value, one.name)
-            out[one.name] = _describe(item, f"{where}.{one.name}", depth + 1, has_config=has_config)
+            out[one.name] = _describe(item, f"{where}.{one.name}", depth + 1, config=config)
         return out
     if isinstance(getattr(value, "name", None), str) and getattr(value, "config", None) is not None:
         return out | {"name": value.name, "config": _describe(value.config, f"{where}.config", depth + 1)}
@@ -174,7 +178,7 @@ def _object(value: Any, where: str, depth: int) -> Json:
     _refuse(
         where,
         f"a {kind.__qualname__} is no plain data",
-        f"numbers, text, lists or a frozen dataclass of these; or give its class a name and {_CONFIG}",
+        "numbers, text, lists or a frozen dataclass of these; or give its class a name and a config",
     )
 
 

@@ -1,8 +1,8 @@
 """Run directories: where stages meet. Written aside and renamed; ``DONE`` comes last of all.
 
 A directory is owned by one process at a time (``LOCK`` names it; the operating system frees the lock of a
-process that died). Identity is a hash of declared fields, never of a path or a clock. Nothing is written
-through a symbolic link: a run directory from elsewhere could point anywhere.
+process that died). Nothing is written through a symbolic link: a run directory from elsewhere could point
+anywhere.
 """
 
 from __future__ import annotations
@@ -42,12 +42,6 @@ _LONGEST = 255
 
 _log = logging.getLogger("keyturn")
 _cleared: set[Path] = set()
-
-
-def identity(fields: Mapping[str, Any], length: int = 12) -> str:
-    """A short hash of declared fields: equal fields give equal identities on every machine."""
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()[:length]
 
 
 def file_hash(path: Path) -> str:

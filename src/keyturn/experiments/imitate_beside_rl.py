@@ -32,7 +32,7 @@ from keyturn.policies.fit import Row
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
 from keyturn.training.config import RLConfig
-from keyturn.training.rollout import beside, sampled
+from keyturn.training.rollout import Beside, Sampled
 
 PULL = "gradient, demonstrations / draws"
 STYLE = "CHK"
@@ -105,8 +105,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     pairs = demonstrations(task, task.train.problems[:SHOWN], lab.streams.child("expert"))
     rows = supervised(task.base, pairs)
     config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64, term_norms_every=4), subject.profile)
-    plain = sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
-    rollout = beside(plain, demonstration_completions(task.base, pairs), A_STEP)
+    plain = Sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
+    rollout = Beside(plain, demonstration_completions(task.base, pairs), A_STEP)
     ways = {
         "CHORD, phi": ChordConfig(),
         "CHORD, phi matched": ChordConfig(phi="matched"),

@@ -85,6 +85,7 @@ class MetaCotConfig:
     """Draws a test problem."""
 
 
+@dataclass(frozen=True)
 class AnswersAlone:
     """A grader whose traces are not judged, so that success is the right answer.
 
@@ -92,14 +93,21 @@ class AnswersAlone:
         inner: who judges the answers.
     """
 
-    def __init__(self, inner: Grader) -> None:
-        self.name = f"{inner.name}, answers alone"
-        self.reads_traces = False
-        self._inner = inner
+    inner: Grader
+
+    @property
+    def reads_traces(self) -> bool:
+        """They are not looked at."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """The inner grader's, and what is not looked at."""
+        return f"{self.inner.name}, answers alone"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """The inner verdict; whether the trace was valid is kept as the column ``valid``."""
-        found = self._inner.grade(problems, completions)
+        found = self.inner.grade(problems, completions)
         blank = np.full(len(found.verified), np.nan, np.float32)
         return replace(found, verified=blank, columns={**found.columns, "valid": found.verified})
 

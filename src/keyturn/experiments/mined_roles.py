@@ -10,7 +10,7 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.roles import PLANNING
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.lab.session import Session
-from keyturn.policies.offsets import Decodes, roles_from
+from keyturn.policies.offsets import Decodes, GramRoles
 from keyturn.problems.contract import answers
 from keyturn.roles.strategic_grams import MiningConfig, mine
 from keyturn.training.collect import RoleSource
@@ -40,7 +40,7 @@ def mined_roles(
     texts = [completions.texts[row] for row in right]
     problems = [session.task.train.problems[completions.problem[row]].id for row in right]
     grams = mine(texts, streams=session.streams.child("grams"), problems=problems, config=config)
-    source = roles_from(grams, cast(Decodes, session.task.base.tokenizer))
+    source = GramRoles(grams, cast(Decodes, session.task.base.tokenizer))
     if grades.roles is None:
         return source, {}
     planning = [int(role) for role in PLANNING]

@@ -90,7 +90,7 @@ def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> di
         under = logprobs_under(session.task.base, chosen, config.rl.update.micro_tokens)
         return {"logprob": under.double().sum(1).cpu().numpy()}
 
-    fields = {"tuned": tuned.policy.fingerprint, "draws": config.draws, "problems": session.task.test.name}
+    fields = {"base": session.task.base, "traces": chosen.fingerprint}
     _, found = session.lab.arrays("already", fields, compute, label="score by the base")
     logprob = found["logprob"]
     return {

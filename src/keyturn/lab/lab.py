@@ -1,9 +1,11 @@
 """Stages: pieces of work that are done once, found again by their identity, and resumed when half done.
 
-A stage is named by its kind and a hash of everything that decides its result: its own fields and the
-identities of its parents. What is finished (``DONE``) is read from disk; what is half done is handed
-its own folder again and goes on from what lies there. So a plain function with ``if`` and ``for``
-around stages is resumable as a whole. What is finished and cannot be read is made again, and a warning says so.
+A stage is named by its kind, a hash of everything that was asked for (its own fields and the identities of its
+parents) and a hash of the code that does it (:mod:`keyturn.core.identity`). What is finished (``DONE``) is
+read from disk; what is half done is handed its own folder again and goes on from what lies there. So a plain
+function with ``if`` and ``for`` around stages is resumable as a whole. What is finished and cannot be read is
+made again, and a warning says so. What other code made is never read: it is made again, and a warning names
+what changed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import re
 import time
 import zipfile
 import zlib
@@ -22,11 +25,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keyturn.core.errors import BusyError, InputError, KeyturnError, NewerError, StorageError, UsageError
+from keyturn.core.identity import Identity, differences
 from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
 from keyturn.core.rundir import (
     damaged,
-    identity,
     is_done,
     mark_done,
     owned,
@@ -39,7 +42,8 @@ from keyturn.core.rundir import (
 )
 from keyturn.core.streams import Streams
 from keyturn.policies.protocol import Limits, Policy
-from keyturn.problems.contract import Grader
+from keyturn.policies.which_engine import engine_of
+from keyturn.problems.contract import Grader, content_of
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.rollouts.store import read_completions, read_grades, write_completions, write_grades
@@ -50,6 +54,8 @@ ROWS_A_PART = 4096
 
 _POLL_S = 0.5
 _ARRAYS = "arrays.npz"
+_STAGE = "stage.json"
+_NAMED_WITH_CODE = re.compile(r".+-[0-9a-f]{12}-[0-9a-f]{12}")
 _log = logging.getLogger("keyturn")
 
 T = TypeVar("T")
@@ -57,7 +63,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stage:
-    """A finished stage."""
+    """A finished stage.
+
+    Args:
+        id: hash of what was asked for and hash of the code that did it.
+        folder: where it lies.
+    """
 
     id: str
     folder: Path
@@ -80,6 +91,7 @@ class Lab:
     streams: Streams
     seconds: dict[str, float] = field(default_factory=dict)
     share: tuple[int, int] | None = None
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def stage(
         self,
@@ -98,22 +110,27 @@ class Lab:
 
         Args:
             kind: what sort of work, part of the folder's name.
-            fields: everything that decides the result, JSON-able.
-            work: gets the stage's folder; may find its own half-done or damaged work there.
+            fields: everything that decides the result: plain data, or objects that can be described
+                (:mod:`keyturn.core.describe`), whose code counts too.
+            work: gets the stage's folder; may find its own half-done or damaged work there. Its code counts,
+                and that of everything that it is closed over.
             read: gets the folder when the stage is finished.
             parents: stages that it builds on.
             label: under which its seconds are counted; the kind by default.
 
         Raises:
+            UsageError: a field cannot be described; the message names it.
             KeyturnError: what ``work`` raises, and what ``read`` raises of a stage made in this call.
         """
-        declared = {"kind": kind, "root": self.streams.root, **fields, "parents": [p.id for p in parents]}
-        key = identity(declared)
-        folder = self.root / "stages" / f"{kind}-{key}"
+        asked = {"kind": kind, "root": self.streams.root, **fields, "parents": [p.id for p in parents]}
+        declared = Identity.of(asked, work)
+        folder = self.root / "stages" / f"{kind}-{declared.id}"
         found = is_done(folder)
+        if not folder.exists():
+            self._say_what_is_not_read(folder, declared)
 
         def result() -> T:
-            self._finish(folder, declared, work)
+            self._finish(folder, declared.document(), work)
             _whole(folder)
             return read(folder)
 
@@ -131,7 +148,7 @@ class Lab:
                 self._set_aside(folder, worse)
                 made = result()
         self._count(label or kind, folder)
-        return Stage(key, folder), made
+        return Stage(declared.id, folder), made
 
     def _finish(self, folder: Path, declared: Mapping[str, Any], work: Callable[[Path], None]) -> None:
         while not is_done(folder):
@@ -139,7 +156,7 @@ class Lab:
                 with owned(folder):
                     if not is_done(folder):
                         sweep(folder)
-                        write_json(folder / "stage.json", declared)
+                        write_json(folder / _STAGE, declared)
                         started = time.monotonic()
                         work(folder)
                         write_json(folder / "time.json", {"seconds": time.monotonic() - started})
@@ -148,6 +165,26 @@ class Lab:
                 if self.share is None:
                     raise
                 time.sleep(_POLL_S)
+
+    def _say_what_is_not_read(self, folder: Path, declared: Identity) -> None:
+        """Say once of what lies here that other code made it, or a keyturn that did not note its code."""
+        stages = folder.parent
+        if not stages.is_dir() or (self.share is not None and self.share[0]):
+            return  # of several processes, the first says it
+        for other in sorted(stages.glob(f"{folder.name.removesuffix(declared.code.hash)}*")):
+            changed = differences(_noted(other), declared).code_in_words
+            made = "made" if is_done(other) else "begun"
+            said = "%s was %s by another version of the code (changed: %s); it is made again"
+            self._say(changed, said, other, made, changed)
+        earlier = [one for one in stages.iterdir() if one.is_dir() and not _NAMED_WITH_CODE.fullmatch(one.name)]
+        if earlier:
+            said = "%s holds %d stages of an earlier keyturn, which did not note its code; they are not read"
+            self._say("earlier", said, stages, len(earlier))
+
+    def _say(self, once: str, message: str, *parts: object) -> None:
+        if once and once not in self._said:
+            self._said.add(once)
+            _log.warning(message, *parts)
 
     def _reopen(self, folder: Path, damage: KeyturnError) -> None:
         """Let the work go on where it lies: what holds checkpoints or whole parts need not begin anew."""
@@ -193,8 +230,9 @@ class Lab:
             parents: stages that decided what is drawn.
         """
         fields = {
-            "policy": policy.fingerprint,
-            "problems": identity({"asked": [p.asked for p in problems]}),
+            "policy": policy,
+            "engine": engine_of(policy),
+            "problems": content_of([p.asked for p in problems]),
             "draws": [draws.start, draws.stop],
             "max_new_tokens": limits.max_new_tokens,
         }
@@ -228,8 +266,9 @@ class Lab:
             write_grades(folder, 0, grader.grade(problems, completions))
 
         fields = {
-            "grader": grader.name,
-            "problems": identity({"p": [(p.id, p.answer, *p.also) for p in problems]}),
+            "grader": grader,
+            "problems": content_of(problems),
+            "completions": completions.fingerprint,
         }
         return self.stage("grade", fields, work, read_grades, parents=[drawn], label=name)
 
@@ -250,6 +289,14 @@ class Lab:
             write_bytes(folder / _ARRAYS, stream.getvalue())
 
         return self.stage(kind, fields, work, _read_arrays, parents=parents, label=label)
+
+
+def _noted(folder: Path) -> Mapping[str, Any]:
+    """What a stage says of itself; nothing where that cannot be read."""
+    try:
+        return read_json(folder / _STAGE)
+    except StorageError:
+        return {}
 
 
 def _is_damage(error: KeyturnError) -> bool:

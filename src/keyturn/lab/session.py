@@ -8,7 +8,7 @@ and arms of a study share the stages that they have in common.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keyturn.core.errors import UsageError
@@ -191,9 +191,9 @@ class Session:
             raise UsageError("there is nothing to fit on", fix="more draws, or easier problems")
         streams = self.streams.child("sft", self.seed)
         fields = {
-            "policy": start.policy.fingerprint,
+            "policy": start.policy,
             "rows": digest(rows),
-            "fit": asdict(config),
+            "fit": config,
             "seed": self.seed,
             "steps_at": steps_at,
         }

@@ -87,7 +87,7 @@ def having_words(session: Session, words: Sequence[str]) -> Task:
                     weight[before:] = weight[:before].mean(0)
         save_policy(folder / MODEL, model, tokenizer, session.task.world, None, overwrite=True)
 
-    fields = {"policy": session.task.base.fingerprint, "words": lacking}
+    fields = {"policy": session.task.base, "words": lacking}
     stage, base = session.lab.stage(
         "words", fields, work, lambda f: loaded(session.task, f / MODEL), label="control words"
     )
@@ -145,6 +145,7 @@ def _bare(text: str, words: Sequence[str]) -> str:
     return text
 
 
+@dataclass(frozen=True)
 class ControlGrader:
     """Judges the answer after a control word; implements :class:`keyturn.problems.contract.Grader`.
 
@@ -154,17 +155,25 @@ class ControlGrader:
         words: the words.
     """
 
-    reads_traces = False
+    inner: Grader
+    ids: Sequence[int]
+    words: Sequence[str]
 
-    def __init__(self, inner: Grader, ids: Sequence[int], words: Sequence[str]) -> None:
-        told = f" after {' or '.join(words)}" if words else ""
-        self.name = f"answers alone{told}; {inner.name}"
-        self._inner, self._ids, self._words = inner, tuple(ids), tuple(words)
+    @property
+    def reads_traces(self) -> bool:
+        """They are not looked at."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """The inner grader's, and what is taken away before."""
+        told = f" after {' or '.join(self.words)}" if self.words else ""
+        return f"answers alone{told}; {self.inner.name}"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row by its answer."""
-        bare = without_control(completions, self._ids, self._words)
-        found = self._inner.grade(problems, bare)
+        bare = without_control(completions, self.ids, self.words)
+        found = self.inner.grade(problems, bare)
         return Grades(
             outcome=found.outcome,
             verified=np.full(len(completions), np.nan, dtype=np.float32),

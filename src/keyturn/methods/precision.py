@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,9 +188,9 @@ def by_sft(session: Session, config: PrecisionConfig, regime: Regime, lr: float,
     settings = replace(config.fit, lr=lr, steps=steps)
     start, streams = start_of(session.task), session.streams.child("sft", session.seed)
     fields = {
-        "policy": start.policy.fingerprint,
+        "policy": start.policy,
         "rows": digest(rows),
-        "fit": asdict(settings),
+        "fit": settings,
         "seed": session.seed,
         "regime": regime,
     }

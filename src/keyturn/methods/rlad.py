@@ -96,6 +96,7 @@ def unseen(problem: Problem, z: str) -> Problem:
     return replace(problem, id=f"{problem.id} unseen {z}", prompt=f"BOS {GIVEN} {z}".strip(), facts=facts)
 
 
+@dataclass(frozen=True)
 class HintGrader:
     """Judges answers to prompts with abstractions by the prompts without; implements ``Grader``.
 
@@ -103,10 +104,17 @@ class HintGrader:
         inner: judges answers to the problems as they were.
     """
 
-    def __init__(self, inner: Grader) -> None:
-        self.name = f"abstractions apart; {inner.name}"
-        self.reads_traces = inner.reads_traces
-        self._inner = inner
+    inner: Grader
+
+    @property
+    def name(self) -> str:
+        """The inner grader's, and what is taken away before."""
+        return f"abstractions apart; {self.inner.name}"
+
+    @property
+    def reads_traces(self) -> bool:
+        """As the inner grader."""
+        return self.inner.reads_traces
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row."""
@@ -118,7 +126,7 @@ class HintGrader:
             for row, problem, bare in zip(rows, problems, asked, strict=True)
         ]
         restored = Prompts.build(prompts.ids, [p.prompt for p in asked], rows)
-        return self._inner.grade(asked, replace(completions, prompts=restored))
+        return self.inner.grade(asked, replace(completions, prompts=restored))
 
 
 def gated(*, zeroed: bool) -> Reward:

@@ -8,11 +8,12 @@ denominator of the whole batch, so that micro-batching is exact by construction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float, Int
 
+from keyturn.core.describe import PROSE
 from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
@@ -122,19 +123,20 @@ class Objective:
             nothing.
         invariants: keys of :data:`INVARIANTS`: what this objective keeps of what most keep. The test battery
             checks each that is named, and finds a counterexample of each that is not.
-        config: the frozen config dataclass that made it.
+        config: the frozen config dataclass that made it. A run's identity is made of it, so an objective whose
+            functions were made inside another one must have it.
     """
 
     name: str
-    summary: str
-    source: str
-    bias: str
+    summary: str = field(metadata=PROSE)
+    source: str = field(metadata=PROSE)
+    bias: str = field(metadata=PROSE)
     needs: frozenset[str] = frozenset()
     credit: Callable[[RolloutBatch], Float[torch.Tensor, "row token"]]
     loss: Callable[[PolicyTokens, RolloutBatch], tuple[Term, ...]]
     mark: Callable[[RolloutBatch], Bool[torch.Tensor, "row token"]] | None = None
     adapt: Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None = None
-    no_op_when_single_update: str = ""
+    no_op_when_single_update: str = field(default="", metadata=PROSE)
     invariants: frozenset[str]
     config: object = None
 

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
-from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.http import Refused, Unanswered, post
 from keyturn.policies.journal import Journal

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keyturn.core.errors import InputError, KeyturnError, UsageError, unknown
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
 from keyturn.core.progress import waiting
-from keyturn.core.rundir import identity, read_json, write_json
+from keyturn.core.rundir import read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.policies.client import Dialect, ServerConfig, ServerPolicy, body_of, root_of
 from keyturn.policies.http import Refused, Unanswered, get, post

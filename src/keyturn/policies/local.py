@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError, NumericsError, UsageError
+from keyturn.core.identity import identity
 from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.context import check_causal, context_length
 from keyturn.policies.hooks import Hook, Processor, evaluating, hooked

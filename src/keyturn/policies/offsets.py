@@ -11,12 +11,15 @@ Ours; the windowed form is what streaming servers do to show text as it comes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.identity import identity
 from keyturn.core.roles import Role
 from keyturn.roles.grams import StrategicGrams
 from keyturn.roles.matching import Finder, assign
@@ -144,26 +147,32 @@ def _common(first: str, second: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(second))
 
 
-def roles_from(
-    grams: StrategicGrams, tokenizer: Decodes, *, rest: Role = Role.UNKNOWN
-) -> Callable[[Completions], NDArray[np.uint8]]:
+@dataclass(frozen=True, eq=False)
+class GramRoles:
     """A source of roles for the RL loop (its ``RoleSource``): phrases, found in what the tokens decode to.
 
     Args:
         grams: the phrases.
-        tokenizer: of the policy that answers.
+        tokenizer: of the policy that answers, so that the policy's fingerprint speaks for it.
         rest: role of tokens outside all phrases (``keyturn.roles.matching``).
-
-    Returns:
-        ``(completions) -> a Role per token``, uint8 ``[token]``. The completions' own texts are not read:
-        engines may leave them empty.
     """
-    spelling, finder = Spelling(tokenizer), Finder(grams)
 
-    def source(completions: Completions) -> NDArray[np.uint8]:
+    grams: StrategicGrams
+    tokenizer: Decodes
+    rest: Role = Role.UNKNOWN
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the phrases and of the role of the rest: other grams are another run."""
+        return identity({"grams": self.grams.identity, "rest": self.rest.name})
+
+    @functools.cached_property
+    def _found(self) -> tuple[Spelling, Finder]:
+        return Spelling(self.tokenizer), Finder(self.grams)
+
+    def __call__(self, completions: Completions) -> NDArray[np.uint8]:
+        """A Role per token, uint8 ``[token]``; the completions' own texts are not read: engines may leave them
+        empty."""
+        spelling, finder = self._found
         rows = [spelling.row(completions.row(row)) for row in range(len(completions))]
-        return assign([text for text, _ in rows], [where for _, where in rows], finder, rest=rest).roles
-
-    # A run's statement names its source by this: other grams are another run.
-    source.__name__ = f"grams {grams.identity}, the rest {rest.name.lower()}"
-    return source
+        return assign([text for text, _ in rows], [where for _, where in rows], finder, rest=self.rest).roles

@@ -21,9 +21,10 @@ from typing import TypeAlias
 from safetensors import SafetensorError, safe_open
 
 from keyturn.core.errors import NumericsError, StorageError, UsageError
+from keyturn.core.identity import identity
 from keyturn.core.lazy import safetensors_torch, torch
 from keyturn.core.progress import progress
-from keyturn.core.rundir import identity, write_bytes
+from keyturn.core.rundir import write_bytes
 
 _BAD_STEPS_IN_A_ROW = 3
 

@@ -17,9 +17,9 @@ import numpy as np
 
 import keyturn
 from keyturn.core.errors import UsageError
+from keyturn.core.identity import Identity, identity
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
-from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.fit import Row, batch_maker, fit
 from keyturn.policies.loading import save_policy
@@ -223,7 +223,5 @@ def _resume_file(
     if out is None:
         return None
     # The name holds everything that decides the result, so that no other run is ever continued.
-    key = identity(
-        {"world": world_to_json(world), "size": asdict(recipe.size), "fit": asdict(config), "seed": seed}
-    )
-    return out.with_name(f".{out.name}-{key}.fit")
+    asked = {"world": world, "size": recipe.size, "fit": config, "seed": seed}
+    return out.with_name(f".{out.name}-{Identity.of(asked, pretrain).id}.fit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from keyturn.lab.lab import Lab
@@ -13,7 +13,7 @@ from keyturn.policies.model_folder import check_folder
 from keyturn.policies.optimise import FitConfig
 from keyturn.pretraining.pretrain import pretrain, with_dials
 from keyturn.pretraining.recipes import PRETRAIN, PretrainRecipe, Probe, Size
-from keyturn.problems.world.worlds import World, world_to_json
+from keyturn.problems.world.worlds import World
 from keyturn.training.record import MODEL
 
 QUICK = Probe(documents=64, every=0, problems=8, draws=8)
@@ -48,10 +48,12 @@ def pretrained(
     """
     own = with_dials(world, dials or {})
     fields = {
-        "world": world_to_json(own),
-        "fit": asdict(recipe.schedule(own.domain)),
-        "size": asdict(recipe.size),
-        "dials": dict(recipe.dials),
+        "world": own,
+        "fit": recipe.schedule(own.domain),
+        "size": recipe.size,
+        "dials": recipe.dials,
+        "probe": recipe.probe,
+        "name": recipe.name,
         "seed": seed,
     }
 

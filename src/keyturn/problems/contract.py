@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.describe import describe
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Answers, Grades
 
 
 class Grader(Protocol):
-    """Judges completions. Reads only prompt, completion and the problem's gold answer."""
+    """Judges completions. Reads only prompt, completion, gold answer and facts of a problem.
+
+    What decides its verdicts must be plain to see (:mod:`keyturn.core.describe`): a frozen dataclass of its
+    settings, a class without any, or an object with a ``config``.
+    """
 
     @property
     def name(self) -> str:
-        """Identity of the grader and its version; part of what a cached grade is keyed by."""
+        """What it is called."""
         ...
 
     @property
@@ -40,6 +48,16 @@ class ProblemSet:
     grader: Grader
     notes: tuple[str, ...] = ()
     """What reading them left out or made up, one sentence each."""
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that the problems hold and of the grader's settings, whatever the set is called."""
+        return identity({"problems": content_of(self.problems), "grader": describe(self.grader, "grader")})
+
+
+def content_of(problems: Sequence[object]) -> str:
+    """Hash of all that problems hold (or of parts of them), in their order."""
+    return identity({"problems": describe(problems, "problems")})
 
 
 def answers(policy: str, problems: tuple[Problem, ...], completions: Completions, grades: Grades) -> Answers:

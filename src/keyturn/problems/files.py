@@ -16,8 +16,8 @@ from typing import Any
 
 from keyturn.core.errors import InputError, UsageError, unknown
 from keyturn.core.extras import need
+from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
-from keyturn.core.rundir import identity
 from keyturn.problems.contract import Grader, ProblemSet
 from keyturn.problems.graders import GRADERS
 from keyturn.problems.graders.boxes import last_box

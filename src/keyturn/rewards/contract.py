@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.describe import PROSE
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
@@ -79,14 +80,15 @@ class Reward:
         source: where it comes from.
         reward: ``(graded) -> float32 [row]``; NaN marks a row as ungraded, which the loop leaves out of its
             group and counts.
-        config: the frozen config dataclass that made it; :func:`composed` where it is made of others.
+        config: the frozen config dataclass that made it; :func:`composed` where it is made of others. A run's
+            identity is made of it, so a reward whose function was made inside another one must have it.
         blind: it does not look at the verifier's verdict (outcome, verified, scores of the trace), so rows
             that the verifier left ungraded have a reward; rows where the policy gave nothing never have one.
     """
 
     name: str
-    summary: str
-    source: str
+    summary: str = field(metadata=PROSE)
+    source: str = field(metadata=PROSE)
     reward: Callable[[Graded], NDArray[np.float32]]
     config: object = None
     blind: bool = False
@@ -98,7 +100,7 @@ class Composed:
 
     Args:
         settings: its own config.
-        inner: name and config of every reward that it is made of.
+        inner: name and config of every reward that it is made of; the function of one that has no config.
     """
 
     settings: object
@@ -107,7 +109,10 @@ class Composed:
 
 def composed(settings: object, *inner: Reward) -> Composed:
     """Settings together with what they are applied to."""
-    return Composed(settings=settings, inner=tuple((one.name, one.config) for one in inner))
+    return Composed(
+        settings=settings,
+        inner=tuple((one.name, one.reward if one.config is None else one.config) for one in inner),
+    )
 
 
 def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:

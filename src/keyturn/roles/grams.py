@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.core.identity import identity
 from keyturn.core.measurement import Json
 from keyturn.core.roles import Role
-from keyturn.core.rundir import SCHEMA, identity, write_json
+from keyturn.core.rundir import SCHEMA, write_json
 from keyturn.roles.words import WORD_KINDS, WordKind, phrase
 
 KIND = "strategic grams"

@@ -6,6 +6,7 @@ a measure or a reader never needs torch, and maps one to one on an Arrow table.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -87,6 +88,29 @@ class Completions:
 
     def __len__(self) -> int:
         return len(self.problem)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what was asked and answered and of how rows ended; not of how likely that was."""
+        digest = hashlib.blake2b(digest_size=16)
+        prompts = self.prompts
+        arrays = (
+            prompts.tokens,
+            prompts.offsets,
+            self.problem,
+            self.draw,
+            self.tokens,
+            self.offsets,
+            self.stop,
+        )
+        for array in arrays:
+            digest.update(f"{array.dtype.str}{array.shape};".encode() + np.ascontiguousarray(array).tobytes())
+        for texts in (prompts.ids, prompts.texts, self.texts):
+            for text in texts:
+                raw = text.encode("utf-8", "surrogatepass")
+                digest.update(len(raw).to_bytes(8, "little") + raw)
+            digest.update(b";")
+        return digest.hexdigest()
 
     @property
     def lengths(self) -> NDArray[np.int64]:

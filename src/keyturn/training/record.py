@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 import keyturn
-from keyturn.core.errors import UsageError
+from keyturn.core.errors import StorageError, UsageError
+from keyturn.core.identity import Differences, Identity, differences
 from keyturn.core.jsonl import read_jsonl
 from keyturn.core.lazy import torch, transformers
 from keyturn.core.measurement import from_json_number
-from keyturn.core.rundir import identity, read_json, storage, write_bytes, write_json
+from keyturn.core.rundir import read_json, storage, write_bytes, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.protocol import Policy
@@ -47,57 +48,39 @@ def statement(
     config: RLConfig,
     streams: Streams,
     *,
-    rollout: object,
-    hooks: Sequence[Hook],
-    roles: object,
-    policies: Mapping[str, Policy] | None,
+    rollout: object = None,
+    hooks: Sequence[Hook] = (),
+    roles: object = None,
+    policies: Mapping[str, Policy] | None = None,
 ) -> dict[str, Any]:
-    """Everything that decides a run's result, JSON-able and without paths or clocks."""
+    """Everything that decides a run's result, without paths or clocks, for an :class:`Identity`."""
     settings = {name: value for name, value in asdict(config).items() if name not in _FREE}
     return {
-        "policy": policy.fingerprint,
+        "policy": policy,
         "engine": engine_of(policy),
-        "policies": {slot: other.fingerprint for slot, other in (policies or {}).items()},
-        "problems": problems.name,
-        "problem_ids": problem_ids(problems),
-        "grader": problems.grader.name,
-        "reward": _named(reward),
-        "objective": _named(objective),
-        "rollout": getattr(rollout, "__name__", type(rollout).__name__) if rollout else "sampled",
-        "roles": getattr(roles, "__name__", type(roles).__name__) if roles else "grader",
-        "hooks": [hook.name for hook in hooks],
-        "streams": [streams.root, *streams.path],
+        "policies": dict(policies or {}),
+        "problems": problems,
+        "reward": reward,
+        "objective": objective,
+        "rollout": rollout,
+        "roles": roles,
+        "hooks": list(hooks),
+        "streams": streams,
         **settings,
     }
 
 
-def problem_ids(problems: ProblemSet) -> str:
-    """Identity of what is asked: ids, prompts, answers and facts."""
-    return identity(
-        {"ids": [(p.id, p.prompt, p.answer, *p.also, sorted(p.facts.items())) for p in problems.problems]}
-    )
-
-
-def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig, policy: Policy) -> None:
+def agree(folder: Path, stated: Identity, config: RLConfig, policy: Policy) -> None:
     """Write down what a run of a policy is, or check that it is still the same.
 
     Raises:
-        UsageError: the folder holds a run of other settings; the message names what differs.
+        UsageError: the folder holds a run of other settings or by other code; the message names what differs.
     """
     path = folder / CONFIG
     if path.exists():
-        before = read_json(path)["run"]
-        now = _flat(stated)
-        then = _flat(before if isinstance(before, dict) else {})
-        other = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
-        if other:
-            shown = "; ".join(f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in other[:4])
-            raise UsageError(
-                f"{folder} holds a run of other settings ({shown})",
-                fix="use the same settings, or another directory",
-            )
+        _refuse_another(folder, differences(read_json(path), stated))
     else:
-        write_json(path, {"run": dict(stated), "overridden": overridden(config)})
+        write_json(path, {**stated.document(), "overridden": overridden(config)})
     here = {**environment(), "not native": why_not_native(policy)}
     if not (folder / ENVIRONMENT).exists():
         write_json(folder / ENVIRONMENT, here)
@@ -108,6 +91,27 @@ def agree(folder: Path, stated: Mapping[str, Any], config: RLConfig, policy: Pol
         _log.warning(
             "resumed elsewhere (%s differs): equal to a straight run only in distribution", ", ".join(moved)
         )
+
+
+def _refuse_another(folder: Path, found: Differences) -> None:
+    """Refuse to go on with what is not the same run."""
+    if found.none:
+        return
+    if found.earlier:
+        what, fix = "of an earlier keyturn, which did not note its code", "another directory"
+    elif found.settings:
+        what, fix = (
+            f"of other settings ({found.settings_in_words})",
+            "use the same settings, or another directory",
+        )
+    else:
+        try:
+            version = read_json(folder / ENVIRONMENT).get("keyturn", "")
+        except StorageError:
+            version = ""
+        what = f"by another version of the code (changed: {found.code_in_words})"
+        fix = f"another directory, or finish it with the code that began it (keyturn {version})"
+    raise UsageError(f"{folder} holds a run {what}", fix=fix)
 
 
 def overridden(config: Any, prefix: str = "") -> dict[str, list[Any]]:
@@ -176,21 +180,3 @@ def drop_later(folder: Path, step: int) -> None:
 
 def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, allow_nan=False)
-
-
-def _named(thing: Any) -> dict[str, Any]:
-    config = thing.config
-    if is_dataclass(config) and not isinstance(config, type):
-        return {"name": thing.name, "config": asdict(config)}
-    return {"name": thing.name, "config": repr(config)}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name, as JSON gives them back (tuples are lists)."""
-    out: dict[str, Any] = {}
-    for name, value in json.loads(json.dumps(tree)).items():
-        if isinstance(value, dict) and value:
-            out |= _flat(value, f"{prefix}{name}.")
-        else:
-            out[prefix + name] = value
-    return out

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from keyturn.core.errors import InputError, NewerError, StorageError, UsageError
+from keyturn.core.identity import Identity
 from keyturn.core.lazy import torch
-from keyturn.core.rundir import damaged, identity, is_done, owned, reopen, set_aside
+from keyturn.core.rundir import damaged, is_done, owned, reopen, set_aside
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.local import LocalPolicy
@@ -32,7 +33,7 @@ from keyturn.training.config import RLConfig
 from keyturn.training.loop import Hook, Loop
 from keyturn.training.progress import live
 from keyturn.training.record import MODEL, agree, history, seconds, statement
-from keyturn.training.rollout import RolloutFunction, sampled
+from keyturn.training.rollout import RolloutFunction, Sampled
 from keyturn.training.run import Run
 
 _log = logging.getLogger("keyturn")
@@ -85,8 +86,7 @@ def train_rl(
         config: sizes and rates.
         folder: the run directory, held by this process while it runs.
         streams: all randomness of the run.
-        rollout: how problems are answered; plain draws by default. Its name is part of the
-            run's identity.
+        rollout: how problems are answered; plain draws by default.
         hooks: look at the run between steps and change it.
         roles: says what tokens do (strategic grams...); the problems' grader by default.
         policies: further policies by slot, for the rollout function.
@@ -101,20 +101,22 @@ def train_rl(
         StorageError: disk full, damaged files.
     """
     check(policy, problems, config)
-    stated = statement(
+    draw = rollout or Sampled(
+        config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
+    )
+    asked = statement(
         policy,
         problems,
         reward,
         objective,
         config,
         streams,
-        rollout=rollout,
+        rollout=draw,
         hooks=hooks,
         roles=roles,
         policies=policies,
     )
-    limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
-    draw = rollout or sampled(config.draws, limits)
+    stated = Identity.of(asked, train_rl)
     if objective.no_op_when_single_update and config.update.epochs * config.update.minibatches == 1:
         _log.info("one update per rollout: %s", objective.no_op_when_single_update)
     with owned(folder):
@@ -123,7 +125,7 @@ def train_rl(
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)
         loop.folder, loop.world = folder, world
-        run = Run(loop, problems, reward, objective, config, folder, streams, draw, identity(stated), roles)
+        run = Run(loop, problems, reward, objective, config, folder, streams, draw, stated.id, roles)
         run.resume()
         last = config.steps if stop_after is None else min(stop_after, config.steps)
         with live(label, config.steps, history(folder)) as show:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -33,20 +32,32 @@ class Rollout:
 
 
 RolloutFunction: TypeAlias = Callable[[Mapping[str, Policy], Sequence[Problem], Streams], Rollout]
-"""``(policies by slot, problems, streams of this step) -> Rollout``; the slot ``policy`` is being trained."""
+"""``(policies by slot, problems, streams of this step) -> Rollout``; the slot ``policy`` is being trained. It
+is part of a run's identity: a function at the top of a module, or a frozen dataclass with ``__call__``."""
 
 
-def sampled(draws: int, limits: Limits) -> RolloutFunction:
-    """The plain rollout: every problem is drawn ``draws`` times from the policy itself."""
+@dataclass(frozen=True)
+class Sampled:
+    """The plain rollout: every problem is drawn ``draws`` times from the policy itself.
 
-    def rollout(policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams) -> Rollout:
-        return Rollout(completions=policies["policy"].draw(problems, range(draws), streams, limits))
+    Args:
+        draws: of every problem.
+        limits: length and rows at once.
+    """
 
-    return rollout
+    draws: int
+    limits: Limits
+
+    def __call__(
+        self, policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams
+    ) -> Rollout:
+        """Draw."""
+        return Rollout(completions=policies["policy"].draw(problems, range(self.draws), streams, self.limits))
 
 
-def beside(draw: RolloutFunction, demonstrations: Completions, rows: int) -> RolloutFunction:
-    """A rollout function with demonstrations beside its draws.
+@dataclass(frozen=True)
+class Beside:
+    """A rollout with demonstrations beside its draws.
 
     Args:
         draw: how problems are answered.
@@ -54,20 +65,17 @@ def beside(draw: RolloutFunction, demonstrations: Completions, rows: int) -> Rol
         rows: how many a step, without replacement; all where there are fewer.
     """
 
-    def rollout(policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams) -> Rollout:
-        drawn = draw(policies, problems, streams)
-        order = streams.generator("demonstrations").permutation(len(demonstrations))[:rows]
-        return replace(drawn, demonstrations=demonstrations.select(np.sort(order)))
+    draw: RolloutFunction
+    demonstrations: Completions
+    rows: int
 
-    rollout.__name__ = f"{draw.__name__} beside {rows} demonstrations of {fingerprint(demonstrations)}"
-    return rollout
-
-
-def fingerprint(completions: Completions) -> str:
-    """Identity of completions by their tokens and prompts."""
-    digest = hashlib.sha256(completions.tokens.tobytes() + completions.offsets.tobytes())
-    digest.update(completions.prompts.tokens.tobytes() + completions.problem.tobytes())
-    return digest.hexdigest()[:12]
+    def __call__(
+        self, policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams
+    ) -> Rollout:
+        """Draw, and choose the demonstrations of this step."""
+        drawn = self.draw(policies, problems, streams)
+        order = streams.generator("demonstrations").permutation(len(self.demonstrations))[: self.rows]
+        return replace(drawn, demonstrations=self.demonstrations.select(np.sort(order)))
 
 
 def problems_at(

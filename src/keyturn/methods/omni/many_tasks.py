@@ -15,6 +15,7 @@ Source: a reconstruction of Omni-Thinker (2025, arXiv 2507.14783), whose text wa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def matched_temperature(temperatures: Sequence[float], nats: Sequence[float], ta
     return float(np.interp(target, rising, np.asarray(temperatures, dtype=np.float64)[order]))
 
 
+@dataclass(frozen=True)
 class ManyGraders:
     """Judges problems of several worlds, each by its own grader; implements ``Grader``.
 
@@ -85,10 +87,17 @@ class ManyGraders:
         graders: value of ``cell["domain"]`` -> its grader.
     """
 
-    def __init__(self, graders: Mapping[str, Grader]) -> None:
-        self.name = " and ".join(graders[domain].name for domain in sorted(graders))
-        self.reads_traces = all(grader.reads_traces for grader in graders.values())
-        self._graders = dict(graders)
+    graders: Mapping[str, Grader]
+
+    @property
+    def name(self) -> str:
+        """Those of all graders."""
+        return " and ".join(self.graders[domain].name for domain in sorted(self.graders))
+
+    @property
+    def reads_traces(self) -> bool:
+        """Where all do."""
+        return all(grader.reads_traces for grader in self.graders.values())
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row; a column that a domain lacks is empty or undefined there."""
@@ -97,7 +106,7 @@ class ManyGraders:
         answer = [""] * size
         columns: dict[str, NDArray] = {}
         domains = np.array([str(problem.cell.get("domain", "")) for problem in problems], dtype=object)
-        for domain, grader in self._graders.items():
+        for domain, grader in self.graders.items():
             own = np.flatnonzero(domains == domain)
             rows = np.flatnonzero(np.isin(completions.problem, own))
             if not len(rows):
@@ -160,7 +169,7 @@ def averaged(session: Session, models: Sequence[Model], *, label: str = "average
                 tensor.copy_(sum(part[name] for part in parts) / len(parts))
         save_policy(folder / MODEL, mean.model, mean.tokenizer, session.task.world, None, overwrite=True)
 
-    fields = {"policies": [model.policy.fingerprint for model in models]}
+    fields = {"policies": [model.policy for model in models]}
     parents = [model.stage for model in models if model.stage is not None]
     stage, policy = session.lab.stage(
         "average", fields, work, lambda f: loaded(session.task, f / MODEL), parents=parents, label=label

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from keyturn.core.measurement import Json, from_json_number, json_number
-from keyturn.core.rundir import identity
 from keyturn.core.streams import Streams
 from keyturn.policies.protocol import Limits
 from keyturn.problems.contract import ProblemSet, answers
@@ -48,9 +47,10 @@ class Validate:
     @property
     def name(self) -> str:
         """Identity with its settings."""
-        asked = identity({"ids": [problem.id for problem in self.problems.problems]})
+        asked = self.problems.fingerprint
         path = "/".join(map(str, self.streams.path))
-        return f"validate every {self.every}: {self.draws} draws of {asked}, streams {path}"
+        most = self.limits.max_new_tokens
+        return f"validate every {self.every}: {self.draws} draws of {asked}, {most} tokens, streams {path}"
 
     def state(self) -> dict[str, Json]:
         """Nothing: the metrics hold the curve."""

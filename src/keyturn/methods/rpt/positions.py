@@ -35,6 +35,7 @@ BANDS: tuple[tuple[str, float], ...] = (("hard", 1.5), ("medium", 1.0), ("easy",
 """Band of a position -> the least entropy of the proxy there (2506.08007: 0.5, 1.0 and 1.5)."""
 
 
+@dataclass(frozen=True)
 class PrefixGrader:
     """Judges predictions of how a text goes on; implements :class:`keyturn.problems.contract.Grader`.
 
@@ -42,16 +43,22 @@ class PrefixGrader:
         config: where a prediction stands.
     """
 
-    reads_traces = False
+    config: PrefixConfig
 
-    def __init__(self, config: PrefixConfig) -> None:
-        self.name = f"prefix/1 {config}"
-        self._config = config
+    @property
+    def name(self) -> str:
+        """What it judges."""
+        return "predictions of how a text goes on"
+
+    @property
+    def reads_traces(self) -> bool:
+        """There are none."""
+        return False
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """1 where the prediction is paid, 0 where not, NaN where nothing is known of the continuation."""
-        paid = [accepted(problem, strip=self._config.strip) for problem in problems]
-        said = [predicted(text, self._config) for text in completions.texts]
+        paid = [accepted(problem, strip=self.config.strip) for problem in problems]
+        said = [predicted(text, self.config) for text in completions.texts]
         found = [
             float("nan") if paid[index] is None else float(word in (paid[index] or ()))
             for index, word in zip(completions.problem.tolist(), said, strict=True)
@@ -119,7 +126,7 @@ def entropies(lab: Lab, proxy: Model, texts: Texts, top: int) -> list[NDArray[np
                 found.append(np.concatenate([np.zeros(1, np.float32), scores.cpu().numpy()]))
         return {"entropy": np.concatenate(found)}
 
-    fields = {"policy": proxy.policy.fingerprint, "rows": digest(texts.rows), "top": top}
+    fields = {"policy": proxy.policy, "rows": digest(texts.rows), "top": top}
     _, arrays = lab.arrays("entropy", fields, compute, label="entropy of positions")
     ends = np.cumsum([len(item.tokens) for item in texts.rows])[:-1]
     return list(np.split(arrays["entropy"], ends))

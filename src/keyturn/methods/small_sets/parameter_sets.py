@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -156,15 +156,16 @@ class MergeAtEnd:
             merged(loop.policy.model)
 
 
+@dataclass(eq=False)
 class Masked:
     """Only some entries of the weights are trained: gradients elsewhere are zero, before norms are taken.
 
     Without weight decay AdamW then leaves all other entries as they are, to the bit.
     """
 
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        self._on: Loop | None = None
+    mask: Mask
+    """Entries that may change."""
+    _on: Loop | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -235,11 +236,11 @@ def fitted(
         raise UsageError("weight decay moves what the mask holds", fix="weight_decay 0")
     streams = session.streams.child("sft", session.seed)
     fields = {
-        "policy": start.policy.fingerprint,
+        "policy": start.policy,
         "rows": digest(rows),
-        "fit": asdict(config),
+        "fit": config,
         "seed": session.seed,
-        "mask": "" if mask is None else mask_digest(mask),
+        "mask": None if mask is None else mask_digest(mask),
     }
 
     def work(folder: Any) -> None:

@@ -35,8 +35,8 @@ from keyturn.methods.contract import Method, Policies, Rows
 from keyturn.methods.sft import LARGE, TINY
 from keyturn.methods.sft_then_rl import LARGE_RL, TINY_RL, shortened
 from keyturn.methods.srl.steps import (
+    OneStep,
     layout_of,
-    one_step,
     shuffled_targets,
     step_problems,
     step_set,
@@ -164,7 +164,7 @@ def reinforced_steps(session: Session, config: SrlConfig, steps: Sequence[Proble
         reward=step_similarity(settings),
         config=sizes,
         problems=step_set(steps, settings, f"{config.targets} of {session.task.train.name}"),
-        rollout=one_step(sizes.draws, Limits(max_new_tokens=tokens, batch_rows=sizes.batch_rows), cut),
+        rollout=OneStep(sizes.draws, Limits(max_new_tokens=tokens, batch_rows=sizes.batch_rows), cut),
         label=f"SRL, {config.targets}",
     )
 

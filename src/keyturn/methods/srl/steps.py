@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -29,7 +29,7 @@ from keyturn.problems.contract import ProblemSet
 from keyturn.rewards.step_similarity import StepSimilarityConfig, expert_step, step_of
 from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
-from keyturn.training.rollout import Rollout, RolloutFunction
+from keyturn.training.rollout import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,7 @@ def shuffled_targets(problems: Sequence[Problem], streams: Streams) -> tuple[Pro
     return tuple(out)
 
 
+@dataclass(frozen=True)
 class StepGrader:
     """Right is the expert's very step; nobody reads traces here. Implements ``Grader``.
 
@@ -114,15 +115,21 @@ class StepGrader:
         settings: where the step of a completion begins.
     """
 
-    reads_traces = False
+    settings: StepSimilarityConfig
 
-    def __init__(self, settings: StepSimilarityConfig) -> None:
-        self.name = f"the expert's step after {settings.marker!r}"
-        self._settings = settings
+    @property
+    def reads_traces(self) -> bool:
+        """They are not looked at."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """What it compares."""
+        return f"the expert's step after {self.settings.marker!r}"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """1 where step and target are equal but for white space."""
-        steps = [step_of(text, self._settings) or "" for text in completions.texts]
+        steps = [step_of(text, self.settings) or "" for text in completions.texts]
         targets = [expert_step(problems[index]) for index in completions.problem.tolist()]
         right = [step.split() == target.split() for step, target in zip(steps, targets, strict=True)]
         return Grades(
@@ -173,19 +180,30 @@ def cut_at(completions: Completions, ending: frozenset[int], policy: LocalPolicy
     )
 
 
-def one_step(draws: int, limits: Limits, ends: str) -> RolloutFunction:
-    """Draw, and cut at the end of the first step; an empty ``ends`` cuts nothing."""
-    known: dict[str, frozenset[int]] = {}
+@dataclass(frozen=True)
+class OneStep:
+    """Draw, and cut at the end of the first step.
 
-    def rollout(policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams) -> Rollout:
+    Args:
+        draws: of every problem.
+        limits: length and rows at once.
+        ends: what ends a step; empty: nothing is cut.
+    """
+
+    draws: int
+    limits: Limits
+    ends: str
+    _ending: dict[str, frozenset[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __call__(
+        self, policies: Mapping[str, Policy], problems: Sequence[Problem], streams: Streams
+    ) -> Rollout:
+        """Draw and cut."""
         policy = policies["policy"]
-        drawn = policy.draw(problems, range(draws), streams, limits)
-        if not ends:
+        drawn = policy.draw(problems, range(self.draws), streams, self.limits)
+        if not self.ends:
             return Rollout(completions=drawn)
         assert isinstance(policy, LocalPolicy), "what is trained is here"
-        if ends not in known:
-            known[ends] = ending_tokens(policy, ends)
-        return Rollout(completions=cut_at(drawn, known[ends], policy))
-
-    rollout.__name__ = f"one step of {draws} draws, cut after {ends!r}, {limits.max_new_tokens} tokens"
-    return rollout
+        if self.ends not in self._ending:
+            self._ending[self.ends] = ending_tokens(policy, self.ends)
+        return Rollout(completions=cut_at(drawn, self._ending[self.ends], policy))

@@ -27,7 +27,7 @@ import importlib.metadata
 import math
 import re
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, field
 
 from keyturn.problems.graders.boxes import BOX, boxes, last_box
 from keyturn.problems.graders.dress import bare
@@ -75,9 +75,28 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
         strict=final_box,
         lenient=any_answer,
         gold=gold_answer,
-        compare=partial(_compare, MathWorker(limit_s)),
+        compare=ByMathVerify(limit_s),
         form=r"{work} $\boxed{{{answer}}}$",
     )
+
+
+@dataclass(frozen=True)
+class ByMathVerify:
+    """Comparisons by a worker of its own.
+
+    Args:
+        limit_s: seconds of processor time an answer may take.
+    """
+
+    limit_s: float
+    worker: MathWorker = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "worker", MathWorker(self.limit_s))
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """1 right, 0 wrong, NaN where there was no verdict in time."""
+        return _compare(self.worker, pairs)
 
 
 def _compare(worker: MathWorker, pairs: Sequence[tuple[str, str]]) -> list[float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from keyturn.problems.graders.dress import bare
-from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.extraction import OneByOne, TextGrader
 from keyturn.problems.graders.markers import Kind, last_match, marked_answer, own_problems, undressed
 from keyturn.problems.graders.words import after_thinking
 
@@ -99,6 +99,6 @@ CHOICE = TextGrader(
     strict=marked_letter,
     lenient=loose_letter,
     gold=gold_letter,
-    compare=one_by_one(_same),
+    compare=OneByOne(_same),
     form="",  # solved sums, which show a form, have no options
 )

@@ -13,7 +13,7 @@ import unicodedata
 
 from keyturn.problems.graders.boxes import last_box
 from keyturn.problems.graders.dress import NOTHING, bare
-from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.extraction import OneByOne, TextGrader
 from keyturn.problems.graders.words import after_thinking
 
 _LEAD = re.compile(r"(?:(?:the|final|my)\s+){0,3}answer\s*(?:is|:|=)\s*:?\s*", re.IGNORECASE)
@@ -65,6 +65,6 @@ EXACT = TextGrader(
     strict=whole,
     lenient=loose,
     gold=plain,
-    compare=one_by_one(same_text),
-    compare_lenient=one_by_one(same_folded),
+    compare=OneByOne(same_text),
+    compare_lenient=OneByOne(same_folded),
 )

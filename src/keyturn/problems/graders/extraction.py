@@ -95,13 +95,19 @@ class TextGrader:
         )
 
 
-def one_by_one(same: Callable[[str, str], float]) -> Compare:
-    """A comparison of many pairs from one of one pair."""
+@dataclass(frozen=True)
+class OneByOne:
+    """A comparison of many pairs from one of one pair.
 
-    def compare(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
-        return [same(gold, answer) for gold, answer in pairs]
+    Args:
+        same: ``(gold, answer)`` to 1 right, 0 wrong, NaN ungraded.
+    """
 
-    return compare
+    same: Callable[[str, str], float]
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        """Compare each pair."""
+        return [self.same(gold, answer) for gold, answer in pairs]
 
 
 def _objects(values: Sequence[str]) -> NDArray:

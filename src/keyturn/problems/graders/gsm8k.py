@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.extraction import OneByOne, TextGrader
 from keyturn.problems.graders.markers import Kind, marked_answer, own_problems, undressed
 from keyturn.problems.graders.numbers import is_quantity, quantity, same_number
 from keyturn.problems.graders.numeric import loose_number
@@ -75,6 +75,6 @@ GSM8K = TextGrader(
     strict=strict_quantity,
     lenient=loose_number,
     gold=gold_number,
-    compare=one_by_one(same_number),
+    compare=OneByOne(same_number),
     form="{work}\n#### {answer}",
 )

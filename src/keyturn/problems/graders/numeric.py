@@ -8,7 +8,7 @@ no quantity; equality is exact.
 
 from __future__ import annotations
 
-from keyturn.problems.graders.extraction import TextGrader, one_by_one
+from keyturn.problems.graders.extraction import OneByOne, TextGrader
 from keyturn.problems.graders.markers import Kind, marked_answer, own_problems
 from keyturn.problems.graders.numbers import is_quantity, last_number, same_number
 from keyturn.problems.graders.words import after_thinking
@@ -42,6 +42,6 @@ NUMERIC = TextGrader(
     strict=last_quantity,
     lenient=loose_number,
     gold=gold_number,
-    compare=one_by_one(same_number),
+    compare=OneByOne(same_number),
     form="{work}\n{answer}",
 )

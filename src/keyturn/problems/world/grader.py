@@ -9,7 +9,7 @@ A request that failed (``Stop.ERROR``) is ungraded (NaN), never wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from keyturn.rollouts.grades import Grades
 _VERSION = 1
 
 
+@dataclass(frozen=True)
 class WorldGrader:
     """Reads traces; implements :class:`keyturn.problems.contract.Grader`.
 
@@ -34,11 +35,18 @@ class WorldGrader:
         world: its arithmetic; everything else is in the prompts.
     """
 
-    def __init__(self, world: World) -> None:
-        self.name = f"world {world.domain}{world.verifier_settings}, verifier {_VERSION}"
-        self.reads_traces = world.reads_traces
-        self._world = world
-        self._readers: dict[str, Reader] = {}
+    world: World
+    _readers: dict[str, Reader] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The domain and what its verifier goes by."""
+        return f"world {self.world.domain}{self.world.verifier_settings}, verifier {_VERSION}"
+
+    @property
+    def reads_traces(self) -> bool:
+        """As the world says."""
+        return self.world.reads_traces
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
         """Grade every row; ``completions.prompts.ids`` are the ids of ``problems``, in that order.
@@ -56,7 +64,7 @@ class WorldGrader:
             ids = tokens[offsets[row] : offsets[row + 1]] if own else encode(completions.texts[row])
             ended = stop == Stop.EOS and ids[-1:] == [EOS] if own else stop in (Stop.EOS, Stop.UNKNOWN)
             readings.append(readers[problem](ids, ended=ended))
-        found = _grades(self._world, readings, per_token=own)
+        found = _grades(self.world, readings, per_token=own)
         silent = completions.stop == Stop.ERROR
         if not silent.any():
             return found
@@ -70,7 +78,7 @@ class WorldGrader:
     def _reader(self, prompt: str) -> Reader:
         reader = self._readers.get(prompt)
         if reader is None:
-            reader = self._readers[prompt] = self._world.reader(encode(prompt))
+            reader = self._readers[prompt] = self.world.reader(encode(prompt))
         return reader
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.core.errors import InputError
-from keyturn.core.rundir import identity
+from keyturn.core.identity import identity
 from keyturn.rollouts.readers.columns import MISSING, lookup, near, scalar_columns
 from keyturn.rollouts.readers.records import Record
 from keyturn.rollouts.readers.resolve import Resolved
