@@ -124,7 +124,7 @@ def test_one_draw_a_problem_is_undecided_and_says_why():
     found = judged(base, tuned)
     assert found.label == "undecided"
     assert found.coverage.label == "undecided"
-    assert "one base draw a problem" in found.why
+    assert "one base draw per problem" in found.why
     assert "192" in found.why
     assert found.masses["gain"].low > 0.2
     assert math.isnan(found.masses["created"].value)

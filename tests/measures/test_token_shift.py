@@ -10,7 +10,7 @@ from keyturn.core.measurement import Measurement
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import ByProblem, weighted_quantile
-from keyturn.measures.token_shift import DEALT, OWN_RANKS, POSITION, REPLICATE, TOKEN_SHIFT, TokenShiftConfig
+from keyturn.measures.token_shift import OWN_RANKS, POSITION, REPLICATE, SHUFFLED, TOKEN_SHIFT, TokenShiftConfig
 
 FAST = TokenShiftConfig(resamples=200, curve_resamples=50, permutations=60)
 
@@ -105,7 +105,7 @@ def test_a_role_that_carries_the_shift_leaves_its_null_and_a_placebo_does_not():
     carried = measured(tuned=many(noise + 0.3 * (roles == Role.PLAN), roles))
     placebo = measured(tuned=many(noise, roles))
     plan, null = get(carried, "token_kl", by="plan"), get(carried, "token_kl", by="plan").null
-    assert null.kind == DEALT
+    assert null.kind == SHUFFLED
     assert plan.value > null.high
     assert get(carried, "token_kl", by="arithmetic").value < get(carried, "token_kl", by="arithmetic").null.low
     quiet = get(placebo, "token_kl", by="plan")

@@ -18,6 +18,7 @@ from keyturn.core.streams import Streams
 from keyturn.measures.concentration import Magnitudes, gini, holding, lorenz
 from keyturn.measures.rounding import exponents, mask_overlap, permuted_within_exponent, to_bf16, visible
 from keyturn.measures.spectrum import energies, entropy_rank, gaussian_ranks, largest_energy, stable_rank
+from keyturn.measures.tensor_update import describe_update
 from keyturn.measures.update_geometry import (
     GAUSSIAN,
     PERMUTED,
@@ -26,7 +27,6 @@ from keyturn.measures.update_geometry import (
     null_range,
     structured,
 )
-from keyturn.measures.update_look import look
 from keyturn.measures.weights import WeightPair, weight_pairs
 
 
@@ -135,7 +135,9 @@ def test_a_dense_gaussian_update_leaves_its_nulls_no_more_often_than_stated():
     config, outside = UpdateGeometryConfig(), []
     for seed in range(40):
         base = normal(seed, 64, 96, sd=0.02)
-        found = look(pair_of(base, base + normal(seed + 500, 64, 96, sd=3e-5)), config, Streams(seed))
+        found = describe_update(
+            pair_of(base, base + normal(seed + 500, 64, 96, sd=3e-5)), config, Streams(seed)
+        )
         for value, draws in (
             (found.shares[0], found.permuted),
             (found.rows.value, found.rows.null),
@@ -472,8 +474,8 @@ def test_the_gaussian_null_of_a_large_matrix_is_scaled_rightly():
 def test_above_the_cap_only_the_stable_rank_is_told():
     base = normal(0, 60, 80, sd=0.02)
     pair = pair_of(base, base + normal(1, 60, 80, sd=1e-3))
-    full = look(pair, UpdateGeometryConfig(), Streams(0))
-    capped = look(pair, UpdateGeometryConfig(spectrum_side=32), Streams(0))
+    full = describe_update(pair, UpdateGeometryConfig(), Streams(0))
+    capped = describe_update(pair, UpdateGeometryConfig(spectrum_side=32), Streams(0))
     assert capped.stable.value == pytest.approx(full.stable.value, rel=1e-4)
     assert math.isnan(capped.entropy.value)
 

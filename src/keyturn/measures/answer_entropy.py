@@ -1,15 +1,16 @@
-"""How many different answers a policy gives: entropy over distinct final answers, per problem.
+"""How many different answers a policy gives to one problem: the entropy of its distinct final answers.
 
-``H_i = -sum_a f_a log f_a`` in nats over the answers of problem i, corrected for the few draws (Chao-Shen by
-default, Miller-Madow on request), at *equal n* in both policies: the first ``min(n_base, n_tuned)`` draws of
-each problem, of draws in two stages the first alone (it was not chosen by success). Then the mean over
-problems, and the paired change.
+For each problem i, ``H_i = -sum_a f_a log f_a`` in nats over its answers a with frequencies f, corrected for
+answers that few draws leave unseen (Chao-Shen by default, Miller-Madow on request). Both policies are counted
+on the *same number* of draws: the first ``min(n_base, n_tuned)`` draws of each problem. Where draws were made
+in two stages only the first stage is used, because the second was chosen by success. The measurements are the
+mean over problems, and the paired change.
 
-Denominator: the problems where both policies have a draw. "No answer found" is one more answer. Degenerate:
-no extracted answer in either policy gives NaN with n = 0; one draw a problem gives 0. Known bias: answers are
-compared as text, so two spellings of one answer count as two. Chao-Shen corrects for unseen answers only and is
-low by about (m - 1) / 2n where all m answers are seen; Miller-Madow is low where most are unseen. The null is
-the same change between two random halves of the base's draws.
+Denominator: the problems where both policies have a draw. "No answer found" counts as one more answer.
+Degenerate: no extracted answer in either policy gives NaN with n = 0; a problem with one draw has entropy 0.
+Known bias: answers are compared as text, so two spellings of one answer count as two. Chao-Shen corrects for
+unseen answers only: it is too low by about (m - 1) / 2n where all m answers were seen. Miller-Madow is too low
+where most answers were not seen. The null is the same change between two random halves of the base's draws.
 
 Source: Wu et al. 2025 (arXiv 2507.14843) for the quantity; estimators: ``core.statistics.entropies``.
 """
@@ -32,7 +33,7 @@ from keyturn.measures.draws import first_stage, halves
 from keyturn.rollouts.grades import Answers
 
 REPLICATES = 40
-"""Random halvings behind the null; each counts all answers of the base anew."""
+"""Random halvings behind the null. Few, because each counts all answers of the base again."""
 
 ESTIMATORS = {
     "chao-shen": chao_shen_entropy,
@@ -49,7 +50,7 @@ class AnswerEntropyConfig:
     estimator: Literal["chao-shen", "miller-madow", "plug-in"] = "chao-shen"
     """Correction for unseen answers. Default: the least biased of the three on Zipf-like answers (tests)."""
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 

@@ -1,10 +1,11 @@
-"""Means over tokens (or rows) with intervals over problems: tokens of one problem are never independent.
+"""Means over tokens (or rows) with intervals over problems: tokens of one problem are not independent.
 
-``mean = sum_i x_i / sum_i n_i`` over problems i, with ``x_i`` the sum and ``n_i`` the count of problem i's own
-tokens; a resample takes problems whole, with both. Denominator: the tokens, so that long completions weigh
-more. Degenerate: no token gives NaN with n = 0; tokens of one problem only have no interval. Known bias: of the
-order 1/problems, as for every ratio. Source: ratio estimator, Cochran 1977, "Sampling Techniques", chapter 6;
-problems as the unit, Miller 2024, arXiv:2411.00640.
+``mean = sum_i x_i / sum_i n_i`` over problems i, where ``x_i`` is the sum and ``n_i`` the count of the tokens
+of problem i. A resample takes whole problems, with both their sum and their count. Denominator: the tokens, so
+that long completions weigh more. Degenerate: no token gives NaN with n = 0; tokens of a single problem have no
+interval.
+Known bias: of the order 1/problems, as for every ratio. Source: ratio estimator, Cochran 1977, "Sampling
+Techniques", chapter 6; problems as the unit, Miller 2024, arXiv:2411.00640.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RESAMPLES = 1000
 NOTHING = Estimate(float("nan"))
 
 ANY, POSITIVE, SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
-"""What a quantity can be: widened intervals of few problems are cut there."""
+"""Ranges of quantities; the widened intervals of few problems are cut off there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +61,7 @@ class ByProblem:
 
     @staticmethod
     def of(problem: ArrayLike, size: int, streams: Streams, resamples: int = RESAMPLES) -> ByProblem:
-        """Entries of ``size`` problems; equal ``streams`` resample equally, so that arms stay paired."""
+        """Entries of ``size`` problems; equal ``streams`` give equal resamples, so policies stay paired."""
         weights = resample_weights(size, resamples, streams.generator("problems"))
         return ByProblem(problem=np.asarray(problem, dtype=np.int64), size=size, weights=weights)
 
@@ -114,7 +115,7 @@ class ByProblem:
 def interval(
     value: float, replicates: NDArray[np.float64], units: int, within: tuple[float, float] = ANY
 ) -> Estimate:
-    """The percentile interval around a value; without ends where one problem (or none) stands behind it."""
+    """The percentile interval around a value; it has no ends where it rests on a single problem or none."""
     known = replicates[~np.isnan(replicates)]
     if units < 2 or len(known) < 2:
         return Estimate(value)

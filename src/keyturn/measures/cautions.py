@@ -1,4 +1,4 @@
-"""Reasons to distrust a verdict, and what would decide an undecided one; in words, with their numbers.
+"""Reasons to distrust a verdict, and what would decide an undecided one, in words with their numbers.
 
 Ours.
 """
@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 
 from keyturn.core.numbers import number
 from keyturn.measures.classes import classify
-from keyturn.measures.estimates import DRAWS_PER_K, Budget, Judged
+from keyturn.measures.estimates import DRAWS_PER_K, Budget, VerdictEstimates
 from keyturn.measures.labels import EDGE, LEAST_PROBLEMS, NO_CHANGE, OWN_SHARE, lies_above_zero
 from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, UNDECIDED, Caution
 from keyturn.measures.wording import counted
 
 WORTH_SAYING = 0.05
-"""Share of completions from which truncation, or a difference between two ways to grade, is said."""
+"""Share of completions from which truncation, or a difference between two gradings, gets a caution."""
 
 FEW_PROBLEMS = 24
-"""Below this a caution stands beside the label."""
+"""Fewer problems than this get a caution beside the label."""
 
 TIMES = (2, 4, 8, 16, 32)
-"""Multiples of the base's draws that are tried."""
+"""Multiples of the base's draws that are tried out."""
 
 
 def cautions_of(
-    counts: PairedCounts, judged: Judged, budget: Budget, classes: NDArray[np.int8]
+    counts: PairedCounts, estimates: VerdictEstimates, budget: Budget, classes: NDArray[np.int8]
 ) -> tuple[Caution, ...]:
     """Reasons to distrust a verdict, most serious first."""
     if not len(classes):
         return ()
-    found = [Caution(kind="nothing measured", text=judged.nothing)] if judged.nothing else []
-    found += [*_lost(counts), *_format(counts), *_edges(judged)]
+    found = [Caution(kind="nothing measured", text=estimates.nothing)] if estimates.nothing else []
+    found += [*_lost(counts), *_format(counts), *_edges(estimates)]
     problems = counted(len(classes), "problem")
     if len(classes) < FEW_PROBLEMS:
-        few = f"{problems}: intervals are wide, and a label takes at least {LEAST_PROBLEMS}"
+        few = f"{problems}: intervals are wide, and a label needs at least {LEAST_PROBLEMS}"
         found.append(Caution(kind="few problems", text=few))
     lucky = int((classes == AT_CHANCE).sum())
     if lucky:
@@ -54,8 +54,16 @@ def cautions_of(
 def _lost(counts: PairedCounts) -> Iterator[Caution]:
     """Draws without a verdict, and draws that were cut, of either policy."""
     sides = (
-        ("ungraded", "draws of the base have no verdict and count neither way", counts.base_failed),
-        ("ungraded", "draws of the tuned policy have no verdict and count neither way", counts.tuned_failed),
+        (
+            "ungraded",
+            "draws of the base have no verdict and count neither as right nor as wrong",
+            counts.base_failed,
+        ),
+        (
+            "ungraded",
+            "draws of the tuned policy have no verdict and count neither as right nor as wrong",
+            counts.tuned_failed,
+        ),
         ("truncated", "completions of the base were cut at the length limit", counts.base_cut),
         ("truncated", "completions of the tuned policy were cut at the length limit", counts.tuned_cut),
     )
@@ -80,15 +88,15 @@ def _format(counts: PairedCounts) -> Iterator[Caution]:
             yield Caution(
                 kind="format",
                 text=f"the {name} is right in {number(strict)} of its draws as graded and in {number(lenient)} "
-                "under lenient extraction: it does not write answers as the grader wants them",
+                "under lenient extraction: it does not write answers in the form that the grader reads",
             )
 
 
-def _edges(judged: Judged) -> Iterator[Caution]:
-    base, tuned = judged.masses["base"].value, judged.masses["tuned"].value
+def _edges(estimates: VerdictEstimates) -> Iterator[Caution]:
+    base, tuned = estimates.masses["base"].value, estimates.masses["tuned"].value
     if base <= EDGE < tuned:
         rate = number(base, small=True)
-        text = f"the base hardly ever succeeds ({rate}): make sure that it is asked and graded as it answers"
+        text = f"the base hardly ever succeeds ({rate}): check that it is prompted and graded as it answers"
         yield Caution(kind="floor", text=text)
     if base >= 1 - EDGE:
         rate = number(1 - base, small=True)
@@ -96,20 +104,22 @@ def _edges(judged: Judged) -> Iterator[Caution]:
         yield Caution(kind="ceiling", text=text)
 
 
-def needed_of(counts: PairedCounts, judged: Judged, budget: Budget, classes: NDArray[np.int8]) -> str:
+def needed_of(
+    counts: PairedCounts, estimates: VerdictEstimates, budget: Budget, classes: NDArray[np.int8]
+) -> str:
     """How many more draws or problems would decide what is undecided; empty where nothing is."""
-    problems, gain = counts.units, judged.masses["gain"]
-    if judged.label != "undecided" or not len(classes):
+    problems, gain = counts.units, estimates.masses["gain"]
+    if estimates.label != "undecided" or not len(classes):
         return ""
     if not budget.decidable:
         wanted = DRAWS_PER_K * budget.asked
-        return f"K = {budget.asked} takes {wanted} base draws a problem; there are {budget.draws}"
+        return f"K = {budget.asked} needs {wanted} base draws per problem; there are {budget.draws}"
     if problems < LEAST_PROBLEMS:
-        return f"a label takes at least {LEAST_PROBLEMS} problems; there are {problems}"
+        return f"a label needs at least {LEAST_PROBLEMS} problems; there are {problems}"
     if not lies_above_zero(gain):
-        return _problems_for_the_gain(problems, judged)
-    open_share = judged.shares["undecided"].value
-    best = max((judged.shares["deployed"], judged.beyond), key=lambda share: share.value)
+        return _problems_for_the_gain(problems, estimates)
+    open_share = estimates.shares["undecided"].value
+    best = max((estimates.shares["deployed"], estimates.beyond), key=lambda share: share.value)
     if best.value < OWN_SHARE <= best.value + open_share:
         return _draws_needed(counts, budget.k, classes)
     if best.value > OWN_SHARE and math.isfinite(best.low):
@@ -118,9 +128,9 @@ def needed_of(counts: PairedCounts, judged: Judged, budget: Budget, classes: NDA
     return "the gain is spread over the classes: more draws or problems need not give one of them half"
 
 
-def _problems_for_the_gain(problems: int, judged: Judged) -> str:
-    """Problems that would tell the gain from 0, or show that it is none."""
-    gain = judged.masses["gain"]
+def _problems_for_the_gain(problems: int, estimates: VerdictEstimates) -> str:
+    """How many problems would tell the gain from 0, or show that there is none."""
+    gain = estimates.masses["gain"]
     half, target = (gain.high - gain.low) / 2, max(abs(gain.value), NO_CHANGE)
     more = math.ceil(problems * (half / target) ** 2)
     if more <= problems:
@@ -130,7 +140,7 @@ def _problems_for_the_gain(problems: int, judged: Judged) -> str:
 
 
 def _draws_needed(counts: PairedCounts, k: int, classes: NDArray[np.int8]) -> str:
-    """The multiple of the base's draws that would decide half of the undecided problems at the rates seen."""
+    """How many times the base's draws would decide half of the undecided problems, at the rates seen."""
     here = classes == UNDECIDED
     n, c = counts.base.n[here], counts.base.c[here]
     if not len(n):
@@ -140,5 +150,5 @@ def _draws_needed(counts: PairedCounts, k: int, classes: NDArray[np.int8]) -> st
     for times in TIMES:
         decided = classify(c * times, n * times, (k,), chance=luck)[:, 0] != UNDECIDED
         if decided.mean() >= OWN_SHARE:
-            return f"about {times} times the base draws ({times * int(n.max())} a problem) on {open_ones}"
-    return f"{open_ones} lie too near 1/K = 1/{k} for draws to decide; another K would"
+            return f"about {times} times the base draws ({times * int(n.max())} per problem) on {open_ones}"
+    return f"{open_ones} lie too near 1/K = 1/{k} for draws to decide them; another K would"

@@ -1,4 +1,4 @@
-"""Problems by cell (domain, depth, context...), and the draws of one cell.
+"""Cells of problems: the problems that share a domain, a depth, a context.
 
 Ours.
 """

@@ -1,15 +1,16 @@
-"""A lower bound of the base's success probability that nobody can dispute: it could have said this itself.
+"""A certified lower bound of the base's success probability: what it could have said itself.
 
     p_i  >=  sum over distinct verified completions y of problem i of  P_base(y | prompt_i)
 
-Distinct by token sequence, the end-of-sequence token included; whoever gave ``y`` does not matter, since the
-events "the base says y" are disjoint and all successes. With every valid completion there (CHAIN: the one
-trace, GRAPH up to three operations: the enumeration) it is the probability itself. Denominator: one problem.
-Degenerate: without a verified completion the bound is 0, which is true of any probability. Known bias: it is
-below p by the mass of the successes that nobody gave. It speaks of sampling at temperature 1 without
-truncation of the distribution, since the log-probabilities do; completions that were cut, or that are
-longer than the base may speak, are left out. Log-probabilities are stored in float32: each is lowered by its
-own rounding error first, so that the sum never exceeds the truth by storage.
+Completions are distinct by their token sequence, the end-of-sequence token included. It does not matter which
+policy gave ``y``: the events "the base says y" are disjoint, and all of them are successes. If every valid
+completion is in the sum (CHAIN has one trace, GRAPH up to three operations can be enumerated), the bound is
+the probability itself. Denominator: one problem. Degenerate: without a verified completion the bound is 0,
+which is true of any probability. Known bias: the bound is below p by the mass of the successes that nobody
+gave. It holds for sampling at temperature 1 from the whole distribution, because that is what the
+log-probabilities describe. Completions that were cut, or that are longer than the base may speak, are left
+out. Log-probabilities are stored in float32; each is first lowered by its own rounding error, so that storage
+never lifts the sum above the truth.
 
 Source: ours.
 """
@@ -56,7 +57,7 @@ def certified_bound(
 
 
 def bound_of(shifts: Iterable[TokenShift], *, max_new_tokens: int | None = None) -> NDArray[np.float64] | None:
-    """The same from token tables of any number of sources over one list of problems.
+    """The same bound from any number of token tables over one list of problems.
 
     Args:
         shifts: tables with grades; those without are left out.

@@ -1,20 +1,20 @@
 """What the base does by luck, and which cells of problems it solves no better than that.
 
-Chance ``g_i`` of a problem is the rate of a success that uses nothing of what is tested: a valid trace whose
-links were drawn at random (known exactly in CHAIN), an answer that is right although the problem was not read
-(measured, file ``guess``). An upper bound of chance decides nothing and is only printed. With base success
+The chance ``g_i`` of a problem is the rate of successes that use nothing of the tested ability: a valid trace
+whose links were drawn at random (known exactly in CHAIN), or a right answer without reading the problem
+(measured, file ``guess``). An upper bound of chance decides nothing; it is only printed. With base success
 ``p_i``:
 
     ability    a_i = (p_i - g_i) / (1 - g_i)      the share of draws that succeed by more than luck
-    surely more than luck    p_i > g_i + min(g_i, (1 - g_i) / 2)   more successes by ability than by luck, or
-                                                                   ability in half of the draws
+    surely more than luck    p_i > g_i + min(g_i, (1 - g_i) / 2)   ability gives more successes than luck does,
+                                                                   or succeeds in half of the draws
     reached    p_i > g_i + max((1 - g_i) / K, min(g_i, (1 - g_i) / 2))     ability above 1/K, and more than luck
 
 A cell is *at chance* where the mean of ``p_i - g_i`` over its problems is not surely above 0 (one-sided
-Student's t at 95 % over problems). Denominator: the cell's problems with a known chance. Degenerate: one
-problem alone has no spread, so its cell is never called at chance by this test. Known bias: chance differs
-between problems where a base has habits; the mean over a cell does not feel that, single problems do, hence the
-margin of "more than luck". Source: ours (docs/verdict.md).
+Student's t at 95 % over problems). Denominator: the problems of the cell whose chance is known. Degenerate: a
+single problem has no spread, so this test never calls its cell at chance. Known bias: where a base has habits,
+chance differs between problems. The mean over a cell does not suffer from that, but single problems do, hence
+the margin of "more than luck". Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations

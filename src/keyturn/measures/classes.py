@@ -1,20 +1,20 @@
-"""What the base could already do: each problem reachable, unreachable, at chance or undecided within K draws.
+"""What the base could already do: problems are reachable within K draws, unreachable, at chance or undecided.
 
-With the Jeffreys posterior of base success ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)`` and chance g (file
-``chance``; 0 where nothing is known), the first that holds:
+With the Jeffreys posterior of base success ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)`` and the chance g (file
+``chance``; 0 where nothing is known), the first rule that holds decides:
 
     unreachable   P(p < 1/K) >= .95
     reachable     P(p > r) >= .95,  r = 1/K where chance is unknown, else ``chance.reach_threshold``
     at chance     P(p > g) < .95 where luck counts, P(success by luck in K draws) = 1 - (1 - g)^K > .05
     undecided     else
 
-In a cell that is at chance as a whole the problems that are not unreachable are at chance too, except those
-that are reachable with the certainty ``1 - .05 / m`` that all m problems of the list ask for together.
+In a cell that is at chance as a whole, every problem that is not unreachable is at chance too, unless it is
+reachable with certainty ``1 - .05 / m``, which is what all m problems of the list ask for together.
 
-Denominator: the draws given, which must not be those on which p is estimated afterwards (the caller's
-business, see ``masses``): a problem called unreachable because it had no success would otherwise also be
-credited with ``p = 0``. Degenerate: no draws leave the prior, which is undecided for every K >= 2. At K = 64
-one success in 11 draws is enough for reachable, and it takes 123 draws without one for unreachable.
+Denominator: the draws given. They must not be those on which p is estimated afterwards (the caller sees to
+that, file ``masses``): a problem called unreachable because it had no success would otherwise also be credited
+with ``p = 0``. Degenerate: without draws the prior remains, which is undecided for every K >= 2. At K = 64 one
+success in 11 draws is enough for reachable, and unreachable takes 123 draws without a success.
 
 Known bias: problems with p near 1/K stay undecided, by design. Source: ours (docs/verdict.md).
 """
@@ -31,7 +31,7 @@ from keyturn.measures.chance import reach_threshold
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 CERTAINTY = 0.95
-"""Posterior probability that a class asks for: the usual one-sided 5 % error per problem."""
+"""Posterior probability that a class needs: the usual one-sided error of 5 % per problem."""
 
 
 def classify(
@@ -105,6 +105,6 @@ def exact_classes(exact: NDArray[np.float64], k: int) -> NDArray[np.int8]:
 
 
 def class_agreement(classes: NDArray[np.int8], exact: NDArray[np.float64], k: int) -> tuple[int, int]:
-    """Of the problems that sampling decides and whose exact p is known: those that agree, and all of them."""
+    """How many problems are decided by sampling and known exactly: those that agree, and all of them."""
     decided = ((classes == REACHABLE) | (classes == UNREACHABLE)) & np.isfinite(exact)
     return int((classes == exact_classes(exact, k))[decided].sum()), int(decided.sum())

@@ -1,4 +1,4 @@
-"""How unequally a total is spread: the Lorenz curve from the largest down, and what is read off it.
+"""How unequally a total is spread: the Lorenz curve from the largest entry down, and what is read off it.
 
 Source: Lorenz 1905; Gini 1912; participation ratio, Bell and Dean 1970.
 """

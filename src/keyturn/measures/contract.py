@@ -1,4 +1,4 @@
-"""The contract of a measure: tables in, measurements out; pure, and never a generator of text."""
+"""The contract of a measure: tables in, measurements out. A measure is pure and never generates text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class TokenShift:
     """Base and tuned policy on the same given completions, token by token.
 
     Args:
-        drawn_by: ``"base"`` or ``"tuned"``: whose completions these are.
+        drawn_by: whose completions these are, ``"base"`` or ``"tuned"``.
         completions: the completions looked at.
         grades: their grades (roles per token among them), or None.
-        base_logprobs, tuned_logprobs: of the token that stands there, float32 ``[token]``.
+        base_logprobs, tuned_logprobs: of the tokens of the completions, float32 ``[token]``.
         base_entropies, tuned_entropies: nats, float32 ``[token]``.
         base_ranks, tuned_ranks: of the token that stands there, 0 = most likely, int32 ``[token]``.
         kl: KL(tuned || base) in nats over the whole vocabulary, float32 ``[token]``.
@@ -63,7 +63,7 @@ class Tables:
         history: the metrics of each training step (metrics.jsonl), oldest first.
         copies: what was found of draws that are copies of other draws, one sentence each. Draws that do not
             count are no longer in any table.
-        left_out: what could not be had -> why: names of inputs, of measures, or of other looks.
+        left_out: name of what could not be had (an input, a measure, another part of the audit) -> why.
     """
 
     streams: Streams

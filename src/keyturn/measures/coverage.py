@@ -1,22 +1,22 @@
 """Which problems are solved within k draws at all: gained, lost, and how much of that is luck.
 
-Per problem, with pass@k ``s`` of the base and ``t`` of the tuned policy (both unbiased):
+For each problem, with pass@k ``s`` of the base and ``t`` of the tuned policy (both unbiased):
 
     gained E = mean t (1 - s),   lost S = mean s (1 - t),   E - S = tuned coverage - base coverage
 
-Two samples of one and the same model also "gain" and "lose" problems. The replicate null is what two
-disjoint halves of the base's own draws do to each other, averaged over all ways to cut them, which needs no
-cutting: ``E0 = S0 = mean of P(k draws miss, k others do not) = pass@2k - pass@k`` of the base. The excess
-``E - E0`` or ``S - S0`` is what remains. McNemar's exact test compares the sets that the first k draws of
-each policy solve (under equality, gained and lost are exchangeable).
+Two samples of one and the same model also "gain" and "lose" problems. The replicate null is what two disjoint
+halves of the base's own draws gain from each other, averaged over all ways to cut them. The average has a
+closed form: ``E0 = S0 = mean of P(k draws miss, k others do not) = pass@2k - pass@k`` of the base. What
+remains is the excess, ``E - E0`` or ``S - S0``. McNemar's exact test compares the sets of problems that the
+first k draws of each policy solve (if the policies are equal, gained and lost are exchangeable).
 
-Denominator: the problems. Degenerate: no problem gives NaN; k beyond a problem's draws comes from its
-posterior and the share of such problems is stated; with fewer than 2k base draws there is no null and no
-excess. Known bias: none for E, S and E0 with enough draws; the
-excess of losses is *negative* where the tuned policy solves more, and the other way round.
+Denominator: the problems. Degenerate: no problem gives NaN. Where k is beyond a problem's draws its value
+comes from the posterior, and the share of such problems is stated. With fewer than 2k base draws there is no
+null and no excess. Known bias: none for E, S and E0 with enough draws; the excess of losses is *negative*
+where the tuned policy solves more, and the other way round.
 
-Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (docs/verdict.md);
-McNemar 1947. Departure: expected instead of realised sets, so that the luck of one cut does not enter.
+Source: sets and null after Wu et al. 2025 (arXiv 2507.14843) and our replicate null (docs/verdict.md); McNemar
+1947. Departure: expected instead of realised sets, so that the luck of one cut does not enter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from keyturn.measures.draws import Draws
 from keyturn.rollouts.grades import Answers
 
 REPLICATED = 0.9
-"""Share of problems whose draws must allow the null; for the others it would be the prior's, not the base's."""
+"""Share of problems whose draws must allow the null; of the others it would show the prior, not the base."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ class Solved:
         gained: solved by the tuned policy only.
         lost: solved by the base only.
         null: what a replicate of the base gains (and loses).
-        extrapolated: some of it comes from a posterior, bool ``[problem]``.
+        extrapolated: some of these values come from a posterior, bool ``[problem]``.
         replicated: the base has the 2k draws that the null needs, or stopped early with enough successes,
             bool ``[problem]``.
     """
@@ -99,7 +99,7 @@ class CoverageConfig:
     k: int = 64
     """Budget in draws; lowered to the tuned policy's draws where those are fewer. Default: the audit's K."""
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 

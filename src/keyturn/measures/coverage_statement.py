@@ -1,19 +1,18 @@
-"""Where pass@k of the tuned policy lies above or below the base's: one statement over all k that the draws
-allow.
+"""Where pass@k of the tuned policy lies above or below the base's: one statement for all k of the draws.
 
     D(k) = pass@k(tuned) - pass@k(base),   k = 1 ... k_max
 
-with a simultaneous (sup-t) band: *surely above* where the band lies above 0 and D(k) is at least one problem,
-*surely below* where it lies below 0, *unknown* elsewhere. The confidence set of the *first loss* (the smallest
-k with D(k) <= 0) runs from the first k that is not surely above to the first k that is surely below. At the
-band's 95 % all of these hold together.
+with a simultaneous (sup-t) band. The tuned policy is *surely above* where the band lies above 0 and D(k) is
+worth at least one problem, *surely below* where the band lies below 0, and *unknown* elsewhere. The confidence
+set of the *first loss* (the smallest k with D(k) <= 0) runs from the first k that is not surely above to the
+first k that is surely below. At the band's 95 % all of these statements hold together.
 
-``k_max`` is the largest k for which nine of ten problems have own draws of both policies (problems of the base
-that stopped after enough successes do not count: their pass@k is near 1 and comes from the posterior). Every k
-up to 128 is compared, beyond it sixteen a doubling. Denominator: the problems with graded draws of both.
-Degenerate: fewer than two problems have no band, and nothing is said. Where misses are so rare that these
-problems show hardly any, the band is at least as wide as the draws' own noise (``pass_at_k_noise``). Known
-bias: none in D(k) up to a problem's own draws.
+``k_max`` is the largest k for which nine of ten problems have draws of their own from both policies. Problems
+of the base that stopped after enough successes do not count here: their pass@k is near 1 and comes from the
+posterior. Every k up to 128 is compared, and beyond it sixteen values of k per doubling. Denominator: the
+problems with graded draws of both policies. Degenerate: fewer than two problems have no band, and nothing is
+said. Where misses are so rare that these problems show hardly any, the band is at least as wide as the noise
+of the draws (``pass_at_k_noise``). Known bias: none in D(k) up to a problem's own draws.
 
 Source: pass@k Chen et al. 2021 (arXiv 2107.03374); band Montiel Olea and Plagborg-Moller 2019; first-loss
 confidence set as in arXiv 2609.22547 (program ``passk-inference``), with which a test compares.
@@ -35,14 +34,14 @@ EVERY = 128
 """Every budget up to here is compared."""
 
 ONE_PROBLEM = 1.0
-"""Less than one problem's difference is called none, however sure it is. Where all problems are solved but for
-one draw in 10,000, resampling them shows no spread, and the next problem may be the first that is missed."""
+"""A difference of less than one problem is called none, however sure it is. Where all but one draw in 10,000
+succeed, resampling them shows no spread, and the next problem may be the first that is missed."""
 
 NORMAL = 1.96
-"""The band's critical value if one k alone were looked at."""
+"""The critical value of the band if it held for a single k."""
 
 A_DOUBLING = 16
-"""Budgets a doubling beyond that: D(k) is smooth, and moves by less than its error between them."""
+"""Budgets per doubling beyond that: D(k) is smooth, and moves by less than its error between them."""
 
 
 def budgets(limit: int) -> tuple[int, ...]:
@@ -73,7 +72,7 @@ def compare_pass_at_k(
     """D(k) with its simultaneous band, as the verdict and the measure ``crossing`` both use it.
 
     Args:
-        base, tuned: draws of the same problems, at least one a problem.
+        base, tuned: draws of the same problems, at least one per problem.
         streams: of the place (pooled, or one cell).
         kind: what counts as success; names the randomness.
         resamples: bootstrap resamples over problems.
@@ -99,8 +98,8 @@ def compare_pass_at_k(
 def state_coverage(ks: tuple[int, ...], band: Band, problems: int) -> Coverage:
     """The statement that a band makes.
 
-    The label looks at large budgets, from half of the largest on: small budgets are what the gain speaks of.
-    With one budget alone there is no coverage to speak of.
+    The label is about large budgets, from half of the largest on; the gain already describes small ones.
+    With a single budget there is no coverage to describe.
 
     Args:
         ks: budgets, ``[k]``.

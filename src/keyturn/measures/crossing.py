@@ -1,15 +1,15 @@
 """Where the pass@k curves of base and tuned policy meet: the budget k* beyond which the base is ahead.
 
-With ``D(k) = pass@k(tuned) - pass@k(base)``, k* is the smallest k with ``D(k) <= 0`` after ``D(1) > 0``,
-interpolated linearly on ``log2 k`` between the budgets compared (file ``coverage_statement``); infinite where D
-stays positive up to the tuned policy's draws. Its interval is the bootstrap distribution over problems,
-infinity included, among the resamples in which the tuned policy leads at k = 1. A crossing is *established*
-only if the simultaneous band of D excludes 0 on both sides: above 0 before k*, below 0 after it.
+With ``D(k) = pass@k(tuned) - pass@k(base)``, k* is the smallest k with ``D(k) <= 0`` after ``D(1) > 0``. It is
+interpolated linearly on ``log2 k`` between the budgets that are compared (file ``coverage_statement``), and
+infinite where D stays positive up to the tuned policy's draws. Its interval is the bootstrap distribution over
+problems, infinity included, among the resamples in which the tuned policy leads at k = 1. A crossing is
+*established* only if the simultaneous band of D excludes 0 on both sides: above 0 before k*, below 0 after it.
 
-Denominator: the problems with graded draws of both. Degenerate: where the tuned policy does not lead at
-k = 1 there is nothing to cross: NaN, n = 0. Known bias: k* is coarse where D is flat; the band, not k*, says
-whether there is a crossing. The null sets two random halves of the base's draws against each other: curves of
-one and the same policy cross too, where they differ by luck alone.
+Denominator: the problems with graded draws of both policies. Degenerate: where the tuned policy does not lead
+at k = 1 there is nothing to cross: NaN, n = 0. Known bias: k* is coarse where D is flat; whether there is a
+crossing is told by the band, not by k*. The null compares two random halves of the base's draws: curves of one
+and the same policy cross too, where they differ by luck alone.
 
 Source: measured since Yue et al. 2025 (arXiv 2504.13837); distribution and band: ours.
 """
@@ -31,7 +31,7 @@ from keyturn.measures.draws import Draws, plain_draws
 from keyturn.measures.paired import PairedCounts
 
 REPLICATES = 100
-"""Random halvings behind the null: its 95 % range then rests on the outer five."""
+"""Random halvings behind the null: five of them lie outside its 95 % range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class CrossingConfig:
     """Options of the measure."""
 
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 

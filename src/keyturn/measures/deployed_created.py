@@ -1,32 +1,32 @@
 """Deployed or created: whether the gain is on problems that the base already reached.
 
     gain = D + C + U + A,   means of (tuned - base success) over the problems that the base reaches within K
-    draws
-                            (D), does not reach (C), about which its draws do not decide (U), or that it solves
-                            no better than by chance (A, where chance is known)
+                            draws (D), does not reach (C), about which its draws do not decide (U), or that
+                            it solves no better than by chance (A, where chance is known)
 
-in three steps: classes (``classes``), masses (``masses``), label (``labels``). A verdict holds for its K; the
-curve of the created share against K, and the smallest K with another label, go with it.
+in three steps: classes (``classes``), masses (``masses``), label (``labels``). A verdict holds for its K. With
+it go the curve of the created share against K, and the smallest K at which the label changes.
 
-Denominator: the problems with a graded draw of both policies; they are what is resampled. Degenerate: no
-problem, too few problems, or one draw a problem give ``undecided`` and say why; where neither side ever
-succeeds (or always does), or answers were cut, ``nothing measured``.
+Denominator: the problems with a graded draw of both policies; the bootstrap resamples them. Degenerate: no
+problem, too few problems, or one draw per problem give ``undecided`` and say why. Where neither side ever
+succeeds (or always does), or answers were cut, the label is ``nothing measured``.
 
-Known bias: none in the masses for the classes as drawn; the label's errors are measured in
+Known bias: none in the masses for the classes as drawn; the errors of the label are measured in
 ``benchmarks/operating_characteristic``. Source: ours (docs/verdict.md). Where it is silent we decided:
 
 - *N* is the number of base draws that nine of ten problems have, among those that did not stop early with
-  enough successes; K is lowered to N // 3 if that is less. Problems with fewer draws stay, mostly undecided.
-- Under 6 base draws (K < 2) nothing can be classified: at K = 1 every problem would be "unreachable".
-- Tuned draws fewer than K do not lower K, which is about the base; pass@k is then compared up to the tuned
-policy's
-  number of draws, and says so.
+  enough successes. K is lowered to N // 3 if that is less. Problems with fewer draws stay in, mostly
+  undecided.
+- With fewer than 6 base draws (K < 2) nothing can be classified: at K = 1 every problem would be
+  "unreachable".
+- K is about the base, so fewer tuned draws than K do not lower it. pass@k is then compared up to the tuned
+  policy's number of draws, and a note says so.
 - The label at another K of the curve keeps the coverage statement, which is about all k.
-- With ``elicited``, masses and shares count elicited problems as deployed (D + C + U is still the gain); the
-  share created before that stands beside them, and the label is ``deployed (elicited)`` only where sampling
-  alone would not have given ``deployed``.
+- With ``elicited``, masses and shares count elicited problems as deployed (D + C + U is still the gain). The
+  share that was created before that stands beside them. The label is ``deployed (elicited)`` only where
+  sampling alone would not have given ``deployed``.
 - Shares need a gain above 0: of a loss nothing was deployed or created.
-- Ungraded draws count neither as draws nor as failures.
+- Draws that were not graded count neither as draws nor as failures.
 """
 
 from __future__ import annotations
@@ -76,28 +76,28 @@ def judge(counts: PairedCounts, *, streams: Streams, k: int = 64, resamples: int
         cells=counts.cells,
         bound=counts.bound,
     )
-    judged = estimate(counts, masses, budget, streams, resamples)
+    estimates = estimate(counts, masses, budget, streams, resamples)
     classes = masses.classes(budget.curve.index(budget.shown))
     if not budget.decidable:
         classes = np.full(len(classes), UNDECIDED, dtype=np.int8)
     return Verdict(
-        label=judged.label,
-        coverage=judged.coverage,
-        why=why_of(judged, budget, counts.units),
+        label=estimates.label,
+        coverage=estimates.coverage,
+        why=why_of(estimates, budget, counts.units),
         k=budget.shown,
         n_base=int(counts.base.n.max(initial=0)),
         problems=len(classes),
-        masses=judged.masses,
-        shares=judged.shares,
+        masses=estimates.masses,
+        shares=estimates.shares,
         classes=_everywhere(known, classes, UNDECIDED),
         base_p=_everywhere(known, masses.base, np.nan),
         tuned_q=_everywhere(known, masses.tuned, np.nan),
-        curve=judged.curve,
-        flips_at=judged.flips_at,
+        curve=estimates.curve,
+        flips_at=estimates.flips_at,
         unit=counts.kind,
-        notes=notes_of(counts, judged, classes, budget, left_out=int((~known).sum())),
-        cautions=cautions_of(counts, judged, budget, classes),
-        needed=needed_of(counts, judged, budget, classes),
+        notes=notes_of(counts, estimates, classes, budget, left_out=int((~known).sum())),
+        cautions=cautions_of(counts, estimates, budget, classes),
+        needed=needed_of(counts, estimates, budget, classes),
     )
 
 
@@ -109,7 +109,7 @@ def _everywhere(known: NDArray[np.bool_], values: NDArray, elsewhere: float) -> 
 
 
 REPLICATES = 100
-"""Random cuts of the base behind the null: its 95 % range then rests on the outer five."""
+"""Random cuts of the base behind the null: five of them lie outside its 95 % range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +117,9 @@ class DeployedCreatedConfig:
     """Options of the measure."""
 
     k: int = 64
-    """Budget K in draws; lowered where the base has fewer than three times as many. Default: the audit's K."""
+    """Budget K in draws; lowered to a third of the base's draws if that is less. Default: the audit's K."""
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 
@@ -148,7 +148,7 @@ def measure_deployed_created(tables: Tables, config: DeployedCreatedConfig) -> t
 
 
 def replicate_masses(counts: PairedCounts, k: int, streams: Streams) -> dict[str, Null]:
-    """Masses between a random quarter of the base's draws and the rest: what they are if nothing changed.
+    """Masses between a random quarter of the base's draws and the rest: what the masses are if nothing changed.
 
     A quarter, because at 4K draws that is the tuned policy's K; where the base stopped after its first stage
     the quarter is small and the range wider than it need be.

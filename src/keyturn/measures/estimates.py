@@ -1,4 +1,4 @@
-"""From each problem's contribution to masses, shares, coverage and labels with their intervals.
+"""From the contribution of each problem to masses, shares, coverage and labels with their intervals.
 
 All of them come from the same resamples of problems, so that a share, its gain and the label at another K
 refer to the same imagined audits.
@@ -38,15 +38,15 @@ from keyturn.measures.verdict import Coverage, Label
 CLASSES = ("deployed", "created", "undecided", "at_chance")
 
 DRAWS_PER_K = 3
-"""Base draws a problem for each unit of K: two thirds classify (2K without success just say "unreachable"),
+"""Base draws per problem for each unit of K: two thirds classify (2K without success just say "unreachable"),
 one third estimates."""
 
 SMALLEST_K = 2
-"""At K = 1 "reachable" would ask for p > 1."""
+"""At K = 1 "reachable" would need p > 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class VerdictEstimates:
     """Estimates behind a label, before it is put into words.
 
     Args:
@@ -77,12 +77,12 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The K of a verdict and what allowed it.
+    """The K of a verdict, and the draws that allow it.
 
     Args:
         asked: what was asked for.
         k: what the base's draws allow, at most that; below ``SMALLEST_K`` nothing can be classified.
-        draws: base draws a problem that this rests on, 0 without problems.
+        draws: base draws per problem that this rests on, 0 without problems.
     """
 
     asked: int
@@ -96,7 +96,7 @@ class Budget:
 
     @property
     def shown(self) -> int:
-        """K as a verdict shows it; 1 where one draw a problem allows none."""
+        """K as a verdict shows it; 1 where the draws allow none."""
         return max(self.k, 1)
 
     @property
@@ -117,11 +117,13 @@ def lowered_budget(base: Draws, k: int) -> Budget:
     return Budget(asked=k, k=min(k, draws // DRAWS_PER_K), draws=draws)
 
 
-def estimate(counts: PairedCounts, masses: Masses, budget: Budget, streams: Streams, resamples: int) -> Judged:
+def estimate(
+    counts: PairedCounts, masses: Masses, budget: Budget, streams: Streams, resamples: int
+) -> VerdictEstimates:
     """Estimates and labels of one list of problems.
 
     Args:
-        counts: what was drawn, at least one graded draw of both policies a problem.
+        counts: what was drawn, at least one graded draw of both policies per problem.
         masses: the gain of each problem divided at ``budget.curve``.
         budget: K.
         streams: randomness of the resamples.
@@ -151,7 +153,7 @@ def estimate(counts: PairedCounts, masses: Masses, budget: Budget, streams: Stre
     label = labels[budget.shown] if budget.decidable or nothing else "undecided"
     flips = [k for k in budget.curve if labels[k] != label] if budget.decidable else []
     elicited = label == "deployed" and by_sampling != "deployed"
-    return Judged(
+    return VerdictEstimates(
         masses=_masses(sample, budget, counts),
         shares=_shares(sample, budget, counts),
         coverage=coverage,
@@ -174,7 +176,7 @@ def _holds(labels: Mapping[int, Label], k: int) -> tuple[int, int]:
 
 
 def _columns(counts: PairedCounts, masses: Masses, budget: Budget) -> dict[str, NDArray[np.float64]]:
-    """One value a problem for everything that needs an interval."""
+    """One value per problem for everything that needs an interval."""
     problems = len(masses.gain)
     elicited = counts.elicited if counts.elicited is not None else np.zeros(problems, dtype=bool)
     at = budget.curve.index(budget.shown)

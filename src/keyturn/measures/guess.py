@@ -1,11 +1,11 @@
-"""How often an answer is hit without reading the problem: answers permuted within their type.
+"""How often an answer is right without reading the problem: answers permuted within their type.
 
 ``g_i`` is the share of the base's draws on the *other* problems of the same type whose extracted answer is
-right for problem i: its gold answer, or any text that was graded right on one of its own draws.
+right for problem i. Right is its gold answer, or any text that was graded right on one of its own draws.
 
-Denominator: the draws of the other problems of the type. Degenerate: a problem alone in its type, or without
-an answer known to be right, has NaN. Known bias: answers are compared as text, so the rate is a lower bound
-where one answer has many spellings. Source: ours (docs/verdict.md); permutation null of answers.
+Denominator: the draws of the other problems of the type. Degenerate: NaN for a problem that is alone in its
+type, or of which no right answer is known. Known bias: answers are compared as text, so the rate is a lower
+bound where one answer has many spellings. Source: ours (docs/verdict.md); permutation null of answers.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""Kitagawa's split of a difference of two weighted means into weights and rates, per problem.
+"""Kitagawa's split of a difference of two weighted means into weights and rates, for each problem.
 
 With the share ``w_s`` of each strategy s among the draws of a problem, and its accuracy ``a_s``:
 
     gain = routing + execution,   routing   = sum_s (w1_s - w0_s) (a0_s + a1_s) / 2
                                   execution = sum_s (a1_s - a0_s) (w0_s + w1_s) / 2
 
-An accuracy is known from the policy's own draws where the strategy has a share of ``OWN_DRAWS`` or more among
-them, else from draws with its prefix forced; a strategy without either, in either policy, is left to the
-remainder ``gain - routing - execution``, which is named and never spread over the two.
+The accuracy of a strategy comes from the policy's own draws where its share among them is ``OWN_DRAWS`` or
+more, else from draws with its prefix forced. A strategy that has neither, in either policy, is left to the
+remainder ``gain - routing - execution``, which is reported under its own name and never spread over the two.
 
 Denominator: the draws of the problem. Degenerate: a strategy that neither policy uses contributes nothing.
-Known bias: forced draws answer "what if this strategy had been taken", which own draws do not where the policy
-takes it on easier attempts. Source: Kitagawa 1955, "Components of a difference between two rates"; Oaxaca 1973.
+Known bias: forced draws answer "what if this strategy had been taken"; own draws do not, where the policy
+takes the strategy on easier attempts. Source: Kitagawa 1955, "Components of a difference between two rates";
+Oaxaca 1973.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from numpy.typing import NDArray
 from keyturn.rollouts.grades import Answers
 
 OWN_DRAWS = 0.05
-"""Share from which a strategy's own draws say its accuracy: 3 of 64 draws, below which one success more or
-less moves an accuracy by a third and more."""
+"""Share from which a strategy's own draws give its accuracy: 3 of 64 draws. With fewer draws a single success
+moves the accuracy by a third or more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +86,7 @@ def kitagawa(
     """Split the gain of every problem.
 
     Args:
-        base, tuned: draws by strategy, at least one a problem.
+        base, tuned: draws by strategy, at least one per problem.
         forced: ``"base"`` and ``"tuned"`` -> accuracy under a forced prefix, float64 ``[problem, strategy]``,
             NaN where it was not drawn.
         base_rate: unbiased base success, ``[problem]``, where it differs from successes over draws (draws in

@@ -1,19 +1,19 @@
 """From intervals to a label: the first rule that holds. Pure, and the only place where its thresholds stand.
 
-    nothing measured   no side can be told from always failing (or always succeeding), or answers were cut
+    nothing measured   a side cannot be told from always failing (or always succeeding), or answers were cut
     undecided          fewer problems than LEAST_PROBLEMS, or no interval
     no change          the gain's interval lies within +-NO_CHANGE and coverage is kept
     narrowed           no gain (within +-NO_CHANGE, or not surely above 0), and pass@k surely lower at large k
     undecided          the gain's interval lies within +-NO_CHANGE: too little to divide
     worse              the gain's interval lies below 0
     undecided          the gain's interval contains 0
-    mixed              lower limits of created and deployed share both >= MIXED_SHARE
-    created            lower limit of the created share >= OWN_SHARE
-    deployed           lower limit of the deployed share >= OWN_SHARE
-    undecided          else (the undecided mass U counts against both, being in the denominator of the shares)
+    mixed              the lower limits of the created and the deployed share are both >= MIXED_SHARE
+    created            the lower limit of the created share is >= OWN_SHARE
+    deployed           the lower limit of the deployed share is >= OWN_SHARE
+    undecided          else (the undecided mass U is in the denominator of the shares: it counts against both)
 
-The created share here counts problems that the base does not solve within K draws, and those that it solves no
-better than by chance where that is established (``estimates``). Coverage is the statement of
+The created share here counts the problems that the base does not solve within K draws, and those that it
+solves no better than by chance, where that is established (``estimates``). Coverage is the statement of
 ``coverage_statement``. Source: ours (docs/verdict.md).
 """
 
@@ -29,27 +29,27 @@ from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import Coverage, CoverageLabel, Label
 
 NO_CHANGE = 0.03
-"""Smallest gain of interest: below it three problems in a hundred are at stake, less than most seeds move."""
+"""Smallest gain of interest: three problems in a hundred, less than what most changes of the seed move."""
 
 MIXED_SHARE = 0.2
-"""A fifth of the gain for sure is too much to be left out of a verdict's name."""
+"""A share that is surely a fifth of the gain is too large to be left out of the label."""
 
 OWN_SHARE = 0.5
-"""More than half of the gain for sure: the smallest share that no other class can beat."""
+"""A share that is surely half of the gain: the smallest that no other class can exceed."""
 
 LEAST_PROBLEMS = 12
 """Fewer problems get no label: docs/results/operating_characteristic.md measures how often it would be
 wrong."""
 
 EDGE = 0.01
-"""Success within 1 % of never or always: what is left to be compared is less than a grader's own errors."""
+"""Success within 1 % of never or always: what is left to compare is less than the errors of a grader."""
 
 COVERAGE_MARGIN = 0.125
 """Coverage is kept if it moves by less than one problem in eight: three of a cell of 24, where five is the
 fewest that an exact McNemar test can tell from none."""
 
 MOSTLY_CUT = 0.5
-"""Where half of the completions end at the length limit, the limit is what was measured."""
+"""Where half of the completions end at the length limit, it is the limit that was measured."""
 
 
 def lies_above_zero(estimate: Estimate) -> bool:
@@ -61,7 +61,7 @@ def nothing_measured(counts: PairedCounts, coverage: Coverage) -> str:
     """Why these draws measure nothing, as the rest of a sentence; empty where they measure something.
 
     Args:
-        counts: what was drawn, at least one graded draw of both policies a problem.
+        counts: what was drawn, at least one graded draw of both policies per problem.
         coverage: the statement over all k: rare success can still be a matter of many draws.
     """
     if not len(counts.base):
@@ -83,7 +83,7 @@ def nothing_measured(counts: PairedCounts, coverage: Coverage) -> str:
         if max(base, tuned) > EDGE >= strict and _mean(lenient) > 5 * EDGE:
             return (
                 f"the {name} is never right as graded, and in {number(_mean(lenient))} of its draws under "
-                "lenient extraction: the grader does not read its answers; try another --grader"
+                "lenient extraction: the grader cannot read its answers; try another --grader"
             )
     shown = f"{number(base, small=True)} and {number(tuned, small=True)}"
     if max(base, tuned) <= EDGE and coverage.largest < COVERAGE_MARGIN:
@@ -98,9 +98,9 @@ def _lenient_reason(counts: PairedCounts) -> str:
     if max(base, tuned) > 5 * EDGE:
         return (
             f", but lenient extraction finds right answers ({number(base)} and {number(tuned)}): "
-            "the grader and the format of the answers do not meet; try another --grader"
+            "the grader does not read the format of the answers; try another --grader"
         )
-    return ": these problems are too hard to tell, or the grader does not read these answers"
+    return ": these problems are too hard to tell, or the grader cannot read these answers"
 
 
 def _mean(column: np.ndarray | None) -> float:

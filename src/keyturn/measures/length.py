@@ -1,12 +1,13 @@
 """How long completions are, by outcome, and how many were cut at the limit.
 
-Per problem the mean length of its draws (all, right ones, wrong ones) and the share cut at the limit; then
-the mean over problems. The change is paired: over the problems that have such draws under both policies.
+For each problem: the mean length of its draws (all, the right ones, the wrong ones) and the share that was cut
+at the limit; then the mean over problems. The change is paired: it is taken over the problems that have such
+draws under both policies.
 
 Denominator: the problems with such a draw. Degenerate: none gives NaN with n = 0. Known bias: a right
-completion is rarely a cut one, so "right" is short where the limit is tight; and right draws stand on the
-problems that were solved. Of draws in two stages only the first counts (it was not chosen by success). The
-null is the same change between two random halves of the base's draws.
+completion is rarely a cut one, so "right" is short where the limit is tight; and right draws come from the
+problems that were solved. Where draws were made in two stages only the first stage counts, because the second
+was chosen by success. The null is the same change between two random halves of the base's draws.
 
 Source: ours; unit of analysis after Miller 2024, "Adding Error Bars to Evals" (arXiv 2411.00640).
 """
@@ -27,7 +28,7 @@ from keyturn.measures.draws import first_stage, halves
 from keyturn.rollouts.grades import Answers
 
 REPLICATES = 40
-"""Random halvings behind the null; each walks over all rows of the base."""
+"""Random halvings behind the null. Few, because each goes through all rows of the base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class LengthConfig:
     """Options of the measure."""
 
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 
@@ -105,7 +106,9 @@ def _measurements(
 ) -> list[Measurement]:
     truncated = outcome == "truncated"
     name, unit = ("truncated", "share of draws") if truncated else ("length", counted)
-    unsaid = "no file says which completions were cut" if truncated and not np.isfinite(base).any() else ""
+    unsaid = (
+        "the files do not say which completions were cut" if truncated and not np.isfinite(base).any() else ""
+    )
     parameters: dict[str, Parameter] = where if truncated else {"outcome": outcome, **where}
     found = []
     for policy, values in (("base", base), ("tuned", tuned)):

@@ -1,27 +1,27 @@
-"""The gain, problem by problem, divided over what the base reached, did not reach, or left undecided.
+"""The gain of each problem, divided by whether the base reached the problem, did not, or left it undecided.
 
-Per problem i, with tuned success ``q_i`` and base success ``p_i``, class R (reachable) / N (unreachable) / U
-(undecided) / A (at chance):
+For each problem i, with tuned success ``q_i`` and base success ``p_i``, and its class R (reachable), N
+(unreachable), U (undecided) or A (at chance):
 
     D = mean (q_i - p_i) 1[R],  C = mean (q_i - p_i) 1[N],  U = ... 1[U],  A = ... 1[A],   D + C + U + A = gain
 
-Base draws are cut at random into three parts; each part in turn estimates p while the *other two* classify
-(never both on the same draws), and a part counts by its number of draws, so that every draw estimates once
-and the parts' estimates add up to the rate from all draws. Two thirds because that is what ``K = N / 3``
-needs: 2K draws without success are just enough to say "unreachable at K". The cut is repeated ``SPLITS``
-times and averaged, so that a verdict does not hang on one lucky cut.
+The base's draws are cut at random into three parts. Each part in turn estimates p while the *other two*
+classify, so that no draw does both. A part weighs by its number of draws, so that every draw estimates once,
+and the estimates of the parts add up to the rate of all draws. Two thirds classify because that is what ``K =
+N / 3`` needs: 2K draws without success are just enough to say "unreachable at K". The cut is repeated
+``SPLITS`` times and averaged, so that a verdict does not depend on one lucky cut.
 
-Gross gain and gross loss, ``mean max(q - p, 0)`` and ``mean max(p - q, 0)``, would be positive by noise alone;
-the sign is therefore read on two thirds of both policies' draws and the size on the remaining third. They
-still differ by exactly the gain, and both are 0 on average where nothing changed. A sign read wrongly takes
-away from both, so that a mean can fall below 0: it is then shown as 0 (:func:`gross_masses`).
+Gross gain and gross loss, ``mean max(q - p, 0)`` and ``mean max(p - q, 0)``, would be positive by noise alone.
+So the sign is read on two thirds of the draws of both policies, and the size on the remaining third. The two
+still differ by exactly the gain, and both are 0 on average where nothing changed. A sign that is read wrongly
+is subtracted from both, so a mean can fall below 0; it is then shown as 0 (:func:`gross_masses`).
 
-Denominator: the problems. Degenerate: one draw leaves nothing to classify with, so the problem is undecided.
-Known bias: none in D, C, U, A for the classes as drawn; a certified lower bound comes from the tuned policy's
-own verified draws, so where it alone decides, lucky problems are the reachable ones (the class itself is
-right). Gross gain and loss are small where signs are hard to read. With two-stage draws the estimates are
-shifted to the unbiased rate (``draws``), a shift that depends on all draws but is nil (below 1e-6) wherever the
-class is in doubt. Source: ours (docs/verdict.md).
+Denominator: the problems. Degenerate: with a single draw nothing is left to classify with, so the problem is
+undecided. Known bias: none in D, C, U, A for the classes as drawn. A certified lower bound comes from the
+tuned policy's own verified draws, so where it alone decides, the reachable problems are the lucky ones (the
+class itself is right). Gross gain and loss are too small where signs are hard to read. For draws in two stages
+the estimates are shifted to the unbiased rate (``draws``); the shift depends on all draws but is nil (below
+1e-6) wherever the class is in doubt. Source: ours (docs/verdict.md).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from keyturn.measures.draws import Draws
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 PARTS = 3
-"""Parts that the draws are cut into; all but one classify."""
+"""Parts that the draws are cut into; all but one of them classify."""
 
 CLASSES = (REACHABLE, UNREACHABLE, UNDECIDED, AT_CHANCE)
 """In the order of :attr:`Masses.membership`."""
 
 SPLITS = 8
-"""Random cuts that are averaged: more change no mass by more than .001 at 24 problems."""
+"""Random cuts that are averaged: with more, no mass changes by more than .001 at 24 problems."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,13 +97,13 @@ def divide_gain(
     """Divide the gain of every problem over the classes at every budget.
 
     Args:
-        base: base draws, at least one a problem.
-        tuned: tuned draws of the same problems, at least one a problem.
+        base: base draws, at least one per problem.
+        tuned: tuned draws of the same problems, at least one per problem.
         ks: budgets.
         generator: randomness of the cuts.
-        chance: rate of luck a problem, NaN unknown, see :func:`keyturn.measures.classes.classify`.
+        chance: rate of luck of each problem, NaN unknown, see :func:`keyturn.measures.classes.classify`.
         cells: number of a problem's cell, ``[problem]``, for the test of whole cells against chance.
-        bound: certified lower bound of base success a problem.
+        bound: certified lower bound of base success of each problem.
         splits: random cuts to average.
     """
     sizes = _part_sizes(base.n)
@@ -146,7 +146,7 @@ def divide_gain(
 def gross_masses(
     gain: NDArray[np.float64], gross_loss: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean gross gain and loss, neither below 0 and apart by the gain; arrays of one shape."""
+    """Mean gross gain and gross loss: neither is below 0, and they differ by the gain; arrays of one shape."""
     loss = np.maximum(gross_loss, np.maximum(-gain, 0.0))
     return gain + loss, loss
 

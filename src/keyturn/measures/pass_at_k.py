@@ -1,13 +1,13 @@
-"""pass@k: the share of problems that k draws solve, for both policies, with bands that hold the whole curve.
+"""pass@k: the share of problems that k draws solve, for both policies, with bands that hold for all k.
 
 ``pass@k = mean_i [1 - C(n_i - c_i, k) / C(n_i, k)]`` at k = 1, 2, 4... up to the policy's draws, for verified
 answers and for answers alone (``core.statistics.pass_at_k``; draws in two stages: ``two_stage``). The band is
 sup-t over the curve, by bootstrap over problems. Beyond a problem's own draws the value is the mean of its
-Jeffreys posterior; ``extrapolated`` is the share of such problems and must be drawn so.
+Jeffreys posterior; ``extrapolated`` is the share of such problems, and figures must show it.
 
 Denominator: the problems with a graded draw. Degenerate: no such problem gives NaN with n = 0. Known bias:
-none up to a problem's own draws. The null of the tuned policy is the base: what it is where nothing changed;
-that of the base is guessing, where guessing rates are known.
+none up to a problem's own draws. The null of the tuned policy is the base: the curve if nothing had changed.
+The null of the base is guessing, where guessing rates are known.
 
 Source: Chen et al. 2021 (arXiv 2107.03374), equation 1; bands: Montiel Olea and Plagborg-Moller 2019.
 """
@@ -33,7 +33,7 @@ class PassAtKConfig:
     """Options of the measure."""
 
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: a curve for each cell too."""
+    """Fields of a problem's cell; where given, each cell gets a curve too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 

@@ -2,19 +2,19 @@
 
 Formula: For a completion y of length T, with the base's log-probabilities l_t and ranks r_t of its tokens:
     ``reach_logprob``  log P(y) = sum_t l_t, mean over completions, in nats
-    ``reach_below``    share of completions whose log P(y) is under the 5th percentile of the base's own
+    ``reach_below``    share of completions whose log P(y) is below the 5th percentile of the base's own
                        completions of matched length (within 20 %, at least the 20 nearest; other problems only)
     ``reach_worst``    max_t -l_t: surprisal of the least likely token
-    ``reach_rank``     tokens of y with r_t > 10, a completion
-    ``reach_samples``  exp(-log P(y)), median: draws the base would need to say this very completion
+    ``reach_rank``     tokens of y with r_t > 10, per completion
+    ``reach_samples``  exp(-log P(y)), median: draws the base would need to say exactly this completion
     ``reach_bound``    mean over problems of the certified lower bound of the base's success (file certified)
-``rows`` is ``all`` or ``verified`` (only successes). The length-normalised perplexity of the literature is left
-out on purpose: a sharpened policy has a low one by construction, so it proves sharpening, not reach.
+``rows`` is ``all`` or ``verified`` (only successes). The length-normalised perplexity of the literature is
+left out on purpose: a sharpened policy has a low one by construction, so it proves sharpening and not reach.
 Denominator: completions that ended by themselves, pooled (``reach_bound``: problems).
 Null: the base's own completions, treated in the same way. Degenerate: no such completion gives NaN with n = 0.
 Known bias: one completion stands for its whole class of equivalent ones, so ``reach_samples`` is an upper
-bound of the draws that a success takes; intervals over problems take the base's percentiles as known.
-Source: Yue et al. 2025, 2504.13837 (perplexity probe), turned into the quantities that test reach; the bound is
+bound of the draws that a success takes. Intervals over problems take the base's percentiles as known.
+Source: Yue et al. 2025, 2504.13837 (perplexity probe), turned into quantities that test reach; the bound is
 ours.
 """
 
@@ -57,7 +57,7 @@ class ReachabilityConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BaseView:
-    """Completions as the base sees them; columns ``[row]``, one entry a completion that ended by itself.
+    """Completions as the base sees them; columns ``[row]``, one entry per completion that ended by itself.
 
     Args:
         problem: index of the problem.
@@ -174,7 +174,7 @@ _UNITS = {
     "reach_logprob": "nats",
     "reach_below": "share of completions",
     "reach_worst": "nats",
-    "reach_rank": "tokens a completion",
+    "reach_rank": "tokens per completion",
     "reach_samples": "draws",
 }
 

@@ -1,13 +1,13 @@
-"""What happened to each role while training went on: where its curve began, ended, and got half way.
+"""How each role changed during training: where its curve began, where it ended, and when it was half way.
 
-Formula: with a curve x_s over training steps (a column ``entropy/<role>``, less ``floor/<role>`` where that is
-there, ``error/<role>`` or ``probability/<role>`` of the metrics), start and end are means over the first and
-last tenth of the steps; the half-way step is the first at which the running mean over a tenth has crossed
-``(start + end) / 2``. The order of the half-way steps is the order in which roles were learnt. Denominator:
-steps with the column.
-Degenerate: fewer than 10 steps say nothing of it; where start and end differ by less than twice the standard
-error of their difference there is no half way (NaN, n = 0). Known bias: one run, whose neighbouring steps
-resemble each other, so that the standard error is somewhat small. Source: ours, after the two phases of Wang et
+Formula: for a curve x_s over training steps (a column ``entropy/<role>``, minus ``floor/<role>`` where there
+is one, or ``error/<role>`` or ``probability/<role>`` of the metrics), start and end are the means over the
+first and the last tenth of the steps. The half-way step is the first at which the running mean over a tenth
+has crossed ``(start + end) / 2``. The order of the half-way steps is the order in which roles were learnt.
+Denominator: the steps that have the column.
+Degenerate: fewer than 10 steps say nothing; where start and end differ by less than twice the standard error
+of their difference there is no half way (NaN, n = 0). Known bias: this is one run, whose neighbouring steps
+resemble each other, so the standard error is somewhat too small. Source: ours, after the two phases of Wang et
 al. 2025, 2509.03646.
 """
 
@@ -49,7 +49,7 @@ def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[Curve, ...]:
     """The by-role columns of a run's metrics, in the order of their first appearance.
 
     Args:
-        history: one mapping a step, oldest first; ``step`` numbers it, else its place does.
+        history: one mapping per step, oldest first. Its entry ``step`` is its number, else its place is.
     """
     points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for place, row in enumerate(history):
@@ -66,7 +66,7 @@ def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[Curve, ...]:
 
 
 def half_way(curve: Curve) -> float:
-    """The step at which the curve had made half of its way; NaN where it went nowhere (see the file)."""
+    """The step at which the curve was half way; NaN where it went nowhere (see the docstring of the file)."""
     x = curve.values
     if len(x) < _FEWEST_STEPS:
         return math.nan

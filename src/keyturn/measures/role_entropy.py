@@ -1,18 +1,19 @@
 """How sure each policy is at tokens of each role, above what the problem itself leaves open.
 
-Formula: ``role_entropy`` = mean over tokens t of a role of ``H_t - f_t``, in nats, with H_t the entropy of the
-policy's next-token law at temperature 1 and f_t the known floor (log of the number of equally valid choices;
-0 where there is one). ``role_entropy_change`` = the mean difference tuned - base on the same completions.
-``role_error`` = share of the role's tokens that the verifier calls wrong. ``role_probability`` = mean
-probability of the token that stands there. ``drawn_by`` says whose completions; ``policy`` who looks at them.
-Over training: ``role_training`` and ``role_half_step`` (file role_curves).
-Denominator: tokens of the role, pooled; roles that the text forces (syntax, repetition) are in no average.
-Null: for the tuned policy the base on the same completions (for ``role_error`` the base's own completions); for
-a change, signs flipped at random by problem. Degenerate: no such token NaN with n = 0; no grades: all tokens,
-floor unknown and counted as 0, which a note says.
-Known bias: a floor is that of the uniform choice; a policy with a lawful preference lies below it.
-Token entropy at planning tokens is not the entropy of the distribution of plans.
-Source: Wang et al. 2025, 2509.03646 (entropy by role), minus the floor that only a controlled world knows.
+Formula: ``role_entropy`` = mean over the tokens t of a role of ``H_t - f_t``, in nats, where H_t is the
+entropy of the policy's next-token distribution at temperature 1 and f_t the known floor (the log of the number
+of equally valid choices; 0 where there is one). ``role_entropy_change`` = the mean difference tuned - base on
+the same completions. ``role_error`` = the share of the role's tokens that the verifier calls wrong.
+``role_probability`` = the mean probability of the tokens that were drawn. ``drawn_by`` says whose completions
+they are, ``policy`` which policy looks at them. Over training: ``role_training`` and ``role_half_step`` (file
+role_curves).
+Denominator: tokens of the role, pooled. Roles that the text forces (syntax, repetition) are in no average.
+Null: for the tuned policy the base on the same completions (for ``role_error`` the base's own completions);
+for a change, signs flipped at random by problem. Degenerate: no such token gives NaN with n = 0; without
+grades all tokens are averaged, their floor is unknown and counts as 0, and a note says so.
+Known bias: a floor is that of the uniform choice; a policy that rightly prefers one choice lies below it. The
+entropy of tokens at planning positions is not the entropy of the distribution of plans.
+Source: Wang et al. 2025, 2509.03646 (entropy by role), minus the floor, which only a controlled world knows.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FLIPPED = "policies swapped at random by problem"
 
 @dataclass(frozen=True, kw_only=True)
 class RoleEntropyConfig:
-    """How entropies by role are averaged."""
+    """How the averages are resampled."""
 
     resamples: int = RESAMPLES
     """Bootstrap resamples of the problems, and sign flips for the null of the change."""
@@ -111,7 +112,7 @@ def _on(shift: TokenShift, drawn_by: str, config: RoleEntropyConfig, streams: St
 def _flipped(
     by: ByProblem, difference: NDArray[np.float64], mask: NDArray[np.bool_], generator: np.random.Generator
 ) -> Null:
-    """What the mean change is when the policies of each problem change places at random."""
+    """The mean change when base and tuned policy are swapped at random for each problem."""
     if not mask.any():
         return Null(kind=FLIPPED)
     total = np.bincount(by.problem[mask], weights=difference[mask], minlength=by.size)

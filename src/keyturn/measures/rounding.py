@@ -1,10 +1,10 @@
-"""What an update does to single entries, what bf16 shows of it, and what chance would make of it.
+"""What an update does to single entries, what of it bf16 shows, and what chance alone would show.
 
-bf16 has 8 significant bits: its spacing for ``|w|`` in ``[2^e, 2^(e+1))`` is ``2^(e-7)``, so an update from the
-grid shows where it reaches half of that.
+bf16 has 8 significant bits: its spacing for ``|w|`` in ``[2^e, 2^(e+1))`` is ``2^(e-7)``. An update of a
+weight that lies on that grid is visible if it is at least half of the spacing.
 
-Source: IEEE 754 rounding (nearest, ties to even); overlap of two masks, Mukherjee et al. 2025, 2505.11711, with
-chance by exponent beside their uniform one.
+Source: IEEE 754 rounding (nearest, ties to even); overlap of two masks, Mukherjee et al. 2025, 2505.11711,
+with chance by exponent beside their uniform one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def visible(base: NDArray[np.float32], tuned: NDArray[np.float32]) -> Mask:
 def permuted_within_exponent(
     base: NDArray[np.float32], delta: NDArray[np.float32], generator: np.random.Generator, draws: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Deltas dealt anew among the entries of one matrix whose weights have the same binary exponent.
+    """Updates shuffled among the entries of one matrix whose weights have the same binary exponent.
 
     This keeps how large updates are and how that depends on the weight's size (all that rounding needs), and
     destroys where they are.
@@ -61,17 +61,17 @@ def permuted_within_exponent(
     order = np.argsort(scale, kind="stable")
     edges = np.flatnonzero(np.diff(scale[order])) + 1
     bins = list(zip([0, *edges.tolist()], [*edges.tolist(), len(order)], strict=True))
-    dealt = delta.ravel()[order]
+    shuffled = delta.ravel()[order]
     for _ in range(draws):
         for start, stop in bins:
-            generator.shuffle(dealt[start:stop])
-        out = np.empty_like(dealt)
-        out[order] = dealt
+            generator.shuffle(shuffled[start:stop])
+        out = np.empty_like(shuffled)
+        out[order] = shuffled
         yield out.reshape(delta.shape)
 
 
 def mask_overlap(first: Mask, second: Mask, base: NDArray[np.float32]) -> dict[str, float]:
-    """How much two updates of one base change the same entries, beside what chance makes of it.
+    """How far two updates of one base change the same entries, beside what chance alone would give.
 
     Args:
         first: entries that the first update changed, any shape.

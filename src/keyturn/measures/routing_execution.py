@@ -1,11 +1,11 @@
-"""Did the gain come from choosing better strategies, or from carrying them out better?
+"""Does the gain come from choosing better strategies, or from carrying them out better?
 
-``gain = routing + execution + unattributed``, Kitagawa's split per problem (``kitagawa``), once over the
+``gain = routing + execution + unattributed``, Kitagawa's split of each problem (``kitagawa``), once over the
 strategies and once over the formats that the grader names; then the mean over problems.
 
-Denominator: the problems with a graded draw of both policies. Degenerate: no named strategy gives NaN with
-n = 0; a gain whose interval does not lie above 0 has no shares. Known bias: see ``kitagawa``; what cannot be
-attributed is called so. The null splits the base's draws at random in two halves and divides *their*
+Denominator: the problems with a graded draw of both policies. Degenerate: no named strategy gives NaN with n =
+0; a gain whose interval does not lie above 0 has no shares. Known bias: see ``kitagawa``; what cannot be
+attributed is called so. The null splits the base's draws at random into two halves and divides *their*
 difference.
 
 Source: Kitagawa 1955; over strategies of a policy after Zhao et al. 2025, "Echo Chamber" (arXiv 2504.07912).
@@ -35,7 +35,7 @@ from keyturn.measures.labels import lies_above_zero
 from keyturn.rollouts.grades import Answers
 
 REPLICATES = 40
-"""Random halvings behind the null; each counts all rows of the base anew."""
+"""Random halvings behind the null. Few, because each counts all rows of the base again."""
 
 PARTS = ("routing", "execution", "unattributed")
 
@@ -45,9 +45,9 @@ class RoutingExecutionConfig:
     """Options of the measure."""
 
     over: tuple[str, ...] = ("strategy", "format")
-    """Columns of the grades whose values are the alternatives; those that no grader fills are left out."""
+    """Columns of the grades that name the alternatives; columns that no grader fills are left out."""
     by: tuple[str, ...] = ()
-    """Fields of a problem's cell: measure each cell too."""
+    """Fields of a problem's cell; where given, each cell is measured too."""
     resamples: int = RESAMPLES
     """Bootstrap resamples over problems."""
 

@@ -1,7 +1,7 @@
 """How many directions an update matrix uses: stable rank, entropy rank and their Gaussian null.
 
-Source: stable rank, Rudelson and Vershynin 2007; entropy (effective) rank, Roy and Vetterli 2007; the null's
-scaling, Marchenko and Pastur 1967.
+Source: stable rank, Rudelson and Vershynin 2007; entropy (effective) rank, Roy and Vetterli 2007; the scaling
+of the null, Marchenko and Pastur 1967.
 """
 
 from __future__ import annotations

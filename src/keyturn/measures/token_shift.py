@@ -1,22 +1,23 @@
 """Which tokens training moved: base and tuned policy on the same completions, token by token.
 
-Formula: at each token t of a given completion, with p the base's and q the tuned policy's next-token law:
+Formula: at each token t of a given completion, with next-token distributions p of the base and q of the tuned
+policy:
     ``token_kl``, ``token_kl_reverse``  KL(q || p), KL(p || q) in nats over the whole vocabulary
     ``token_logratio``                  |log q(y_t) - log p(y_t)|
     ``token_flip``                      share of tokens whose most likely token differs
-    ``token_rank``                      rank of y_t (0 = first) in the law of the policy that did not draw it
-    ``token_unshifted/marginal/shifted``  that rank is 0 / 1 or 2 / 3 and more
+    ``token_rank``                      rank of y_t (0 = first) for the policy that did not draw it
+    ``token_unshifted/marginal/shifted``  that rank is 0 / 1 or 2 / 3 or more
     ``token_kl_top``, ``token_kl_gini`` share of all KL in the top 1, 5, 10, 20 % of tokens; Gini over tokens
     ``token_first_flip``                share of a completion before its first flip (1 where there is none)
-``drawn_by`` says whose completions; the base's own are the reverse direction. ``by`` is ``all``, a role or a
-group of roles. Denominator: tokens, pooled (``token_first_flip``: completions).
-Nulls: by role, values dealt anew among the tokens of each completion; of ranks, those under the policy that
-drew the completion (a sampled token is not always its own policy's first either); of concentration, every
-token having the mean KL of its position; a table ``"replicate"`` (another run of no effect), where the study
-has one, takes the place of the last and of the zero of identical models.
-Degenerate: no token NaN with n = 0; models that agree everywhere have no Lorenz curve.
-Known bias: the policy that did not draw is led along the other's prefix, so later tokens agree more than free
-running would; ``token_first_flip`` and the reverse direction stand beside it for that reason.
+``drawn_by`` says whose completions they are; the base's own show the reverse direction. ``by`` is ``all``, a
+role or a group of roles. Denominator: tokens, pooled (``token_first_flip``: completions).
+Nulls: by role, values shuffled among the tokens of each completion; of ranks, those under the policy that drew
+the completion (a sampled token is not always the first choice of its own policy either); of concentration,
+every token having the mean KL of its position. A table ``"replicate"`` (another run without effect), where the
+audit has one, replaces the last null and the zero of identical models.
+Degenerate: no token gives NaN with n = 0; models that agree everywhere have no Lorenz curve.
+Known bias: the policy that did not draw is led along the other's prefix, so later tokens agree more than they
+would in free running; for that reason ``token_first_flip`` and the reverse direction stand beside it.
 Source: Lin et al. 2023, 2312.01552 (URIAL: ranks 1, 2-3, above 3 counted from 1). Departures: sampled and not
 greedy completions, both directions, full-vocabulary KL, intervals over problems.
 """
@@ -38,7 +39,7 @@ from keyturn.roles.grammar import role_sets, token_roles
 from keyturn.rollouts.completions import Completions
 
 IDENTICAL = "identical models"
-DEALT = "values dealt anew within each completion"
+SHUFFLED = "values shuffled within each completion"
 OWN_RANKS = "ranks under the policy that drew"
 POSITION = "every token the mean of its position"
 REPLICATE = "replicate"
@@ -49,20 +50,20 @@ class TokenShiftConfig:
     """How the shift is summarised."""
 
     tops: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)
-    """Shares of tokens whose share of all KL is told."""
+    """Shares of tokens for which their share of all KL is measured."""
     resamples: int = RESAMPLES
     """Bootstrap resamples of the problems for means."""
     curve_resamples: int = 300
     """Bootstrap resamples for the Lorenz curve, which is re-summed each time."""
     permutations: int = 100
-    """Times that values are dealt anew within completions for the null of the roles."""
+    """Times that values are shuffled within completions for the null of the roles."""
 
 
 SHARES = "share of tokens"
 _UNITS = {
-    "token_kl": "nats a token",
-    "token_kl_reverse": "nats a token",
-    "token_logratio": "nats a token",
+    "token_kl": "nats per token",
+    "token_kl_reverse": "nats per token",
+    "token_logratio": "nats per token",
     "token_flip": SHARES,
     "token_rank": "rank",
     "token_unshifted": SHARES,
@@ -134,7 +135,7 @@ def _means(
     values, own = columns(shift), own_ranks(shift)
     everything = {"all": np.ones(len(completions.tokens), dtype=bool)}
     roles = role_sets(token_roles(completions, shift.grades))
-    dealt = _dealt(values, roles, completions, config, streams.generator("deal"))
+    shuffled = _shuffled(values, roles, completions, config, streams.generator("deal"))
     again = {} if replicate is None else _replicated(replicate, config, streams)
     for group, mask in {**everything, **roles}.items():
         for name, unit in _UNITS.items():
@@ -143,21 +144,21 @@ def _means(
             if name in own:
                 null = _as_null(OWN_RANKS, by.mean(own[name], mask, within).estimate)
             elif group != "all":
-                null = _as_null(DEALT, dealt[name, group])
+                null = _as_null(SHUFFLED, shuffled[name, group])
             else:
                 null = again.get(name, Null(kind=IDENTICAL, value=0.0))
             parameters = {"drawn_by": shift.drawn_by, "by": group}
             yield _row(name, found.estimate, found.n, unit, null, parameters)
 
 
-def _dealt(
+def _shuffled(
     values: Mapping[str, NDArray[np.float64]],
     roles: Mapping[str, NDArray[np.bool_]],
     completions: Completions,
     config: TokenShiftConfig,
     generator: np.random.Generator,
 ) -> dict[tuple[str, str], Estimate]:
-    """Means by role when values change places within their completion: centre and 95 % range."""
+    """Means by role when values are shuffled within their completion: centre and 95 % range."""
     if not roles:
         return {}
     table = np.stack([values[name] for name in _DIFFERENCES], axis=1)
@@ -213,7 +214,7 @@ def _spread(
 
 
 def curve_figures(curve: Curve, tops: tuple[float, ...]) -> NDArray[np.float64]:
-    """What is told of a Lorenz curve: the shares at ``tops``, then the Gini; ``[top + 1]``."""
+    """What is measured of a Lorenz curve: the shares at ``tops``, then the Gini; ``[top + 1]``."""
     if np.isnan(curve[1][-1]):
         return np.full(len(tops) + 1, np.nan)
     return np.append(held_by_top(curve, tops), gini(curve))
@@ -227,7 +228,7 @@ def _position_means(values: NDArray[np.float64], completions: Completions) -> ND
 
 
 def _first_flip(shift: TokenShift, config: TokenShiftConfig, streams: Streams) -> Measurement:
-    """How far into a completion the policies would still have said the same, greedily."""
+    """How far into a completion both policies, decoding greedily, would have said the same."""
     completions = shift.completions
     lengths, row = completions.lengths, completions.token_row
     position = np.arange(len(row)) - completions.offsets[:-1][row]
@@ -266,17 +267,17 @@ def _row(
 
 
 READINGS = {
-    "token_kl": "How far the tuned next-token law lies from the base's, over the whole vocabulary.",
-    "token_kl_reverse": "The same the other way round: what the tuned policy has given up.",
-    "token_logratio": "How much the log-probability of the token that stands there changed.",
+    "token_kl": "How far the tuned next-token distribution is from the base's, over the whole vocabulary.",
+    "token_kl_reverse": "The same in the other direction: what the tuned policy has given up.",
+    "token_logratio": "How much the log-probability of the tokens changed.",
     "token_flip": "Share of tokens at which the two policies' likeliest next tokens differ.",
-    "token_rank": "Rank of the token that stands there, for the policy that did not draw it (0 is first).",
+    "token_rank": "Rank of the tokens for the policy that did not draw them (0 is first).",
     "token_unshifted": "Share of tokens that are the other policy's first choice too.",
     "token_marginal": "Share of tokens that are the other policy's second or third choice.",
     "token_shifted": "Share of tokens beyond the other policy's third choice.",
     "token_kl_top": "Share of all divergence held by the tokens that shifted most.",
     "token_kl_gini": "How unequally divergence is spread over tokens: 0 evenly, 1 all in one.",
-    "token_first_flip": "How far into a completion both policies would have said the same, greedily.",
+    "token_first_flip": "Share of a completion before the policies' most likely tokens first differ.",
 }
 """Measurement -> how to read it."""
 
@@ -285,8 +286,8 @@ TOKEN_SHIFT = Measure(
     title="Token shift",
     summary="Which tokens training moved, how far, and how few of them carry the shift.",
     source="Lin et al. 2023, arXiv:2312.01552 (ranks); KL and Lorenz curve ours",
-    unit="nats a token",
-    null="values dealt anew within completions; own ranks of the drawing policy; position means; replicate",
+    unit="nats per token",
+    null="values shuffled within completions; own ranks of the drawing policy; position means; replicate",
     needs=frozenset({"shift"}),
     readings=READINGS,
     config=TokenShiftConfig,

@@ -1,6 +1,6 @@
-"""Where and how far training moved the weights, and how much of that picture rounding alone would paint.
+"""Where and how far training moved the weights, and how much of that picture rounding alone would give.
 
-Formula: ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at a time.
+Formula: ``D = W' - W`` for each tensor, in float32, one pair of tensors in memory at a time.
     ``update_zero``         share of entries with D exactly 0 (fp32 pairs only)
     ``update_within``       share with |D| <= tolerance, absolute or times max(|W|, |W'|) (fp32; total only)
     ``update_visible``      share with bf16(W') != bf16(W); ``against`` says which null stands beside it
@@ -9,22 +9,25 @@ Formula: ``D = W' - W`` per tensor, in float32, one pair of tensors in memory at
                             Gini of |D|, (sum D^2)^2 / (n sum D^4), fewest entries with 90 % of sum D^2
     ``update_stable_rank``, ``update_entropy_rank``  ||D||_F^2 / ||D||_2^2 and exp(H(s^2 / sum s^2))
     ``update_norm``         ||D||_F / ||W||_F
-Nulls: *Permuted deltas*: D dealt anew within matrix and binary exponent of W, which keeps sizes and their
-relation to the weight (all that rounding needs) and destroys places. *Dense Gaussian*: i.i.d. Gaussian updates
-(or matrices) of equal norm, which have no structure at all, added in float32. Ranges are prediction intervals.
-Denominator: All entries of float tensors; tied weights once; rows of a vocabulary matrix that did not move at
-all are told in ``update_untouched_rows`` and left out (tokens never seen: zeros by construction of the data).
-Totals weigh entries equally, ``update_rows/columns`` and the rank shares weigh matrices by entries.
-Degenerate: Nothing moved: shares are 1 or 0, shapes and ranks NaN with n = 0. A pair that exists only in
-bf16 or fp16 is ``precision-limited``: what is visible, where, its norm and ranks, and no statement on zeros,
-since small updates of the training's own precision cannot be seen in it; this is no sparsity.
-Known bias: Where W lies on the bf16 grid the visible share is the same under permutation: then it tells
-of sizes and not of places, which is what the null is there to say (up to some 1e-3 in a limited pair: updates
-that crossed an exponent carry the finer spacing and may vanish when dealt elsewhere). The norm behind the
-Gaussian null of a limited pair is that of the rounded update. Entropy rank counts noise as fully as signal.
+Nulls: *Permuted updates*: D shuffled within its matrix among weights of equal binary exponent. That keeps the
+sizes and their relation to the weight, which is all that rounding depends on, and destroys the places. *Dense
+Gaussian*: i.i.d. Gaussian updates (or matrices) of equal norm, which have no structure at all, added in
+float32. Ranges are prediction intervals.
+Denominator: All entries of float tensors; tied weights once. Rows of a vocabulary matrix that did not move at
+all are reported in ``update_untouched_rows`` and left out (their tokens were never seen, so their zeros come
+from the data). Totals weigh entries equally; ``update_rows/columns`` and the rank shares weigh matrices by
+their entries.
+Degenerate: Nothing moved: shares are 1 or 0, shapes and ranks NaN with n = 0. A pair that exists only in bf16
+or fp16 is ``precision-limited``: it gets what is visible, where, its norm and its ranks, and no statement on
+zeros, because small updates of the training's own precision cannot be seen in it; that is no sparsity.
+Known bias: Where W lies on the bf16 grid, the visible share is the same under permutation. It then tells of
+sizes and not of places, which is what the null is there to say (up to some 1e-3 in a limited pair: updates
+that crossed an exponent have the finer spacing and may vanish when they are moved elsewhere). The norm behind
+the Gaussian null of a limited pair is that of the rounded update. Entropy rank counts noise as fully as
+signal.
 Source: Mukherjee et al. 2025, 2505.11711 (sparsity at tolerance 1e-5 in bf16, update rank); Zhu et al. 2025,
 2511.08567 (relative probe). Departures: fp32 where there is fp32, nulls beside every share, stable and entropy
-rank for matrix_rank, which is full for any noise.
+rank instead of matrix_rank, which is full for any noise.
 """
 
 from __future__ import annotations
@@ -39,10 +42,10 @@ from scipy.stats import t as student
 from keyturn.core.measurement import Measurement, Null, Parameter
 from keyturn.measures.concentration import Magnitudes, gini, holding
 from keyturn.measures.contract import Measure, Tables
-from keyturn.measures.update_look import ZERO, Against, TensorLook, UpdateGeometryConfig, look
+from keyturn.measures.tensor_update import ZERO, TensorUpdate, UpdateGeometryConfig, WithNull, describe_update
 from keyturn.measures.weights import weight_pairs
 
-PERMUTED = "permuted deltas within matrix and exponent bin"
+PERMUTED = "updates permuted within matrix and exponent"
 GAUSSIAN = "dense Gaussian update of equal norm"
 ENTRIES = "share of entries"
 
@@ -52,21 +55,21 @@ def measure(tables: Tables, config: UpdateGeometryConfig) -> tuple[Measurement, 
 
     Args:
         tables: ``weights`` are the two model folders.
-        config: how closely.
+        config: what is counted.
 
     Raises:
         InputError: the folders do not hold comparable weights (see :func:`weight_pairs`).
     """
     streams = tables.streams.child("update_geometry")
-    looks = [look(pair, config, streams) for pair in weight_pairs(*tables.weights)]
-    rows = list(_totals(looks, config))
+    tensors = [describe_update(pair, config, streams) for pair in weight_pairs(*tables.weights)]
+    rows = list(_totals(tensors, config))
     if config.per_tensor:
-        rows += [row for one in looks for row in _of_tensor(one, config)]
+        rows += [row for one in tensors for row in _of_tensor(one, config)]
     return tuple(rows)
 
 
 def structured(measurements: Sequence[Measurement]) -> bool | None:
-    """Whether the update as a whole sits in particular rows or columns, beyond its permuted-delta null.
+    """Whether the update as a whole sits in particular rows or columns, beyond the null of permuted updates.
 
     None where nothing moved or nothing was measured. An exactly sparse update that is strewn at random is not
     structured in this sense; ``update_zero`` shows it.
@@ -95,7 +98,7 @@ def null_range(kind: str, draws: NDArray[np.float64]) -> Null:
     )
 
 
-def _of_tensor(one: TensorLook, config: UpdateGeometryConfig) -> Iterator[Measurement]:
+def _of_tensor(one: TensorUpdate, config: UpdateGeometryConfig) -> Iterator[Measurement]:
     where: dict[str, Parameter] = {"tensor": one.name, "precision": _precision(one.limited)}
     gaussian = Magnitudes.gaussian(one.n, math.sqrt(one.sizes.energy / one.n)) if one.n else Magnitudes.empty()
     yield from _entries(one.shares, one.gaussian, one.permuted, one.n, one.limited, where, config, curve=False)
@@ -114,11 +117,11 @@ def _of_tensor(one: TensorLook, config: UpdateGeometryConfig) -> Iterator[Measur
             yield _row(name, against.value, n, unit, null_range(kind, against.null), sided)
 
 
-def _totals(looks: Sequence[TensorLook], config: UpdateGeometryConfig) -> Iterator[Measurement]:
+def _totals(tensors: Sequence[TensorUpdate], config: UpdateGeometryConfig) -> Iterator[Measurement]:
     """The whole model: entries pooled, matrices averaged by their entries."""
-    limited = any(one.limited for one in looks)
+    limited = any(one.limited for one in tensors)
     where: dict[str, Parameter] = {"tensor": "all", "precision": _precision(limited)}
-    used = [one for one in looks if one.n]
+    used = [one for one in tensors if one.n]
     if not used:
         yield _row("update_visible", math.nan, 0, ENTRIES, None, {**where, "against": PERMUTED})
         return
@@ -130,11 +133,11 @@ def _totals(looks: Sequence[TensorLook], config: UpdateGeometryConfig) -> Iterat
     weight = n / n.sum()
     shares = sum((w * one.shares for w, one in zip(weight, used, strict=True)), np.zeros(1))
     dense = sum((w * one.gaussian for w, one in zip(weight, used, strict=True)), np.zeros(1))
-    dealt = sum((w * one.permuted for w, one in zip(weight, used, strict=True)), np.zeros(1))
-    yield from _entries(shares, dense, dealt, int(n.sum()), limited, where, config, curve=True)
+    shuffled = sum((w * one.permuted for w, one in zip(weight, used, strict=True)), np.zeros(1))
+    yield from _entries(shares, dense, shuffled, int(n.sum()), limited, where, config, curve=True)
     yield from _shape(sizes, gaussian, sum(one.base_energy for one in used), limited, where)
-    if any(one.vocabulary_rows for one in looks):
-        yield _untouched(sum(o.untouched_rows for o in looks), sum(o.vocabulary_rows for o in looks), where)
+    if any(one.vocabulary_rows for one in tensors):
+        yield _untouched(sum(o.untouched_rows for o in tensors), sum(o.vocabulary_rows for o in tensors), where)
     for name, field, kind, by_side in (
         ("update_rows", "rows", PERMUTED, False),
         ("update_columns", "columns", PERMUTED, False),
@@ -147,11 +150,11 @@ def _totals(looks: Sequence[TensorLook], config: UpdateGeometryConfig) -> Iterat
 
 
 def _mean_over_matrices(
-    looks: Sequence[TensorLook], field: str, by_side: bool
+    tensors: Sequence[TensorUpdate], field: str, by_side: bool
 ) -> tuple[float, NDArray[np.float64], int]:
     """Mean weighted by entries over the matrices where the quantity is defined, its null, and the entries."""
-    there = [(one, getattr(one, field)) for one in looks]
-    kept: list[tuple[TensorLook, Against]] = [
+    there = [(one, getattr(one, field)) for one in tensors]
+    kept: list[tuple[TensorUpdate, WithNull]] = [
         (one, against) for one, against in there if against is not None and math.isfinite(against.value)
     ]
     if not kept:
@@ -191,7 +194,7 @@ def _entries(
 def _shape(
     sizes: Magnitudes, gaussian: Magnitudes, base_energy: float, limited: bool, where: dict[str, Parameter]
 ) -> Iterator[Measurement]:
-    """How far, and how unequally over entries."""
+    """How far the weights moved, and how unequally over entries."""
     length = math.sqrt(sizes.energy / base_energy) if base_energy > 0 else math.nan
     n = sizes.n if math.isfinite(length) else 0
     yield _row(
@@ -255,7 +258,7 @@ UPDATE_GEOMETRY = Measure(
     summary="Where and how far training moved the weights, beside what rounding and chance would show.",
     source="Mukherjee et al. 2025, arXiv:2505.11711; Zhu et al. 2025, arXiv:2511.08567",
     unit="share of entries",
-    null="deltas permuted within matrix and exponent bin; a dense Gaussian update of equal norm",
+    null="updates permuted within matrix and exponent; a dense Gaussian update of equal norm",
     needs=frozenset({"weights"}),
     readings=READINGS,
     config=UpdateGeometryConfig,

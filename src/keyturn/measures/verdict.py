@@ -1,4 +1,4 @@
-"""The verdict of an audit: the record that `deployed_created` fills and every surface shows."""
+"""The verdict of an audit: the record that `deployed_created` makes and that every surface shows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REACHABLE, UNREACHABLE, UNDECIDED, AT_CHANCE = 1, 0, -1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """A reason to distrust a verdict, for the strip of warnings beside it.
+    """A reason to distrust a verdict; it is shown beside it.
 
     Args:
         kind: a short name, e.g. ``"truncated"``, ``"floor"``, ``"few problems"``, ``"copies"``.

@@ -1,6 +1,6 @@
-"""Weights of two models, tensor by tensor: one pair in memory at a time, safetensors only.
+"""The weights of two models, tensor by tensor: one pair in memory at a time, safetensors only.
 
-Ours; the files are read by the safetensors library, single or sharded as transformers writes them.
+Ours; the safetensors library reads the files, single or sharded as transformers writes them.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _common_names(first: _Folder, second: _Folder) -> list[str]:
-    """Names to compare: those of both, less copies of a tied matrix; anything else is an error."""
+    """Names to compare: those of both folders, without copies of a tied matrix; anything else is an error."""
     copies, other_copies = first.tied_copies(), second.tied_copies()
     here, there = first.names, second.names
     missing = sorted((here - there - copies) | (there - here - other_copies))

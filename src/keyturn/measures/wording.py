@@ -15,7 +15,7 @@ from keyturn.core.numbers import estimate, number
 from keyturn.measures.chance import reach_threshold
 from keyturn.measures.classes import class_agreement
 from keyturn.measures.draws import Draws
-from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, Judged
+from keyturn.measures.estimates import CLASSES, DRAWS_PER_K, SMALLEST_K, Budget, VerdictEstimates
 from keyturn.measures.labels import LEAST_PROBLEMS, NO_CHANGE
 from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED
@@ -35,72 +35,79 @@ def signed(found: Estimate) -> str:
     return estimate(found, signed=True) + (" (no interval)" if math.isnan(found.low) else "")
 
 
-def why_of(judged: Judged, budget: Budget, problems: int) -> str:
+def why_of(estimates: VerdictEstimates, budget: Budget, problems: int) -> str:
     """One sentence that says which numbers decided the label."""
     if problems == 0:
         return "no problem has a graded draw of both policies"
-    if judged.nothing:
-        return judged.nothing
-    gain = judged.masses["gain"]
+    if estimates.nothing:
+        return estimates.nothing
+    gain = estimates.masses["gain"]
     if not budget.decidable:
         draws = "one base draw" if budget.draws == 1 else f"{budget.draws} base draws"
         return (
-            f"{draws} a problem cannot say what the base could already do (K = {budget.asked} takes "
-            f"{DRAWS_PER_K * budget.asked} base draws a problem, the smallest K takes "
+            f"{draws} per problem cannot say what the base could already do (K = {budget.asked} needs "
+            f"{DRAWS_PER_K * budget.asked} base draws per problem, the smallest K needs "
             f"{DRAWS_PER_K * SMALLEST_K}); the gain is {signed(gain)}"
         )
     if problems < LEAST_PROBLEMS:
         few = counted(problems, "problem")
-        return f"{few}: a label takes at least {LEAST_PROBLEMS}; the gain is {signed(gain)}"
+        return f"{few}: a label needs at least {LEAST_PROBLEMS}; the gain is {signed(gain)}"
     if math.isnan(gain.low):
         return f"one problem (or one cluster) has no interval; the gain is {signed(gain)}"
     within = f"within {budget.k} draws"
-    return _undecided(judged, gain) if judged.label == "undecided" else _decided(judged, gain, within)
+    return _undecided(estimates, gain) if estimates.label == "undecided" else _decided(estimates, gain, within)
 
 
-def _decided(judged: Judged, gain: Estimate, within: str) -> str:
-    coverage = judged.coverage.sentence
-    deployed, created = estimate(judged.shares["deployed"]), estimate(judged.beyond)
+def _decided(estimates: VerdictEstimates, gain: Estimate, within: str) -> str:
+    coverage = estimates.coverage.sentence
+    deployed, created = estimate(estimates.shares["deployed"]), estimate(estimates.beyond)
     of_the_gain = f"of the gain of {signed(gain)} is on problems that the base"
     out_of_reach = f"does not solve {within}"
-    luck = judged.shares.get("at_chance")
-    if luck is not None and luck.value > 0 and judged.beyond.value != judged.shares["created"].value:
+    luck = estimates.shares.get("at_chance")
+    if luck is not None and luck.value > 0 and estimates.beyond.value != estimates.shares["created"].value:
         out_of_reach += f" or solves no better than by chance ({estimate(luck)} of the gain)"
-    if judged.label == "no change":
+    if estimates.label == "no change":
         return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}; {coverage}"
-    if judged.label == "narrowed":
+    if estimates.label == "narrowed":
         return f"no gain ({signed(gain)}), and {coverage}"
-    if judged.label == "worse":
+    if estimates.label == "worse":
         return f"success fell ({signed(gain)}); {coverage}"
-    if judged.label == "mixed":
+    if estimates.label == "mixed":
         said = f"{deployed} {of_the_gain} solves {within}, and {created} on problems that it {out_of_reach}"
-    elif judged.label == "created":
+    elif estimates.label == "created":
         said = f"{created} {of_the_gain} {out_of_reach}"
-    elif judged.label == "deployed":
+    elif estimates.label == "deployed":
         said = f"{deployed} {of_the_gain} solves {within}"
     else:
-        before = estimate(judged.shares["created_before_elicitation"])
+        before = estimate(estimates.shares["created_before_elicitation"])
         said = (
             f"{deployed} {of_the_gain} solves {within} or under elicitation; created share {before} before "
             f"elicitation, {created} after"
         )
-    return f"{said}; {coverage}" if judged.coverage.below else said
+    return f"{said}; {coverage}" if estimates.coverage.below else said
 
 
-def _undecided(judged: Judged, gain: Estimate) -> str:
-    coverage = judged.coverage.sentence
+def _undecided(estimates: VerdictEstimates, gain: Estimate) -> str:
+    coverage = estimates.coverage.sentence
     if gain.low >= -NO_CHANGE and gain.high <= NO_CHANGE:
         return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}, but the whole curve does not: {coverage}"
     if gain.low <= 0:
         return f"the gain's interval contains 0 and is wider than ±{NO_CHANGE}: {signed(gain)}; {coverage}"
     parts = ", ".join(
-        f"{name.replace('_', ' ')} {estimate(judged.shares[name])}" for name in CLASSES if name in judged.shares
+        f"{name.replace('_', ' ')} {estimate(estimates.shares[name])}"
+        for name in CLASSES
+        if name in estimates.shares
     )
     return f"no class holds half of the gain of {signed(gain)} for sure: {parts}"
 
 
 def notes_of(
-    counts: PairedCounts, judged: Judged, classes: NDArray[np.int8], budget: Budget, *, left_out: int
+    counts: PairedCounts,
+    estimates: VerdictEstimates,
+    classes: NDArray[np.int8],
+    budget: Budget,
+    *,
+    left_out: int,
 ) -> tuple[str, ...]:
     """What a reader must know beside the label, one sentence each."""
     notes = []
@@ -119,24 +126,26 @@ def notes_of(
             "if successes ended the drawing, the rates of the base are too high, by up to 0.03"
         )
     if counts.kind == "answer":
-        notes.append("success is the answer alone, not a read trace; answers can be guessed")
+        notes.append("success means a right answer, whatever its trace; answers can be guessed")
     if not budget.decidable:
         return tuple(notes)
     thin = 0 if base.staged else int((base.n < budget.draws).sum())
     if thin:
         notes.append(f"{thin} problems have fewer than {budget.draws} base draws and may stay undecided")
-    if judged.coverage.k_max < budget.k:
-        notes.append(f"pass@k is compared up to k = {judged.coverage.k_max}, the draws that both policies have")
+    if estimates.coverage.k_max < budget.k:
+        notes.append(
+            f"pass@k is compared up to k = {estimates.coverage.k_max}, the draws that both policies have"
+        )
     notes += [
         *_luck_notes(counts, classes, budget.k),
-        *_elicited_notes(counts, judged, classes),
+        *_elicited_notes(counts, estimates, classes),
         *_exact_notes(counts, classes, budget.k),
     ]
-    if judged.flips_to is not None:
-        first, last = judged.holds
+    if estimates.flips_to is not None:
+        first, last = estimates.holds
         notes.append(
-            f"the label holds for K from {first} to {last}; at K = {judged.flips_at:.0f} it would be "
-            f"{judged.flips_to}"
+            f"the label holds for K from {first} to {last}; at K = {estimates.flips_at:.0f} it would be "
+            f"{estimates.flips_to}"
         )
     return tuple(notes)
 
@@ -177,11 +186,11 @@ def _luck_notes(counts: PairedCounts, classes: NDArray[np.int8], k: int) -> list
     return notes
 
 
-def _elicited_notes(counts: PairedCounts, judged: Judged, classes: NDArray[np.int8]) -> list[str]:
+def _elicited_notes(counts: PairedCounts, estimates: VerdictEstimates, classes: NDArray[np.int8]) -> list[str]:
     if counts.elicited is None:
         return []
     count = int((counts.elicited & (classes != REACHABLE)).sum())
-    before, after = judged.shares["created_before_elicitation"], judged.shares["created"]
+    before, after = estimates.shares["created_before_elicitation"], estimates.shares["created"]
     shares = (
         ""
         if math.isnan(after.value)

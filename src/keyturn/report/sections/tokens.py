@@ -63,7 +63,7 @@ def _shift(result: AuditResult, prefix: str) -> Figure | None:
         title="How far each role shifted",
         axis="KL(tuned ‖ base), nats per token",
         reading="Dots: mean divergence of the two next-token laws at tokens of the role; grey: the same "
-        "with the values dealt anew among the tokens of each completion, where roles mean nothing.",
+        "with the values shuffled among the tokens of each completion, where roles mean nothing.",
     )
     return beside_null(f"{prefix}-kl", bars, words)
 

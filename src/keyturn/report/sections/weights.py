@@ -81,8 +81,8 @@ def _visible(result: AuditResult, prefix: str) -> Figure | None:
     words = Words(
         title="What bf16 would show of the update" + (" (precision-limited)" if limited else ""),
         axis="share of entries whose bf16 value changed",
-        reading="Grey: the same deltas dealt anew within each matrix and exponent bin. A share at its null "
-        "tells of the sizes of the deltas, not of where they are; it is never evidence of sparsity.",
+        reading="Grey: the same updates shuffled within each matrix and exponent. A share at its null "
+        "tells of the sizes of the updates, not of where they are; it is never evidence of sparsity.",
     )
     return beside_null(f"{prefix}-visible", _bars(rows), words, shares=True)
 
@@ -98,7 +98,7 @@ def _places(result: AuditResult, prefix: str) -> Figure | None:
     words = Words(
         title="Is the update anywhere in particular?",
         axis="Gini of the update's energy (0: even, 1: in one place)",
-        reading="Energy over rows and over columns, mean over matrices; grey: the same deltas at permuted "
+        reading="Energy over rows and over columns, mean over matrices; grey: the same updates at permuted "
         "places.",
     )
     return beside_null(f"{prefix}-places", bars, words)

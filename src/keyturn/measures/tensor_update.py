@@ -1,6 +1,6 @@
-"""One tensor's update, looked at from all sides, beside the same quantities under the nulls.
+"""One tensor's update: its sizes, places and directions, beside the same quantities under the nulls.
 
-Ours; what is counted and why is told in `update_geometry`.
+Ours; `update_geometry` says what is counted and why.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ VISIBLE, ZERO = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateGeometryConfig:
-    """How closely the weights are looked at."""
+    """What is counted, and how large the nulls are."""
 
     tolerances: tuple[float, ...] = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
     """Absolute tolerances of the curve, in the unit of the weights; 1e-5 is that of Mukherjee et al. 2025."""
     relative: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
     """Tolerances as shares of max(abs(w), abs(w')); 1e-3 is the probe of Zhu et al. 2025."""
     permutations: int = 20
-    """Times that the deltas are dealt anew within matrix and exponent bin; at least 2."""
+    """Times that the updates are shuffled within matrix and exponent; at least 2."""
     gaussian_draws: int = 5
-    """Dense Gaussian updates and matrices of equal norm that are drawn; at least 2."""
+    """How many dense Gaussian updates and matrices of equal norm are drawn; at least 2."""
     null_entries: int = 1 << 18
-    """Entries of a tensor that the nulls look at; of larger ones a random block of whole rows."""
+    """Entries of a tensor that the nulls use; of a larger tensor a random block of whole rows."""
     spectrum_side: int = 4096
-    """Largest smaller side whose whole spectrum is computed; beyond it only the stable rank is."""
+    """The whole spectrum is computed where the smaller side is at most this; beyond it only the stable rank."""
     per_tensor: bool = True
-    """Whether each tensor gets its own rows, or only the totals are told."""
+    """Whether each tensor is measured by itself, or only the totals."""
 
     @property
     def labels(self) -> tuple[tuple[str, dict[str, Parameter]], ...]:
-        """What is counted among entries: ``(name, parameters)`` in the order of :func:`entry_counts`."""
+        """What is counted among entries: ``(name, parameters)`` in the order of :func:`entry_shares`."""
         return (
             ("update_visible", {}),
             ("update_zero", {}),
@@ -53,7 +53,7 @@ class UpdateGeometryConfig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Against:
+class WithNull:
     """A value and the same under a null, draw by draw."""
 
     value: float
@@ -61,8 +61,8 @@ class Against:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TensorLook:
-    """What one tensor's update is like.
+class TensorUpdate:
+    """The update of one tensor.
 
     Args:
         name: of the tensor.
@@ -72,7 +72,7 @@ class TensorLook:
             not tokens or the pair is limited.
         shares: of the entries, in the order of ``config.labels``, float64 ``[label]``; NaN where ``n`` is 0.
         gaussian: the same for dense Gaussian updates of equal norm, ``[draw, label]``.
-        permuted: the visible share when the deltas are dealt anew within exponent bins, ``[permutation]``.
+        permuted: the visible share when the updates are shuffled within exponents, ``[permutation]``.
         rows, columns: Gini of the update's energy over rows and columns, against the same permutations; None
             where the tensor is no matrix.
         stable, entropy: ranks against Gaussian matrices; None where the tensor is no matrix, NaN above the cap.
@@ -89,17 +89,17 @@ class TensorLook:
     shares: NDArray[np.float64]
     gaussian: NDArray[np.float64]
     permuted: NDArray[np.float64]
-    rows: Against | None
-    columns: Against | None
-    stable: Against | None
-    entropy: Against | None
+    rows: WithNull | None
+    columns: WithNull | None
+    stable: WithNull | None
+    entropy: WithNull | None
     side: int
     sizes: Magnitudes
     base_energy: float
 
 
-def look(pair: WeightPair, config: UpdateGeometryConfig, streams: Streams) -> TensorLook:
-    """Look at one tensor.
+def describe_update(pair: WeightPair, config: UpdateGeometryConfig, streams: Streams) -> TensorUpdate:
+    """Describe the update of one tensor.
 
     Args:
         pair: before and after.
@@ -123,7 +123,7 @@ def look(pair: WeightPair, config: UpdateGeometryConfig, streams: Streams) -> Te
     stable, entropy = _ranks(delta, sizes, config, streams) if is_matrix else (None, None)
     shares = entry_shares(base, tuned, config)
     on_block = entry_shares(piece, apply(piece, moved), config)[VISIBLE]
-    return TensorLook(
+    return TensorUpdate(
         name=pair.name,
         limited=pair.limited,
         n=delta.size,
@@ -131,7 +131,7 @@ def look(pair: WeightPair, config: UpdateGeometryConfig, streams: Streams) -> Te
         vocabulary_rows=len(pair.base) if pair.vocabulary and not pair.limited else 0,
         shares=shares,
         gaussian=_gaussian(piece, sizes, config, streams.generator("gaussian")),
-        # The block stands for the whole tensor: what dealing anew changes there is added to the whole's share.
+        # The block stands for the whole tensor: what shuffling changes there is added to the whole's share.
         permuted=shares[VISIBLE] + (permuted - on_block),
         rows=by_row if is_matrix else None,
         columns=by_column if is_matrix else None,
@@ -190,14 +190,14 @@ def _permuted(
     delta: NDArray[np.float32],
     config: UpdateGeometryConfig,
     generator: np.random.Generator,
-) -> tuple[NDArray[np.float64], Against, Against]:
-    """Visible share and spread over rows and columns when the deltas are dealt anew within exponent bins."""
+) -> tuple[NDArray[np.float64], WithNull, WithNull]:
+    """Visible share, and spread over rows and columns, when the updates are shuffled within exponents."""
     nulls = np.full((config.permutations, 3), np.nan)
     if delta.size:
-        for draw, dealt in enumerate(permuted_within_exponent(base, delta, generator, config.permutations)):
-            nulls[draw] = visible(base, apply(base, dealt)).mean(), *spread(dealt)
+        for draw, shuffled in enumerate(permuted_within_exponent(base, delta, generator, config.permutations)):
+            nulls[draw] = visible(base, apply(base, shuffled)).mean(), *spread(shuffled)
     by_row, by_column = spread(delta)
-    return nulls[:, 0], Against(value=by_row, null=nulls[:, 1]), Against(value=by_column, null=nulls[:, 2])
+    return nulls[:, 0], WithNull(value=by_row, null=nulls[:, 1]), WithNull(value=by_column, null=nulls[:, 2])
 
 
 def spread(delta: NDArray[np.float32]) -> tuple[float, float]:
@@ -221,7 +221,7 @@ def _gaussian(
 
 def _ranks(
     delta: NDArray[np.float32], sizes: Magnitudes, config: UpdateGeometryConfig, streams: Streams
-) -> tuple[Against, Against]:
+) -> tuple[WithNull, WithNull]:
     """Stable and entropy rank beside those of Gaussian matrices of the same shape."""
     rows, cols = delta.shape
     null = gaussian_ranks((rows, cols), streams.generator("ranks"), config.gaussian_draws)
@@ -233,4 +233,4 @@ def _ranks(
     else:
         stable = sizes.energy / largest_energy(delta, streams.generator("lanczos"))
         entropy = math.nan
-    return Against(value=stable, null=null[:, 0]), Against(value=entropy, null=null[:, 1])
+    return WithNull(value=stable, null=null[:, 0]), WithNull(value=entropy, null=null[:, 1])
