@@ -1,6 +1,7 @@
 """Rules of the house that no linter checks: sizes, names, quick imports, one place for each thing."""
 
 import ast
+import importlib.util
 import pathlib
 import re
 import subprocess
@@ -100,6 +101,24 @@ def prose(path):
         ):
             yield node.value.value
     yield from re.findall(r"#.*", path.read_text(encoding="utf-8"))
+
+
+TESTS = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
+IMPORTS = re.compile(r"^\s*from (keyturn[\w.]*) import ([\w, ]+?)$", re.M)
+
+
+def test_a_program_in_a_string_imports_what_there_is():
+    """Tests hand programs to other processes; no linter reads these, and slow ones fail long after a move."""
+    missing = []
+    for path in TESTS:
+        strings = (node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant))
+        for room, names in IMPORTS.findall("\n".join(text for text in strings if isinstance(text, str))):
+            found = importlib.util.find_spec(room) and importlib.import_module(room)
+            for name in (name.split(" as ")[0] for name in names.split(", ")):
+                inside = hasattr(found, "__path__") and importlib.util.find_spec(f"{room}.{name}")
+                if not hasattr(found, name) and not inside:
+                    missing.append(f"{path.name}: {room}.{name}")
+    assert not missing
 
 
 LACKED = re.compile(r"\b[\w/-]+\.md\b|\bdesign section\b|\bresearch note\b")

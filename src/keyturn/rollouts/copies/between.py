@@ -1,8 +1,9 @@
 """Draws that two policies share: one file given twice, or one seed and nearly the same weights.
 
 Given the texts of each policy, the base's draw and the tuned policy's draw at the same place are equal by a
-chance that is known, whatever the policies are, if both were drawn apart from each other. The evidence
-against that has the same error rate as that for copies within a file (one pair of files in a million).
+chance that is known, whatever the policies are and whatever of the texts the files were sorted by, if both were
+drawn apart from each other. The evidence against that has the same error rate as that for copies within a file
+(one pair of files in a million).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Evidence that draws are copies, against the hypothesis that they are draws.
 
-Independent draws of one problem may come from any distribution whatever, also from one that nearly always
-gives the same text. What they cannot have is an order: given which texts came, every arrangement is equally
-probable. Each function here bets on a pattern of copies and returns the logarithm of what one unit of
-stakes became (an e-value: its expectation is at most 1 for independent draws of *any* policy). By Markov's
-inequality ``P(e >= 1/a) <= a``, for mixtures of patterns and products over problems as well, so that no
-distribution of texts has to be known or estimated.
+Independent draws of one problem may come from any distribution whatever, also from one that nearly always gives
+the same text. What they cannot have is an order: given which texts came, every arrangement is equally probable,
+or, where a file was sorted by something that follows from the text (the text itself, its verdict, its length,
+its score), every arrangement of the draws that share one value of it. Each function here bets on a pattern of
+copies and returns the logarithm of what one unit of stakes became (an e-value: its expectation is at most 1 for
+independent draws of *any* policy). By Markov's inequality ``P(e >= 1/a) <= a``, for mixtures of patterns and
+products over problems as well, so that no distribution of texts has to be known or estimated.
 
 Source: test martingales (Vovk and Wang 2021, "E-values"; Shafer 2021, "Testing by betting"); the bets are
 ours.
@@ -36,8 +37,8 @@ def order_evidence(labels: Sequence[int], source: Sequence[int]) -> float:
     """Log e-value of "these draws repeat those", for one problem.
 
     Draws are uncovered source by source, each followed by what is said to copy it. Before a copy is uncovered
-    the chance that it equals its source is known exactly from what is left; the stakes are divided between
-    equal and different in proportion to what copies would do.
+    the chance that it equals its source is known exactly from what is left of its pool (:func:`pools`); the
+    stakes are divided between equal and different in proportion to what copies would do.
 
     Args:
         labels: which text each draw has, ``[draw]``.
@@ -48,16 +49,47 @@ def order_evidence(labels: Sequence[int], source: Sequence[int]) -> float:
     for draw, original in enumerate(source):
         if original >= 0:
             copies[original].append(draw)
-    left, total, gained = Counter(labels), len(labels), 0.0
+    pool = pools(labels)
+    left, total, gained = Counter(labels), Counter(pool), 0.0
     for original, repeated in copies.items():
         text = labels[original]
         left[text] -= 1
-        total -= 1
+        total[pool[original]] -= 1
         for draw in repeated:
-            gained += _bet(left[text] / total, labels[draw] == text)
+            gained += _bet(left[text] / total[pool[draw]], labels[draw] == text)
             left[labels[draw]] -= 1
-            total -= 1
+            total[pool[draw]] -= 1
     return gained
+
+
+def pools(labels: Sequence[int]) -> list[int]:
+    """Which draws of a problem may have changed places, had the file been sorted by something of the texts.
+
+    Places between which no text returns part the draws as finely as any such order can. A copy that equals its
+    source lies in one part with it, and the finer the part, the greater the chance of that: what is won from
+    the finest parts is at most what is won from those of the true order, whichever it was. Neighbouring texts
+    that came once stay together: nothing of theirs can be repeated, and a file whose texts all differ shows no
+    sign of having been sorted.
+
+    Args:
+        labels: which text each draw has, ``[draw]``.
+
+    Returns:
+        the number of each draw's part, ``[draw]``.
+    """
+    last = {label: draw for draw, label in enumerate(labels)}
+    parts: list[list[int]] = []
+    until = -1
+    for draw, label in enumerate(labels):
+        if draw > until:
+            parts.append([])
+        parts[-1].append(draw)
+        until = max(until, last[label])
+    number, found = -1, []
+    for before, part in zip([[], *parts], parts, strict=False):
+        number += not (len(before) == len(part) == 1)
+        found += [number] * len(part)
+    return found
 
 
 def same_place_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
@@ -67,11 +99,12 @@ def same_place_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
         base: which text each draw of one policy has, ``[draw]``.
         tuned: the same of the other, ``[draw]``; their numbers may differ.
     """
-    left, total, gained = Counter(tuned), len(tuned), 0.0
-    for ours, theirs in zip(base, tuned, strict=False):
-        gained += _bet(left[ours] / total, ours == theirs)
+    pool = pools(tuned)
+    left, total, gained = Counter(tuned), Counter(pool), 0.0
+    for part, ours, theirs in zip(pool, base, tuned, strict=False):
+        gained += _bet(left[ours] / total[part], ours == theirs)
         left[theirs] -= 1
-        total -= 1
+        total[part] -= 1
     return gained
 
 
@@ -156,7 +189,10 @@ def collisions(counts: Iterable[int]) -> float:
 
 
 def _bet(chance: float, equal: bool) -> float:
-    """What a stake becomes, in logs: a copy equals its source except in a share ``UNLIKE`` of cases."""
+    """What a stake becomes, in logs: a copy equals its source except in a share ``UNLIKE`` of cases.
+
+    ``chance`` does not matter where they differ, so it need be right only where they are equal.
+    """
     if not equal:
         return log(UNLIKE)
     return log(chance + (1 - chance) * (1 - UNLIKE)) - log(chance)

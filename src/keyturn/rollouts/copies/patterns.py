@@ -106,14 +106,10 @@ def _candidates(draws: Draws, told: Sequence[int]) -> Iterator[tuple[Kind, Sourc
     for score, lag in sorted(periods, reverse=True)[:4]:
         if score > _STANDING_OUT:
             yield "period", period(lag), longest, (lag,)
-    # A file sorted by texts or verdicts has equal draws side by side: its order is no longer that of drawing.
-    # Where a policy nearly always says the same, that shows only in that no text comes back after another.
-    side_by_side = all(len(_in_a_row(draws.labels[i])) == len(np.unique(draws.labels[i])) for i in told)
-    if not side_by_side and table.standing_out(table.place - 1, table.place >= 1) <= _STANDING_OUT:
-        overlaps = [table.best_window(lag) for lag in range(1, longest)]
-        for score, start, lag in sorted(overlaps, reverse=True)[:4]:
-            if score > _STANDING_OUT:
-                yield "overlap", overlap(start, lag), longest**2, (start, lag)
+    overlaps = [table.best_window(lag) for lag in range(1, longest)]
+    for score, start, lag in sorted(overlaps, reverse=True)[:4]:
+        if score > _STANDING_OUT:
+            yield "overlap", overlap(start, lag), longest**2, (start, lag)
     if len(set(map(len, draws.labels))) > 1:
         for m in MULTIPLES:
             size = table.length // m

@@ -15,8 +15,9 @@ uniform   all problems gave one text each                                       
 ========  ====================================================================  ========================
 
 All but the last are decided by evidence (:mod:`keyturn.rollouts.copies.evidence`): at most one file in a
-million (:data:`LEVEL`) of independent draws is called so, however peaked its policy is, all values of L, m, o
-and D together, with texts compared as they are; and as many again with white space left out of account.
+million (:data:`LEVEL`) of independent draws is called so, however peaked its policy is, whatever of its texts
+the file was sorted by, all values of L, m, o and D together, with texts compared as they are; and as many again
+with white space left out of account.
 
 The last one cannot be decided: greedy decoding and a policy that has collapsed leave the same file. Then the
 draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for equal
@@ -26,7 +27,7 @@ texts. Where texts are long (:data:`LONG` words) some may differ, if their colli
 draw counts.
 
 Not found: copies that differ in more than white space (a number of the request in every text), rows repeated
-a different number of times each, and a file sorted by its texts of which a part was written twice.
+a different number of times each, and a part that was written twice before the file was sorted by its texts.
 """
 
 from __future__ import annotations
