@@ -1,5 +1,6 @@
 """TRL's trainer with our objectives, against the pinned TRL: gradients, its own losses, records, refusals."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -128,7 +129,10 @@ def test_two_processes_give_the_gradient_of_one(model, tmp_path):
     launch = [str(Path(sys.executable).parent / "accelerate"), "launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", "0", trl_rows.__file__, model, str(two)]
-    done = subprocess.run(launch, capture_output=True, text=True, check=False, timeout=280)
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        launch, capture_output=True, text=True, check=False, timeout=280, env={**os.environ, **found}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     _, alone = trl_rows.run(model, one, trl_rows.TOKEN_MEAN)
     assert apart(alone, torch.load(two / "gradient.pt")) < 1e-5
