@@ -17,4 +17,15 @@ SANITISERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recove
 
 if __name__ == "__main__":
     build.FLAGS = (*(flag for flag in build.FLAGS if flag != "-O3"), *SANITISERS)
-    sys.exit(pytest.main([str(HERE / "test_native.py"), "-s", "-p", "no:cacheprovider", *sys.argv[1:]]))
+    sys.exit(
+        pytest.main(
+            [
+                str(HERE / "test_native.py"),
+                str(HERE / "test_native_memory.py"),
+                "-s",
+                "-p",
+                "no:cacheprovider",
+                *sys.argv[1:],
+            ]
+        )
+    )

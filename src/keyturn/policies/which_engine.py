@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -29,3 +31,21 @@ def _chosen(policy: Any) -> tuple[str, str]:
         return "torch", "the policy has hooks"
     found = chosen(policy.model, sampling=policy.sampling, processors=policy.processors)
     return ("torch", found.why) if found.engine is None else (f"native {found.engine.library.key}", "")
+
+
+@contextlib.contextmanager
+def remembered(policy: Any) -> Iterator[None]:
+    """In this block the gradient of a policy's own draws may begin from what drawing them has left.
+
+    Args:
+        policy: a ``LocalPolicy``; nothing changes where torch answers.
+    """
+    from keyturn.policies.native.fits import chosen
+    from keyturn.policies.native.memory import remembered as in_memory
+
+    engine = None if policy.hooks else chosen(policy.model, sampling=policy.sampling).engine
+    if engine is None:
+        yield
+        return
+    with in_memory(engine, policy.model):
+        yield

@@ -18,6 +18,7 @@ from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, RolloutBatch, judged
 from keyturn.objectives.surrogate import k3
 from keyturn.policies.loading import save_policy
+from keyturn.policies.which_engine import remembered
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.world.worlds import World
 from keyturn.rewards.contract import Reward
@@ -65,7 +66,8 @@ class Run:
             loop.schedule, loop.adapted = self.objective.adapt(loop.schedule, loop.step, loop.last)
         row: dict[str, float] = {"step": loop.step, "lr": rate}
         row |= {f"factor/{name}": factor for name, factor in loop.adapted.items()}
-        row |= self._learn(self.streams.child("step", loop.step))
+        with remembered(loop.policy):
+            row |= self._learn(self.streams.child("step", loop.step))
         loop.step += 1
         row["tokens"] = loop.tokens
         loop.last = row

@@ -23,6 +23,7 @@ typedef struct {
     float *logprobs, *entropies; /* [rows][width] */
     int64_t *lengths; /* [rows] */
     uint8_t *ended; /* [rows] */
+    Token *tape; /* or null: [rows][width], what a backward pass needs of every token that was read */
     atomic_llong next; /* the next row that a slot takes */
 } Draws;
 
@@ -35,7 +36,7 @@ typedef struct {
 
 typedef struct {
     float x[SLOTS][D], normed[SLOTS][D], convolved[SLOTS][D], qkv[SLOTS][3 * A], mixed[SLOTS][A];
-    float gate_up[SLOTS][2 * F], inner[SLOTS][F], logits[SLOTS][V], recent[SLOTS][LAYERS][KERNEL - 1][D];
+    float logsum[SLOTS][HEADS], gate_up[SLOTS][2 * F], inner[SLOTS][F], logits[SLOTS][V], recent[SLOTS][LAYERS][KERNEL - 1][D];
     Slot slot[SLOTS];
     float *scores; /* [HEADS][of prompt and own] */
 } Bench;
@@ -60,7 +61,7 @@ static void own_mixes(const float *scores, int stride, const float *values, int 
 }
 
 static void attend(const float *q, const Prefix *prefix, int prompt, int layer, const float *keys,
-                   const float *values, int n, float *scores, float *out) {
+                   const float *values, int n, float *scores, float *out, float *logsum) {
     const int left = UP(prompt, W), stride = left + UP(n, W);
     const float *past_keys = prefix->keys + (size_t)layer * left * AH;
     const float *past_values = prefix->values + (size_t)layer * left * A;
@@ -70,7 +71,7 @@ static void attend(const float *q, const Prefix *prefix, int prompt, int layer, 
         float *s = scores + (size_t)h * stride;
         for (int t = prompt; t < left; t++) s[t] = -INFINITY;
         for (int t = left + n; t < stride; t++) s[t] = -INFINITY;
-        softmax(s, stride);
+        logsum[h] = softmax(s, stride);
     }
     oct acc[HEADS][HP / 8];
     memset(acc, 0, sizeof acc);
@@ -106,7 +107,13 @@ static void slot_attention(const Draws *j, Bench *b, int i, int layer) {
     float *block = keys + (size_t)(s->own / W) * W * AH + s->own % W;
     for (int c = 0; c < AH; c++) block[c * W] = k[c];
     memcpy(values + (size_t)s->own * A, k + A, sizeof(float) * A);
-    attend(q, &j->prefixes[prompt], (int)past, layer, keys, values, s->own + 1, b->scores, b->mixed[i]);
+    attend(q, &j->prefixes[prompt], (int)past, layer, keys, values, s->own + 1, b->scores, b->mixed[i],
+           b->logsum[i]);
+}
+
+/* Where a slot's token is kept for a backward pass, or null. */
+static Token *kept(const Draws *j, const Slot *s) {
+    return j->tape && s->row >= 0 ? j->tape + s->row * j->width + s->own : 0;
 }
 
 /* Read one token in every slot that has a row, and leave the logits of the next. */
@@ -121,9 +128,24 @@ static void step(const Weights *w, const Draws *j, Bench *b) {
         multiply(CANON ? b->convolved[0] : b->normed[0], D, layer->qkv, b->qkv[0], 3 * A, SLOTS, 3 * A, DIM, 0);
         for (int i = 0; i < SLOTS; i++)
             if (b->slot[i].row >= 0) slot_attention(j, b, i, l);
+        for (int i = 0; i < SLOTS; i++) {
+            Token *token = kept(j, &b->slot[i]);
+            if (!token) continue;
+            Trace *trace = &token->layer[l];
+            memcpy(trace->x, b->x[i], sizeof trace->x);
+            memcpy(trace->qkv, b->qkv[i], sizeof trace->qkv);
+            memcpy(trace->mixed, b->mixed[i], sizeof trace->mixed);
+            memcpy(trace->logsum, b->logsum[i], sizeof b->logsum[i]);
+        }
         multiply(b->mixed[0], A, layer->o, b->x[0], D, SLOTS, D, A, 1);
         for (int i = 0; i < SLOTS; i++) normalise(b->x[i], layer->norm2, j->eps, b->normed[i]);
         multiply(b->normed[0], D, layer->gate_up, b->gate_up[0], 2 * F, SLOTS, 2 * F, DIM, 0);
+        for (int i = 0; i < SLOTS; i++) {
+            Token *token = kept(j, &b->slot[i]);
+            if (!token) continue;
+            memcpy(token->layer[l].mid, b->x[i], sizeof b->x[i]);
+            memcpy(token->layer[l].gate_up, b->gate_up[i], sizeof b->gate_up[i]);
+        }
         gated(b->gate_up[0], 2 * F, b->inner[0], SLOTS);
         if (BIAS)
             for (int i = 0; i < SLOTS; i++)
@@ -132,6 +154,12 @@ static void step(const Weights *w, const Draws *j, Bench *b) {
     }
     for (int i = 0; i < SLOTS; i++) normalise(b->x[i], w->norm, j->eps, b->normed[i]);
     multiply(b->normed[0], D, w->head, b->logits[0], V, SLOTS, V, DIM, 0);
+    for (int i = 0; i < SLOTS; i++) {
+        Token *token = kept(j, &b->slot[i]);
+        if (!token) continue;
+        memcpy(token->top.x, b->x[i], sizeof b->x[i]);
+        memcpy(token->top.logits, b->logits[i], sizeof b->logits[i]);
+    }
 }
 
 /* The smallest token whose cumulative probability exceeds u: sums of blocks first, then within the block. */
@@ -216,7 +244,7 @@ int decode_rows(const Weights *w, Draws *j) {
     size_t longest = 0;
     for (int64_t r = 0; r < j->rows; r++)
         if ((size_t)j->prompt_tokens[j->prompt[r]] > longest) longest = j->prompt_tokens[j->prompt[r]];
-    Bench *b = take(&arena, sizeof(Bench));
+    Bench *b = take_zeros(&arena, sizeof(Bench));
     float *keys = take(&arena, SLOTS * LAYERS * room * AH * f), *values = take(&arena, SLOTS * LAYERS * room * A * f);
     float *scores = take(&arena, HEADS * (UP(longest, W) + room) * f);
     if (!arena.failed) {

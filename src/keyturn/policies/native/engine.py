@@ -31,6 +31,7 @@ from keyturn.policies.native.layout import (
     pointers,
     run,
 )
+from keyturn.policies.native.memory import DrawnTape, Memory, Recalled
 from keyturn.policies.runners import Drawn, Rows
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.tiny import TinyForCausalLM
@@ -54,7 +55,8 @@ class Engine:
 
     def __init__(self, library: Library) -> None:
         self.library, self.sizes = library, Sizes(library)
-        self.tapes, self.sums = Pool(), Pool()
+        self.tapes, self.sums, self.draws, self.prompts = Pool(), Pool(), Pool(), Pool()
+        self.memory: Memory | None = None
         self._rotations: dict[tuple[int, int, float], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
     def decode(self, model: TinyForCausalLM, rows: Rows, sampling: Sampling, ends: Sequence[int]) -> Drawn:
@@ -63,7 +65,8 @@ class Engine:
         count, width = rows.uniforms.shape
         prompts = [np.asarray(prompt, dtype=np.int32) for prompt in rows.prompts]
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-        prefixes, kept = self._prefixes(model, weights, prompts, lengths)
+        taped = self.memory.new(self, model, weights, prompts, rows.prompt, width) if self.memory else None
+        prefixes, kept = self._prefixes(model, weights, prompts, lengths, taped)
         is_end = np.zeros(model.config.vocab_size, dtype=np.uint8)
         is_end[[end for end in ends if end < len(is_end)]] = 1
         tokens = np.zeros((count, width), dtype=np.int32)
@@ -81,10 +84,13 @@ class Engine:
         addresses(
             work, prompt_tokens=lengths, prefixes=prefixes, is_end=is_end, cosine=cosine, sine=sine, **given
         )
-        addresses(work, tokens=tokens, logprobs=logprobs, entropies=entropies, lengths=found, ended=ended)
+        addresses(work, tokens=tokens, logprobs=logprobs, entropies=entropies)
+        addresses(work, lengths=found, ended=ended, tape=None if taped is None else taped.rows.array)
         threads = min(torch.get_num_threads(), -(-count // _SLOT_ROWS))
         run(self.library.code.decode_rows, threads, work, _at(weights), ctypes.byref(work))
         del kept
+        if taped is not None:
+            taped.fill(tokens, found)
         inside = np.arange(width) < found[:, None]
         if not (np.isfinite(logprobs) & np.isfinite(entropies))[inside].all():
             raise NumericsError(
@@ -100,6 +106,7 @@ class Engine:
         weights: NDArray[np.uint8],
         prompts: list[NDArray[np.int32]],
         lengths: NDArray[np.int64],
+        taped: DrawnTape | None,
     ) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
         """Read prompts for decoding: the library's ``Prefix`` of each, and the memory that they point to."""
         sizes, layers, vector = self.sizes, model.config.num_hidden_layers, self.sizes.vector
@@ -117,6 +124,8 @@ class Engine:
         given, tokens = np.concatenate(prompts), np.zeros(0, dtype=np.int32)
         addresses(work, prompt_of=every, first=none, order=none, prompts=given, prompt_at=offsets)
         addresses(work, tokens=tokens, row_at=none, prefixes=prefixes)
+        if taped is not None:
+            addresses(work, tape=taped.prompts.array, tape_at=taped.prompt_at)
         work.pieces = len(prompts)
         threads = min(torch.get_num_threads(), len(prompts))
         run(self.library.code.read_texts, threads, work, _at(weights), ctypes.byref(work))
@@ -135,6 +144,8 @@ class Engine:
         """Log-probabilities and entropies with gradient: as ``scorer.policy_tokens`` does."""
         parameters = [one for one in parameters_of(model) if one is not None]
         reading = Reading(self, model, texts, temperature)
+        if self.memory is not None and torch.is_grad_enabled():
+            reading.recalled = self.memory.find(model, self.packed(parameters_of(model)), texts)
         logprobs, entropies = _Scores.apply(reading, *parameters)  # type: ignore[misc]
         width = int(texts.lengths.max(initial=0))
         row = np.repeat(np.arange(len(texts.lengths)), texts.lengths)
@@ -202,12 +213,17 @@ class Reading:
         self.work = engine._texts(model, temperature)
         self.work.pieces = self.pieces.count
         addresses(self.work, **self._arrays)
+        self.recalled: Recalled | None = None
+        """Where drawing has left what reading would find; then nothing is read."""
 
     def read(
         self, weights: NDArray[np.uint8], *, ranks: NDArray[np.int32] | None = None, tape: Held | None = None
     ) -> None:
         """Fill ``logprobs`` and ``entropies``, and the tape for a backward pass."""
         addresses(self.work, ranks=ranks, tape=None if tape is None else tape.array)
+        if self.recalled is not None:
+            self.recalled.prompts = self.recalled.prompt[self.pieces.prompt_of]
+            addresses(self.work, drawn_row=self.recalled.row, drawn_prompt=self.recalled.prompts)
         self._run(self.engine.library.code.read_texts, self.pieces.count, _at(weights))
 
     def tape(self) -> Held:
@@ -219,7 +235,7 @@ class Reading:
         weights: NDArray[np.uint8],
         parameters: Sequence[Tensor | None],
         wanted: Sequence[Tensor | None],
-        tape: Held,
+        tape: Held | None,
         by_logprob: NDArray[np.float32],
         by_entropy: NDArray[np.float32],
     ) -> None:
@@ -228,9 +244,8 @@ class Reading:
         sums = self.engine.sums.take(buckets * self.engine.sizes.gradients_bytes // 4)
         out = pointers(wanted)
         self.work.buckets, self.work.wanted = buckets, ctypes.cast(out, ctypes.c_void_p)
-        addresses(
-            self.work, tape=tape.array, gradients=sums.array, by_logprob=by_logprob, by_entropy=by_entropy
-        )
+        addresses(self.work, tape=None if tape is None else tape.array, gradients=sums.array)
+        addresses(self.work, by_logprob=by_logprob, by_entropy=by_entropy)
         code = self.engine.library.code
         self._run(code.learn_texts, buckets, _at(weights), _at(self.engine.turned(parameters)))
         code.unpack_gradients(ctypes.c_void_p(sums.array.ctypes.data), ctypes.c_int64(buckets), out)
@@ -247,7 +262,7 @@ class _Scores(torch.autograd.Function):
     def forward(ctx: Any, reading: Reading, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.reading, ctx.places = reading, parameters_of(reading.model)
         ctx.weights = reading.engine.packed(ctx.places)
-        ctx.tape = reading.tape() if any(ctx.needs_input_grad) else None
+        ctx.tape = reading.tape() if any(ctx.needs_input_grad) and reading.recalled is None else None
         ctx.save_for_backward(*parameters)
         reading.read(ctx.weights, tape=ctx.tape)
         return torch.from_numpy(reading.logprobs), torch.from_numpy(reading.entropies)

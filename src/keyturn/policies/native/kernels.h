@@ -232,8 +232,13 @@ typedef struct {
 static void *take(Arena *arena, size_t bytes) {
     void *p = aligned_alloc(64, UP(bytes + 64, 64));
     if (!p) arena->failed = 1;
-    else memset(arena->held[arena->count++] = p, 0, bytes);
+    else arena->held[arena->count++] = p;
     return p;
+}
+
+static void *take_zeros(Arena *arena, size_t bytes) {
+    void *p = take(arena, bytes);
+    return p ? memset(p, 0, bytes) : p;
 }
 
 static void release(Arena *arena) {

@@ -30,6 +30,7 @@ class TextsStruct(ctypes.Structure):
         *((name, _P) for name in ("cosine", "sine")),
         *((name, _F) for name in ("eps", "temperature")),
         *((name, _P) for name in ("logprobs", "entropies", "ranks", "tape", "tape_at", "prefixes")),
+        *((name, _P) for name in ("drawn_row", "drawn_prompt")),
         *((name, _P) for name in ("by_logprob", "by_entropy", "wanted", "gradients")),
         ("buckets", _I),
         ("next", ctypes.c_longlong),
@@ -44,14 +45,14 @@ class DrawsStruct(ctypes.Structure):
         *((name, _P) for name in ("prompt", "prompt_tokens", "prefixes", "uniforms", "limits", "is_end")),
         *((name, _P) for name in ("cosine", "sine")),
         *((name, _F) for name in ("eps", "temperature")),
-        *((name, _P) for name in ("tokens", "logprobs", "entropies", "lengths", "ended")),
+        *((name, _P) for name in ("tokens", "logprobs", "entropies", "lengths", "ended", "tape")),
         ("next", ctypes.c_longlong),
     ]
 
 
 _SIZES = (
     *("weights_bytes", "turned_bytes", "gradients_bytes", "prefix_bytes", "texts_bytes", "draws_bytes"),
-    *("tape_floats", "tape_tile", "vector_width", "heads_width", "values_width"),
+    *("tape_floats", "tape_tile", "vector_width", "heads_width", "values_width", "token_floats"),
 )
 
 
@@ -68,8 +69,10 @@ class Sizes:
         self.weights_bytes, self.turned_bytes, self.gradients_bytes, self.prefix_bytes, *sizes = (
             int(getattr(library.code, name)()) for name in _SIZES
         )
-        self.tape_floats, self.tape_tile, self.vector, self.heads_width, self.values_width = sizes[2:]
-        if sizes[:2] != [ctypes.sizeof(TextsStruct), ctypes.sizeof(DrawsStruct)]:
+        structs = sizes[:2]
+        self.tape_floats, self.tape_tile, self.vector, *sizes = sizes[2:]
+        self.heads_width, self.values_width, self.token_floats = sizes
+        if structs != [ctypes.sizeof(TextsStruct), ctypes.sizeof(DrawsStruct)]:
             raise RuntimeError("the structs of layout.py are not those of the library")
 
 

@@ -1,5 +1,5 @@
 /* The backward pass: gradients of sum over tokens of by_logprob * logprob + by_entropy * entropy, from the traces
- * that reading has left on the tape.
+ * that reading has left on the tape, or drawing.
  *
  * Pieces are dealt into buckets, whose number does not depend on the threads; a bucket's pieces are added in order
  * by one thread, and buckets are added in order at the end. So the sums are the same bytes at any number of
@@ -176,6 +176,7 @@ static void attention_back(const Weights *w, const LayerTurned *turned, const Te
 static void learn_piece(const Weights *w, const Turned *turned, const Texts *t, int64_t piece, Piece *p,
                         Gradients *g) {
     lay_out(t, piece, p);
+    if (t->drawn_row) recall(t, piece, p, 1);
     head_back(w, turned, t, p, g);
     for (int l = LAYERS - 1; l >= 0; l--) {
         const Trace *trace = p->trace + l * p->stride;

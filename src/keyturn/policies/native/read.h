@@ -20,6 +20,12 @@ typedef struct {
 } Top;
 enum { LO = sizeof(Top) / sizeof(float) };
 
+/* All that a token leaves, as drawing keeps it. */
+typedef struct {
+    Trace layer[LAYERS];
+    Top top;
+} Token;
+
 /* A prompt as decoding goes on from it: keys [LAYERS][block of W tokens][HEADS][HP][W], values [LAYERS][token][A],
  * the convolution's last inputs and the logits of the first token. */
 typedef struct {
@@ -43,6 +49,9 @@ typedef struct {
     float *tape; /* or null: Trace [LAYERS][token] and Top [token] of each piece */
     const int64_t *tape_at; /* [pieces + 1]: a piece's first token in the tape */
     Prefix *prefixes; /* or null: of each piece's prompt */
+    /* What drawing these very texts with these very weights has left, or null: then nothing is read again. */
+    const Token *const *drawn_row; /* [rows]: a row's own tokens */
+    const float *const *drawn_prompt; /* [pieces]: the tape of its prompt, a piece without rows */
     const float *by_logprob, *by_entropy; /* gradients of the loss, of every token; for the backward pass */
     const Parameters *wanted; /* gradients that are not null here are summed up */
     Gradients *gradients; /* [buckets] */
@@ -92,7 +101,7 @@ static void largest(const Texts *t, int *m, int *rows, int *span) {
 static Piece *room_for(const Texts *t, Arena *arena, int backward) {
     int m, rows, span;
     largest(t, &m, &rows, &span);
-    Piece *p = take(arena, sizeof *p);
+    Piece *p = take_zeros(arena, sizeof *p);
     if (!p) return p;
     const size_t f = sizeof(float), whole = m;
     p->span = span;
@@ -111,7 +120,8 @@ static Piece *room_for(const Texts *t, Arena *arena, int backward) {
     p->queries = take(arena, (size_t)span * HP * f);
     p->scores = take(arena, (size_t)(backward ? span + MQ : MQ) * span * f);
     if (!t->tape) {
-        p->trace = take(arena, whole * sizeof(Trace));
+        p->stride = backward ? whole : 0;
+        p->trace = take(arena, (backward ? LAYERS : 1) * whole * sizeof(Trace));
         p->top = take(arena, whole * sizeof(Top));
     }
     if (backward) {
@@ -290,8 +300,39 @@ static void keep_prefix(const Trace *trace, int layer, const Piece *p, Prefix *t
     }
 }
 
+/* The traces of a piece from where drawing has left them; of the tops alone where only these are asked for. */
+static void recall(const Texts *t, int64_t piece, Piece *p, int traces) {
+    const size_t stride = UP(p->prompt, MR);
+    const Trace *prompt = (const Trace *)t->drawn_prompt[piece];
+    memcpy(p->top, (const Top *)(prompt + LAYERS * stride), sizeof(Top) * p->prompt);
+    for (int r = 0; r < p->rows; r++)
+        for (int i = 0; i < p->own[r]; i++) p->top[p->start[r] + i] = t->drawn_row[p->row[r]][i].top;
+    memset(p->top + p->real, 0, sizeof(Top) * (p->m - p->real));
+    for (int l = 0; traces && l < LAYERS; l++) {
+        Trace *to = p->trace + l * p->stride;
+        memcpy(to, prompt + l * stride, sizeof(Trace) * p->prompt);
+        for (int r = 0; r < p->rows; r++)
+            for (int i = 0; i < p->own[r]; i++) to[p->start[r] + i] = t->drawn_row[p->row[r]][i].layer[l];
+        memset(to + p->real, 0, sizeof(Trace) * (p->m - p->real));
+    }
+}
+
+static void judge_rows(const Texts *t, const Piece *p) {
+    for (int r = 0; r < p->rows; r++)
+        for (int j = 0; j < tokens_of(t, p->row[r]); j++) {
+            const int64_t at = t->row_at[p->row[r]] + j;
+            judge(p->top[predictor(p, r, j)].logits, t->tokens[at], t->temperature, t->logprobs + at,
+                  t->entropies + at, t->ranks ? t->ranks + at : 0);
+        }
+}
+
 static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p) {
     lay_out(t, piece, p);
+    if (t->drawn_row) {
+        recall(t, piece, p, 0);
+        judge_rows(t, p);
+        return;
+    }
     Trace *trace = p->trace;
     const int m = p->m;
     for (int i = 0; i < m; i++)
@@ -331,12 +372,7 @@ static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p
     for (int i = from; i < m; i++) normalise(p->top[i].x, w->norm, t->eps, p->normed + (size_t)i * D);
     multiply(p->normed + (size_t)from * D, D, w->head, p->top[from].logits, LO, m - from, V, DIM, 0);
     if (t->prefixes) memcpy(t->prefixes[piece].logits, p->top[p->prompt - 1].logits, sizeof(float) * V);
-    for (int r = 0; r < p->rows; r++)
-        for (int j = 0; j < tokens_of(t, p->row[r]); j++) {
-            const int64_t at = t->row_at[p->row[r]] + j;
-            judge(p->top[predictor(p, r, j)].logits, t->tokens[at], t->temperature, t->logprobs + at,
-                  t->entropies + at, t->ranks ? t->ranks + at : 0);
-        }
+    judge_rows(t, p);
 }
 
 int64_t tape_floats(void) { return LAYERS * LT + LO; }
