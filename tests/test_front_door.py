@@ -21,7 +21,7 @@ from keyturn.front import audits, options
 from keyturn.front.wording import reworded
 from keyturn.rollouts.readers import read_samples
 
-OFFERED = {"Columns", "KeyturnError", "audit", "judge", "load"}
+OFFERED = {"Columns", "KeyturnError", "audit", "judge", "load", "train"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;owned\x07\u202e"
 
 
@@ -88,7 +88,7 @@ def test_importing_offers_everything_and_imports_nothing_heavy():
     code = (
         "import sys, keyturn; assert set(keyturn.__all__) <= set(dir(keyturn)), dir(keyturn); "
         "heavy = {'torch', 'transformers', 'scipy', 'numpy', 'pyarrow', 'pandas'} & set(sys.modules); "
-        "assert not heavy, heavy; keyturn.audit, keyturn.load, keyturn.judge; "
+        "assert not heavy, heavy; keyturn.audit, keyturn.load, keyturn.judge, keyturn.train; "
         "assert not {'torch', 'transformers', 'pandas'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
@@ -296,7 +296,7 @@ def test_a_notebook_is_told_the_verdict_its_cells_and_what_was_left_out(found):
         (lambda f: keyturn.audit(counts(BASE), {"p0": (3, 2)}), "right draws"),
         (lambda f: keyturn.audit(counts(BASE), {"p0": (1, 2, 3)}), r"neither counts nor verdicts \(fix: \{"),
         (lambda f: keyturn.audit(BASE, BASE[:, :, None]), "array of bool, 40 x 96 x 1"),
-        (lambda f: keyturn.audit(BASE.astype(int), CREATED), "96 whole numbers a problem"),
+        (lambda f: keyturn.audit(BASE.astype(int), CREATED), "96 whole numbers per problem"),
         (lambda f: keyturn.audit(BASE * 2.0, CREATED), "verdicts other than 0 and 1"),
         (lambda f: keyturn.audit([], CREATED), "base holds no records"),
         (lambda f: keyturn.audit(BASE, BASE), "one table was given as base and as tuned"),

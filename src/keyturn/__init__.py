@@ -1,8 +1,8 @@
 """keyturn: does post-training create reasoning, or only deploy what the base model already has?
 
-The front door: :func:`audit` says what post-training changed, :func:`load` opens a policy, and :func:`judge`
-gives a verdict from counts alone. Importing this package is quick and imports no torch: what a name needs is
-imported when it is first asked for.
+The front door: :func:`audit` says what post-training changed, :func:`train` post-trains a policy, :func:`load`
+opens one, and :func:`judge` gives a verdict from counts alone. Importing this package is quick and imports no
+torch: what a name needs is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keyturn.front.offered import Columns, KeyturnError, audit, judge, load
+    from keyturn.front.offered import Columns, KeyturnError, audit, judge, load, train
 
 __version__ = "0.1.0"
-__all__ = ["Columns", "KeyturnError", "audit", "judge", "load"]
+__all__ = ["Columns", "KeyturnError", "audit", "judge", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,8 +66,8 @@ def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, caps
 def test_a_dry_run_and_a_wrong_setting_leave_the_directory_free(tmp_path, capsys):
     out = tmp_path / "run"
     assert ran(capsys, "train", "rloo", "chain", "--dry-run", "--out", out, "--per-cell", 8)[0] == 0
-    code, said = ran(capsys, "train", "formats", "graph", "--settings.frequency", 1.5, "--out", out)
-    assert (code, "between 0 and 1" in said.err) == (2, True)
+    code, said = ran(capsys, "train", "sft", "chain", "--settings.fit.lr", "nan", "--out", out)
+    assert (code, "not a number" in said.err) == (2, True)
     assert not (out / "train.json").exists()
     assert ran(capsys, "train", "rloo", "chain", "--out", out, *TINY)[0] == 0
 

@@ -14,12 +14,13 @@ import tyro
 
 from keyturn.cli.listing import result_line
 from keyturn.cli.options import after, positional, switches, typed
-from keyturn.cli.saved import EXPERIMENTED, hold_to, saved, say_next, vacant
+from keyturn.cli.saved import say_next
 from keyturn.core.errors import KeyturnError, UsageError, unknown
 from keyturn.core.rundir import SCHEMA
 from keyturn.core.streams import Streams
 from keyturn.experiments import EXPERIMENTS
 from keyturn.experiments.contract import Experiment
+from keyturn.front.run_folder import EXPERIMENTED, hold_to, saved, vacant
 from keyturn.lab.lab import Lab
 from keyturn.methods import METHODS
 from keyturn.methods.contract import PROFILES

@@ -1,105 +1,10 @@
-"""Where the policies of a run stand, the same for every verb, and the command that goes on with them.
-
-The policy that a run was made for is ``OUT/model``; others that it made, such as a base of its own, are
-``OUT/model-NAME``. A run directory may be named wherever a model may.
-"""
+"""The command that goes on with what a run made."""
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-
-from keyturn.core.errors import UsageError
-from keyturn.core.identity import Identity, differences
-from keyturn.core.rundir import read_json, write_json
-from keyturn.policies.model_folder import holds_weights, same_folder
-from keyturn.training.record import CONFIG, MODEL
-
-TRAINED, EXPERIMENTED = "train.json", "experiment.json"
-"""What a run directory says that it is a run of: a method, an experiment."""
-
-
-def vacant(out: Path, *, resume: bool = True) -> None:
-    """Refuse a run directory that is itself a model (its name would mean two policies) or holds another run.
-
-    Args:
-        out: the run directory.
-        resume: whether a run in it is to go on.
-
-    Raises:
-        UsageError: there are weights in it, or a run that nobody asked to go on.
-    """
-    if holds_weights(out):
-        raise UsageError(
-            f"{out} is a model folder", fix=f"another --out: the model is saved in its folder {MODEL!r}"
-        )
-    if not resume and any((out / record).exists() for record in (TRAINED, EXPERIMENTED, CONFIG)):
-        raise UsageError(f"{out} holds a run already", fix="--resume to go on with it, or another --out")
-
-
-def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) -> None:
-    """Write down what a run directory is a run of, or check that it is the same as before.
-
-    What is held to is what was asked for. Where only the code is another one, the run goes on: its stages know
-    their code, and those that it concerns are made again.
-
-    Args:
-        out: the run directory.
-        record: :data:`TRAINED` or :data:`EXPERIMENTED`.
-        asked: name -> setting, of a kind that can be described.
-        code: what does the work.
-
-    Raises:
-        UsageError: a run of other settings, of another kind or of an earlier keyturn.
-    """
-    if not _finite(asked.get("settings")):
-        raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value")
-    path, now = out / record, Identity.of(asked, *code)
-    if path.exists():
-        found = differences(read_json(path), now)
-        if found.earlier:
-            raise UsageError(f"{out} holds a run of an earlier keyturn", fix="another --out")
-        if found.settings:
-            what = f"{out} holds a run of other settings ({found.settings_in_words})"
-            raise UsageError(what, fix="the same again, or another --out")
-    else:
-        kinds = {TRAINED: "a method", EXPERIMENTED: "an experiment", CONFIG: "an objective"}
-        for other, kind in kinds.items():
-            if (out / other).exists():
-                raise UsageError(f"{out} holds a run of {kind}", fix="another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, now.document())
-
-
-def _finite(value: object) -> bool:
-    """Whether every number in settings has a value."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return all(_finite(getattr(value, one.name)) for one in fields(value))
-    if isinstance(value, Mapping):
-        return all(map(_finite, value.values()))
-    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
-
-
-def saved(out: Path, policies: Mapping[str, Path]) -> dict[str, Path]:
-    """Let every policy that a run made stand where it is looked for.
-
-    Args:
-        out: the run directory.
-        policies: slot -> model folder; ``policy`` is the product.
-
-    Returns:
-        Slot -> where it stands now.
-    """
-    return {
-        slot: same_folder(folder, out / (MODEL if slot == "policy" else f"{MODEL}-{slot}"))
-        for slot, folder in policies.items()
-    }
 
 
 def say_next(what: str, *words: str | Path) -> None:

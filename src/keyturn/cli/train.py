@@ -6,43 +6,31 @@ import functools
 import json as jsonlib
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import tyro
 
 from keyturn.auditing.embedded import EMBEDDED
 from keyturn.cli.listing import result_line
 from keyturn.cli.options import after, positional, switches, typed
-from keyturn.cli.saved import TRAINED, hold_to, saved, say_next, vacant
-from keyturn.cli.train_task import Given, task_for
-from keyturn.core.errors import KeyturnError, UsageError, unknown
+from keyturn.cli.saved import say_next
+from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
-from keyturn.core.streams import Streams
-from keyturn.experiments import EXPERIMENTS
-from keyturn.lab.fit_rows import demonstration_completions, demonstrations
-from keyturn.lab.lab import Lab
-from keyturn.lab.session import Session
-from keyturn.lab.task import Task
+from keyturn.front.method_of import method_of, objective_of, recipe_settings, sizes
+from keyturn.front.run_folder import vacant
+from keyturn.front.trained import Training
+from keyturn.front.training import DEMONSTRATIONS, train
 from keyturn.methods import METHODS
-from keyturn.methods.contract import PROFILES
-from keyturn.methods.sft_then_rl import LARGE_RL
+from keyturn.methods.contract import Method as TrainingMethod
 from keyturn.objectives import OBJECTIVES
-from keyturn.policies.offsets import Decodes, GramRoles
-from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
 from keyturn.rewards.by_name import default_config, reward_named
-from keyturn.roles.grams import read_grams
-from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
-from keyturn.training.rl import train_rl
-from keyturn.training.rollout import Beside, Sampled
 
-DEMONSTRATIONS = 32
-"""Worked solutions beside the draws of a step."""
 Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
@@ -93,23 +81,12 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
         raise UsageError("the method's name is empty", fix="keyturn train METHOD MODEL")
     if not method:
         return no_method
-    if method in EMBEDDED or ("/" in method and method not in METHODS):
-        raise UsageError(
-            f"the method comes first, then the model: {method!r} is a model", fix=f"keyturn train grpo {method}"
-        )
-    if method in EXPERIMENTS:
-        what = f"{method} is an experiment: it pretrains bases of its own and trains no other model"
-        raise UsageError(what, fix=f"keyturn experiment run {method}")
-    if method not in METHODS and method not in OBJECTIVES:
-        raise unknown("method", method, [*METHODS, *OBJECTIVES])
-    profile = after(words, "--profile", "demo")
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)
-    if method in METHODS:
-        return typed(by_recipe, settings=METHODS[method].profiles[profile])
+    chosen, profile = method_of(method), after(words, "--profile", "demo")
+    if isinstance(chosen, TrainingMethod):
+        return typed(by_recipe, settings=recipe_settings(chosen, None, profile))
     reward = after(words, "--reward", "outcome")
-    rl = _sizes(profile, model)
-    settings, paid = OBJECTIVES[method]().config, default_config(reward.partition(":")[0])
+    rl = sizes(profile, model)
+    settings, paid = objective_of(chosen, None).config, default_config(reward.partition(":")[0])
     return typed(by_objective, settings=settings, paid=paid, rl=rl)
 
 
@@ -124,14 +101,6 @@ def every_switch() -> frozenset[str]:
     for reward in REWARDS:
         found |= switches(typed(by_objective, settings=None, paid=default_config(reward)))
     return found
-
-
-def _sizes(profile: str, model: str) -> RLConfig:
-    """Sizes and rates of RL where nothing is said: of a profile, for an embedded world or another model."""
-    if profile == "real":
-        return LARGE_RL
-    rl = EMBEDDED[model].rl if model in EMBEDDED else RLConfig()
-    return replace(rl, steps=rl.steps * 10) if profile == "study" else rl
 
 
 def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> None:
@@ -157,45 +126,18 @@ def by_recipe(
         common: what every method takes.
         settings: of the recipe, for its profile.
     """
+    _check(method, model, common)
     recipe = METHODS[method]
-    if common.roles is not None:
-        raise UsageError(f"{method} reads no roles", fix="leave --roles out; objectives read them")
-    if common.teacher and "teacher" not in recipe.needs | recipe.takes:
-        raise UsageError(f"{method} has no teacher", fix="leave --teacher out")
-    common = _placed(common)
-    vacant(common.out, resume=common.resume)
-    task = _task(method, model, common)
-    recipe.check(task)
-    config = recipe.brief(settings) if common.dry_run else settings
-    begun = (common.out / TRAINED).exists()
-    asked = {
-        "method": method,
-        "model": model,
-        "seed": common.seed,
-        "settings": config,
-        "max_new_tokens": task.max_new_tokens,
-        "policies": {"base": task.base, **task.others},
-        "problems": {"train": task.train, "validation": task.validation, "test": task.test},
-    }
-    hold_to(common.out, TRAINED, asked, recipe.run)
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
-    try:
-        made = recipe.run(Session(Lab(common.out, Streams(common.seed)), task), config)
-    except KeyturnError:
-        if not begun and not (common.out / "stages").exists():
-            (common.out / TRAINED).unlink()  # nothing was made: the directory is free for other settings
-        raise
-    policies = saved(common.out, made.policies)
-    where = {slot: str(folder.resolve()) for slot, folder in policies.items()}
+    done = train(method, model, settings=settings, **_shared(common))
     if common.json:
-        document = {"schema": SCHEMA, "command": "train", "method": method, "models": where, "rows": made.rows}
-        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        _document(done, {"rows": done.rows})
         return
-    for line in made.rows:
+    for line in done.rows:
         sys.stdout.write(result_line(line) + "\n")
-    for slot, folder in policies.items():
+    for slot, folder in done.policies.items():
         sys.stdout.write(f"{slot}: {folder}\n")
-    _hint(common, policies.get("base", model), policies["policy"])
+    _hint(common, done.policies.get("base", model), done.policies["policy"])
 
 
 def by_objective(
@@ -220,62 +162,48 @@ def by_objective(
         paid: of the reward.
         rl: sizes and rates.
     """
+    _check(method, model, common)
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
-    rewarded = reward_named(reward, paid)
-    if common.teacher:
-        raise UsageError(f"{method} has no teacher", fix="leave --teacher out; recipes have one, e.g. distill")
-    if demonstrations_a_step != DEMONSTRATIONS and "demonstration" not in objective.needs:
-        raise UsageError(f"{method} reads no demonstrations", fix="leave --demonstrations-a-step out")
-    common = _placed(common)
-    vacant(common.out, resume=common.resume)
-    task = _task(method, model, common)
-    if rl.max_new_tokens == _sizes(common.profile, model).max_new_tokens or common.max_new_tokens:
-        rl = replace(rl, max_new_tokens=_length(rl, common, task))
-    if common.dry_run:
-        rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=min(rl.draws, 2))
-    streams = Streams(common.seed)
-    rollout = None
-    if "demonstration" in objective.needs:
-        pairs = demonstrations(task, task.train.problems, streams.child("expert"))
-        plain = Sampled(rl.draws, Limits(max_new_tokens=rl.max_new_tokens, batch_rows=rl.batch_rows))
-        rollout = Beside(plain, demonstration_completions(task.base, pairs), demonstrations_a_step)
     if objective.no_op_when_single_update and rl.update.epochs * rl.update.minibatches == 1:
         sys.stderr.write(f"one update per rollout: {objective.no_op_when_single_update}\n")
-    done = train_rl(
-        task.base,
-        task.train,
-        reward=rewarded,
-        objective=objective,
-        config=rl,
-        folder=common.out,
-        streams=streams.child("rl"),
-        rollout=rollout,
-        roles=_roles(common, task),
-        world=task.world,
-        label=f"{method} {Path(model).name}",
+    done = train(
+        objective,
+        model,
+        reward=reward_named(reward, paid),
+        rl=rl,
+        demonstrations_a_step=demonstrations_a_step,
+        **_shared(common),
     )
-    if done is None:
-        raise UsageError("the run stopped before its end", fix="--resume")
+    for note in done.notes:
+        sys.stderr.write(f"{note}\n")
     last = dict(done.history[-1]) if done.history else {}
-    rewards = [row.get("reward", math.nan) for row in done.history]
-    if rewards and all(map(math.isnan, rewards)):
-        sys.stderr.write(
-            f"the reward {reward} was undefined for every draw: take another, a grader that judges these "
-            "answers, or problems that hold what it reads (a label).\n"
-        )
-    elif done.history and not common.dry_run and not any(row.get("groups/mixed") for row in done.history):
-        sys.stderr.write(
-            f"nothing was learnt from rewards: in {len(done.history)} steps no group of draws had two "
-            "different rewards. Ask easier problems, take more draws, or another reward.\n"
-        )
     if common.json:
-        models = {"policy": str(done.model.resolve())}
-        document = {"schema": SCHEMA, "command": "train", "method": method, "models": models, "last": last}
-        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        _document(done, {"last": last})
         return
-    sys.stdout.write(f"policy: {done.model}\n")
+    sys.stdout.write(f"policy: {done.policies['policy']}\n")
     sys.stderr.write(f"reward {last.get('reward', math.nan):.3f} after {len(done.history)} steps\n")
-    _hint(common, model, done.model)
+    _hint(common, model, done.policies["policy"])
+
+
+def _check(method: str, model: str, common: Common) -> None:
+    """Refuse a missing model, and a run that is there already, unless it is to go on."""
+    out = common.out / "dry-run" if common.dry_run else common.out
+    vacant(out, resume=common.resume)
+    if not model:
+        raise UsageError("no model named", fix=f"keyturn train {method} MODEL, e.g. {' or '.join(EMBEDDED)}")
+
+
+def _shared(common: Common) -> dict[str, Any]:
+    """What every method takes, as arguments of :func:`keyturn.train`."""
+    command = ("resume", "json")
+    said = {field.name: getattr(common, field.name) for field in fields(common) if field.name not in command}
+    return said | {"teacher": common.teacher or None}
+
+
+def _document(done: Training, found: Mapping[str, Any]) -> None:
+    models = {slot: str(folder.resolve()) for slot, folder in done.policies.items()}
+    document = {"schema": SCHEMA, "command": "train", "method": done.method, "models": models, **found}
+    sys.stdout.write(jsonlib.dumps(document) + "\n")
 
 
 def _hint(common: Common, base: str | Path, policy: Path) -> None:
@@ -288,42 +216,3 @@ def _hint(common: Common, base: str | Path, policy: Path) -> None:
     if common.problems is not None and common.max_new_tokens:
         given += ["--max-new-tokens", str(common.max_new_tokens)]
     say_next("audit it", "audit", base, policy, *given)
-
-
-def _placed(common: Common) -> Common:
-    """A dry run has a directory of its own, so that it is not in the way of the run."""
-    return replace(common, out=common.out / "dry-run") if common.dry_run else common
-
-
-def _length(rl: RLConfig, common: Common, task: Task) -> int:
-    """Tokens an answer may have in RL, where ``--rl`` does not say it: as asked for, else a file's usual limit
-    or a world's shorter one."""
-    if common.max_new_tokens or task.world is None or common.problems is not None:
-        return task.max_new_tokens
-    return min(rl.max_new_tokens, task.max_new_tokens)
-
-
-def _task(method: str, model: str, common: Common) -> Task:
-    if not model:
-        raise UsageError("no model named", fix=f"keyturn train {method} MODEL, e.g. {' or '.join(EMBEDDED)}")
-    return task_for(
-        model,
-        Given(
-            problems=common.problems,
-            test=common.test,
-            grader=common.grader,
-            per_cell=common.per_cell,
-            max_new_tokens=common.max_new_tokens,
-            device=common.device,
-            others={"teacher": common.teacher} if common.teacher else {},
-        ),
-        Streams(common.seed),
-    )
-
-
-def _roles(common: Common, task: Task) -> RoleSource | None:
-    """What says which tokens plan, where the user names grams."""
-    if common.roles is None:
-        return None
-    # A tokenizer of transformers decodes one row or many, so its signature is wider than what is asked of it.
-    return GramRoles(read_grams(common.roles), cast(Decodes, task.base.tokenizer))

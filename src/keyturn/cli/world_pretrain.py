@@ -38,8 +38,9 @@ def run(
         overwrite: replace a model folder that is there.
         json: print the card as one JSON document instead of tables.
     """
-    from keyturn.cli.saved import say_next, vacant
+    from keyturn.cli.saved import say_next
     from keyturn.core.lazy import torch
+    from keyturn.front.run_folder import vacant
     from keyturn.pretraining.pretrain import pretrain, with_dials
     from keyturn.pretraining.recipes import PRETRAIN
     from keyturn.problems.world.worlds import world_named

@@ -16,6 +16,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.front.options import refuse_idle
 from keyturn.front.result import Audit, called
+from keyturn.front.trained import Training
 from keyturn.lab.lab import Lab
 from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
@@ -58,7 +59,8 @@ def audit(
             tokenizer)`` of transformers, a pipeline, a policy of ours. Or its samples: a file, a data frame, a
             list of records, counts ``{problem: (right, drawn)}``, verdicts ``{problem: [True, False, ...]}`` or
             an array ``[problem, draw]`` of truth values.
-        tuned: the policy after, or its samples. None: the base is trained by RL in its controlled world.
+        tuned: the policy after, what :func:`keyturn.train` returned, or samples. None: the base is trained by
+            RL in its controlled world.
         problems: what is asked: a file, a data frame, a list of ``{prompt, answer}``, a data set. A base of a
             controlled world brings its own; samples need them only where they lack gold answers.
         k: budget K: what the base does within K draws, it could already do. Also the tuned draws for each
@@ -96,7 +98,8 @@ def audit(
 def _audited(given: Mapping[str, Any]) -> Audit:
     """:func:`audit` by its arguments."""
     started = time.monotonic()
-    base, tuned, problems, columns = (given[name] for name in ("base", "tuned", "problems", "columns"))
+    base, tuned = (_policy_of(given[side]) for side in ("base", "tuned"))
+    problems, columns = given["problems"], given["columns"]
     way = _way_in(base, tuned, problems)
     refuse_idle(given, audit, way, (base, tuned))
     if way == "samples" and isinstance(base, Samples) and isinstance(tuned, Samples) and columns != Columns():
@@ -147,6 +150,11 @@ def audit_worlds(
         Audit.of(one, call=called("keyturn.audit", audit, {"base": name, **options}), wall_s=wall, kept=True)
         for name, one in zip(worlds, found, strict=True)
     ]
+
+
+def _policy_of(side: Any) -> Any:
+    """A training stands for the policy that it made."""
+    return side.policies["policy"] if isinstance(side, Training) else side
 
 
 def _way_in(base: Any, tuned: Any, problems: Any) -> str:

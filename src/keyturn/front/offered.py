@@ -5,12 +5,13 @@ its own words, see :func:`~keyturn.front.wording.in_python`.
 """
 
 from keyturn.core.errors import KeyturnError
-from keyturn.front import audits, judging, loading
+from keyturn.front import audits, judging, loading, training
 from keyturn.front.wording import in_python
 from keyturn.rollouts.readers import Columns
 
 audit = in_python(audits.audit)
 judge = in_python(judging.judge)
 load = in_python(loading.load)
+train = in_python(training.train)
 
-__all__ = ["Columns", "KeyturnError", "audit", "judge", "load"]
+__all__ = ["Columns", "KeyturnError", "audit", "judge", "load", "train"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 from keyturn.auditing.result import AuditResult
-from keyturn.core.numbers import counted
+from keyturn.core.measurement import Json, from_json_number
+from keyturn.core.numbers import counted, number
 from keyturn.core.text import one_line
 from keyturn.report import summary
 from keyturn.report.page import environment
@@ -41,3 +45,45 @@ def notebook_html(result: AuditResult) -> str:
         problems=one_line(result.problems, NAME),
         more=more,
     )
+
+
+def training_html(
+    method: str,
+    curve: str,
+    policies: Mapping[str, Path],
+    rows: Sequence[Mapping[str, Json]],
+    notes: Sequence[str],
+) -> str:
+    """A training as a fragment of HTML.
+
+    Args:
+        method: what trained.
+        curve: the history in words.
+        policies: slot -> model folder.
+        rows: a recipe's table: ``name``, ``value``, ``low``, ``high``.
+        notes: one sentence each.
+    """
+    cells = [(one_line(str(row.get("name", "")), NAME), _value(row)) for row in rows]
+    return (
+        environment()
+        .get_template("training.html.jinja")
+        .render(
+            method=one_line(method, NAME),
+            curve=curve,
+            policies=[(slot, str(folder)) for slot, folder in policies.items()],
+            rows=cells,
+            notes=notes,
+            tone=TONES["quiet"],
+            warn=TONES["caution"],
+        )
+    )
+
+
+def _value(row: Mapping[str, Json]) -> str:
+    value, low, high = (row.get(name) for name in ("value", "low", "high"))
+    if isinstance(value, str | bool) or value is None:
+        return str(value)
+    text = number(from_json_number(value))
+    if low is None or high is None:
+        return text
+    return f"{text} [{number(from_json_number(low))}, {number(from_json_number(high))}]"

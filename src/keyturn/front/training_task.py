@@ -1,23 +1,21 @@
-"""What a method is run on, from the words of a command line."""
+"""What a method is run on: a model and problems, by name or as objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
 from keyturn.auditing.embedded import EMBEDDED
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.subjects import Subject, problems_in, subject_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.task import Task, file_task, world_task
-from keyturn.policies.by_name import Loading, open_model
+from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import is_server
-from keyturn.policies.loading import world_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
-from keyturn.problems.files import read_problems
 
 FILE_TOKENS = 1024
 """Length limit of an answer to a problem of a file, tokens."""
@@ -25,11 +23,11 @@ FILE_TOKENS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the user said beside the model's name.
+    """What the user said beside the model.
 
     Args:
-        problems: a file, or None for a world's own.
-        test: a file of test problems, or None.
+        problems: what :func:`~keyturn.auditing.subjects.problems_in` takes, or None for a world's own.
+        test: the same for test problems, or None.
         grader: how answers of a file are judged.
         per_cell: training problems per cell of a world.
         max_new_tokens: length limit of an answer; 0 for the usual one.
@@ -37,20 +35,20 @@ class Given:
         others: slot -> model of further policies.
     """
 
-    problems: Path | None = None
-    test: Path | None = None
+    problems: Any = None
+    test: Any = None
     grader: str = "auto"
     per_cell: int = 112
     max_new_tokens: int = 0
     device: str = "auto"
-    others: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
-def task_for(model: str, given: Given, streams: Streams) -> Task:
-    """The task of a command.
+def task_for(model: Any, given: Given, streams: Streams) -> Task:
+    """The task of a training.
 
     Args:
-        model: an embedded world's name, a model folder or a Hub id.
+        model: what :func:`~keyturn.auditing.subjects.subject_of` takes.
         given: the rest.
         streams: decides a world's problems.
 
@@ -61,47 +59,68 @@ def task_for(model: str, given: Given, streams: Streams) -> Task:
         raise UsageError(
             f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the usual"
         )
-    for name in (model, *given.others.values()):
-        if is_server(name):
-            what = f"{name} is behind a server, and training needs its weights"
-            raise UsageError(what, fix="the folder or the Hub name of the model")
-    folder = place_of(model)
-    world = world_of(folder) if Path(folder).is_dir() else None
-    asked = None if given.problems is None else read_problems(given.problems, grader=given.grader)
+    subject = trainable(model, "model")
+    others = {slot: trainable(one, slot) for slot, one in given.others.items()}
+    world = subject.world
+    asked = None if given.problems is None else problems_in(given.problems, given.grader)
     if asked is None:
-        _refuse_idle(given, model, world is not None)
+        _refuse_idle(given, subject.name, world is not None)
     elif given.per_cell != Given().per_cell:
         raise UsageError("--per-cell would do nothing: the problems are those of a file", fix="leave it out")
-    test = None if given.test is None else read_problems(given.test, grader=given.grader)
+    test = None if given.test is None else problems_in(given.test, given.grader)
     loading = Loading(device=given.device)
-    base = open_model(folder, loading)
-    others = {slot: open_model(place_of(name), loading) for slot, name in given.others.items()}
+    base = _in_this_process(subject, loading)
+    policies = {slot: _in_this_process(one, loading) for slot, one in others.items()}
     device = str(base.model.device)
     if asked is not None:
         _readable(base, asked)
         return file_task(
             base,
-            folder,
+            subject.place,
             asked,
             max_new_tokens=given.max_new_tokens or FILE_TOKENS,
             test=test,
             device=device,
-            others=others,
+            others=policies,
         )
     assert world is not None, "checked before anything was loaded"
     settings = EMBEDDED.get(world.domain)
     task = world_task(
         base,
-        folder,
+        subject.place,
         world,
         streams,
         train=settings.train if settings else None,
         test=settings.test if settings else None,
         per_cell=given.per_cell,
         device=device,
-        others=others,
+        others=policies,
     )
     return replace(task, max_new_tokens=given.max_new_tokens) if given.max_new_tokens else task
+
+
+def called(model: Any) -> str:
+    """What a run calls its model."""
+    return subject_of(model, "model").name
+
+
+def trainable(model: Any, slot: str) -> Subject:
+    """A model that can be trained, known and not yet loaded.
+
+    Raises:
+        UsageError: it is behind a server.
+    """
+    subject = subject_of(model, slot)
+    if is_server(subject.place) or not isinstance(subject.policy, LocalPolicy | type(None)):
+        what = f"{subject.name} is behind a server, and training needs its weights"
+        raise UsageError(what, fix="the folder or the Hub name of the model")
+    return subject
+
+
+def _in_this_process(subject: Subject, loading: Loading) -> LocalPolicy:
+    policy = subject.open(loading, None)
+    assert isinstance(policy, LocalPolicy), "what is behind a server was refused before"
+    return policy
 
 
 def _refuse_idle(given: Given, model: str, world: bool) -> None:
