@@ -66,8 +66,8 @@ def test_of_a_server_its_address_and_model_are_said():
 
 
 def test_draws_are_what_was_drawn():
-    assert draws_of(drawn([4, 4])) == "4 a problem"
-    assert draws_of(drawn([2, 6])) == "2 to 6 a problem"
+    assert draws_of(drawn([4, 4])) == "4 per problem"
+    assert draws_of(drawn([2, 6])) == "2 to 6 per problem"
     assert draws_of(drawn([])) == "none"
 
 
@@ -84,7 +84,7 @@ def test_an_audit_of_models_says_grader_seed_and_limit(policy):
     assert said["both"]["grader"] == GRADERS["numeric"].name
     assert said["both"]["seed"] == "7"
     assert said["both"]["length limit"] == "64 tokens"
-    assert (said["base"]["draws"], said["tuned"]["draws"]) == ("8 a problem", "2 a problem")
+    assert (said["base"]["draws"], said["tuned"]["draws"]) == ("8 per problem", "2 per problem")
 
 
 def test_an_audit_of_files_names_their_bytes_and_their_judge(tmp_path, capsys):

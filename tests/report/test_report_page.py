@@ -198,7 +198,7 @@ def test_one_draw_a_problem_claims_no_curve(audits):
     text = render([once], command="c", seconds=1.0)
     assert "curves meet" not in text
     assert "up to 1 draw" in text
-    assert "up to 1 base draw a problem" in text
+    assert "up to 1 base draw per problem" in text
     assert "1 draws" not in text
 
 

@@ -43,12 +43,12 @@ from keyturn.rollouts.grades import Answers, Grades, TwoStages
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig:
-    """How much is drawn. Defaults are the design's, section 5."""
+    """How much is drawn. docs/verdict.md says why so much."""
 
     k: int = 64
-    """Budget K: what the base does within K draws, it could already do. Also the tuned draws a problem."""
+    """Budget K: what the base does within K draws, it could already do. Also the tuned draws per problem."""
     n_base: int = 0
-    """Base draws a problem; 0 means 4K."""
+    """Base draws per problem; 0 means 4K."""
     first: int = FIRST_STAGE
     """Base draws for every problem, before it is decided who needs the rest."""
     enough: int = ENOUGH
@@ -62,7 +62,7 @@ class AuditConfig:
 
     @property
     def draws_base(self) -> int:
-        """Base draws a problem at most."""
+        """Base draws per problem at most."""
         return self.n_base or 4 * self.k
 
 

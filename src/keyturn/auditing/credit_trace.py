@@ -79,7 +79,7 @@ def follow(
         problems: looked through in order.
         grader, reward, objective: as in training.
         streams: of the draws.
-        group: draws a problem.
+        group: draws per problem.
         max_new_tokens: length limit.
         token: position in the completion; -1: the first result of an operation, or the first token.
 

@@ -123,7 +123,7 @@ def draws_of(answers: Answers) -> str:
     if not len(counts):
         return "none"
     low, high = int(counts.min()), int(counts.max())
-    return f"{low if low == high else f'{low} to {high}'} a problem"
+    return f"{low if low == high else f'{low} to {high}'} per problem"
 
 
 def asked_fingerprint(problems: Sequence[Problem]) -> str:

@@ -36,7 +36,7 @@ RARE = 0.05
 SEEN = 0.0005
 """A strategy that neither policy gives in one draw of two thousand is absent and not forced."""
 FORCED_DRAWS = 8
-"""Forced draws a problem: its mean over the problems is what is wanted, not one problem's rate."""
+"""Forced draws per problem: what is wanted is the mean over problems, not the rate of each."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def conditions(result: AuditResult) -> tuple[Condition, ...]:
         *_settings(result.settings),
         Condition(name="problems", both=f"{result.problems}; {whole(verdict.problems)} judged"),
         Condition(
-            name="budget", both=f"K = {verdict.k}; up to {counted(verdict.n_base, 'base draw')} a problem"
+            name="budget", both=f"K = {verdict.k}; up to {counted(verdict.n_base, 'base draw')} per problem"
         ),
         Condition(name="success", both=unit),
     ]

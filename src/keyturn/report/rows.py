@@ -23,7 +23,7 @@ class Rows:
     """Where rows stand.
 
     Args:
-        names: one a row; a name that is too long loses its middle, never the room of the values.
+        names: one per row; a name that is too long loses its middle, never the room of the values.
         values: shown at the right end of each row; empty strings for none.
         width: of the drawing.
         pitch: height of a row.
