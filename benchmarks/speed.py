@@ -58,6 +58,7 @@ class Clock:
     """A hook of the RL loop that notes when steps begin."""
 
     name = "clock"
+    config = ()
 
     def __init__(self):
         self.at, self.row = [], {}

@@ -31,3 +31,11 @@ def test_streams_of_different_names_are_uncorrelated():
     rows = np.stack([Streams(0).generator("sample", "p", i).random(4000) for i in range(8)])
     correlation = np.corrcoef(rows) - np.eye(8)
     assert np.abs(correlation).max() < 0.08
+
+
+def test_rows_of_uniforms_are_the_first_numbers_of_their_streams():
+    streams, names = Streams(7).child("step", 3), [("sample", f"p{n}", n % 5) for n in range(20)]
+    for width in (1, 3, 4, 5, 90):
+        found = np.empty((20, width))
+        streams.uniforms(iter(names), found)
+        assert np.array_equal(found, [streams.generator(*name).random(width) for name in names])

@@ -18,10 +18,14 @@ RELATIVE, ABSOLUTE = 2e-3, 2e-4
 at most a tenth of that; a draw that comes out otherwise changes a mean over 32 draws by 150 times ABSOLUTE."""
 
 
-def take():
-    """Make the runs in a process of one thread, by torch: what a compiler makes differs in the last bits."""
+def take(*, native=False):
+    """Make the runs in a process of one thread.
+
+    Args:
+        native: by the native engine where it fits. By torch otherwise: what is kept depends on no compiler.
+    """
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    one[SWITCH] = "0"
+    one[SWITCH] = "" if native else "0"
     done = subprocess.run(
         [sys.executable, str(HERE / "golden_runs.py")],
         env=os.environ | one,

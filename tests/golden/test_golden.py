@@ -27,6 +27,22 @@ def test_a_run_gives_what_it_gave(taken, name):
     assert not changed, f"{len(changed)} differences ({'exact' if exact else 'with a tolerance'}):\n{shown}"
 
 
+@pytest.fixture(scope="module")
+def taken_natively():
+    return golden_file.take(native=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KEPT["runs"])
+def test_the_native_engine_gives_it_too(taken, taken_natively, name):
+    """The same draws, token for token, and numbers within the tolerance."""
+    ours, theirs = taken_natively["runs"][name], taken["runs"][name]
+    assert not list(golden_file.differences(KEPT["runs"][name], ours, False))
+    assert ours["drawn"] == theirs["drawn"]
+    if name in ("grpo", "rloo", "hicra"):
+        assert ours["weights"] != theirs["weights"]  # or torch has answered
+
+
 @pytest.mark.slow
 def test_no_run_is_missing(taken):
     assert list(taken["runs"]) == list(KEPT["runs"])

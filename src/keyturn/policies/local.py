@@ -274,8 +274,8 @@ class LocalPolicy:
         room = np.full(len(problem), longest) if context is None else np.minimum(longest, context - lengths)
         # No wider than the context lets anything grow; the numbers of a row are the first of its stream.
         uniforms = np.empty((len(problem), int(room.max(initial=1))))
-        for row, (which, draw) in enumerate(zip(problem, number, strict=True)):
-            streams.generator("sample", prompts.ids[which], int(draw)).random(out=uniforms[row])
+        pairs = zip(problem.tolist(), number.tolist(), strict=True)
+        streams.uniforms((("sample", prompts.ids[which], draw) for which, draw in pairs), uniforms)
         return Rows(
             prompts=[prompts.row(int(index)) for index in distinct],
             prompt=prompt.astype(np.int64),
@@ -306,7 +306,7 @@ class LocalPolicy:
         last = tokens[np.maximum(offsets[1:] - 1, 0)] if len(tokens) else np.zeros(count, dtype=np.int32)
         # What ends an answer is no part of its text, even where the tokenizer does not call it special.
         stops = offsets[1:] - (ended & np.isin(last, shown))
-        pieces: Any = [tokens[offsets[row] : stops[row]] for row in range(count)]
+        pieces: Any = [tokens[offsets[row] : stops[row]].tolist() for row in range(count)]
         numbers = np.asarray(draws, dtype=np.int32)
         found = Completions(
             policy=self.fingerprint,

@@ -78,20 +78,22 @@ def _strange_model(model: Any) -> str:
         return f"{type(model).__name__} is another architecture"
     if any(getattr(_hooks_of_all, name) for name in ("_global_forward_hooks", "_global_forward_pre_hooks")):
         return "hooks on every module"
-    for part in model.modules():
+    # Walked by hand: torch's own walks take longer than a small batch takes to decode.
+    parts = [model]
+    while parts:
+        part = parts.pop()
+        inside = part.__dict__
         if type(part) not in _KINDS:
             return f"a {type(part).__name__} stands in it"
-        if any(getattr(part, name) for name in _HOOKS):
+        if any(inside[name] for name in _HOOKS):
             return f"a hook is on a {type(part).__name__}"
-        if "forward" in vars(part):
+        if "forward" in inside:
             return f"the forward of a {type(part).__name__} was replaced"
-    for name, weight in model.named_parameters():
-        if weight.dtype != torch.float32:
-            return f"{name} is {weight.dtype}".replace("torch.", "")
-        if weight.device.type != "cpu":
-            return f"{name} is on {weight.device.type}"
-        if not weight.is_contiguous():
-            return f"{name} is not contiguous"
+        for name, weight in inside["_parameters"].items():
+            strange = _strange_weight(weight) if weight is not None else ""
+            if strange:
+                return f"the {name} of a {type(part).__name__} is {strange}"
+        parts += [one for one in inside["_modules"].values() if one is not None]
     config = model.config
     if model.lm_head.weight is not model.model.embed_tokens.weight or model.lm_head.bias is not None:
         return "the head is not the embedding"
@@ -100,6 +102,14 @@ def _strange_model(model: Any) -> str:
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
     return ""
+
+
+def _strange_weight(weight: torch.Tensor) -> str:
+    if weight.dtype != torch.float32:
+        return str(weight.dtype).removeprefix("torch.")
+    if weight.device.type != "cpu":
+        return f"on {weight.device.type}"
+    return "" if weight.is_contiguous() else "not contiguous"
 
 
 def _strange_call(sampling: Sampling | None, processors: Sequence[object]) -> str:
