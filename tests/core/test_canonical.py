@@ -2,15 +2,15 @@
 
 import pytest
 
-from keyturn.core.definitions import analyse
+from keyturn.core.definitions import ModuleSource
 
 
 def text(source, name="f", module="user.own"):
-    return [one.text for one in analyse(source, module).definitions[name]]
+    return [one.text for one in ModuleSource(source, module).definitions[name]]
 
 
 def refs(source, name="f", module="user.own"):
-    return {ref for one in analyse(source, module).definitions[name] for ref in one.refs}
+    return {ref for one in ModuleSource(source, module).definitions[name] for ref in one.refs}
 
 
 BASE = '''
@@ -144,7 +144,7 @@ def test_references_are_found_wherever_they_stand():
     assert found >= {"user.types.Batch", "user.own.Quoted", "user.far.thing", "user.lazy.g"}
     assert found >= {"user.rules.one.two", "user.near.x", "user.own.LIMIT"}
     assert refs("def f():\n    return run('user.worker')\n") == {"user.worker"}
-    package = analyse("from .inner import g\ndef f():\n    return g()\n", "user.own", package=True)
+    package = ModuleSource("from .inner import g\ndef f():\n    return g()\n", "user.own", package=True)
     assert package.definitions["f"][0].refs == ("user.own.inner.g",)
 
 
@@ -166,7 +166,7 @@ class Config(Base):
 
 
 def test_a_class_is_its_fields_and_each_of_its_methods():
-    module = analyse(CLASS, "user.own")
+    module = ModuleSource(CLASS, "user.own")
     assert module.members["Config"] == ("scaled", "plain")
     assert set(module.definitions) == {"Config", "Config.scaled", "Config.plain"}
     assert set(module.definitions["Config.scaled"][0].refs) == {"~rate", "~other"}
@@ -181,11 +181,11 @@ def test_a_class_is_its_fields_and_each_of_its_methods():
 
 
 def test_statements_that_neither_define_nor_import_are_loose():
-    module = analyse(
+    module = ModuleSource(
         "import a\nX = 1\nX += 1\nregister(X)\nfor y in range(3):\n    use(y)\n'words'\n", "user.own"
     )
     assert module.loose is not None
     assert {"X", "y"} <= set(module.definitions)
-    assert analyse("import a\nX = 1\n'words'\n", "user.own").loose is None
-    listed = analyse("CODE_FILES = ('native/*.c',)\n", "user.own")
+    assert ModuleSource("import a\nX = 1\n'words'\n", "user.own").loose is None
+    listed = ModuleSource("__code_files__ = ('native/*.c',)\n", "user.own")
     assert listed.files == ("native/*.c",)

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+import keyturn
 from keyturn.core.code_version import CodeVersion, Reach, code_version
 from keyturn.core.errors import UsageError
 from keyturn.core.sources import Sources
 
+SRC = Path(keyturn.__file__).parent
 FILES = {
     "own/__init__.py": "",
     "own/rules.py": '''
@@ -118,13 +121,41 @@ def test_loose_statements_of_modules_and_packages_count(tree):
 
 def test_files_that_are_code_count(tree):
     (tree / "kernel.c").write_text("int a;")
-    edited(tree, "parts.py", "def unused", "CODE_FILES = ('*.c',)\n\ndef unused")
+    edited(tree, "parts.py", "def unused", "__code_files__ = ('*.c',)\n\ndef unused")
     then = version(tree)
     assert "own.parts.file kernel.c" in then.parts
     (tree / "kernel.c").write_text("int b;")
     assert then.changed(version(tree)) == ("own.parts.file kernel.c",)
     (tree / "kernel.c").unlink()
-    with pytest.raises(UsageError, match=r"CODE_FILES, and there is no such file"):
+    with pytest.raises(UsageError, match=r"__code_files__, and there is no such file"):
+        version(tree)
+
+
+def test_what_a_module_declares_to_change_no_result_does_not_count(tree):
+    edited(tree, "rules.py", "def inner():", "__uncounted__ = ('inner', 'Batch.size')\n\ndef inner():")
+    then = version(tree)
+    assert not {"own.rules.inner", "own.rules.Batch.size"} & set(then.parts)
+    edited(tree, "rules.py", "return inner()", "return 1 + inner()")
+    assert not then.changed(version(tree))
+
+
+DECLARED = {f"keyturn.{name}" for name in ("core.describe", "core.identity", "core.progress", "lab.lab")}
+DECLARED |= {"keyturn.training.progress"}
+
+
+def test_only_what_keeps_and_shows_results_is_declared_so():
+    """A definition that is declared so is never looked at again: few may, and each must exist."""
+    sources = Sources()
+    for path in sorted(SRC.rglob("*.py")):
+        name = ".".join(("keyturn", *path.relative_to(SRC).with_suffix("").parts)).removesuffix(".__init__")
+        module = sources.module(name)
+        assert module.uncounted <= set(module.definitions), name
+        assert bool(module.uncounted) == (name in DECLARED), name
+
+
+def test_a_list_of_files_that_is_no_list_is_refused(tree):
+    edited(tree, "parts.py", "def unused", "__code_files__ = [name for name in ()]\n\ndef unused")
+    with pytest.raises(UsageError, match=r"own\.parts\.__code_files__ is no tuple of strings"):
         version(tree)
 
 

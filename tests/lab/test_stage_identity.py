@@ -167,6 +167,8 @@ HARMLESS = {
         "config: GrpoConfig = GrpoConfig()",
         "config: object = GrpoConfig()",
     ),
+    "what is said of stages": ("lab/lab.py", "it is made again", "it is made anew"),
+    "the progress line": ("core/progress.py", "about {left:.0f} s left", "{left:.0f} s left"),
     "another objective": ("objectives/rloo.py", "score - mean_of_others(", "score + mean_of_others("),
 }
 

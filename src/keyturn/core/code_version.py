@@ -5,7 +5,7 @@ made it) and follows every name of ours that a definition refers to, names in an
 functions included. So a dictionary of all rewards is reached only where it is named, and a change elsewhere in
 a module that is reached changes nothing. What is counted of a definition: :mod:`keyturn.core.canonical`. Beside
 it count the loose statements of every module that is reached and of the packages around it, and the files that
-a module names in ``CODE_FILES``.
+a module names in ``__code_files__``.
 
 What a function was closed over is followed as well: functions, and the classes of objects. This finds the code
 behind an argument whose type says little (a protocol); the *values* of what it is closed over are no
@@ -13,7 +13,8 @@ part of the code, they are for :func:`keyturn.core.identity.describe`.
 
 Why definitions and not whole modules: editing one objective would put all stages of all others out of date. Why
 no numbers that people raise: forgetting to raise one is the fault that this is here to prevent.
-Not counted: libraries. ``environment.json`` of a run names their versions.
+Not counted: libraries (``environment.json`` of a run names their versions), and the few definitions that say
+themselves that no result depends on them (``__uncounted__``: the cache of stages, the progress line).
 """
 
 from __future__ import annotations
@@ -114,7 +115,10 @@ class Reach:
         if node not in self._next:
             found = self.sources.module(node[0])
             self._texts[node] = ""
-            self._next[node] = () if found is None else tuple(dict.fromkeys(self._expand(found, node[1])))
+            if found is None or node[1] in found.uncounted:
+                self._next[node] = ()
+            else:
+                self._next[node] = tuple(dict.fromkeys(self._expand(found, node[1])))
         return self._next[node]
 
     def _expand(self, module: ModuleSource, name: str) -> Iterator[Node]:
@@ -166,7 +170,7 @@ class Reach:
             files = sorted(one for one in path.parent.glob(pattern) if one.is_file())
             if not files:
                 raise UsageError(
-                    f"{path} names {pattern!r} in CODE_FILES, and there is no such file", fix="mend it"
+                    f"{path} names {pattern!r} in __code_files__, and there is no such file", fix="mend it"
                 )
             yield from ((module.name, f"file {os.path.relpath(one, path.parent)}") for one in files)
 
@@ -222,11 +226,7 @@ class Reach:
                 yield module, name
                 return
             path.pop()
-        held = [
-            name
-            for name, several in found.definitions.items()
-            if any(one.first <= line <= one.last for one in several)
-        ]
+        held = found.at(line)
         yield from ((module, name) for name in held) if held else whole(found)
 
 

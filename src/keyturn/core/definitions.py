@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from keyturn.core.canonical import Writer
+from keyturn.core.errors import UsageError
 from keyturn.core.scopes import DEFINES, Scope, Surroundings, bound_by, import_targets, is_idle
 
-FILES_NAME = "CODE_FILES"
-"""A module that gives this name a tuple of strings says which files (patterns relative to its own folder) are
-code: they count for whatever reaches the module."""
+FILES_NAME, UNCOUNTED_NAME = "__code_files__", "__uncounted__"
+"""Names that a module may give a tuple of strings. ``__code_files__``: files (patterns relative to its own
+folder) that are code and count for whatever reaches the module. ``__uncounted__``: definitions on which no
+result depends (where one is kept, how it is shown meanwhile): neither they nor what they alone reach count."""
 
 
 class Definition(NamedTuple):
@@ -30,53 +32,64 @@ class Definition(NamedTuple):
         text: hash of what is counted of it.
         refs: dotted names that it refers to; ``~name`` is an attribute of the object whose method it is and
             ``~`` that object as a whole.
-        first, last: lines.
     """
 
     text: str
     refs: tuple[str, ...]
-    first: int
-    last: int
 
 
-@dataclass(frozen=True)
 class ModuleSource:
     """What one file defines.
 
     Args:
-        name: of the module, dotted.
-        imports: name -> what it stands for, dotted.
-        stars: modules of which everything is imported.
-        definitions: name (``credit``, ``Lab``, ``Lab.draw``) -> its definitions, one or more.
-        members: class -> names of its methods, in order.
-        loose: the loose statements, or None.
-        files: patterns of ``CODE_FILES``.
-    """
-
-    name: str
-    imports: Mapping[str, str]
-    stars: tuple[str, ...]
-    definitions: Mapping[str, tuple[Definition, ...]]
-    members: Mapping[str, tuple[str, ...]]
-    loose: Definition | None
-    files: tuple[str, ...]
-
-
-def analyse(source: bytes | str, name: str, *, package: bool = False) -> ModuleSource:
-    """Read a module.
-
-    Args:
-        source: its text.
+        source: the text.
         name: of the module, dotted.
         package: it is the ``__init__`` of one, so that its relative imports begin with itself.
+
+    Attributes:
+        imports: name -> what it stands for, dotted.
+        stars: modules of which everything is imported.
+        members: class -> names of its methods, in order.
+        definitions: name (``credit``, ``Lab``, ``Lab.draw``) -> its definitions, one or more.
+        loose: the loose statements, or None.
+        files: patterns of ``__code_files__``.
+        uncounted: names of ``__uncounted__``.
 
     Raises:
         SyntaxError: it is not Python.
     """
-    module = _Module(name, package)
-    for statement in ast.parse(source).body:
-        module.add(statement)
-    return module.done()
+
+    def __init__(self, source: bytes | str, name: str, *, package: bool = False) -> None:
+        self.source, self.name = source, name
+        module = _Module(name, package)
+        for statement in ast.parse(source).body:
+            module.add(statement)
+        self.imports: Mapping[str, str] = module.imports
+        self.stars: Sequence[str] = module.stars
+        self.members = {
+            key: tuple(dict.fromkeys(one.name for one in made.body if isinstance(one, DEFINES)))
+            for key, several in module.bound.items()
+            for made in several
+            if isinstance(made, ast.ClassDef)
+        }
+        names = [
+            *module.bound,
+            *(f"{owner}.{one}" for owner, several in self.members.items() for one in several),
+        ]
+        # All are written now: a tree that is kept costs the collector more than writing what nobody asks for.
+        self.definitions = {one: tuple(module.defined(one)) for one in names}
+        self.loose = module.written(module.loose) if module.loose else None
+        self.files = module.listed(FILES_NAME)
+        self.uncounted = frozenset(module.listed(UNCOUNTED_NAME))
+        self._lines = [
+            (_first_line(one), one.end_lineno or 0, key)
+            for key, several in module.bound.items()
+            for one in several
+        ]
+
+    def at(self, line: int) -> list[str]:
+        """Definitions of the module's own level that a line stands in."""
+        return [name for first, last, name in self._lines if first <= line <= last]
 
 
 @dataclass
@@ -120,29 +133,19 @@ class _Module(Surroundings):
         for statement in statements:
             yield from import_targets(statement, self.name, self.package)
 
-    def done(self) -> ModuleSource:
-        """Write every definition."""
-        definitions: dict[str, tuple[Definition, ...]] = {}
-        members: dict[str, tuple[str, ...]] = {}
-        for name, statements in self.bound.items():
-            definitions[name] = tuple(self._written([one]) for one in statements)
-            for one in statements:
-                if isinstance(one, ast.ClassDef):
-                    members[name] = tuple(dict.fromkeys(m.name for m in one.body if isinstance(m, DEFINES)))
-                    for member in members[name]:
-                        parts = [m for m in one.body if isinstance(m, DEFINES) and m.name == member]
-                        definitions[f"{name}.{member}"] = tuple(self._written([m], owner=one) for m in parts)
-        return ModuleSource(
-            name=self.name,
-            imports=self.imports,
-            stars=tuple(self.stars),
-            definitions=definitions,
-            members=members,
-            loose=self._written(self.loose) if self.loose else None,
-            files=self._files(),
-        )
+    def defined(self, name: str) -> Iterator[Definition]:
+        """Write the definitions of a name."""
+        owner, _, member = name.rpartition(".")
+        for statement in self.bound[owner or name]:
+            if not owner:
+                yield self.written([statement])
+            elif isinstance(statement, ast.ClassDef):
+                for one in statement.body:
+                    if isinstance(one, DEFINES) and one.name == member:
+                        yield self.written([one], owner=statement)
 
-    def _written(self, statements: Sequence[ast.stmt], owner: ast.ClassDef | None = None) -> Definition:
+    def written(self, statements: Sequence[ast.stmt], owner: ast.ClassDef | None = None) -> Definition:
+        """Write statements of the module, or a member of one of its classes."""
         writer = Writer(self)
         scope = None
         if owner is not None:
@@ -152,15 +155,21 @@ class _Module(Surroundings):
                 writer.header(statement)
             else:
                 writer.write(statement, scope)
-        last = max((one.end_lineno or one.lineno for one in statements), default=0)
-        first = min((_first_line(one) for one in statements), default=0)
         refs = sorted(one for one in writer.refs if one.partition(".")[0] not in sys.stdlib_module_names)
-        return Definition(digest("".join(writer.out)), tuple(refs), first, last)
+        return Definition(digest("".join(writer.out)), tuple(refs))
 
-    def _files(self) -> tuple[str, ...]:
-        found = [one for one in self.bound.get(FILES_NAME, []) if isinstance(one, ast.Assign | ast.AnnAssign)]
-        listed = [ast.literal_eval(one.value) for one in found if one.value is not None]
-        return tuple(str(pattern) for patterns in listed for pattern in patterns)
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The strings of a constant that lists some; none where there is no such constant.
+
+        Raises:
+            UsageError: it is no tuple of strings.
+        """
+        found = [getattr(one, "value", None) for one in self.bound.get(name, [])]
+        parts = [one for value in found for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
+        texts = [one.value if isinstance(one, ast.Constant) else None for one in parts]
+        if not all(isinstance(one, str) for one in texts):
+            raise UsageError(f"{self.name}.{name} is no tuple of strings", fix=f'{name} = ("...",)')
+        return tuple(map(str, texts))
 
 
 def digest(text: str) -> str:

@@ -37,6 +37,9 @@ from keyturn.core.measurement import Json
 PROSE: Mapping[str, bool] = types.MappingProxyType({"prose": True})
 """``field(metadata=PROSE)``: words for people, on which no result depends."""
 
+__uncounted__ = ("describe",)
+"""What a result is called changes no result; another way to describe settings makes other names anyway."""
+
 _TAG = "~"
 """First letter of the names that are ours in a description; one of the user's gets another."""
 _DEEPEST = 40

@@ -22,6 +22,9 @@ from keyturn.core.describe import describe
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Json
 
+__uncounted__ = ("identity", "Identity", "differences")
+"""What a result is called changes no result; another way to describe settings makes other names anyway."""
+
 _SHOWN = 4
 """Differences that a message names."""
 

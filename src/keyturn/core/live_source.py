@@ -13,7 +13,7 @@ import sys
 import textwrap
 import types
 
-from keyturn.core.definitions import ModuleSource, analyse
+from keyturn.core.definitions import ModuleSource
 
 
 def is_live(name: str) -> bool:
@@ -37,7 +37,7 @@ def live_source(name: str) -> tuple[ModuleSource, frozenset[str]]:
         lines.append(f"{key} = None" if text is None else text)
         if text is None:
             unread.add(key)
-    return analyse("\n".join(lines), name), frozenset(unread)
+    return ModuleSource("\n".join(lines), name), frozenset(unread)
 
 
 def _written(module: str, key: str, value: object) -> str | None:

@@ -21,6 +21,9 @@ from rich.progress import (
 from rich.spinner import Spinner
 from rich.text import Text
 
+__uncounted__ = ("progress", "waiting")
+"""What is shown changes no result: no part of the code behind one (:mod:`keyturn.core.definitions`)."""
+
 Advance: TypeAlias = Callable[[int], None]
 
 _WAITING: list[str] = []

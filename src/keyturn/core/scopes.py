@@ -10,6 +10,9 @@ DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 """Statements that define a name."""
 
 _NAMES_MATTER = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_LEAVES = frozenset({ast.Load, ast.Store, ast.Del, ast.Constant, ast.Pass, ast.Lambda})
+"""What binds nothing, nor does anything in it."""
+_NAMED = (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -75,19 +78,20 @@ def bound_by(block: Iterable[ast.AST]) -> Bound:
     stack: list[ast.AST] = list(block)
     while stack:
         node = stack.pop()
+        kind = type(node)
+        if kind in _LEAVES:
+            continue
+        if kind is ast.Name:
+            if type(node.ctx) is not ast.Load:  # type: ignore[attr-defined]
+                out.names.add(node.id)  # type: ignore[attr-defined]
+            continue
         if isinstance(node, DEFINES):
             out.names.add(node.name)
             stack += node.decorator_list
             continue
-        if isinstance(node, ast.Lambda):
-            continue
         if isinstance(node, _COMPREHENSIONS):
             inner = (one for one in ast.walk(node) if isinstance(one, ast.NamedExpr))
             out.names |= {one.target.id for one in inner}
-            continue
-        if isinstance(node, ast.Name):
-            if not isinstance(node.ctx, ast.Load):
-                out.names.add(node.id)
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             out.imports.append(node)
@@ -96,13 +100,18 @@ def bound_by(block: Iterable[ast.AST]) -> Bound:
             out.elsewhere |= set(node.names)
         elif isinstance(node, ast.Nonlocal):
             outer |= set(node.names)
-        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+        elif isinstance(node, _NAMED) and node.name:
             out.names.add(node.name)
         elif isinstance(node, ast.MatchMapping) and node.rest:
             out.names.add(node.rest)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             out.names_matter |= node.func.id in _NAMES_MATTER
-        stack += ast.iter_child_nodes(node)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                stack.append(value)
+            elif isinstance(value, list):
+                stack += [one for one in value if isinstance(one, ast.AST)]
     out.names -= out.elsewhere | outer
     return out
 

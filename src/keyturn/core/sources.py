@@ -8,6 +8,7 @@ change what the run is said to be made by; a module that was reloaded is read ag
 from __future__ import annotations
 
 import contextlib
+import gc
 import site
 import sys
 import sysconfig
@@ -16,7 +17,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from keyturn.core.definitions import ModuleSource, analyse
+from keyturn.core.definitions import ModuleSource
 from keyturn.core.live_source import is_live, live_source
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -49,8 +50,9 @@ class Sources:
             return True
         changed = False
         for name in list(self.unread):
-            before, self._modules[name] = self._modules[name], self._typed(name)
-            changed = changed or before != self._modules[name]
+            before, now = self._modules[name], self._typed(name)
+            if before is None or now is None or before.source != now.source:
+                self._modules[name], changed = now, True
         for name, module in list(sys.modules.items()):
             known = self._specs.get(name)
             spec = getattr(module, "__spec__", None)
@@ -102,10 +104,15 @@ class Sources:
         return found
 
     def _read(self, name: str, path: Path) -> ModuleSource | None:
+        collects = gc.isenabled()
+        gc.disable()  # a tree is a hundred thousand objects, and all of them go when it was read
         try:
-            return analyse(self.text(name), name, package=path.name == "__init__.py")
+            return ModuleSource(self.text(name), name, package=path.name == "__init__.py")
         except (SyntaxError, ValueError):
             return None
+        finally:
+            if collects:
+                gc.enable()
 
     def _find(self, name: str) -> Path | None:
         top, _, rest = name.partition(".")

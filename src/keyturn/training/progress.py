@@ -8,6 +8,9 @@ from typing import Protocol
 
 from keyturn.core.progress import progress
 
+__uncounted__ = ("live",)
+"""What is shown changes no result: no part of the code behind one (:mod:`keyturn.core.definitions`)."""
+
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24
 

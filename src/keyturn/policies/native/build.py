@@ -33,7 +33,7 @@ _FOR_THIS_PROCESSOR = (("-march=native",), ("-mcpu=native",), ())
 """The first that the compiler takes."""
 
 HERE = Path(__file__).parent
-CODE_FILES = SOURCES = ("engine.c", "kernels.h", "weights.h", "read.h", "decode.h", "learn.h")
+__code_files__ = SOURCES = ("engine.c", "kernels.h", "weights.h", "read.h", "decode.h", "learn.h")
 _PATIENCE_S = 300.0
 """How long the compiler, or another process that compiles, may take."""
 

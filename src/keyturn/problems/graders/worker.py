@@ -31,7 +31,7 @@ START_LIMIT_S = 120.0
 PATIENCE = 10
 """How many times its limit an item may take by the clock while others keep the processor busy."""
 
-CODE_FILES = ("math_worker.py",)
+__code_files__ = ("math_worker.py",)
 """What the child runs: part of the version of the code."""
 
 _SCRIPT = Path(__file__).with_name("math_worker.py")
