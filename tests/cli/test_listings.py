@@ -49,7 +49,7 @@ def test_a_method_is_shown_whole(call):
         assert "try it: keyturn train " in flat
     code, out, _ = call("train", "show", "sft", "--json")
     [shown] = json.loads(out)["methods"]
-    assert shown["settings"]["--settings.fit.steps"] == "200"
+    assert shown["settings"]["--fit.steps"] == "200"
     assert shown["needs"] == ["expert"]
     assert "few-demos-need-competence" in shown["claims"]
 

@@ -69,7 +69,7 @@ def test_no_switch_of_any_method_takes_the_word_behind_it():
     """A switch that is taken for an option with a value would swallow the method or the model."""
     for switch in every_switch():
         assert positional([f"--{switch}", "grpo", "chain"], every_switch()) == ["grpo", "chain"], switch
-    assert "settings.then-rlvr" in every_switch()
+    assert "then-rlvr" in every_switch()
 
 
 SAMPLES = ("audit", "--samples", "a.jsonl", "b.jsonl")

@@ -55,7 +55,7 @@ USAGE = (
     "train grpo chian",
     "train grpo chain --stepz 3",
     "train grpo chain --reward outcom",
-    "train sft chain --settings.fit.steps many",
+    "train sft chain --fit.steps many",
     "train grpo chain --profile huge",
     "train grpo chain --grader math",
     "train grpo chain --max-new-tokens -3",

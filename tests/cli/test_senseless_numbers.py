@@ -47,10 +47,10 @@ def _here(_own_home, tmp_path):
         "train grpo chain --rl.lr nan",
         "train grpo chain --rl.checkpoint-every 0",
         "train grpo chain --max-new-tokens -1",
-        "train sft chain --settings.fit.steps 0",
-        "train sft chain --settings.fit.steps -5",
-        "train sft chain --settings.fit.lr nan",
-        "train sft chain --settings.fit.lr -1",
+        "train sft chain --fit.steps 0",
+        "train sft chain --fit.steps -5",
+        "train sft chain --fit.lr nan",
+        "train sft chain --fit.lr -1",
     ],
 )
 def test_it_is_usage_and_nothing_is_left_behind(call, tmp_path, words):

@@ -55,7 +55,7 @@ def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, caps
     assert ran(capsys, *words)[0] == 2
     code, again = ran(capsys, *words, "--resume", "--json")
     assert (code, json.loads(again.out)) == (0, document)
-    code, said = ran(capsys, *words, "--resume", "--settings.draws", 3, "--seed", 1)
+    code, said = ran(capsys, *words, "--resume", "--draws", 3, "--seed", 1)
     assert (code, "seed: 0 then, 1 now" in said.err) == (2, True)
     code, said = ran(capsys, *words[:5], 8, *words[6:], "--resume")
     assert (code, "problems" in said.err) == (2, True), "other problems are another run"
@@ -66,7 +66,7 @@ def test_a_recipe_is_trained_found_again_and_held_to_its_settings(tmp_path, caps
 def test_a_dry_run_and_a_wrong_setting_leave_the_directory_free(tmp_path, capsys):
     out = tmp_path / "run"
     assert ran(capsys, "train", "rloo", "chain", "--dry-run", "--out", out, "--per-cell", 8)[0] == 0
-    code, said = ran(capsys, "train", "sft", "chain", "--settings.fit.lr", "nan", "--out", out)
+    code, said = ran(capsys, "train", "sft", "chain", "--fit.lr", "nan", "--out", out)
     assert (code, "not a number" in said.err) == (2, True)
     assert not (out / "train.json").exists()
     assert ran(capsys, "train", "rloo", "chain", "--out", out, *TINY)[0] == 0
@@ -110,7 +110,7 @@ def test_methods_are_listed_with_what_they_cost(capsys):
         (["train", "grpo", "chain", "--profile", "dem"], "demo"),
         (["train", "grpo", "nowhere/at-all/x"], "nowhere"),
         (["train", "grpo", "chain", "--rl.stepz", "3"], "stepz"),
-        (["train", "sft", "chain", "--settings.fit.stepz", "3"], "stepz"),
+        (["train", "sft", "chain", "--fit.stepz", "3"], "stepz"),
         (["train", "grpo", "chain", "--rl.prompts", "100000", "--per-cell", "4"], "problems per step"),
         (["train", "grpo", "chain", "--max-new-tokens", "-3"], "max_new_tokens"),
         (["train", "grpo", "chain", "--test", "more.jsonl"], "--test"),

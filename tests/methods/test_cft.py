@@ -22,7 +22,7 @@ from keyturn.problems.world.critique import MARKER
 from keyturn.problems.world.verify import read_completion, read_prompt
 from keyturn.problems.world.vocabulary import encode
 
-CONFIG = CftConfig(problems=4, candidates=3)
+CONFIG = CftConfig(train_problems=4, candidates=3)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_what_the_other_arms_learn(chain, taught):
 
 def test_a_share_of_the_worlds_critiques_is_wrong_on_purpose(chain, lab):
     def contradicting(correctness):
-        config = replace(CONFIG, problems=12, correctness=correctness)
+        config = replace(CONFIG, train_problems=12, correctness=correctness)
         cases = material(Session(lab, chain), config).cases
         return float(np.mean([(case.critique.split()[-1] == "OK") != case.right for case in cases]))
 
@@ -124,9 +124,9 @@ def test_every_arm_replays_the_same_own_answers_evenly_of_all_problems(chain, la
     assert len(part) == 8
     assert Counter(given for given, _ in part) == dict.fromkeys(prompts, 2)
     # One problem: its one solution stands beside all of its answers, not beside one.
-    alone, beside = own("corrected", problems=1, candidates=8)
+    alone, beside = own("corrected", train_problems=1, candidates=8)
     assert beside == 8
-    assert sorted(alone) == sorted(own("critique", problems=1, candidates=8)[0])
+    assert sorted(alone) == sorted(own("critique", train_problems=1, candidates=8)[0])
 
 
 def test_a_shuffled_critique_is_of_another_problem():

@@ -163,7 +163,7 @@ def test_imitated_steps_end_the_text_behind_the_last_one_alone(task, tmp_path):
 
 @pytest.mark.slow
 def test_both_ways_to_learn_steps_change_the_policy(task, tmp_path):
-    brief = METHOD.brief(SrlConfig(problems=0, hard_draws=0))
+    brief = METHOD.brief(SrlConfig(train_problems=0, hard_draws=0))
     lab = Lab(tmp_path, Streams(0))
     made = {
         learn: train(Session(lab, task), replace(brief, learn=learn))["policy"]

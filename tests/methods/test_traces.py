@@ -147,7 +147,7 @@ def test_a_teacher_is_asked_and_only_its_successes_are_kept(tmp_path):
     task = shipped_task("chain")
     task = replace(task, others={"teacher": task.base}, expert=None)
     lab = Lab(tmp_path, Streams(0))
-    found = solutions(Session(lab, task), DistillConfig(problems=8, teacher_draws=4))
+    found = solutions(Session(lab, task), DistillConfig(train_problems=8, teacher_draws=4))
     expert = shipped_task("chain").expert
     assert expert is not None
     gold = {one.problem.id: expert(one.problem, Streams(0)) for one in found}

@@ -18,14 +18,14 @@ def switches(function: Callable[..., Any]) -> frozenset[str]:
     """Names of the options of a verb that take no value, nested ones by their dotted name.
 
     Args:
-        function: that the verb calls; an argument without a name of its own (``tyro.conf.arg(name="")``) gives
-            its fields to the verb.
+        function: that the verb calls; an argument may be named otherwise there (``tyro.conf.arg(name=...)``), and
+            one that is named ``""`` gives its fields to the verb.
     """
     found: set[str] = set()
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
-        unnamed = any(getattr(extra, "name", None) == "" for extra in get_args(hints[name])[1:])
-        found |= _switches("" if unnamed else name, _plain(hints[name]), parameter.default)
+        given = [extra.name for extra in get_args(hints[name])[1:] if getattr(extra, "name", None) is not None]
+        found |= _switches(given[0] if given else name, _plain(hints[name]), parameter.default)
     return frozenset(found)
 
 

@@ -116,7 +116,7 @@ def by_recipe(
     method: Method,
     model: Model = "",
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
-    settings: Any = None,
+    settings: Annotated[Any, tyro.conf.arg(name="")] = None,
 ) -> None:
     """Post-train a policy by a recipe.
 
@@ -146,8 +146,8 @@ def by_objective(
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
     reward: str = "outcome",
     demonstrations_a_step: int = DEMONSTRATIONS,
-    settings: Any = None,
-    paid: Any = None,
+    settings: Annotated[Any, tyro.conf.arg(name="")] = None,
+    paid: Annotated[Any, tyro.conf.arg(name="reward")] = None,
     rl: RLConfig = RLConfig(),  # noqa: B008
 ) -> None:
     """Post-train a policy by RL with an objective.

@@ -45,21 +45,21 @@ def _whole(row: Mapping[str, str]) -> dict[str, Any]:
     name, kind = row["name"], row["kind"]
     if kind == "recipe":
         recipe = METHODS[name]
-        settings, prefix = recipe.profiles["demo"], "settings"
+        settings, prefix = recipe.profiles["demo"], ""
         needs = sorted(recipe.needs)
         others = "".join(f" --{need} MODEL" for need in needs if need not in ("world", "expert"))
         command = f"keyturn train {name} {recipe.domain}{others} --dry-run"
     elif kind == "objective":
         objective = OBJECTIVES[name]()
-        settings, prefix, needs = objective.config, "settings", sorted(objective.needs)
+        settings, prefix, needs = objective.config, "", sorted(objective.needs)
         command = f"keyturn train {name} chain --dry-run"
     else:
-        settings, prefix, needs = default_config(name), "paid", []
+        settings, prefix, needs = default_config(name), "reward.", []
         command = f"keyturn train grpo chain --reward {name} --dry-run"
     return {
         **row,
         "needs": needs,
-        "settings": {f"--{prefix}.{key}": value for key, value in flat_settings(settings).items()},
+        "settings": {f"--{prefix}{key}": value for key, value in flat_settings(settings).items()},
         "claims": [claim.id for claim in CLAIMS.values() if name in claim.methods],
         "try": command,
     }

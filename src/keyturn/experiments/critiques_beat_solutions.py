@@ -15,7 +15,7 @@ from keyturn.methods.cft import METHOD as CFT
 from keyturn.methods.sft import TINY
 
 TOKENS = 40_000
-ONE = CftConfig(problems=1, candidates=64, replay=1.0)
+ONE = CftConfig(train_problems=1, candidates=64, replay=1.0)
 
 
 def learnt(name: str, config: CftConfig) -> Arm:
@@ -27,7 +27,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     """Six kinds of material at equal learnt tokens, wrong teachers, and one problem alone."""
     task = embedded_task(lab, subject.base)
     tokens = TOKENS * (10 if subject.profile == "long" else 1)
-    config = CftConfig(problems=0, candidates=4, replay=1.0, gradient_tokens=tokens)
+    config = CftConfig(train_problems=0, candidates=4, replay=1.0, gradient_tokens=tokens)
     arms = [base_arm(), *(learnt(name, replace(config, arm=name)) for name in ARMS)]
     arms += [
         learnt("critique alone", replace(config, replay=0.0)),

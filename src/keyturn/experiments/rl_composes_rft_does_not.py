@@ -48,7 +48,7 @@ def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
     rounds, steps, success = ROUNDS[way]
     each = max(round(draws / rounds), 1)
 
-    settings = RejectionConfig(rounds=rounds, problems=0, draws=each, success=success, keep=4)
+    settings = RejectionConfig(rounds=rounds, train_problems=0, draws=each, success=success, keep=4)
     fit = replace(TINY, steps=steps)
     return method_arm(
         name,

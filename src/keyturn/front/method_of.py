@@ -64,7 +64,7 @@ def objective_of(method: Objective | Callable[..., Objective], settings: Any) ->
     """
     if isinstance(method, Objective):
         if settings is not None:
-            raise UsageError(f"{method.name} has its settings already", fix="leave --settings out")
+            raise UsageError(f"{method.name} has its settings already", fix="leave settings= out")
         return method
     made = method()
     if settings is None:
@@ -94,7 +94,7 @@ def settled(usual: Any, given: Any, whose: str) -> Any:
     if given is None:
         return usual
     if not is_dataclass(usual) or isinstance(usual, type):
-        raise UsageError(f"{whose} has no settings", fix="leave --settings out")
+        raise UsageError(f"{whose} has no settings", fix="leave settings= out")
     if isinstance(given, type(usual)):
         return given
     if not isinstance(given, Mapping):

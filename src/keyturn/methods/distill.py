@@ -47,7 +47,7 @@ class DistillConfig:
     """Share of the numbers of an invalid trace that are changed."""
     source: Literal["auto", "teacher", "expert"] = "auto"
     """Who solves: the policy of the slot ``teacher``, or the expert; ``auto``: a teacher where there is one."""
-    problems: int = 200
+    train_problems: int = 200
     """Training problems, the first so many; 0 takes all."""
     teacher_draws: int = 4
     """Answers of the teacher a problem; one that succeeds is kept."""
@@ -69,7 +69,9 @@ def solutions(session: Session, config: DistillConfig) -> list[Worked]:
         InputError: the teacher solved nothing.
     """
     taught = config.source == "teacher" or (config.source == "auto" and "teacher" in session.task.others)
-    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "distilled")
+    asked = subset(
+        session.task.train, session.task.train.problems[: config.train_problems or None], "distilled"
+    )
     if not taught:
         if session.task.expert is None:
             raise UsageError(
@@ -146,7 +148,7 @@ def _facts(task: Task, taught: Sequence[Worked], config: DistillConfig) -> list[
 def brief(config: DistillConfig) -> DistillConfig:
     """Two steps on a few solutions."""
     fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
-    return replace(config, problems=8, teacher_draws=8, fit=fit, gradient_tokens=0, draws=1)
+    return replace(config, train_problems=8, teacher_draws=8, fit=fit, gradient_tokens=0, draws=1)
 
 
 METHOD = Method(
@@ -157,8 +159,8 @@ METHOD = Method(
     takes=frozenset({"teacher"}),
     profiles={
         "demo": DistillConfig(),
-        "study": DistillConfig(problems=0, gradient_tokens=2_000_000, draws=32),
-        "real": DistillConfig(problems=0, filler=".", fit=LARGE, draws=4),
+        "study": DistillConfig(train_problems=0, gradient_tokens=2_000_000, draws=32),
+        "real": DistillConfig(train_problems=0, filler=".", fit=LARGE, draws=4),
     },
     brief=brief,
     train=train,

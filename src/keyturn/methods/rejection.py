@@ -37,7 +37,7 @@ class RejectionConfig:
 
     rounds: int = 1
     """1 is rejection-sampling fine-tuning; more is expert iteration."""
-    problems: int = 128
+    train_problems: int = 128
     """Training problems a round, the first so many; 0 takes all."""
     draws: int = 16
     """Draws a problem."""
@@ -72,7 +72,7 @@ def iterate(session: Session, config: RejectionConfig) -> tuple[Model, Rows]:
     Another replicate gets other draws and another order of the rows.
     """
     now = session.base
-    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "first")
+    asked = subset(session.task.train, session.task.train.problems[: config.train_problems or None], "first")
     kept: list[Row] = []
     lines: list[Mapping[str, Json]] = []
     for number in range(config.rounds):
@@ -126,7 +126,7 @@ def successes(
 def brief(config: RejectionConfig) -> RejectionConfig:
     """Two problems, two steps, all other things as they are."""
     fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
-    return replace(config, rounds=1, problems=8, draws=8, fit=fit, test_draws=1)
+    return replace(config, rounds=1, train_problems=8, draws=8, fit=fit, test_draws=1)
 
 
 METHOD = Method(
@@ -136,8 +136,10 @@ METHOD = Method(
     cost="demo: 2,048 draws and 150 steps; study: 5 rounds; real: 4 draws of every problem and 500 steps",
     profiles={
         "demo": RejectionConfig(),
-        "study": RejectionConfig(rounds=5, problems=0, draws=32, fit=replace(TINY, steps=600), test_draws=32),
-        "real": RejectionConfig(problems=0, draws=4, fit=LARGE, test_draws=4),
+        "study": RejectionConfig(
+            rounds=5, train_problems=0, draws=32, fit=replace(TINY, steps=600), test_draws=32
+        ),
+        "real": RejectionConfig(train_problems=0, draws=4, fit=LARGE, test_draws=4),
     },
     brief=brief,
     train=train,

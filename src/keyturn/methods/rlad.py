@@ -62,7 +62,7 @@ class RladConfig:
     the solver learns without abstractions, for as many steps."""
     words: tuple[str, ...] = ("FWD", "BWD", "SCAN", "DIR")
     """Strategies that an abstraction may name."""
-    problems: int = 48
+    train_problems: int = 48
     """Training problems of the fits and of a round."""
     rounds: int = 2
     """Rounds of solver and generator."""
@@ -172,7 +172,7 @@ def started(session: Session, config: RladConfig) -> tuple[Model, Model]:
         raise UsageError(
             f"{session.task.world.name} has no strategy {strange[0]}", fix="GRAPH has FWD, BWD, SCAN, DIR"
         )
-    asked = session.task.train.problems[: config.problems]
+    asked = session.task.train.problems[: config.train_problems]
     solved, named = [], []
     for word in config.words:
         expert = world_expert(session.task.world, strategy=word)
@@ -248,7 +248,7 @@ def train(session: Session, config: RladConfig) -> Policies:
     solver, generator = started(session, config)
     if config.arm == "without" and config.rounds:
         return {"policy": _without(session, solver, config), "generator": generator}
-    asked = session.task.train.problems[: config.problems]
+    asked = session.task.train.problems[: config.train_problems]
     writer = None if config.arm == "random" else generator
     for turn in range(config.rounds):
         found = abstractions(session, writer, config, asked, f"{session.seed} {turn}")
@@ -358,7 +358,7 @@ def brief(config: RladConfig) -> RladConfig:
     return replace(
         config,
         words=config.words[:2],
-        problems=2,
+        train_problems=2,
         rounds=1,
         abstractions=2,
         solutions=1,
@@ -376,7 +376,7 @@ METHOD = Method(
     profiles={
         "demo": RladConfig(),
         "study": RladConfig(
-            problems=400,
+            train_problems=400,
             rounds=5,
             abstractions=4,
             solutions=8,
@@ -384,7 +384,7 @@ METHOD = Method(
             rl=replace(RUN, steps=60),
         ),
         "real": RladConfig(
-            problems=400, rounds=5, abstractions=4, solutions=8, rl=replace(RUN, steps=60, lr=1e-6)
+            train_problems=400, rounds=5, abstractions=4, solutions=8, rl=replace(RUN, steps=60, lr=1e-6)
         ),
     },
     brief=brief,

@@ -61,7 +61,7 @@ class CftConfig:
 
     arm: Arm = "critique"
     """What is learnt, see the file's docstring."""
-    problems: int = 64
+    train_problems: int = 64
     """Training problems; 1 is one-problem critique fine-tuning, 0 takes all."""
     first: int = 0
     """Number of the first of them: which one, where there is one."""
@@ -109,7 +109,7 @@ def material(session: Session, config: CftConfig) -> Material:
     """
     if config.arm not in ARMS:
         raise UsageError(f"arm is {config.arm!r}", fix=f"one of {', '.join(ARMS)}")
-    end = config.first + config.problems if config.problems else None
+    end = config.first + config.train_problems if config.train_problems else None
     asked = subset(session.task.train, session.task.train.problems[config.first : end], "critiqued")
     writer = writer_of(session.task, "self" if config.arm == "self_critique" else config.writer)
     found = cases(
@@ -208,7 +208,7 @@ def brief(config: CftConfig) -> CftConfig:
     """Two steps on the answers to two problems."""
     return replace(
         config,
-        problems=2,
+        train_problems=2,
         candidates=2,
         critique_tokens=16,
         fit=replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0),
@@ -224,9 +224,9 @@ METHOD = Method(
     cost="demo: 256 critiques, 200 steps; study: 2e6 learnt tokens an arm; real: 600 of one problem",
     profiles={
         "demo": CftConfig(),
-        "study": CftConfig(problems=0, candidates=8, gradient_tokens=2_000_000, draws=32),
+        "study": CftConfig(train_problems=0, candidates=8, gradient_tokens=2_000_000, draws=32),
         "real": CftConfig(
-            problems=1,
+            train_problems=1,
             candidates=600,
             critique_tokens=2048,
             fit=replace(LARGE, steps=60, batch_rows=512, warmup=3, weight_decay=0.05),

@@ -78,7 +78,7 @@ class OmniConfig:
     """Where entropy is measured to match it."""
     draws: int = 8
     """Draws a problem."""
-    per_cell: int = 40
+    cell_problems: int = 40
     """Training problems a cell of a world."""
     held_out: int = 12
     """Validation and test problems a cell of a world, each."""
@@ -138,7 +138,7 @@ def tasks_of(session: Session, config: OmniConfig) -> dict[str, Task]:
             session.streams,
             train=cells,
             test=cells,
-            per_cell=config.per_cell,
+            per_cell=config.cell_problems,
             held_out=config.held_out,
             device=session.task.device,
         )
@@ -367,7 +367,7 @@ def brief(config: OmniConfig) -> OmniConfig:
         temperatures=(0.8, 1.0),
         turns=1,
         draws=1,
-        per_cell=2,
+        cell_problems=2,
         held_out=1,
     )
 
@@ -386,7 +386,7 @@ METHOD = Method(
             fit=replace(TINY, steps=2000),
             rl=replace(RUN, steps=200),
             draws=32,
-            per_cell=400,
+            cell_problems=400,
             held_out=48,
         ),
         "real": OmniConfig(worlds=(), demonstrations=0, rl=replace(RUN, steps=200, lr=1e-6), draws=16),

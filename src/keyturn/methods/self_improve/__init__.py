@@ -60,7 +60,7 @@ class SelfImproveConfig:
     """What the catalyst is, see the file's docstring."""
     catalyst: int = 32
     """Problems with a catalyst (2505.14116: some 1,000 of millions)."""
-    problems: int = 128
+    train_problems: int = 128
     """Training problems that are answered and rewritten, the first so many; 0 takes all."""
     rounds: int = 1
     """Rounds of rewriting."""
@@ -204,7 +204,9 @@ def iterate(session: Session, config: SelfImproveConfig) -> tuple[Model, Rows]:
         UsageError: an unknown kind or selector.
     """
     check(config)
-    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "instructions")
+    asked = subset(
+        session.task.train, session.task.train.problems[: config.train_problems or None], "instructions"
+    )
     given, _ = session.draw(session.base, asked, 1, name="rationales", first=session.seed)
     now = read(session.task, asked.problems, given.texts)
     extra = catalyst_rows(session, asked.problems, now, config)
@@ -243,7 +245,7 @@ def iterate(session: Session, config: SelfImproveConfig) -> tuple[Model, Rows]:
 def brief(config: SelfImproveConfig) -> SelfImproveConfig:
     """Two steps of everything on four problems."""
     fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
-    return replace(config, catalyst=2, problems=4, rounds=1, votes=2, fit=fit, draws=1)
+    return replace(config, catalyst=2, train_problems=4, rounds=1, votes=2, fit=fit, draws=1)
 
 
 METHOD = Method(
@@ -254,8 +256,10 @@ METHOD = Method(
     needs=frozenset({"expert"}),
     profiles={
         "demo": SelfImproveConfig(),
-        "study": SelfImproveConfig(problems=0, rounds=3, fit=replace(TINY, steps=1000), draws=32),
-        "real": SelfImproveConfig(catalyst=1000, problems=0, rounds=3, votes=8, filler=".", fit=LARGE, draws=4),
+        "study": SelfImproveConfig(train_problems=0, rounds=3, fit=replace(TINY, steps=1000), draws=32),
+        "real": SelfImproveConfig(
+            catalyst=1000, train_problems=0, rounds=3, votes=8, filler=".", fit=LARGE, draws=4
+        ),
     },
     brief=brief,
     train=train,

@@ -64,7 +64,7 @@ class SrlConfig:
     """By the likeness of drawn steps, or by fitting the expert's steps (the control)."""
     targets: Literal["steps", "shuffled", "whole"] = "steps"
     """The expert's next step; that of another problem (placebo); the whole solution at once."""
-    problems: int = 0
+    train_problems: int = 0
     """Training problems with solutions, the first so many; 0 takes all."""
     hard_draws: int = 16
     """Only problems that the base never solves in so many draws; 0 takes all."""
@@ -94,7 +94,7 @@ def hard(session: Session, config: SrlConfig) -> ProblemSet:
     Raises:
         InputError: it solves all of them.
     """
-    asked = subset(session.task.train, session.task.train.problems[: config.problems or None], "asked")
+    asked = subset(session.task.train, session.task.train.problems[: config.train_problems or None], "asked")
     if not config.hard_draws:
         return asked
     given, grades = session.draw(session.base, asked, config.hard_draws, name="hard problems")
