@@ -46,7 +46,11 @@ def shown(policy):
         ({"fields": servers.OPEN - {"logprobs"}}, ("chat", "open", "off", 1)),
         ({"models": None}, ("chat", "open", "raw", 8)),
     ],
-    ids=str,
+    ids=lambda value: (
+        str({name: sorted(it) if name == "fields" else it for name, it in value.items()})
+        if isinstance(value, dict)
+        else str(value)
+    ),
 )
 def test_what_a_server_takes_is_tried_out(served, expected):
     assert shown(found(servers.Served(**served))) == expected

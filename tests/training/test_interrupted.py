@@ -131,10 +131,10 @@ def test_a_save_killed_at_any_system_call_leaves_a_whole_checkpoint(tmp_path):
 
 _CHILD = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[3:]
 from pathlib import Path
 import torch
-torch.set_num_threads(int(sys.argv[3]))
+torch.set_num_threads(int(sys.argv[2]))
 from keyturn.cli import stopping
 import test_resume
 stopping.watch()
@@ -152,9 +152,9 @@ def test_a_real_signal_at_any_moment_and_the_run_goes_on(tmp_path, straight, num
 
     import torch
 
-    here = os.path.dirname(__file__)
+    words = [str(tmp_path), str(torch.get_num_threads()), *filter(None, sys.path)]
     child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(tmp_path), here, str(torch.get_num_threads())],
+        [sys.executable, "-c", _CHILD, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -277,10 +277,10 @@ def test_two_processes_on_one_run(tmp_path):
 
 _CHILD = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[3:]
 from pathlib import Path
 import torch
-torch.set_num_threads(int(sys.argv[3]))
+torch.set_num_threads(int(sys.argv[2]))
 import test_resume
 test_resume.go(Path(sys.argv[1]))
 """
@@ -292,14 +292,14 @@ def test_killed_at_any_moment_it_resumes(tmp_path, straight, after):
     import torch
 
     folder = tmp_path / "run"
-    here = str(Path(__file__).parent)
-    child = subprocess.Popen([sys.executable, "-c", _CHILD, str(folder), here, str(torch.get_num_threads())])
+    words = [str(folder), str(torch.get_num_threads()), *filter(None, sys.path)]
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, *words])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not (folder / "metrics.jsonl").exists() and time.monotonic() < deadline:
-            if child.poll() is not None:
-                break
+            assert child.poll() in (None, 0), "it ended before anyone killed it"
             time.sleep(0.005)
+        assert (folder / "metrics.jsonl").exists()
         time.sleep(after)
         child.send_signal(signal.SIGKILL)
         child.wait()
