@@ -59,7 +59,8 @@ def server(tmp_path_factory):
     process = subprocess.Popen([*words, "--device", "cpu"], env=environment, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        until = time.monotonic() + 240
+        while True:
             with contextlib.suppress(OSError):
                 try:
                     urllib.request.urlopen(f"{url}/v1/models", timeout=1)
@@ -67,6 +68,7 @@ def server(tmp_path_factory):
                 except urllib.error.HTTPError:
                     break
             assert process.poll() is None, "the server did not start"
+            assert time.monotonic() < until, "the server does not answer"
             time.sleep(0.1)
         yield url, str(folder), tokenizer
     finally:
