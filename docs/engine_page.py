@@ -47,7 +47,7 @@ trainer.train()
 - Credit is computed on the rows of all processes and handed to TRL as `advantages` of shape `[row, token]`.
   Every term of the loss is divided once by its denominator over the whole update: micro-batches, gradient
   accumulation and processes change nothing. `accelerate launch` with two gloo processes gives the gradient
-  of one (tested); [trl_two_processes.py](../examples/trl_two_processes.py) is a whole program.
+  of one (tested); [6_trl_two_processes.py](../examples/6_trl_two_processes.py) is a whole program.
 - Settings of TRL's own loss (`loss_type`, `epsilon`, `beta`, `scale_rewards`, `entropy_coef`...) must stay
   at their defaults: nobody would read them. Draws must be plain (`temperature=1`, no truncation). Where the
   objective needs a reference, TRL is made to keep one; the penalty's weight is the objective's.

@@ -16,7 +16,7 @@ from keyturn.training.checkpoint import weights_of
 from keyturn.training.config import RLConfig
 from keyturn.training.rl import train_rl
 
-FILE = Path(__file__).parents[2] / "examples" / "grpo_in_one_file.py"
+FILE = Path(__file__).parents[2] / "examples" / "5_grpo_in_one_file.py"
 STEPS = 10
 
 

@@ -1,6 +1,6 @@
 """TRL trains the shipped CHAIN base with one of our objectives, on two CPU processes.
 
-    python examples/trl_two_processes.py [steps]
+    python examples/6_trl_two_processes.py [steps]
 
 Started plainly it starts itself again under `accelerate launch` with two gloo processes. The objective, the
 reward and the verifier are keyturn's; sampling, batching and stepping are TRL's. The run's folder holds

@@ -1,6 +1,6 @@
 """GRPO from problem to gradient in one file, to be read from top to bottom.
 
-    python examples/grpo_in_one_file.py [steps]
+    python examples/5_grpo_in_one_file.py [steps]
 
 It trains the shipped CHAIN base (single steps known, chaining them not) to chain two and three steps, with
 nothing but torch. No cache, no batching across prompts, no checkpoints: `keyturn.training.rl.train_rl` has
