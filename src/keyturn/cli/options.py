@@ -18,8 +18,8 @@ def switches(function: Callable[..., Any]) -> frozenset[str]:
     """Names of the options of a verb that take no value, nested ones by their dotted name.
 
     Args:
-        function: that the verb calls; an argument may be named otherwise there (``tyro.conf.arg(name=...)``), and
-            one that is named ``""`` gives its fields to the verb.
+        function: that the verb calls; an argument may be named otherwise there (``tyro.conf.arg(name=...)``),
+            and one that is named ``""`` gives its fields to the verb.
     """
     found: set[str] = set()
     hints = get_type_hints(function, include_extras=True)
