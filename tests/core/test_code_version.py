@@ -167,6 +167,18 @@ def test_names_that_come_by_a_package_or_a_star_are_followed(tree):
     assert "own.table.LIMIT" in version(tree, "own.stars.f").parts
 
 
+def test_a_folder_of_modules_without_init_is_followed(tmp_path, monkeypatch):
+    folder = tmp_path / "loose_folder"
+    folder.mkdir()
+    (folder / "parts.py").write_text("def half(x):\n    return x / 2\n")
+    (tmp_path / "uses_a_folder.py").write_text(
+        "from loose_folder.parts import half\ndef f(x):\n    return half(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = code_version("uses_a_folder.f", reach=Reach(Sources({})))
+    assert set(found.parts) == {"uses_a_folder.f", "loose_folder.parts.half"}
+
+
 def test_circles_end(tree):
     (tree / "a.py").write_text("from own.b import g\ndef f(n):\n    return g(n)\n")
     (tree / "b.py").write_text("import own.a\ndef g(n):\n    return own.a.f(n - 1)\n")

@@ -183,7 +183,7 @@ class Reach:
             return
         asked |= {dotted}
         parts = dotted.split(".")
-        if not self.sources.ours(parts[0]):
+        if not self.sources.known(parts[0]):
             return
         for cut in range(len(parts), 0, -1):
             module = self.sources.module(".".join(parts[:cut]))

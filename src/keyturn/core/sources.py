@@ -13,7 +13,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Mapping
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,12 @@ class Sources:
             if top not in sys.stdlib_module_names and top != "__main__":
                 with contextlib.suppress(ImportError, ValueError, AttributeError):
                     spec = PathFinder.find_spec(top)
-                    origin = spec.origin if spec is not None else None
-                    if origin and origin.endswith(".py") and self._own(Path(origin)):
-                        path = Path(origin)
-                        self._tops[top] = path.parent if path.name == "__init__.py" else path
+                    self._tops[top] = next(filter(self._own, _places(spec)), None)
         return self._tops[top]
+
+    def known(self, top: str) -> bool:
+        """Whether a name at the top is a module of ours, or a folder of some, with ``__init__`` or without."""
+        return self.ours(top) or self._place(top) is not None
 
     def _own(self, path: Path) -> bool:
         if _INSTALLED & set(path.parts):
@@ -158,8 +159,17 @@ class Sources:
         return (
             not _INSTALLED & set(path.parts)
             and not any(path.is_relative_to(folder) for folder in self._libraries)
-            and path.is_file()
+            and path.exists()
         )
+
+
+def _places(spec: ModuleSpec | None) -> list[Path]:
+    """The file of a module, or the folders of a package."""
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is not None:
+        return [Path(one) for one in spec.submodule_search_locations]
+    return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
 
 
 def _libraries() -> tuple[Path, ...]:
