@@ -77,7 +77,7 @@ may lie on several. Add `--calculate-per-token-loss` for objectives that divide 
 
 ```python
 from keyturn.objectives.grpo import GrpoConfig, grpo
-from keyturn.training import prime_rl
+from keyturn.engines import prime_rl
 objective = grpo(GrpoConfig(aggregation="token-mean"))
 Credit = prime_rl.algorithm(objective, max_new_tokens=4096)   # register it beside prime-rl's own algorithms
 loss = prime_rl.loss(objective)                               # [trainer.loss] type = "custom"
@@ -89,7 +89,7 @@ prime-rl divides by tokens and shows credit one group at a time.
 
 ```python
 from keyturn.objectives.hicra import hicra
-from keyturn.training import verl
+from keyturn.engines import verl
 verl.trainer(hicra(), max_new_tokens=4096, roles=roles, decode=tokenizer.decode)  # trainer_mode=keyturn
 verl.policy_loss(hicra(), max_new_tokens=4096)  # policy_loss.loss_mode=keyturn
 ```

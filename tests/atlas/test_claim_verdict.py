@@ -123,6 +123,14 @@ def test_evidence_round_trips_counts_once_and_refuses_edits(tmp_path):
         load("made", tmp_path)
 
 
+def test_a_run_that_is_repeated_counts_once():
+    first, second, _ = three()
+    again = dataclasses.replace(first, id="another", made="2031-01-01T00:00:00+00:00")
+    said = verdict(CLAIM, [first, second, again])
+    assert (said.records, said.preliminary) == (2, True)
+    assert said.left_out == (("a run repeated, with the same numbers", 1),)
+
+
 def test_records_of_other_code_count_and_are_counted(tmp_path):
     """Evidence of an earlier keyturn notes no code; it keeps its name and nothing is said of it."""
     now = CLAIM.code.hash

@@ -1,5 +1,7 @@
 """The verdict: a pure function of a claim's version and its evidence.
 
+A run that was repeated with the same numbers counts once.
+
 Rule: the interval of the combined effect beyond the smallest effect of interest supports the claim, one
 that does not reach it contradicts the claim, else it is undecided. Unmet gates: not applicable. Fewer
 than three records, or one base only: the verdict is preliminary.
@@ -73,7 +75,8 @@ class ClaimVerdict:
 def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     """The verdict of a claim on records, in any order."""
     mine = [e for e in evidence if e.claim == claim.id]
-    current = [e for e in mine if e.claim_hash == claim.hash]
+    of_protocol = [e for e in mine if e.claim_hash == claim.hash]
+    current = list({_run(e): e for e in of_protocol}.values())
     invalid = [e for e in current if any(not g.holds(_number(e, g.name)) for g in claim.controls)]
     sound = [e for e in current if e not in invalid]
     idle = [e for e in sound if any(not g.holds(_number(e, g.name)) for g in claim.gates)]
@@ -81,7 +84,8 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     left_out = tuple(
         (reason, count)
         for reason, count in (
-            ("another protocol of the claim", len(mine) - len(current)),
+            ("another protocol of the claim", len(mine) - len(of_protocol)),
+            ("a run repeated, with the same numbers", len(of_protocol) - len(current)),
             ("a control failed", len(invalid)),
             ("a gate was not met", len(idle)),
             ("the estimand is undefined", len(sound) - len(idle) - len(usable)),
@@ -117,6 +121,12 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
         ),
         other_code=other_code(claim, usable),
     )
+
+
+def _run(one: Evidence) -> tuple[object, ...]:
+    """What tells a run from a repetition of it: a run that was only read again knows nothing new."""
+    numbers = sorted((name, x.value, x.low, x.high) for name, x in one.numbers.items())
+    return one.base, one.seed, one.n, repr(numbers)
 
 
 def other_code(claim: Claim, evidence: Sequence[Evidence]) -> int:

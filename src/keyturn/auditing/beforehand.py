@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from keyturn.core.errors import InputError, NumericsError
+from keyturn.core.errors import InputError, NumericsError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.measures.verdict import Caution
 from keyturn.policies.context import context_length
@@ -21,7 +21,7 @@ from keyturn.policies.protocol import Limits, Policy
 
 
 def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> None:
-    """Refuse prompts that a policy cannot be given, or cannot read.
+    """Refuse problems that nothing can be judged by, and prompts that a policy cannot be given, or cannot read.
 
     Args:
         policies: by name, ``base`` and ``tuned``.
@@ -31,7 +31,15 @@ def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]
         InputError: a prompt that a template refuses, fills the context or has tokens without an embedding, or
             more unknown words than :data:`~keyturn.policies.prompting.MOST_UNKNOWN`; a forward that fails.
         NumericsError: a forward gives no numbers.
+        UsageError: no problem has an answer to judge by.
     """
+    if problems and not any(
+        answer.strip() for problem in problems for answer in (problem.answer, *problem.also)
+    ):
+        raise UsageError(
+            f"none of the {len(problems)} problems has an answer, so that nothing can be judged",
+            fix="a column 'answer' in the file of problems",
+        )
     for name, policy in policies.items():
         if not isinstance(policy, LocalPolicy):
             continue

@@ -57,6 +57,4 @@ def _page(claim: Claim) -> str:
 
 
 def _condition(gate: Gate) -> str:
-    bounds = [f">= {gate.minimum:g}"] if gate.minimum > float("-inf") else []
-    bounds += [f"<= {gate.maximum:g}"] if gate.maximum < float("inf") else []
-    return f"{gate.says} [{gate.name} {' and '.join(bounds)}]"
+    return f"{gate.says} [the whole interval of {gate.name} {gate.bounds}]"
