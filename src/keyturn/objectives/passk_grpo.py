@@ -53,7 +53,7 @@ class PasskGrpoConfig:
     clip_high: float = 0.2
     """Upper clip range of the ratio (2402.03300)."""
     aggregation: Aggregation = "seq-mean-token-sum-norm"
-    """How tokens are summed and what by they are divided; a constant keeps the direction exact."""
+    """How tokens are summed and what their sum is divided by; a constant keeps the direction exact."""
 
 
 def passk_grpo(config: PasskGrpoConfig = PasskGrpoConfig()) -> Objective:
