@@ -85,7 +85,7 @@ AGGREGATIONS: dict[str, Literal["seq-mean-token-mean", "token-mean"]] = {
     "sequence": "seq-mean-token-mean",
     "token-mean": "token-mean",
 }
-"""Normalisation -> how the tokens of each part are summed and what by they are divided."""
+"""Normalisation -> how the tokens of each part are summed and what the sum is divided by."""
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, inner: GrpoConfig, alpha: float) -> tuple[Term, ...]:

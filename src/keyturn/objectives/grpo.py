@@ -48,7 +48,7 @@ class GrpoConfig:
     std_epsilon: float = 1e-4
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
     aggregation: Aggregation = "seq-mean-token-mean"
-    """How tokens are summed and what by they are divided (2402.03300, eq. 3)."""
+    """How tokens are summed and what the sum is divided by (2402.03300, eq. 3)."""
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference, per nat; the paper's 0.04 is off as in DAPO."""
     kl_kind: KlKind = "k3"

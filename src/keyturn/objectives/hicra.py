@@ -60,7 +60,7 @@ class HicraConfig:
     clip_high: float = 0.28
     """Upper clip range of the ratio: clip-higher (2503.14476; 2509.03646 has it, without a number)."""
     aggregation: Aggregation = "token-mean"
-    """How tokens are summed and what by they are divided (2503.14476)."""
+    """How tokens are summed and what the sum is divided by (2503.14476)."""
 
 
 def hicra(config: HicraConfig = HicraConfig()) -> Objective:

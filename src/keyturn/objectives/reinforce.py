@@ -33,7 +33,7 @@ class ReinforceConfig:
     baseline: Literal["none", "batch", "group"] = "batch"
     """What is subtracted from a reward: nothing, the batch's mean, or the mean of the prompt's draws."""
     aggregation: Aggregation = "seq-mean-token-sum"
-    """How tokens are summed and what by they are divided; the default is the sequence's log-probability."""
+    """How tokens are summed and what the sum is divided by; the default is the sequence's log-probability."""
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference in the loss, per nat."""
     kl_kind: KlKind = "k2"

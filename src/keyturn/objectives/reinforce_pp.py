@@ -50,7 +50,7 @@ class ReinforcePpConfig:
     clip_high: float = 0.2
     """Upper clip range of the ratio (2501.03262)."""
     aggregation: Aggregation = "token-mean"
-    """How tokens are summed and what by they are divided (verl's default)."""
+    """How tokens are summed and what the sum is divided by (verl's default)."""
     kl_weight: float = 0.0
     """Weight of a token's sample of the KL to the reference inside its reward, per nat."""
     kl_kind: KlKind = "k1"
