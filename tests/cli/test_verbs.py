@@ -93,7 +93,7 @@ def test_methods_are_listed_with_what_they_cost(capsys):
     code, said = ran(capsys, "train", "ls", "--json")
     rows = json.loads(said.out)["methods"]
     assert code == 0
-    assert {row["kind"] for row in rows} == {"recipe", "objective", "reward"}
+    assert {row["kind"] for row in rows} == {"method", "objective", "reward"}
     assert all(row[key] for row in rows for key in ("name", "kind", "summary", "source", "cost"))
     trained = [row["name"] for row in rows if row["kind"] != "reward"]
     assert len(trained) == len(set(trained)), "one name, one method"

@@ -13,7 +13,7 @@ from keyturn.objectives.contract import Adapted
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.store import read_completions, read_grades
-from keyturn.training.collect import Taught, lesson_batch
+from keyturn.training.collect import RolloutRound, lesson_batch
 from keyturn.training.rollout import Beside, Sampled
 
 PROMPTS = ("ask", "tell", "ask a", "ask b", "tell a", "tell b")
@@ -54,9 +54,9 @@ def drawn(rows=4):
     return policy.draw(SOME.problems[:2], range(rows), Streams(1), Limits(max_new_tokens=6))
 
 
-def taught(completions, demonstrations=None):
+def round_of(completions, demonstrations=None):
     problems = SOME.problems[:2]
-    return Taught(
+    return RolloutRound(
         problems=problems,
         completions=completions,
         grades=SOME.grader.grade(problems, completions),
@@ -70,7 +70,7 @@ def taught(completions, demonstrations=None):
 def test_demonstrations_stand_behind_the_draws_each_in_a_group_of_its_own():
     completions = drawn()
     shown = completions.select(np.array([3, 0]))
-    whole, batch = lesson_batch([taught(completions, shown)], 6, None, "cpu", Streams(0))
+    whole, batch = lesson_batch([round_of(completions, shown)], 6, None, "cpu", Streams(0))
     assert batch.demonstration.tolist() == [False] * 7 + [True] * 2
     assert batch.rewards.tolist() == [0, 2, 3, 4, 5, 6, 7, 0, 0]
     groups = batch.group.tolist()
@@ -79,7 +79,7 @@ def test_demonstrations_stand_behind_the_draws_each_in_a_group_of_its_own():
     np.testing.assert_array_equal(whole.row(7), completions.row(3))
     assert not batch.sampled_logprobs[7:].any()
     # What the group statistics of the draws are, they are without demonstrations.
-    _, alone = lesson_batch([taught(completions)], 6, None, "cpu", Streams(0))
+    _, alone = lesson_batch([round_of(completions)], 6, None, "cpu", Streams(0))
     credit = grpo().credit(alone)
     torch.testing.assert_close(grpo().credit(batch)[:7, : credit.shape[1]], credit)
 
@@ -87,7 +87,7 @@ def test_demonstrations_stand_behind_the_draws_each_in_a_group_of_its_own():
 def test_roles_come_from_the_source_that_is_named():
     completions = drawn()
     _, batch = lesson_batch(
-        [taught(completions)], 6, lambda c: np.full(len(c.tokens), 4, np.uint8), "cpu", Streams(0)
+        [round_of(completions)], 6, lambda c: np.full(len(c.tokens), 4, np.uint8), "cpu", Streams(0)
     )
     assert set(batch.roles[batch.mask].tolist()) == {4}
 

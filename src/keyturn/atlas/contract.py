@@ -85,7 +85,7 @@ class Claim:
         default: the subject when the user names none.
         refuted_if: what would refute it, in words.
         relations: id of another claim -> (relation, why).
-        methods: recipes, objectives and rewards (keys of their dictionaries) that it is about.
+        methods: methods, experiments, objectives and rewards (keys of their dictionaries) that it is about.
         not_shown: what the study cannot show, whatever it finds.
     """
 

@@ -14,7 +14,7 @@ from keyturn.core.rundir import SCHEMA
 from keyturn.experiments import EXPERIMENTS
 from keyturn.methods import METHODS
 
-_HEADINGS = ("what RL does to a base", "objectives and rewards", "recipes and experiments")
+_HEADINGS = ("what RL does to a base", "objectives and rewards", "methods and experiments")
 
 
 def run(json: bool = False) -> None:

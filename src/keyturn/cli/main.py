@@ -18,8 +18,8 @@ from keyturn.cli import stopping
 
 VERBS: dict[str, tuple[str, str]] = {
     "audit": ("audit", "what did post-training change? two policies, or the embedded worlds"),
-    "train": ("train", "post-train a policy: train METHOD MODEL, any recipe or objective"),
-    "train ls": ("train_ls", "list the methods: recipes, objectives, rewards"),
+    "train": ("train", "post-train a policy: train METHOD MODEL, a method by name, or RL with an objective"),
+    "train ls": ("train_ls", "list what trains: methods, objectives, rewards"),
     "train show": ("train_show", "one method, whole: source, cost, settings, claims"),
     "experiment run": ("experiment_run", "pretrain bases for a question, train them, report what came of it"),
     "experiment ls": ("experiment_ls", "list the experiments"),

@@ -1,4 +1,4 @@
-"""List the methods of `keyturn train`: recipes, objectives and rewards."""
+"""List what trains: methods, objectives and rewards."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from keyturn.rewards import REWARDS
 
 COST = "demo: the embedded run of its world; study: ten times as long; real: 200 steps of 32 x 8 draws"
 _HEADINGS = {
-    "recipe": "recipes: keyturn train NAME MODEL",
+    "method": "methods: keyturn train NAME MODEL",
     "objective": "objectives of RL: keyturn train NAME MODEL",
     "reward": "rewards of RL: keyturn train OBJECTIVE MODEL --reward NAME",
 }
 
 
 def run(json: bool = False) -> None:
-    """List recipes, objectives and rewards, a line each; `keyturn train show NAME` says the rest.
+    """List methods, objectives and rewards, a line each; `keyturn train show NAME` says the rest.
 
     Args:
         json: one JSON document on stdout instead of text.
@@ -39,8 +39,8 @@ def run(json: bool = False) -> None:
 def methods() -> list[dict[str, str]]:
     """Everything that trains: ``name``, ``kind``, ``summary``, ``source``, ``cost``."""
     rows = []
-    for name, recipe in METHODS.items():
-        rows.append(_row(name, "recipe", recipe.summary, recipe.source, recipe.cost))
+    for name, method in METHODS.items():
+        rows.append(_row(name, "method", method.summary, method.source, method.cost))
     for name, make in OBJECTIVES.items():
         objective = make()
         rows.append(_row(name, "objective", objective.summary, objective.source, COST))

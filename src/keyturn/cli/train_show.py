@@ -22,7 +22,7 @@ from keyturn.rewards.by_name import default_config
 
 
 def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")], json: bool = False) -> None:
-    """Show one recipe, objective or reward.
+    """Show one method, objective or reward.
 
     Args:
         name: as `keyturn train ls` prints it; where an objective and a reward share it, both are shown.
@@ -43,12 +43,12 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
 def _whole(row: Mapping[str, str]) -> dict[str, Any]:
     """A row of the listing with what can be set, the claims that are about it and a command to try."""
     name, kind = row["name"], row["kind"]
-    if kind == "recipe":
-        recipe = METHODS[name]
-        settings, prefix = recipe.profiles["demo"], ""
-        needs = sorted(recipe.needs)
+    if kind == "method":
+        method = METHODS[name]
+        settings, prefix = method.profiles["demo"], ""
+        needs = sorted(method.needs)
         others = "".join(f" --{need} MODEL" for need in needs if need not in ("world", "expert"))
-        command = f"keyturn train {name} {recipe.domain}{others} --dry-run"
+        command = f"keyturn train {name} {method.domain}{others} --dry-run"
     elif kind == "objective":
         objective = OBJECTIVES[name]()
         settings, prefix, needs = objective.config, "", sorted(objective.needs)

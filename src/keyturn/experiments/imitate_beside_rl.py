@@ -13,6 +13,7 @@ from keyturn.experiments.arms import (
     GRAPH_RL,
     base_arm,
     embedded_task,
+    method_arm,
     numbers_on_test,
     rl_arm,
     sizes_for,
@@ -21,14 +22,16 @@ from keyturn.experiments.arms import (
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.plan import Arm, ArmRun, Evaluate, against_best, contrast, level, run_plan
 from keyturn.experiments.study import outcome_of
-from keyturn.lab.fit_rows import demonstration_completions, demonstrations, supervised
+from keyturn.lab.fit_rows import demonstration_completions, demonstrations
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
 from keyturn.lab.task import world_expert
-from keyturn.methods.sft import TINY
+from keyturn.methods.sft import METHOD as SFT
+from keyturn.methods.sft import TINY, SftConfig
+from keyturn.methods.sft_then_rl import METHOD as SFT_THEN_RL
+from keyturn.methods.sft_then_rl import SftThenRlConfig
 from keyturn.objectives.chord import ChordConfig, chord
 from keyturn.objectives.grpo import GrpoConfig, grpo
-from keyturn.policies.fit import Row
 from keyturn.policies.protocol import Limits
 from keyturn.rewards import REWARDS
 from keyturn.training.config import RLConfig
@@ -46,33 +49,19 @@ SWITCHES = (6, 18, 120)
 FIT = replace(TINY, steps=CURVE[-1], batch_rows=16, lr=1e-3, warmup=0, decay_from=1.0)
 
 
-def after_sft(session: Session, rows: list[Row], steps: int) -> Model:
-    """The policy at a point of the one schedule of SFT."""
-    return session.fit(session.base, rows, FIT, label=f"SFT to {steps}", steps_at=steps)
-
-
-def sft_arm(rows: list[Row], steps: int) -> Arm:
+def sft_arm(steps: int) -> Arm:
     """A point of SFT's curve, at one rate for all points."""
-
-    def train(session: Session, lr: float) -> Model:
-        return after_sft(session, rows, steps)
-
-    return Arm(name=f"SFT {steps}", train=train, says=f"rate {FIT.lr:g}, held", tuned=False)
+    config = SftConfig(demonstrations=SHOWN, fit=FIT, stop_at=steps)
+    return method_arm(f"SFT {steps}", SFT, lambda _: config, says=f"rate {FIT.lr:g}, held", tuned=False)
 
 
-def switched(rows: list[Row], steps: int, config: RLConfig) -> Arm:
+def switched(steps: int, config: RLConfig) -> Arm:
     """SFT up to a switch, then RL."""
-
-    def train(session: Session, lr: float) -> Model:
-        return session.rl(
-            after_sft(session, rows, steps),
-            objective=grpo(GrpoConfig(aggregation="token-mean")),
-            reward=REWARDS["outcome"](),
-            config=replace(config, lr=lr),
-            label=f"RL after SFT {steps}",
-        )
-
-    return Arm(name=f"SFT {steps} then RL", train=train)
+    settings = SftThenRlConfig(
+        demonstrations=SHOWN, fit=FIT, switch=(steps / FIT.steps,), aggregation="token-mean"
+    )
+    name = f"SFT {steps} then RL"
+    return method_arm(name, SFT_THEN_RL, lambda lr: replace(settings, rl=replace(config, lr=lr)))
 
 
 def with_style(draws: int) -> Evaluate:
@@ -103,7 +92,6 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     assert task.world is not None, "the embedded bases have worlds"
     task = replace(task, expert=world_expert(task.world, strategy=STYLE))
     pairs = demonstrations(task, task.train.problems[:SHOWN], lab.streams.child("expert"))
-    rows = supervised(task.base, pairs)
     config = steps_for(replace(GRAPH_RL, steps=20, max_new_tokens=64, term_norms_every=4), subject.profile)
     plain = Sampled(config.draws, Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows))
     rollout = Beside(plain, demonstration_completions(task.base, pairs), A_STEP)
@@ -117,8 +105,8 @@ def study(lab: Lab, subject: Subject) -> Outcome:
     reward = REWARDS["outcome"]()
     arms = [
         base_arm(),
-        *(sft_arm(rows, steps) for steps in CURVE),
-        *(switched(rows, steps, config) for steps in SWITCHES),
+        *(sft_arm(steps) for steps in CURVE),
+        *(switched(steps, config) for steps in SWITCHES),
         rl_arm("RL", objective=grpo(GrpoConfig(aggregation="token-mean")), reward=reward, config=config),
         *(
             rl_arm(name, objective=chord(one), reward=reward, config=config, rollout=rollout)

@@ -26,8 +26,7 @@ def outcome_of(
     """The outcome of a study that runs a plan.
 
     Args:
-        lab: the run directory.
-        task: base and problems.
+        session: whose base and test problems the study is about.
         runs: every run.
         contrasts: the claim's numbers (estimand, gates, controls) by name.
         setting: the study's setting in a sentence.

@@ -17,7 +17,7 @@ def accuracy(given: Answers, streams: Streams, *, verified: bool = True) -> Esti
 
 
 def row(name: str, estimate: Estimate, **more: Json) -> dict[str, Json]:
-    """A line of a recipe's table."""
+    """A line of a method's table."""
     return {
         "name": name,
         "value": json_number(estimate.value),

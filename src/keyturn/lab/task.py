@@ -26,7 +26,7 @@ Expert: TypeAlias = Callable[[Problem, Streams], str | None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """What a recipe is run on.
+    """What a method is run on.
 
     Args:
         base: the policy that it begins with, plain sampling.

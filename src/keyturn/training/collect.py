@@ -40,7 +40,7 @@ Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Taught:
+class RolloutRound:
     """One round: what was asked and answered, and which rows are learnt from.
 
     Args:
@@ -67,7 +67,7 @@ class Taught:
         return len(np.unique(self.completions.problem[self.kept]))
 
 
-def take(
+def collect_rollouts(
     loop: Loop,
     problems: ProblemSet,
     reward: Reward,
@@ -76,7 +76,7 @@ def take(
     order: Streams,
     streams: Streams,
     timed: Timed,
-) -> list[Taught]:
+) -> list[RolloutRound]:
     """The rounds of one step; the loop's position and count of tokens move on.
 
     Args:
@@ -89,7 +89,7 @@ def take(
         streams: of this step.
         timed: context that counts seconds by phase.
     """
-    rounds: list[Taught] = []
+    rounds: list[RolloutRound] = []
     seen: set[str] = set()
     missing = config.prompts
     for number in range(max(config.rounds, 1)):
@@ -113,7 +113,7 @@ def take(
         kept = np.isfinite(rewards)
         if config.rounds > 1:
             kept = _teaching(drawn.completions.problem, rewards, missing)
-        taught = Taught(
+        one = RolloutRound(
             problems=asked,
             completions=drawn.completions,
             grades=grades,
@@ -122,8 +122,8 @@ def take(
             own=drawn.own,
             demonstrations=drawn.demonstrations,
         )
-        rounds.append(taught)
-        missing -= taught.groups
+        rounds.append(one)
+        missing -= one.groups
         if missing <= 0:
             break
     return rounds
@@ -140,20 +140,20 @@ def _teaching(problem: NDArray[np.int32], rewards: NDArray[np.float32], most: in
     return kept
 
 
-def together(
-    rounds: Sequence[Taught],
+def joined_rounds(
+    rounds: Sequence[RolloutRound],
 ) -> tuple[tuple[Problem, ...], Completions, Grades, NDArray[np.float32]]:
     """Everything that was drawn in a step, learnt from or not: problems, completions, grades, rewards."""
-    problems = tuple(problem for taught in rounds for problem in taught.problems)
+    problems = tuple(problem for one in rounds for problem in one.problems)
     completions = rounds[0].completions
     if len(rounds) > 1:
-        completions = Completions.join([taught.completions for taught in rounds])
-    grades = Grades.concat([taught.grades for taught in rounds])
-    return problems, completions, grades, np.concatenate([taught.rewards for taught in rounds])
+        completions = Completions.join([one.completions for one in rounds])
+    grades = Grades.concat([one.grades for one in rounds])
+    return problems, completions, grades, np.concatenate([one.rewards for one in rounds])
 
 
 def lesson_batch(
-    rounds: Sequence[Taught],
+    rounds: Sequence[RolloutRound],
     max_new_tokens: int,
     source: RoleSource | None,
     device: torch.device | str,
@@ -168,12 +168,12 @@ def lesson_batch(
         device: where the policy is trained.
         streams: for objectives that draw.
     """
-    problems, drawn, grades, rewards = together(rounds)
-    kept = np.concatenate([taught.kept for taught in rounds])
+    problems, drawn, grades, rewards = joined_rounds(rounds)
+    kept = np.concatenate([one.kept for one in rounds])
     rows = np.flatnonzero(kept)
     tokens = kept[drawn.token_row]
     completions = drawn if kept.all() else drawn.select(rows)
-    owns = [taught.own for taught in rounds]
+    owns = [one.own for one in rounds]
     own = np.concatenate([o for o in owns if o is not None]) if any(o is not None for o in owns) else None
     roles = source(completions) if source is not None else None
     if roles is None and grades.roles is not None:

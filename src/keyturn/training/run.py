@@ -25,7 +25,7 @@ from keyturn.rewards.contract import Reward
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.store import write_completions, write_grades
 from keyturn.training.checkpoint import Snapshot, newest_checkpoint, write_checkpoint
-from keyturn.training.collect import RoleSource, Taught, lesson_batch, take, together
+from keyturn.training.collect import RoleSource, RolloutRound, collect_rollouts, joined_rounds, lesson_batch
 from keyturn.training.config import RLConfig
 from keyturn.training.curves import cell_keys, rollout_columns
 from keyturn.training.loop import Loop
@@ -85,7 +85,7 @@ class Run:
 
     def _learn(self, streams: Streams) -> dict[str, float]:
         loop, config = self.loop, self.config
-        rounds = take(
+        rounds = collect_rollouts(
             loop,
             self.problems,
             self.reward,
@@ -98,7 +98,7 @@ class Run:
         row = self._columns(rounds)
         if config.store_rollouts:
             with self._timed("save"):
-                _, completions, grades, _ = together(rounds)
+                _, completions, grades, _ = joined_rounds(rounds)
                 write_completions(self.folder / ROLLOUTS, loop.step, completions)
                 write_grades(self.folder / ROLLOUTS, loop.step, grades)
         with self._timed("update"):
@@ -115,9 +115,9 @@ class Run:
                 | update(loop, self.objective, config.update, kept, batch, streams, bad, term_norms=looks)
             )
 
-    def _columns(self, rounds: list[Taught]) -> dict[str, float]:
+    def _columns(self, rounds: list[RolloutRound]) -> dict[str, float]:
         """The curves of everything that was drawn, whether it is learnt from or not."""
-        problems, completions, grades, rewards = together(rounds)
+        problems, completions, grades, rewards = joined_rounds(rounds)
         row = rollout_columns(problems, completions, grades, rewards, self.cells)
         if self.config.rounds > 1:
             row |= {"rounds": float(len(rounds)), "groups/kept": float(sum(t.groups for t in rounds))}
