@@ -1,10 +1,11 @@
-"""Distillation: imitate the solutions of an expert or of another policy, right ones or ones with the form
-alone.
+"""Distillation: imitate the solutions of an expert or of another policy, with traces that are right, wrong or
+empty.
 
-Formula: that of SFT, ``loss = - sum_i w_i log p(y_i | x, y_<i) / sum_i w_i`` with ``w`` 1 on the tokens of the
-solution (``[row, token]``), on solutions whose traces are ``valid``, ``invalid`` (right form, wrong numbers),
-``swapped`` (another problem's), ``filler`` (equal length, no content) or absent (``none``), each under the
-right or a wrong answer. With ``gradient_tokens`` all of them learn from equally many tokens.
+Formula: that of SFT, ``loss = - sum_i w_i log p(y_i | x, y_<i) / sum_i w_i`` with ``w`` 1 on the tokens of
+the solution (``[row, token]``). The traces are ``valid``, ``invalid`` (right form, wrong numbers),
+``swapped`` (another problem's), ``filler`` (the same length, no content) or absent (``none``), and each
+stands before the right or a wrong answer. With ``gradient_tokens`` every kind learns from the same number of
+tokens.
 Denominator: weighted tokens of the batch.
 Degenerate: neither an expert nor a teacher, or a teacher that solves nothing, is an error.
 Known bias: what is filtered by its answer keeps the teacher's wrong traces with lucky answers, where nobody
@@ -48,17 +49,17 @@ class DistillConfig:
     source: Literal["auto", "teacher", "expert"] = "auto"
     """Who solves: the policy of the slot ``teacher``, or the expert; ``auto``: a teacher where there is one."""
     train_problems: int = 200
-    """Training problems, the first so many; 0 takes all."""
+    """How many training problems, from the first on; 0 takes all."""
     teacher_draws: int = 4
-    """Answers of the teacher a problem; one that succeeds is kept."""
+    """Answers of the teacher per problem; one that succeeds is kept."""
     filler: str = "~"
     """A word of an empty trace (the controlled world's; "." for plain text)."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     gradient_tokens: int = 0
-    """Tokens that are learnt from in all, the same for every kind of trace; 0 leaves ``fit.steps`` as it is."""
+    """Number of tokens to learn from, the same for every kind of trace; 0 leaves ``fit.steps`` as it is."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def solutions(session: Session, config: DistillConfig) -> list[Worked]:
@@ -153,7 +154,7 @@ def brief(config: DistillConfig) -> DistillConfig:
 
 METHOD = Method(
     name="distill",
-    summary="imitate solutions of an expert or a teacher: valid traces, invalid, foreign or empty ones",
+    summary="imitate solutions of an expert or a teacher, with traces that are valid, wrong, swapped or empty",
     source="Kim & Rush 2016, arXiv 1606.07947; Stechly et al. 2025, arXiv 2505.13775",
     cost="demo: 200 steps of 32 short rows; study: 2e6 learnt tokens a kind; real: 500 steps of 64 solutions",
     takes=frozenset({"teacher"}),

@@ -1,4 +1,4 @@
-"""Few demonstrations: how many, how good, and of what base; the same updates for every count.
+"""Few demonstrations: how many are needed, how good, and for which base, with the same number of updates.
 
 Formula: SFT's ``loss = - sum_i w_i log p(y_i | x, y_<i) / sum_i w_i`` on ``count`` solutions, of which a share
 ``quality`` is the expert's and the rest has every number of its trace replaced (``[row, token]``). The number
@@ -44,7 +44,7 @@ class FewDemosConfig:
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=100, warmup=10))
     """Schedule and sizes, the same for every count."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def chosen_demonstrations(
@@ -113,7 +113,7 @@ def brief(config: FewDemosConfig) -> FewDemosConfig:
 
 METHOD = Method(
     name="few-demos",
-    summary="fine-tune on few demonstrations of a chosen quality, equal updates for every count",
+    summary="fine-tune on a few demonstrations of a chosen quality, with a fixed number of updates",
     source="Xiao et al. 2025 (LIMI), arXiv 2509.17567",
     cost="demo: 78 demonstrations, 100 steps; study: 2,000 steps; real: 78 demonstrations, 4 passes",
     domain="chain",

@@ -75,7 +75,7 @@ class PrecisionConfig:
     reward: str = "outcome"
     """How verdicts become rewards."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 class Rounding:

@@ -1,8 +1,9 @@
 """Rejection-sampling fine-tuning, and expert iteration when repeated: imitate one's own verified answers.
 
-Each round: ``draws`` answers of every training problem, those that succeed (``success``: verified where traces
-are read, or right whatever the trace) are kept, at most ``keep`` different ones a problem; the *base* is fitted
-to all that were kept so far (or the last policy, with ``anew`` off), and the next round draws from the result.
+In each round the policy answers every training problem ``draws`` times. Answers that succeed are kept, at
+most ``keep`` different ones per problem; ``success`` says whether that means a verified trace or a right
+answer whatever its trace. The *base* is then fitted to everything that was kept so far (with ``anew`` off,
+the last policy is fitted to what this round kept), and the next round draws from the result.
 Denominator: that of the fit, tokens of the kept answers.
 Degenerate: a problem without a success teaches nothing and is counted; no success at all is an error.
 Known bias: the positive half of a policy gradient without a baseline: problems that are already solved weigh
@@ -38,20 +39,20 @@ class RejectionConfig:
     rounds: int = 1
     """1 is rejection-sampling fine-tuning; more is expert iteration."""
     train_problems: int = 128
-    """Training problems a round, the first so many; 0 takes all."""
+    """How many training problems a round asks, from the first on; 0 takes all."""
     draws: int = 16
-    """Draws a problem."""
+    """Draws per problem."""
     success: Literal["verified", "outcome"] = "verified"
     """What is kept: answers with a verified trace (right answers where no trace is read), or right answers
     whatever their trace, which is what an outcome reward pays."""
     keep: int = 4
-    """Different successful answers kept a problem and round (2308.01825 keeps distinct ones)."""
+    """Different successful answers that are kept per problem and round (2308.01825 keeps distinct ones)."""
     anew: bool = True
     """Fit the base again each round (ReST-EM), or go on from the last policy."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150))
     """Schedule and sizes of a round's fit."""
     test_draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def train(session: Session, config: RejectionConfig) -> Policies:
@@ -102,12 +103,12 @@ def iterate(session: Session, config: RejectionConfig) -> tuple[Model, Rows]:
 def successes(
     completions: Completions, grades: Grades, keep: int, by: Literal["verified", "outcome"] = "verified"
 ) -> list[int]:
-    """Rows of the first ``keep`` different successful answers of each problem, in draw order.
+    """Rows of the first ``keep`` different successful answers to each problem, in the order of the draws.
 
     Args:
         completions: what was drawn.
         grades: of every row.
-        keep: most a problem.
+        keep: how many per problem at most.
         by: verified where traces are read and the outcome elsewhere, or the outcome.
     """
     read = by == "verified" and np.isfinite(grades.verified).any()
@@ -124,7 +125,7 @@ def successes(
 
 
 def brief(config: RejectionConfig) -> RejectionConfig:
-    """Two problems, two steps, all other things as they are."""
+    """One round of two steps on eight problems."""
     fit = replace(config.fit, steps=2, batch_rows=2, bucket_batches=1, warmup=0)
     return replace(config, rounds=1, train_problems=8, draws=8, fit=fit, test_draws=1)
 

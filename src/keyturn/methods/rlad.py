@@ -1,10 +1,12 @@
-"""RLAD: one policy writes an abstraction z of a problem, another solves the problem given z; both learn.
+"""RLAD: a generator writes an abstraction z of a problem, a solver solves the problem given z, and both learn.
 
 An abstraction is a few words after ``CTL2`` at the end of the prompt; in a world, the name of a strategy. The
-generator reads the prompt and ``CTL3``. A fit teaches the solver what the words ask for (gold traces of every
-strategy) and the generator to name them evenly. A round: the generator draws abstractions, the leaking ones
-are dropped; the solver is trained by RL on prompts with an abstraction and prompts without; abstractions by
-which it succeeds as often as without, and none more, are what the generator is fitted to.
+generator reads the prompt and ``CTL3``. Before the first round, a fit on gold traces of every strategy
+teaches the solver what the words ask for, and another teaches the generator to name every strategy equally
+often. In a round, the generator draws abstractions and those that leak an answer are dropped. The solver is
+trained by RL on prompts with an abstraction and on prompts without. The generator is then fitted to the most
+helpful abstractions of every problem, provided that the solver succeeds with them at least as often as
+without.
 Formula: reward of the solver ``r = 0`` without z, else the outcome; of an abstraction ``r(x, z)`` = mean
 success of the solver given x and z, kept where ``r(x, z) >= r(x, none) + margin``. Leaks: given z *without* x
 the solver is right more often, by ``leak``, than given no z and no x. Pass@k with abstractions: of ``m``
@@ -15,7 +17,7 @@ Known bias: groups without z have equal rewards, hence no credit, and hold on on
 reference; the words of the generator are not charged for. The arm ``unzeroed`` pays prompts without z too,
 ``random`` draws z evenly at all times.
 Source: Qu et al. 2025, RLAD (2510.02263). Departures: a word instead of a text; the leak is measured against
-answering without either, for among few values a guess is often right; the solver must be taught to read z.
+answering without either, because a guess among few values is often right; the solver is taught to read z first.
 """
 
 from __future__ import annotations
@@ -148,7 +150,7 @@ def gated(*, zeroed: bool) -> Reward:
 
 
 def useful(given: Sequence[float], without: float, margin: float) -> list[int]:
-    """Places of the abstractions of a problem that are kept: they help, and none helps more."""
+    """Positions of the abstractions of a problem that are kept: the most helpful ones, if they help at all."""
     best = max(given, default=0.0)
     return [i for i, rate in enumerate(given) if rate == best and rate > 0 and rate >= without + margin]
 
@@ -287,7 +289,7 @@ def _refit(
     asked: Sequence[Problem],
     found: list[list[str]],
 ) -> Model:
-    """Rejection fine-tuning of the generator on abstractions that helped."""
+    """Fit the generator to the abstractions that helped the solver."""
     given = [hinted(problem, z) for problem, words in zip(asked, found, strict=True) for z in words]
     n, c = rates(session, solver, [*given, *asked], config.solutions, "abstractions tried")
     rate = c / np.maximum(n, 1)
@@ -369,7 +371,7 @@ def brief(config: RladConfig) -> RladConfig:
 
 METHOD = Method(
     name="rlad",
-    summary="a generator of abstractions and a solver given them learn in turn; against pass@k at equal draws",
+    summary="train a generator of abstractions and a solver in turn; compare pass@k at equal draws",
     source="Qu et al. 2025 (RLAD), arXiv 2510.02263",
     cost="demo: two fits of 100 steps, two rounds of 10 RL steps; study: 1,000 and five of 60; real: as study",
     needs=frozenset({"world"}),

@@ -31,13 +31,13 @@ class SftConfig:
     """Settings of supervised fine-tuning."""
 
     demonstrations: int = 200
-    """Worked solutions, the first so many training problems that have one; 0 takes all."""
+    """How many training problems to ask for a worked solution, from the first on; 0 takes all."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     stop_at: int = 0
     """Stop after so many steps of the schedule, a point on its curve; 0 runs all of it."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def train(session: Session, config: SftConfig) -> Policies:

@@ -1,7 +1,7 @@
-"""SFT, then RL: the two stages in order, with the moment of the switch as a dial.
+"""SFT, then RL: the two stages in order; the moment of the switch is a setting.
 
-The schedule of SFT runs for ``fit.steps``; the policy is taken at each of ``switch`` (shares of those steps)
-and RL goes on from there with the same budget.
+The schedule of SFT has ``fit.steps`` steps. At each share of them that ``switch`` names, RL starts from the
+policy of that moment, with the same budget every time. The product is that of the last switch.
 Denominator: each stage's own.
 Degenerate: a switch at 0 is RL alone; a switch at 1 is the whole of SFT first.
 Known bias: an early switch leaves the learning rate of SFT at its peak; the schedule is not shortened.
@@ -34,11 +34,11 @@ class SftThenRlConfig:
     """Settings of SFT followed by RL."""
 
     demonstrations: int = 200
-    """Worked solutions; 0 takes all."""
+    """How many training problems to ask for a worked solution; 0 takes all."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule of SFT."""
     switch: tuple[float, ...] = (0.0, 0.2, 1.0)
-    """Shares of the schedule after which RL takes over; the last one's policy is the product."""
+    """Shares of the schedule after which RL takes over; the last one gives the product."""
     rl: RLConfig = field(default_factory=lambda: TINY_RL)
     """Sizes and rates of RL, the same after every switch."""
     objective: str = "grpo"
@@ -48,7 +48,7 @@ class SftThenRlConfig:
     reward: str = "outcome"
     """How verdicts become rewards."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def train(session: Session, config: SftThenRlConfig) -> Policies:
@@ -110,7 +110,7 @@ def shortened(config: RLConfig) -> RLConfig:
 
 METHOD = Method(
     name="sft-then-rl",
-    summary="SFT on worked solutions, then RL, with the moment of the switch as a dial",
+    summary="SFT on worked solutions, then RL; the moment of the switch is a setting",
     source="Zhang et al. 2025 (CHORD), arXiv 2508.11408, section 2",
     cost="demo: 200 SFT steps and 3 x 40 RL steps; study: RL of 400 steps; real: 500 SFT and 200 RL steps",
     needs=frozenset({"expert"}),

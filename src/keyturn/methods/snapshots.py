@@ -1,4 +1,4 @@
-"""Policies of the way: model folders that a run leaves at given steps, and how they are found again."""
+"""Snapshots: model folders that a run saves at given steps, and how they are found again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ KEPT = "kept"
 
 @dataclass(frozen=True, kw_only=True)
 class KeepAt:
-    """Write the policy as it is after given steps; a step that is taken again writes the same bytes again."""
+    """Save the policy after given steps; a step that is repeated writes the same bytes again."""
 
     steps: tuple[int, ...]
-    """Finished steps at which it is written."""
+    """Finished steps at which it is saved."""
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class KeepAt:
 
 
 def kept_policies(task: Task, model: Model) -> dict[int, Model]:
-    """The policies that the run behind a model has left, by step, oldest first."""
+    """The policies that the run behind a model saved on the way, by step, oldest first."""
     folder = model.path.parent / KEPT
     found = {int(path.name.split("-")[1]): path for path in folder.glob("step-*") if path.is_dir()}
     return {step: _loaded(task, model, found[step]) for step in sorted(found)}

@@ -88,9 +88,9 @@ class SpuriousConfig:
     aggregation: str = "seq-mean-token-mean"
     """How tokens are summed (their code's)."""
     label_draws: int = 64
-    """Draws of the base a problem for the labels (2506.10947)."""
+    """Draws of the base per problem for the labels (2506.10947)."""
     draws: int = 16
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def reward_of(task: Task, config: SpuriousConfig) -> Reward:
@@ -170,12 +170,12 @@ def arm_name(config: SpuriousConfig) -> str:
 def habits(
     session: Session, model: Model, draws: int, strategy: str, *, name: str = "habits"
 ) -> dict[str, np.ndarray]:
-    """What the battery is about, one value a test problem: success, share of the strategy, token probability.
+    """Success, share of the strategy and token probability, one value per test problem, ``[problem]`` each.
 
     Args:
         session: whose test problems.
         model: who answers.
-        draws: a problem.
+        draws: per problem.
         strategy: a world's strategy, or a string to find.
         name: in the progress line.
     """
@@ -231,7 +231,7 @@ def brief(config: SpuriousConfig) -> SpuriousConfig:
 
 METHOD = Method(
     name="spurious",
-    summary="RL on rewards that know nothing of the truth: what clipping and many updates do by themselves",
+    summary="RL on rewards that ignore the truth: what clipping and repeated updates do by themselves",
     source="Shao et al. 2025, arXiv 2506.10947",
     cost="demo: 20 steps of 128 draws, 8 updates each; study: 100 steps; real: 150 steps of 1,024 draws",
     profiles={

@@ -91,7 +91,7 @@ class ThinklessConfig:
     rl: RLConfig = RUN
     """Sizes and rates of RL; its length limit is the task's and the control word."""
     draws: int = 16
-    """Draws a test problem: free, and in each mode."""
+    """Draws per test problem: free ones, and as many in each mode."""
 
 
 class Routing(NamedTuple):
@@ -337,7 +337,7 @@ _REAL = ThinklessConfig(
 
 METHOD = Method(
     name="thinkless",
-    summary="two-mode warm-up and RL on a priced choice of mode: when to think, against the best routing",
+    summary="learn when to think: a warm-up in two modes, then RL in which thinking has a price",
     source="Fang et al. 2025 (Thinkless), arXiv 2505.13379",
     cost="demo: 300 supervised and 60 RL steps; study: 1,000 and 400; real: 500 and 600 of 128 x 8 draws",
     domain="chain",

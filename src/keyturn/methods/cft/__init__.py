@@ -1,14 +1,14 @@
-"""Critique fine-tuning: learn to say what is wrong with an answer; asked later, answer directly.
+"""Critique fine-tuning: learn to say what is wrong with an answer; at test time, answer directly.
 
 Formula: ``loss = - sum_i w_i log p(c_i | x, y, c_<i) / sum_i w_i`` with ``x`` the problem, ``y`` an answer of
 the base (right or wrong) and ``c`` its critique; ``w`` is 1 on the tokens of the critique and its end, 0 on
 ``x`` and ``y`` (``[row, token]``).
-Arms: ``critique``; ``corrected``: the expert's solution of the same problems, alone; ``no_correction``:
+Arms: ``critique``; ``corrected``: the expert's solutions of the same problems alone; ``no_correction``:
 critiques without the solution; ``self_critique``: by the base itself, the verdict from the grader;
-``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right or
-wrong. With ``gradient_tokens`` all arms learn from equally many tokens. ``replay`` puts rows of the base's own
-answers beside any arm: the same rows, evenly of all problems; an arm that has fewer rows than there are answers
-repeats its own, so that the share of replay is equal too.
+``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right
+or wrong. With ``gradient_tokens`` all arms learn from the same number of tokens. ``replay`` puts rows of the
+base's own answers beside any arm: the same rows, evenly of all problems; an arm that has fewer rows than
+there are answers repeats its own, so that the share of replay is equal too.
 Denominator: weighted tokens of the batch.
 Degenerate: no critique, no well-formed answer, or no expert's solution where the arm needs it, is an error.
 Known bias: a critique that holds the whole solution is distillation from its writer: only the arms
@@ -66,7 +66,7 @@ class CftConfig:
     first: int = 0
     """Number of the first of them: which one, where there is one."""
     candidates: int = 4
-    """Answers of the base a problem (2506.03295: 100 of one problem)."""
+    """Answers of the base per problem (2506.03295: 100 to one problem)."""
     writer: Writer = "auto"
     """Who writes the critiques: ``world``, ``file``, ``critic`` (a slot) or ``self``; ``auto``: the first there
     is."""
@@ -80,9 +80,9 @@ class CftConfig:
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     gradient_tokens: int = 0
-    """Tokens that are learnt from in all, the same for every arm; 0 leaves ``fit.steps`` as it is."""
+    """Total number of tokens to learn from, the same for every arm; 0 leaves ``fit.steps`` as it is."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,7 +144,7 @@ def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str
 def _pairs(
     task: Task, arm: Arm, found: Sequence[Case], asked: Sequence[Problem], streams: Streams
 ) -> list[tuple[Problem, str]]:
-    """What is asked and what is learnt to be said, by arm."""
+    """Prompts and the texts to learn as their answers, by arm."""
     if arm == "corrected":
         return demonstrations(task, asked, streams)
     if arm == "format_only":
@@ -219,7 +219,7 @@ def brief(config: CftConfig) -> CftConfig:
 
 METHOD = Method(
     name="cft",
-    summary="learn to criticise answers, right and wrong ones; asked later, answer directly",
+    summary="learn to criticise right and wrong answers; at test time, answer directly",
     source="Wang, Yue & Chen 2025, arXiv 2501.17703; on one problem: Wang et al. 2025, arXiv 2506.03295",
     cost="demo: 256 critiques, 200 steps; study: 2e6 learnt tokens an arm; real: 600 of one problem",
     profiles={

@@ -77,11 +77,11 @@ class OmniConfig:
     temperatures: tuple[float, ...] = (0.5, 0.8, 1.0, 1.3, 1.7)
     """Where entropy is measured to match it."""
     draws: int = 8
-    """Draws a problem."""
+    """Draws per problem."""
     cell_problems: int = 40
-    """Training problems a cell of a world."""
+    """Training problems per cell of a world."""
     held_out: int = 12
-    """Validation and test problems a cell of a world, each."""
+    """Validation and test problems per cell of a world, each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -374,7 +374,7 @@ def brief(config: OmniConfig) -> OmniConfig:
 
 METHOD = Method(
     name="omni",
-    summary="several tasks one after another in the order that transfer suggests, or reversed, joint, averaged",
+    summary="learn several tasks in the order that transfer suggests, in reverse, together, or averaged",
     source="Omni-Thinker 2025, arXiv 2507.14783",
     cost="demo: 300 supervised steps, 5 stages of 20 RL steps; study: 2,000 and 5 x 200; real: cells as tasks",
     domain="chain",

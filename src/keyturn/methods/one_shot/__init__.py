@@ -5,8 +5,8 @@ another, as ``select`` says) is repeated ``rl.prompts`` times under ids of its o
 
     loss = policy + kl_weight * k3(policy || base) - entropy_weight * entropy
 
-until well after its accuracy saturates; policies kept on the way are compared on validation, and only the first
-saturated one and the best later one are asked the test problems.
+until well after its accuracy saturates. Policies that were kept on the way are compared on validation
+problems; the gain after saturation compares the first saturated one with the best later one on test problems.
 Denominator: tokens of the update; of the table, test problems.
 Degenerate: saturated groups have credit 0; what still trains then is residual failures, entropy and KL: the
 fraction of groups that teach after saturation is in the table.
@@ -82,7 +82,7 @@ class OneShotConfig:
     product: Literal["validation", "end"] = "validation"
     """Which policy is the product: the best kept one by validation, from saturation on, or that of the end."""
     draws: int = 8
-    """Draws a validation or test problem."""
+    """Draws per validation or test problem."""
 
 
 def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
@@ -178,7 +178,7 @@ def after_saturation(session: Session, end: Model, config: OneShotConfig, *, dra
         session: whose validation problems choose and whose test problems compare.
         end: the policy at the end of the run.
         config: of the run.
-        draws: a problem; those of the config by default.
+        draws: per problem; those of the config by default.
     """
     draws = draws or config.draws
     curve = [one.get("outcome", np.nan) for one in end.history]
@@ -241,7 +241,7 @@ def brief(config: OneShotConfig) -> OneShotConfig:
 
 METHOD = Method(
     name="one-shot",
-    summary="RL on one problem, the one whose accuracy varied most in a warm-up, long after it is mastered",
+    summary="RL on a single problem, the one whose accuracy varied most in a warm-up, long after it is solved",
     source="Wang et al. 2025, arXiv 2504.20571",
     cost="demo: 32 + 80 steps of 128 draws; study: to 5 x saturation, 600 steps; real: 500 + 2,000 steps",
     profiles={

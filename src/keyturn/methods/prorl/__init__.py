@@ -70,7 +70,7 @@ class ProrlConfig:
     validate_every: int = 10
     """Steps between measurements of validation success."""
     validation_draws: int = 4
-    """Draws a validation problem."""
+    """Draws per validation problem."""
     patience: int = 3
     """Measurements in a row without progress: stagnation."""
     margin: float = 0.01
@@ -80,7 +80,7 @@ class ProrlConfig:
     keep_every: int = 20
     """Steps between policies that are kept; the one nearest to half of the run is the middle."""
     draws: int = 32
-    """Draws a test problem, and the k of the classes (2505.24864: up to 256)."""
+    """Draws per test problem, and the k of the classes (2505.24864: up to 256)."""
     temperatures: tuple[float, ...] = (0.6, 1.5)
     """At which the base is drawn too: its coverage at the best of them is the fair comparison."""
 
@@ -226,7 +226,7 @@ def brief(config: ProrlConfig) -> ProrlConfig:
 
 METHOD = Method(
     name="prorl",
-    summary="RL for ten times its plateau, near a reference that is reset where validation stagnates",
+    summary="RL for ten times as long as its plateau, near a reference that is reset when validation stagnates",
     source="Liu et al. 2025, arXiv 2505.24864",
     cost="demo: 80 steps of 128 draws; study: to 10 x plateau, 2,000 steps at most; real: 2,000 steps of 4,096",
     profiles={

@@ -91,7 +91,7 @@ class RptConfig:
     )
     """Sizes and rates of RL."""
     draws: int = 4
-    """Draws a test position and test problem."""
+    """Draws per test position and per test problem."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

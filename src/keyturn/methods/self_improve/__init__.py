@@ -1,4 +1,4 @@
-"""Self-improvement without a verifier: learn from a few examples to enrich rationales, enrich one's own,
+"""Self-improvement without a verifier: learn to enrich rationales from a few examples, enrich one's own,
 learn those.
 
 Rule: the base answers every training problem once (the rationales ``r``). It is fitted to ``x -> r`` and, on
@@ -61,13 +61,13 @@ class SelfImproveConfig:
     catalyst: int = 32
     """Problems with a catalyst (2505.14116: some 1,000 of millions)."""
     train_problems: int = 128
-    """Training problems that are answered and rewritten, the first so many; 0 takes all."""
+    """How many training problems are answered and rewritten, from the first on; 0 takes all."""
     rounds: int = 1
     """Rounds of rewriting."""
     selector: Selector = "consistency"
     """Who chooses between old and new: ``new``, ``old``, ``length``, ``likelihood``, ``consistency``."""
     votes: int = 8
-    """Answers of the base a problem that ``consistency`` counts."""
+    """Answers of the base per problem that ``consistency`` counts."""
     strategy: str = "CHK"
     """Manner of a world's expert (the sums checked one by one); unknown to a world without manners."""
     filler: str = "~"
@@ -75,7 +75,7 @@ class SelfImproveConfig:
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=120))
     """Schedule and sizes of each fit."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,7 +198,7 @@ def table(session: Session, config: SelfImproveConfig, policies: Policies) -> Ro
 
 
 def iterate(session: Session, config: SelfImproveConfig) -> tuple[Model, Rows]:
-    """Answer, learn to rewrite, rewrite, choose, learn; the policy and what each round kept.
+    """Answer, learn to rewrite, rewrite, choose, learn: the last policy, and what each round kept.
 
     Raises:
         UsageError: an unknown kind or selector.
@@ -250,7 +250,7 @@ def brief(config: SelfImproveConfig) -> SelfImproveConfig:
 
 METHOD = Method(
     name="self-improve",
-    summary="learn from few examples to enrich rationales, enrich one's own, choose without gold, learn those",
+    summary="learn from a few examples to enrich rationales; enrich one's own, select some, learn those",
     source="Self-Reasoning Language Models, ACL Findings 2025, arXiv 2505.14116",
     cost="demo: 128 rationales, 2 fits of 120 steps; study: 3 rounds of 1,000; real: 3 rounds of 500",
     needs=frozenset({"expert"}),

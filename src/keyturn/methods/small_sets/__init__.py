@@ -79,7 +79,7 @@ class SmallSetsConfig:
     reward: str = "outcome"
     """How verdicts become rewards."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def chosen_after(
@@ -261,7 +261,7 @@ def brief(config: SmallSetsConfig) -> SmallSetsConfig:
 
 METHOD = Method(
     name="small-sets",
-    summary="RL and SFT of one bias a layer, a rank-1 adapter, 13 numbers, or a masked sub-network",
+    summary="train one bias per layer, a rank-1 adapter, 13 numbers or a masked sub-network, by RL or by SFT",
     source="Sinii et al. 2505.18706; Morris et al. 2602.04118; Mukherjee et al. 2505.11711",
     cost="demo: two RL runs of 40 steps, two fits of 200; study: 400 and 2,000; real: 200 and 500",
     needs=frozenset({"expert"}),

@@ -1,4 +1,4 @@
-"""SRL: reinforce the next step of an expert's solution by its likeness; then, if wanted, RLVR on whole answers.
+"""SRL: RL that pays each step by its similarity to an expert's; then, if wanted, RLVR on whole answers.
 
 Formula: from a solution ``y_1 .. y_N`` come problems ``[x, y_1 .. y_(k-1)]``; a drawn step ``a_i`` is paid ``2
 M(a_i, y_k) / (|a_i| + |y_k|)`` (see :mod:`keyturn.rewards.step_similarity`), -1 if malformed, and learnt from
@@ -85,7 +85,7 @@ class SrlConfig:
     reward: str = "outcome"
     """Its reward."""
     draws: int = 8
-    """Draws a test problem for the table."""
+    """Draws per test problem for the table."""
 
 
 def hard(session: Session, config: SrlConfig) -> ProblemSet:
@@ -246,7 +246,7 @@ def brief(config: SrlConfig) -> SrlConfig:
 
 METHOD = Method(
     name="srl",
-    summary="reinforce the likeness of each next step to an expert's; then RLVR, if wanted",
+    summary="RL that pays each step by its similarity to the expert's next step; then RLVR, if wanted",
     source="Supervised Reinforcement Learning, ICLR 2026, OpenReview Uro84w2xz5",
     cost="demo: 40 steps on steps and 40 on answers; study: 400 of each; real: 200 of each",
     domain="chain",
