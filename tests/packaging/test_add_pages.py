@@ -110,7 +110,7 @@ def test_a_claim_is_added_as_its_page_says(root):
     made, added = follow("add-a-claim.md", root)
     assert [path.parent.name for path in made] == ["experiments", "claims"]
     assert added == 2
-    words = ("-m", "keyturn.cli.main", "claim", "run", "own-answers-teach-as-well", "--json")
+    words = ("-m", "keyturn.cli.main", "claim", "run", "own-answers-teach-as-well", "--workers", "1", "--json")
     found = json.loads(run(root, *words))
     text = json.dumps(found)
     assert "own-answers-teach-as-well" in text
