@@ -16,9 +16,9 @@ from keyturn.core.rundir import (
     free_bytes,
     is_done,
     mark_done,
-    owned,
     read_json,
-    sweep,
+    remove_leftovers,
+    run_lock,
     write_bytes,
     write_json,
 )
@@ -66,27 +66,27 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path, monk
 
 
 def test_the_second_owner_is_refused_and_told_who_holds_it(tmp_path):
-    with owned(tmp_path):
-        with pytest.raises(BusyError, match=f"process {os.getpid()} on"), owned(tmp_path):
+    with run_lock(tmp_path):
+        with pytest.raises(BusyError, match=f"process {os.getpid()} on"), run_lock(tmp_path):
             pass
         assert json.loads((tmp_path / "LOCK").read_text())["pid"] == os.getpid()
-    with owned(tmp_path):
+    with run_lock(tmp_path):
         pass
     assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_error_inside_frees_the_directory(tmp_path):
-    with pytest.raises(RuntimeError, match="x"), owned(tmp_path):
+    with pytest.raises(RuntimeError, match="x"), run_lock(tmp_path):
         raise RuntimeError("x")
-    with owned(tmp_path):
+    with run_lock(tmp_path):
         pass
 
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from keyturn.core.rundir import owned
-with owned(Path(sys.argv[1])):
+from keyturn.core.rundir import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -98,12 +98,12 @@ def test_another_live_process_is_refused_and_a_killed_one_is_not(tmp_path):
     )
     try:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(BusyError, match=f"process {holder.pid} "), owned(tmp_path):
+        with pytest.raises(BusyError, match=f"process {holder.pid} "), run_lock(tmp_path):
             pass
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         assert (tmp_path / "LOCK").exists()
-        with owned(tmp_path):
+        with run_lock(tmp_path):
             pass
     finally:
         holder.kill()
@@ -113,7 +113,7 @@ def test_another_live_process_is_refused_and_a_killed_one_is_not(tmp_path):
 @pytest.mark.parametrize("left", ["", "{", '{"pid": "x"}', '{"pid": 1, "host": "elsewhere"}'])
 def test_whatever_a_dead_process_left_in_its_lock_is_taken_over(tmp_path, left):
     (tmp_path / "LOCK").write_text(left)
-    with owned(tmp_path):
+    with run_lock(tmp_path):
         assert json.loads((tmp_path / "LOCK").read_text())["pid"] == os.getpid()
 
 
@@ -123,9 +123,9 @@ def test_what_crashes_left_half_made_is_swept(tmp_path):
     (tmp_path / ".m.jsonl.77.part").touch()
     (tmp_path / "sub" / "kept.part").touch()
     (tmp_path / "sub" / ".kept").touch()
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == [".kept", "kept.part", "sub"]
-    sweep(tmp_path / "absent")
+    remove_leftovers(tmp_path / "absent")
 
 
 def test_done_is_said_last(tmp_path):
@@ -172,10 +172,10 @@ def test_nothing_is_written_through_a_link(tmp_path):
         append_jsonl(run / "m.jsonl", {})
     with pytest.raises(StorageError, match="link"):
         cut(run / "m.jsonl", 1)
-    with pytest.raises(StorageError, match="link"), owned(run):
+    with pytest.raises(StorageError, match="link"), run_lock(run):
         pass
     (run / ".lock").unlink()
-    with owned(run):
+    with run_lock(run):
         assert not (run / "LOCK").is_symlink()
     assert outside.read_bytes() == b"mine\n"
 
@@ -185,7 +185,7 @@ def test_sweeping_removes_a_link_and_not_what_it_points_to(tmp_path):
     (run / ".x.1.part").symlink_to(outside)
     (run / ".y.1.part").symlink_to(tmp_path)
     (run / ".z.1.part").symlink_to(run / ".z.1.part")
-    sweep(run)
+    remove_leftovers(run)
     assert list(run.iterdir()) == []
     assert outside.exists()
 
@@ -248,17 +248,17 @@ def test_what_a_live_process_is_writing_stays(tmp_path):
 def test_going_on_after_a_crash_is_said_once(tmp_path, caplog):
     (tmp_path / "LOCK").write_text('{"pid": 4242, "host": "here"}')
     for _ in range(2):
-        with owned(tmp_path):
+        with run_lock(tmp_path):
             pass
     assert [r.getMessage() for r in caplog.records if "4242" in r.getMessage()] != []
     assert len(caplog.records) == 1
 
 
 def test_a_folder_that_was_moved_is_still_the_same_run(tmp_path):
-    with owned(tmp_path / "a"):
+    with run_lock(tmp_path / "a"):
         write_json(tmp_path / "a" / "x.json", {})
         mark_done(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
-    with owned(tmp_path / "b"):
+    with run_lock(tmp_path / "b"):
         assert is_done(tmp_path / "b")
         assert read_json(tmp_path / "b" / "x.json") == {"schema": 1}

@@ -15,7 +15,7 @@ from probes import Changes, config, probe, starts_with_a, tiny_policy, train
 from safetensors.torch import load_file, save_file
 
 from keyturn.core.errors import BusyError, StorageError, UsageError
-from keyturn.core.rundir import file_hash, is_done, owned
+from keyturn.core.rundir import file_hash, is_done, run_lock
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Adapted
 from keyturn.objectives.grpo import GrpoConfig, grpo
@@ -271,7 +271,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 
 def test_two_processes_on_one_run(tmp_path):
-    with owned(tmp_path), pytest.raises(BusyError, match=str(os.getpid())):
+    with run_lock(tmp_path), pytest.raises(BusyError, match=str(os.getpid())):
         go(tmp_path)
 
 

@@ -24,7 +24,7 @@ from keyturn.core.errors import InputError, NumericsError
 from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.measurement import Estimate, Json, from_json_number, json_number
-from keyturn.core.rundir import SCHEMA, check_schema, storage
+from keyturn.core.rundir import SCHEMA, check_schema, storage_errors
 from keyturn.experiments.contract import Outcome, Subject
 
 
@@ -126,7 +126,7 @@ def append(evidence: Evidence, folder: Path) -> Path:
     """Add a record to its claim's file; processes that add at the same time wait for one another."""
     path = folder / "evidence" / f"{evidence.claim}.jsonl"
     lock = path.with_name(f".{evidence.claim}.lock")
-    with storage(lock):
+    with storage_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(lock):
             append_jsonl(path, {"id": evidence.id, **evidence.content()}, flush=True)

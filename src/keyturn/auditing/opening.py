@@ -29,7 +29,7 @@ from keyturn.auditing.subjects import (
 )
 from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import UsageError, unknown
-from keyturn.core.rundir import storage
+from keyturn.core.rundir import storage_errors
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
 from keyturn.lab.workers import free_cores, run_together
@@ -146,7 +146,7 @@ def of_samples(
     """
     read = sample_pair(sources, columns=columns, grader=grader, problems=problems, independent=independent)
     found = read.found
-    with storage(lab.root):
+    with storage_errors(lab.root):
         lab.root.mkdir(parents=True, exist_ok=True)
     result = conclude(
         lab,

@@ -14,7 +14,7 @@ from typing import Any
 
 from keyturn.core.errors import StorageError
 from keyturn.core.measurement import Json
-from keyturn.core.rundir import read_whole, storage, write_all
+from keyturn.core.rundir import read_whole, storage_errors, write_all
 
 _TAIL = 1 << 16
 _log = logging.getLogger("keyturn")
@@ -32,7 +32,7 @@ def append_jsonl(path: Path, row: Mapping[str, Any], *, flush: bool = False) -> 
         flush: come back only when the line is on the disk.
     """
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
-    with storage(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = _opened(path)
         try:
@@ -143,7 +143,7 @@ def cut(path: Path, size: int) -> None:
             f"{path} has {have} bytes where {size} were written", fix="start the run in a new directory"
         )
     if have > size:
-        with storage(path):
+        with storage_errors(path):
             handle = _opened(path)
             try:
                 os.ftruncate(handle, size)

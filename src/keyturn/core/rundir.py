@@ -54,7 +54,7 @@ def file_hash(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def storage(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into errors that name the fix."""
     try:
         yield
@@ -137,7 +137,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     A link of that name is replaced; what it points to stays as it is.
     """
-    with storage(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = beside(path)
         try:
@@ -253,13 +253,13 @@ def reopen(folder: Path, into: Path) -> None:
         into: gets the damaged files, in a folder of the same name.
     """
     names = damaged(folder)
-    with storage(folder):
+    with storage_errors(folder):
         (folder / DONE).unlink(missing_ok=True)
     if names:
         place = _place(folder, into)
         for name in names:
             if (folder / name).exists():
-                with storage(place):
+                with storage_errors(place):
                     (place / name).parent.mkdir(parents=True, exist_ok=True)
                     (folder / name).rename(place / name)
 
@@ -270,7 +270,7 @@ def is_done(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def owned(folder: Path) -> Iterator[Path]:
+def run_lock(folder: Path) -> Iterator[Path]:
     """Hold a run directory; a second live process is refused and told who holds it.
 
     The operating system's file lock decides, so the lock of a process that died is free at once.
@@ -279,10 +279,10 @@ def owned(folder: Path) -> Iterator[Path]:
         BusyError: a live process holds it.
     """
     lock, name = filelock.FileLock(folder / _HELD, timeout=0), folder / _LOCK
-    with storage(folder):
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with storage(folder / _HELD):
+        with storage_errors(folder / _HELD):
             lock.acquire()
     except filelock.Timeout as error:
         raise BusyError(
@@ -315,7 +315,7 @@ def set_aside(folder: Path, into: Path) -> Path:
         into: gets a folder of the same name, numbered where there is one already.
     """
     place = _place(folder, into)
-    with storage(place):
+    with storage_errors(place):
         for path in sorted(folder.glob("*")):
             if path.name not in (_HELD, _LOCK):
                 path.rename(place / path.name)
@@ -326,12 +326,12 @@ def _place(folder: Path, into: Path) -> Path:
     number = 1
     while (place := into / f"{folder.name}-{number}").exists():
         number += 1
-    with storage(place):
+    with storage_errors(place):
         place.mkdir(parents=True)
     return place
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what crashes left half made below a directory that this process owns."""
     if not folder.is_dir():
         return

@@ -32,11 +32,11 @@ from keyturn.core.rundir import (
     damaged,
     is_done,
     mark_done,
-    owned,
     read_json,
+    remove_leftovers,
     reopen,
+    run_lock,
     set_aside,
-    sweep,
     write_bytes,
     write_json,
 )
@@ -164,9 +164,9 @@ class Lab:
     def _finish(self, folder: Path, declared: Mapping[str, Any], work: Callable[[Path], None]) -> None:
         while not is_done(folder):
             try:
-                with owned(folder):
+                with run_lock(folder):
                     if not is_done(folder):
-                        sweep(folder)
+                        remove_leftovers(folder)
                         write_json(folder / _STAGE, declared)
                         started = time.monotonic()
                         work(folder)
@@ -201,14 +201,14 @@ class Lab:
         """Let the work go on where it lies: what holds checkpoints or whole parts need not begin anew."""
         _log.warning("a finished stage is damaged and is made again: %s", damage.what)
         try:
-            with owned(folder):
+            with run_lock(folder):
                 reopen(folder, self.root / "damaged")
         except BusyError:
             if self.share is None:
                 raise  # else another of our processes has found it as well, and is at it
 
     def _set_aside(self, folder: Path, damage: KeyturnError) -> None:
-        with owned(folder):
+        with run_lock(folder):
             aside = set_aside(folder, self.root / "damaged")
         _log.warning("the stage was set aside in %s and is made from the beginning: %s", aside, damage.what)
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from keyturn.core.errors import InputError, StorageError, UsageError
 from keyturn.core.lazy import transformers
-from keyturn.core.rundir import beside, file_hash, read_json, remove, storage, write_json
+from keyturn.core.rundir import beside, file_hash, read_json, remove, storage_errors, write_json
 from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def save_folder(
         raise UsageError(f"{folder} is not a model folder and is not replaced", fix="choose another folder")
     aside = beside(folder)
     try:
-        with storage(folder):
+        with storage_errors(folder):
             aside.mkdir(parents=True)
             _save_weights(aside, model, tokenizer)
             for name, document in documents.items():
@@ -136,7 +136,7 @@ def same_folder(folder: Path, place: Path) -> Path:
         return place
     aside = beside(place)
     try:
-        with storage(place):
+        with storage_errors(place):
             aside.mkdir(parents=True)
             for path in sorted(folder.iterdir()):
                 try:

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from keyturn.core.errors import NewerError, StorageError
-from keyturn.core.rundir import is_done, storage, write_bytes
+from keyturn.core.rundir import is_done, storage_errors, write_bytes
 from keyturn.rollouts.arrow import bare, decode, encode, flat, lists, numbers, prefixed, stack, strings
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Grades
@@ -276,7 +276,7 @@ def _parts(folder: Path, kind: str) -> tuple[int, ...]:
     folder = Path(folder)
     if not folder.is_dir():
         return ()
-    with storage(folder):
+    with storage_errors(folder):
         found = [(name.fullmatch(path.name), path) for path in folder.iterdir()]
     return tuple(sorted(int(match[1]) for match, path in found if match and path.is_file()))
 

@@ -27,8 +27,8 @@ from keyturn.core.rundir import (
     file_hash,
     free_bytes,
     read_json,
-    storage,
-    sweep,
+    remove_leftovers,
+    storage_errors,
     write_bytes,
     write_json,
 )
@@ -66,7 +66,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
         StorageError: no room (asked before anything is written), disk full, or not allowed. Older checkpoints
             are as they were.
     """
-    sweep(folder)
+    remove_leftovers(folder)
     needed = sum(t.nbytes for group in snapshot.tensors.values() for t in group.values()) + (1 << 16)
     free = free_bytes(folder)
     if free < needed:
@@ -76,7 +76,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
     final = folder / f"step-{snapshot.step:06d}"
     aside = beside(final)
     try:
-        with storage(aside):
+        with storage_errors(aside):
             aside.mkdir(parents=True)
         for group, tensors in snapshot.tensors.items():
             write_bytes(
@@ -86,7 +86,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
         write_json(aside / FACTS, {"step": snapshot.step, **snapshot.facts})
         hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
         write_json(aside / MANIFEST, {"sha256": hashes})
-        with storage(final):
+        with storage_errors(final):
             if final.exists():
                 shutil.rmtree(final)
             aside.replace(final)

@@ -20,7 +20,7 @@ from keyturn.core.identity import Differences, Identity, differences
 from keyturn.core.jsonl import read_jsonl
 from keyturn.core.lazy import torch, transformers
 from keyturn.core.measurement import from_json_number
-from keyturn.core.rundir import read_json, storage, write_bytes, write_json
+from keyturn.core.rundir import read_json, storage_errors, write_bytes, write_json
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.protocol import Policy
@@ -70,7 +70,7 @@ def statement(
     }
 
 
-def agree(folder: Path, stated: Identity, config: RLConfig, policy: Policy) -> None:
+def check_same_run(folder: Path, stated: Identity, config: RLConfig, policy: Policy) -> None:
     """Write down what a run of a policy is, or check that it is still the same.
 
     Raises:
@@ -170,11 +170,11 @@ def drop_later(folder: Path, step: int) -> None:
     for part in sorted((folder / ROLLOUTS).glob("*.parquet")):
         number = re.match(r"(?:completions|grades)-(\d+)\.", part.name)
         if number and int(number[1]) >= step:
-            with storage(part):
+            with storage_errors(part):
                 part.unlink()
     for batch in sorted((folder / BAD).glob("step-*.safetensors")):
         if int(batch.stem.split("-")[1]) >= step:
-            with storage(batch):
+            with storage_errors(batch):
                 batch.unlink()
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from keyturn.core.errors import InputError, NewerError, StorageError, UsageError
 from keyturn.core.identity import Identity
 from keyturn.core.lazy import torch
-from keyturn.core.rundir import damaged, is_done, owned, reopen, set_aside
+from keyturn.core.rundir import damaged, is_done, reopen, run_lock, set_aside
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective
 from keyturn.policies.local import LocalPolicy
@@ -32,7 +32,7 @@ from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
 from keyturn.training.loop import Hook, Loop
 from keyturn.training.progress import live
-from keyturn.training.record import MODEL, agree, history, seconds, statement
+from keyturn.training.record import MODEL, check_same_run, history, seconds, statement
 from keyturn.training.rollout import RolloutFunction, Sampled
 from keyturn.training.run import Run
 
@@ -119,8 +119,8 @@ def train_rl(
     stated = Identity.of(asked, train_rl)
     if objective.no_op_when_single_update and config.update.epochs * config.update.minibatches == 1:
         _log.info("one update per rollout: %s", objective.no_op_when_single_update)
-    with owned(folder):
-        agree(folder, stated, config, policy)
+    with run_lock(folder):
+        check_same_run(folder, stated, config, policy)
         if is_done(folder) and not _reopened(folder):
             return _finished(folder, None)
         loop = Loop(policy, partial(_adamw, config), hooks=hooks, others=policies)

@@ -13,7 +13,7 @@ from keyturn.core.errors import StorageError
 from keyturn.core.jsonl import append_jsonl, cut, damage_within
 from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
-from keyturn.core.rundir import mark_done, sweep
+from keyturn.core.rundir import mark_done, remove_leftovers
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, RolloutBatch, judged
 from keyturn.objectives.surrogate import k3
@@ -166,7 +166,7 @@ class Run:
                     fix="resume with the same settings, or choose another directory",
                 )
             self.loop.restore(found)
-        sweep(self.folder)
+        remove_leftovers(self.folder)
         cut(self.folder / METRICS, int(facts["metrics_bytes"]))
         drop_later(self.folder, self.loop.step)
 
