@@ -1,5 +1,7 @@
 """The native engine says what torch says: tokens, log-probabilities, entropies, ranks, gradients."""
 
+import platform
+
 import native_cases as cases
 import numpy as np
 import pytest
@@ -256,6 +258,27 @@ def test_a_broken_twin_is_rejected(what, tmp_path, monkeypatch):
     wrong = cases.drawn_otherwise(native, model, rows, theirs)
     wrong += [far for far in cases.read_otherwise(native, model, prompts, completions) if not far < 1e-5]
     assert wrong
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of these processors")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_vectors_of_four_and_eight(processor, tmp_path, monkeypatch):
+    """Other processors' vectors, where this one can run them; with or without fused multiplication."""
+    monkeypatch.setattr(build, "_FOR_THIS_PROCESSOR", ((f"-march={processor}",),))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.compiler.cache_clear()
+    try:
+        for shape in cases.SHAPES.values():
+            model, native = cases.model_of(shape), cases.engine_for(shape)
+            assert native.sizes.vector == {"x86-64": 4, "x86-64-v3": 8}[processor]
+            prompts, completions = cases.texts_of(shape, PROMPTS, (5, 0, 1, 30, 17, 9))
+            assert max(cases.read_otherwise(native, model, prompts, completions)) < 1e-5
+            rows = cases.rows_of(shape, PROMPTS, LIMITS)
+            theirs = cases.drawn_by_torch(monkeypatch, model, rows, Sampling(), (1,))
+            assert not cases.drawn_otherwise(native, model, rows, theirs)
+    finally:
+        build.compiler.cache_clear()
 
 
 @pytest.mark.slow
