@@ -11,7 +11,7 @@ import argparse
 import pathlib
 from dataclasses import replace
 
-from keyturn.auditing.audit import AuditConfig, Pair, draw_all, draw_two_stages
+from keyturn.auditing.audit import AuditConfig, AuditPair, draw_all, draw_two_stages
 from keyturn.auditing.embedded import EMBEDDED, MODELS, session_for, trained, world_in
 from keyturn.core.jsonl import append_jsonl, read_jsonl
 from keyturn.core.streams import Streams
@@ -35,7 +35,7 @@ def repetition(root, name, number, tuned):
     tests = ProblemSet(name=name, problems=asked, grader=WorldGrader(world))
     config = AuditConfig()
     limits = Limits(max_new_tokens=world.max_new_tokens, batch_rows=512)
-    pair = Pair(
+    pair = AuditPair(
         name=name,
         base=base,
         tuned=tuned,

@@ -24,7 +24,7 @@ from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.training.config import RLConfig
 from keyturn.training.loop import Loop
-from keyturn.training.rl import Trained, train_rl
+from keyturn.training.rl import FinishedRun, train_rl
 
 WORDS = ("<pad>", "<eos>", "<unk>", "ask", "tell", "a", "b", "c", "d", "e")
 EOS = 1
@@ -113,7 +113,7 @@ def config(**changes) -> RLConfig:
     return RLConfig(**{**usual, **changes})
 
 
-def train(folder, problems: ProblemSet, settings: RLConfig, **changes) -> Trained | None:
+def train(folder, problems: ProblemSet, settings: RLConfig, **changes) -> FinishedRun | None:
     usual: dict = {
         "policy": tiny_policy(),
         "reward": REWARDS["outcome"](),

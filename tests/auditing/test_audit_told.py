@@ -28,8 +28,8 @@ SMALL = entry.config_of(k=8, n_base=32, max_new_tokens=8)
 
 def audited(tmp_path, base, tuned, asked=None, *, config=SMALL, **loading):
     lab = Lab(tmp_path / "run", Streams(0))
-    asked = entry.Asked(problems=asked or problem_file(tmp_path))
-    return entry.of_models(lab, (str(base), str(tuned)), asked, Loading(device="cpu", **loading), config)
+    asked = entry.ProblemChoice(problems=asked or problem_file(tmp_path))
+    return entry.audit_models(lab, (str(base), str(tuned)), asked, Loading(device="cpu", **loading), config)
 
 
 def rates(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keyturn.auditing.audit import AuditConfig, Pair, audit
+from keyturn.auditing.audit import AuditConfig, AuditPair, audit
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
@@ -51,7 +51,7 @@ class Server:
 
 def audited(tmp_path, base, tuned):
     problems = ProblemSet(name="numbers", problems=PROBLEMS, grader=GRADERS["exact"])
-    pair = Pair(
+    pair = AuditPair(
         name="numbers",
         base=base,
         tuned=tuned,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_models import byte_tokenizer, gpt2
 
-from keyturn.auditing.setup import asked_fingerprint, described, draws_of, of_policies
+from keyturn.auditing.audit_settings import asked_fingerprint, described, draws_of, settings_of_policies
 from keyturn.cli.main import main
 from keyturn.core.problem import Problem
 from keyturn.policies.client import ServerConfig, ServerPolicy
@@ -80,7 +80,7 @@ def test_another_prompt_or_gold_answer_is_another_list():
 
 def test_an_audit_of_models_says_grader_seed_and_limit(policy):
     asked = ProblemSet(name="sums", problems=PROBLEMS, grader=GRADERS["numeric"])
-    said = of_policies((policy, policy), (drawn([8, 8]), drawn([2, 2])), asked, tokens=64, seed=7)
+    said = settings_of_policies((policy, policy), (drawn([8, 8]), drawn([2, 2])), asked, tokens=64, seed=7)
     assert said["both"]["grader"] == GRADERS["numeric"].name
     assert said["both"]["seed"] == "7"
     assert said["both"]["length limit"] == "64 tokens"

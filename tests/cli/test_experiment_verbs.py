@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
 from keyturn.experiments import EXPERIMENTS
 
 

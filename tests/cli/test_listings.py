@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from keyturn.atlas import CLAIMS
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
 from keyturn.cli.train_ls import methods
 from keyturn.core.errors import UsageError
 from keyturn.policies.model_folder import same_folder

@@ -7,7 +7,7 @@ import pytest
 import tyro
 
 from keyturn.auditing.embedded import MODELS
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
 from keyturn.cli.main import main
 from keyturn.cli.options import positional, settled, switches
 from keyturn.cli.train import every_switch

@@ -23,9 +23,9 @@ from transformers import (
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.policies.compare import Comparison, Look, PairScores, compare, pair_scores
+from keyturn.policies.compare import Comparison, LogitSource, PairScores, compare, pair_scores
 from keyturn.policies.head import Head
-from keyturn.policies.hooks import Hook
+from keyturn.policies.hooks import ForwardHook
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
 
@@ -146,8 +146,8 @@ def test_pieces_of_any_width_give_the_same(vocabulary, tokens, piece, scale, see
     rng = Streams(seed).generator("logits")
     left, right = (torch.from_numpy(rng.normal(0, scale, (tokens, vocabulary))) for _ in range(2))
     targets = torch.from_numpy(rng.integers(0, vocabulary, tokens))
-    whole = pair_scores(Look(left, None), Look(right, None), targets)
-    cut = pair_scores(Look(left, None), Look(right, None), targets, piece_elements=piece)
+    whole = pair_scores(LogitSource(left, None), LogitSource(right, None), targets)
+    cut = pair_scores(LogitSource(left, None), LogitSource(right, None), targets, piece_elements=piece)
     p, q = left.log_softmax(-1), right.log_softmax(-1)
     want = (q.exp() * (q - p)).sum(-1)
     for scores in (whole, cut):
@@ -162,7 +162,7 @@ def test_pieces_of_any_width_give_the_same(vocabulary, tokens, piece, scale, see
 def test_masked_logits_and_disjoint_support():
     left = torch.tensor([[0.0, -math.inf, 1.0], [0.0, -math.inf, -math.inf]])
     right = torch.tensor([[0.5, -math.inf, 0.5], [-math.inf, 0.0, -math.inf]])
-    scores = pair_scores(Look(left, None), Look(right, None), torch.tensor([0, 0]))
+    scores = pair_scores(LogitSource(left, None), LogitSource(right, None), torch.tensor([0, 0]))
     p, q = left[0, [0, 2]].softmax(-1).double(), right[0, [0, 2]].softmax(-1).double()
     assert float(scores.kl[0]) == pytest.approx(float((q * (q / p).log()).sum()))
     assert float(scores.kl[1]) == math.inf
@@ -200,7 +200,7 @@ def test_hooks_count_and_leave_nothing_behind():
 
     plain, steered = (
         policy(model),
-        policy(model, hooks=[Hook(name="x", module="transformer.ln_f", run=louder)]),
+        policy(model, hooks=[ForwardHook(name="x", module="transformer.ln_f", run=louder)]),
     )
     drawn = plain.draw(PROBLEMS, range(2), Streams(1), LIMITS)
     assert (compare(plain, steered, drawn).kl > 0).any()
@@ -221,12 +221,14 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made(monkeypatch):
         return out
 
     monkeypatch.setattr("keyturn.policies.compare.F", SimpleNamespace(linear=watched))
-    look = Look(states, Head(weight, None))
-    other = Look(states, Head(weight * 1.1, None))
+    look = LogitSource(states, Head(weight, None))
+    other = LogitSource(states, Head(weight * 1.1, None))
     targets = torch.zeros(tokens, dtype=torch.int64)
     scores = pair_scores(look, other, targets, piece_elements=60 * 512)
     assert max(widest) <= 60 * 512 < vocabulary * tokens
-    whole = pair_scores(Look(linear(states, weight), None), Look(linear(states, weight * 1.1), None), targets)
+    whole = pair_scores(
+        LogitSource(linear(states, weight), None), LogitSource(linear(states, weight * 1.1), None), targets
+    )
     torch.testing.assert_close(scores.kl, whole.kl, atol=1e-6, rtol=1e-5)
 
 

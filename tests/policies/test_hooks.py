@@ -4,7 +4,7 @@ import torch
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
-from keyturn.policies.hooks import Hook, evaluating, hooked
+from keyturn.policies.hooks import ForwardHook, evaluating, hooked
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
 
@@ -23,7 +23,7 @@ def test_hooks_act_only_inside_the_block():
     model = small_models.family("tiny")
     tokens = torch.tensor([[2, 3, 4]])
     plain = model(tokens).logits
-    with hooked(model, [Hook(name="shift", module="model.layers.0", run=shift)]):
+    with hooked(model, [ForwardHook(name="shift", module="model.layers.0", run=shift)]):
         assert hooks_of(model) == 1
         assert not torch.allclose(model(tokens).logits, plain)
     assert hooks_of(model) == 0
@@ -37,8 +37,8 @@ def test_hooks_are_gone_after_an_exception():
         raise RuntimeError("inside")
 
     hooks = [
-        Hook(name="shift", module="model.layers.1", run=shift),
-        Hook(name="explode", module="model.norm", run=explode),
+        ForwardHook(name="shift", module="model.layers.1", run=shift),
+        ForwardHook(name="explode", module="model.norm", run=explode),
     ]
     with pytest.raises(RuntimeError, match="inside"):
         LocalPolicy(model, small_models.tokenizer(), hooks=hooks).draw(
@@ -47,7 +47,7 @@ def test_hooks_are_gone_after_an_exception():
     assert hooks_of(model) == 0
     with (
         pytest.raises(UsageError, match=r"model.layers.1"),
-        hooked(model, [hooks[0], Hook(name="lost", module="model.layers.11", run=shift)]),
+        hooked(model, [hooks[0], ForwardHook(name="lost", module="model.layers.11", run=shift)]),
     ):
         pass
     assert hooks_of(model) == 0
@@ -58,7 +58,7 @@ def test_pre_hooks_and_hooks_reach_drawing_and_scoring():
     plain = LocalPolicy(model, small_models.tokenizer())
     asked = small_models.problems((4, 5))
     drawn = plain.draw(asked, range(4), Streams(0), LIMITS)
-    before = Hook(
+    before = ForwardHook(
         name="half", module="model.layers.1.mlp", run=lambda module, args: (args[0] * 0.1,), before=True
     )
     steered = plain.having(hooks=[before])

@@ -8,7 +8,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
-from keyturn.policies.hooks import Hook
+from keyturn.policies.hooks import ForwardHook
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.rollouts.completions import Stop
@@ -180,7 +180,7 @@ def test_fingerprints_name_what_answers():
     assert who.fingerprint == same.fingerprint
     seen = {who.fingerprint}
     seen.add(who.having(sampling=Sampling(temperature=0.5)).fingerprint)
-    seen.add(who.having(hooks=[Hook(name="x", module="model.norm", run=lambda *_: None)]).fingerprint)
+    seen.add(who.having(hooks=[ForwardHook(name="x", module="model.norm", run=lambda *_: None)]).fingerprint)
     seen.add(LocalPolicy(who.model, small_models.tokenizer(pad_token="w3")).fingerprint)
     with torch.no_grad():
         who.model.model.norm.weight.data[0] += 1e-6  # even past autograd's version counter

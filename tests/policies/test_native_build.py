@@ -14,7 +14,7 @@ import small_models
 import torch
 
 from keyturn.core.streams import Streams
-from keyturn.policies.hooks import Hook
+from keyturn.policies.hooks import ForwardHook
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.native import build
 from keyturn.policies.native.build import Shape, Unavailable, library
@@ -225,7 +225,7 @@ def test_the_engine_of_a_policy_is_plain_data(monkeypatch):
     said = engine_of(LocalPolicy(model, tokenizer))
     assert said == f"native {chosen(model).engine.library.key}"
     assert why_not_native(LocalPolicy(model, tokenizer)) == ""
-    hook = Hook(name="h", module="model.norm", run=lambda *_: None)
+    hook = ForwardHook(name="h", module="model.norm", run=lambda *_: None)
     hooked_on = LocalPolicy(model, tokenizer, hooks=[hook])
     assert (engine_of(hooked_on), why_not_native(hooked_on)) == ("torch", "the policy has hooks")
     assert engine_of(object()) == "elsewhere"

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from keyturn.core.measurement import Estimate
 from keyturn.report.figures.compare import (
     Bar,
-    Pair,
+    BeforeAfter,
     Words,
     amounts,
     before_and_after,
@@ -262,7 +262,9 @@ def test_very_many_problems_stay_drawable_and_say_so():
 @given(st.lists(st.tuples(NAME, ESTIMATE, ESTIMATE), max_size=5), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_rows_that_compare(rows, shares):
-    check(before_and_after("a", [Pair(name=n, base=a, tuned=b) for n, a, b in rows], WORDS, shares=shares))
+    check(
+        before_and_after("a", [BeforeAfter(name=n, base=a, tuned=b) for n, a, b in rows], WORDS, shares=shares)
+    )
     check(beside_null("b", [Bar(name=n, found=a, null=b) for n, a, b in rows], WORDS, shares=shares))
     check(changes("c", [Bar(name=n, found=a, null=b, look="plan") for n, a, b in rows], WORDS))
     check(amounts("d", [(n, a.value) for n, a, _ in rows], WORDS, str))

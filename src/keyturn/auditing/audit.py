@@ -13,11 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.auditing import counted_once, setup
-from keyturn.auditing.beforehand import cautions_beforehand, check_beforehand
-from keyturn.auditing.inside import certified, ends_alike, shift_table, why_not_inside
+from keyturn.auditing import audit_settings, copy_removal
+from keyturn.auditing.preflight import check_pair, preflight_cautions
 from keyturn.auditing.result import AuditResult, Cell
 from keyturn.auditing.spans import choose_spans
+from keyturn.auditing.teacher_forced import (
+    certified_lower_bound,
+    ends_alike,
+    shift_table,
+    why_not_teacher_forced,
+)
 from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import InputError
 from keyturn.core.measurement import Measurement
@@ -67,7 +72,7 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
+class GradedDraws:
     """Completions of one policy, graded."""
 
     stages: tuple[Stage, ...]
@@ -77,7 +82,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
+class AuditPair:
     """What is audited: two policies and the problems."""
 
     name: str
@@ -96,7 +101,7 @@ class Pair:
     """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
 
 
-def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
+def audit(lab: Lab, pair: AuditPair, config: AuditConfig) -> AuditResult:
     """Audit a pair of policies.
 
     Args:
@@ -116,7 +121,7 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         cell_keys=pair.cell_keys,
         tokenizer=pair.tuned.tokenizer if isinstance(pair.tuned, LocalPolicy) else None,
     )
-    said = setup.of_policies(
+    said = audit_settings.settings_of_policies(
         (pair.base, pair.tuned),
         (tables.paired.base, tables.paired.tuned),
         pair.problems,
@@ -124,11 +129,11 @@ def audit(lab: Lab, pair: Pair, config: AuditConfig) -> AuditResult:
         seed=lab.streams.root,
     )
     policies = {"base": pair.base, "tuned": pair.tuned}
-    apart = cautions_beforehand(policies, pair.problems.problems, Limits(max_new_tokens=config.max_new_tokens))
+    apart = preflight_cautions(policies, pair.problems.problems, Limits(max_new_tokens=config.max_new_tokens))
     return replace(found, settings=said, cautions=(*found.cautions, *apart))
 
 
-def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
+def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
     """Everything that needs a model: draws, grades, teacher-forced looks."""
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     draws = config.k
@@ -137,11 +142,11 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         draws, config = 1, replace(config, n_base=1)
     policies = {"base": pair.base, "tuned": pair.tuned}
     asked = pair.problems.problems
-    check_beforehand(policies, asked)
+    check_pair(policies, asked)
     base = draw_two_stages(lab, pair, config, limits)
     tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
-    of_base, copied = once(pair.base, "base", base)
-    of_tuned, copied_too = once(pair.tuned, "tuned", tuned)
+    of_base, copied = without_copies(pair.base, "base", base)
+    of_tuned, copied_too = without_copies(pair.tuned, "tuned", tuned)
     tables = Tables(
         streams=lab.streams.child("measure", pair.name),
         paired=Paired(base=of_base, tuned=of_tuned),
@@ -149,7 +154,7 @@ def collect(lab: Lab, pair: Pair, config: AuditConfig) -> Tables:
         history=pair.history,
         copies=(*copied, *copied_too),
     )
-    tables = look_inside(lab, pair, config, tables, base, tuned)
+    tables = add_teacher_forced(lab, pair, config, tables, base, tuned)
     cramped = [n for n, p in policies.items() if pair.form and not leaves_room(p, asked, pair.form, limits)]
     if cramped:
         why = f"solved sums leave too little room in the context ({' and '.join(cramped)})"
@@ -173,11 +178,11 @@ def greedy(policy: Policy) -> bool:
     return isinstance(policy, ServerPolicy) and policy.config.greedy
 
 
-def once(policy: Policy, name: str, drawn: Drawn) -> tuple[Answers, tuple[str, ...]]:
+def without_copies(policy: Policy, name: str, drawn: GradedDraws) -> tuple[Answers, tuple[str, ...]]:
     """Answers without copies. Our own draws are independent; a server may ignore the seeds that it is sent."""
     if isinstance(policy, LocalPolicy):
         return drawn.answers, ()
-    return counted_once.of_policy(name, drawn.completions, drawn.answers)
+    return copy_removal.remove_server_copies(name, drawn.completions, drawn.answers)
 
 
 def conclude(
@@ -217,12 +222,12 @@ def conclude(
 
 def draw_all(
     lab: Lab, policy: Policy, name: str, problem_set: ProblemSet, draws: range, limits: Limits
-) -> Drawn:
+) -> GradedDraws:
     """The same draws of every problem, graded."""
     problems = problem_set.problems
     stage, completions = lab.draw(policy, problems, draws, limits, name=f"draw {name}")
     graded, grades = lab.grade(problem_set.grader, problems, completions, stage, name="grade")
-    return Drawn(
+    return GradedDraws(
         stages=(stage, graded),
         completions=completions,
         grades=grades,
@@ -230,7 +235,7 @@ def draw_all(
     )
 
 
-def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -> Drawn:
+def draw_two_stages(lab: Lab, pair: AuditPair, config: AuditConfig, limits: Limits) -> GradedDraws:
     """The base's draws: a few for every problem, the rest only where successes are rare."""
     problem_set = pair.problems
     first = draw_all(lab, pair.base, "base", problem_set, range(min(config.first, config.draws_base)), limits)
@@ -252,7 +257,7 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
     both = Completions.concat([first.completions, completions.onto(first.completions.prompts)])
     graded, grades = lab.grade(problem_set.grader, problem_set.problems, both, more, name="grade")
     table = answers("base", problem_set.problems, both, grades)
-    return Drawn(
+    return GradedDraws(
         stages=(*first.stages, more, graded),
         completions=both,
         grades=grades,
@@ -260,9 +265,11 @@ def draw_two_stages(lab: Lab, pair: Pair, config: AuditConfig, limits: Limits) -
     )
 
 
-def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base: Drawn, tuned: Drawn) -> Tables:
+def add_teacher_forced(
+    lab: Lab, pair: AuditPair, config: AuditConfig, tables: Tables, base: GradedDraws, tuned: GradedDraws
+) -> Tables:
     """Teacher-forced looks at both models, and the certified lower bound that they give; else why not."""
-    left_out = {**tables.left_out, **why_not_inside(pair.base, pair.tuned)}
+    left_out = {**tables.left_out, **why_not_teacher_forced(pair.base, pair.tuned)}
     if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
         return replace(tables, left_out=left_out)
     asked, shift, bound = pair.problems.problems, {}, None
@@ -289,7 +296,7 @@ def look_inside(lab: Lab, pair: Pair, config: AuditConfig, tables: Tables, base:
     try:
         if "bound" not in left_out:
             check_words(pair.base, pair.tuned, tuned.completions.tokens)
-            bound = certified(lab, pair.base, tuned.completions, tuned.grades, tuned.stages, asked)
+            bound = certified_lower_bound(lab, pair.base, tuned.completions, tuned.grades, tuned.stages, asked)
     except InputError as error:
         left_out["bound"] = error.what
     return replace(tables.knowing(bound=bound), shift=shift, left_out=left_out)

@@ -34,7 +34,7 @@ SEARCHED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halt:
+class TraceStep:
     """One stop on the way.
 
     Args:
@@ -49,7 +49,7 @@ class Halt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class CreditTrace:
     """The whole way of one token."""
 
     problem: Problem
@@ -57,10 +57,10 @@ class Way:
     draw: int
     token: int
     text: str
-    stops: tuple[Halt, ...]
+    stops: tuple[TraceStep, ...]
 
 
-def follow(
+def trace_credit(
     policy: LocalPolicy,
     problems: tuple[Problem, ...],
     grader: Grader,
@@ -71,7 +71,7 @@ def follow(
     group: int = 8,
     max_new_tokens: int = 64,
     token: int = -1,
-) -> Way:
+) -> CreditTrace:
     """Follow one token of the first success in the first group whose rewards differ.
 
     Args:
@@ -109,7 +109,7 @@ def follow(
         policy, problem, grader, reward, drawn, grades, rewards, row, place, Role(int(roles[place]))
     )
     last = _until_gradient(policy, objective, drawn, grades, rewards, max_new_tokens, row, place)
-    return Way(
+    return CreditTrace(
         problem=problem,
         draws=drawn.texts,
         draw=row,
@@ -139,15 +139,15 @@ def _until_reward(
     row: int,
     place: int,
     role: Role,
-) -> tuple[Halt, ...]:
+) -> tuple[TraceStep, ...]:
     flat = int(drawn.offsets[row]) + place
     return (
-        Halt(
+        TraceStep(
             what="a problem is asked",
             where="keyturn.problems",
             numbers={"prompt": problem.prompt, "answer": problem.answer, "cell": _words(problem)},
         ),
-        Halt(
+        TraceStep(
             what=f"token {place} of draw {row} is drawn",
             where=_where(LocalPolicy.draw),
             numbers={
@@ -156,7 +156,7 @@ def _until_reward(
                 "entropy (nats)": _number(drawn.entropies[flat]),
             },
         ),
-        Halt(
+        TraceStep(
             what="the completion is judged",
             where=_where(type(grader).grade),
             numbers={
@@ -165,7 +165,7 @@ def _until_reward(
                 "role of the token": role.name.lower(),
             },
         ),
-        Halt(
+        TraceStep(
             what="the verdict becomes a reward",
             where=_where(reward.reward),
             numbers={"reward": _number(rewards[row]), "mean of the group": _number(rewards.mean())},
@@ -182,7 +182,7 @@ def _until_gradient(
     max_new_tokens: int,
     row: int,
     place: int,
-) -> tuple[Halt, ...]:
+) -> tuple[TraceStep, ...]:
     batch = rollout_batch(drawn, rewards, max_new_tokens=max_new_tokens, roles=grades.roles)
     with torch.no_grad():
         credit = objective.credit(batch)
@@ -198,12 +198,12 @@ def _until_gradient(
     (gradient,) = torch.autograd.grad(loss, scores.logprobs)
     now = scores.logprobs[row, place].detach()
     return (
-        Halt(
+        TraceStep(
             what="rewards become credit on every token",
             where=_where(objective.credit),
             numbers={"credit of the token": _number(credit[row, place])},
         ),
-        Halt(
+        TraceStep(
             what="credit becomes loss, loss becomes gradient",
             where=_where(objective.loss),
             numbers={

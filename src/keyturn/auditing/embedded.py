@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keyturn
-from keyturn.auditing.audit import AuditConfig, Pair, audit
+from keyturn.auditing.audit import AuditConfig, AuditPair, audit
 from keyturn.auditing.result import AuditResult
 from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import UsageError
@@ -87,7 +87,7 @@ def audit_trained(
     world, session = world_in(base_folder), session_for(lab, one, base_folder, per_cell)
     task, tuned = session.task, trained(session, one)
     tuned_folder = same_folder(tuned.path, lab.root / MODEL)
-    pair = Pair(
+    pair = AuditPair(
         name=one.name,
         base=task.base,
         tuned=tuned.policy,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.auditing import setup
-from keyturn.auditing.audit import AuditConfig, Pair, audit, conclude
+from keyturn.auditing import audit_settings
+from keyturn.auditing.audit import AuditConfig, AuditPair, audit, conclude
 from keyturn.auditing.embedded import (
     EMBEDDED,
     audit_embedded,
@@ -16,16 +16,16 @@ from keyturn.auditing.embedded import (
     settings_for,
     world_problems,
 )
-from keyturn.auditing.given import SIDES
 from keyturn.auditing.result import AuditResult
 from keyturn.auditing.sample_pair import drawn_too_seldom, sample_pair
-from keyturn.auditing.subjects import (
-    Subject,
+from keyturn.auditing.side_kinds import SIDES
+from keyturn.auditing.sides import (
+    Side,
     draws_plainly,
     problems_called,
     problems_in,
     refuse_one_model,
-    subject_of,
+    side_of,
 )
 from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import UsageError, unknown
@@ -50,11 +50,11 @@ LARGEST_K = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ProblemChoice:
     """Which problems are asked and how they are judged."""
 
     problems: Any = None
-    """What :func:`~keyturn.auditing.subjects.problems_in` takes; None: those of the base's world."""
+    """What :func:`~keyturn.auditing.sides.problems_in` takes; None: those of the base's world."""
     grader: str = "auto"
     limit: int = 0
     per_cell: int = PER_CELL
@@ -71,26 +71,26 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
     return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
 
 
-def of_models(
-    lab: Lab, policies: tuple[Any, Any], asked: Asked, loading: Loading, config: AuditConfig
+def audit_models(
+    lab: Lab, policies: tuple[Any, Any], asked: ProblemChoice, loading: Loading, config: AuditConfig
 ) -> AuditResult:
     """Audit any two policies.
 
     Args:
         lab: the run directory.
-        policies: base and tuned, each what :func:`~keyturn.auditing.subjects.subject_of` takes.
+        policies: base and tuned, each what :func:`~keyturn.auditing.sides.side_of` takes.
         asked: the problems.
         loading: how models are loaded, asked and decoded.
         config: how much is drawn.
     """
-    base, tuned = (subject_of(one, side) for one, side in zip(policies, SIDES, strict=True))
+    base, tuned = (side_of(one, side) for one, side in zip(policies, SIDES, strict=True))
     problem_set, world, config = problems_of(base, asked, config, lab)
     one, other = (subject.open(loading, lab.root / "servers") for subject in (base, tuned))
     refuse_one_model(one, other)
     folders = (base.folder, tuned.folder)
     plain = draws_plainly(one, loading) and draws_plainly(other, loading)
     in_world = f"test problems of the world {problem_set.name}"
-    made = Pair(
+    made = AuditPair(
         name=problem_set.name,
         base=one,
         tuned=other,
@@ -107,7 +107,7 @@ def of_models(
 
 
 def problems_of(
-    base: Subject, asked: Asked, config: AuditConfig, lab: Lab
+    base: Side, asked: ProblemChoice, config: AuditConfig, lab: Lab
 ) -> tuple[ProblemSet, World | None, AuditConfig]:
     """The problems that were given, or those of the world that the base was made in, and that world."""
     if asked.problems is not None:
@@ -123,7 +123,7 @@ def problems_of(
     return problem_set, world, replace(config, max_new_tokens=tokens)
 
 
-def of_samples(
+def audit_samples(
     lab: Lab,
     sources: tuple[Any, Any],
     columns: Columns,
@@ -137,7 +137,7 @@ def of_samples(
 
     Args:
         lab: the run directory.
-        sources: base and tuned, each what :func:`~keyturn.auditing.subjects.samples_in` takes.
+        sources: base and tuned, each what :func:`~keyturn.auditing.sides.samples_in` takes.
         columns: names where the known ones do not do.
         grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
         problems: that have the gold answers, where the samples lack them; or None.
@@ -161,12 +161,14 @@ def of_samples(
         ),
         k=config.k,
     )
-    said = setup.of_files(read.fingerprints, (found.base, found.tuned), read.graders, seed=lab.streams.root)
+    said = audit_settings.settings_of_files(
+        read.fingerprints, (found.base, found.tuned), read.graders, seed=lab.streams.root
+    )
     cautions = (*drawn_too_seldom(found.base, config.k), *result.cautions)
     return replace(result, limits=(*result.limits, *found.notes), settings=said, cautions=cautions)
 
 
-def of_worlds(
+def audit_worlds(
     lab: Lab, worlds: Sequence[str], *, per_cell: int, workers: int, config: AuditConfig
 ) -> list[AuditResult]:
     """The embedded default: train each shipped base by RL, audit it."""
@@ -189,7 +191,7 @@ def _fill(root: Path, seed: int, name: str, per_cell: int, config: AuditConfig) 
     _world(root, seed, name, per_cell, config)
 
 
-def of_base(lab: Lab, base: Any, *, per_cell: int, config: AuditConfig) -> AuditResult:
+def audit_base(lab: Lab, base: Any, *, per_cell: int, config: AuditConfig) -> AuditResult:
     """Train a base of a controlled world by RL, and audit the pair.
 
     Args:
@@ -200,7 +202,7 @@ def of_base(lab: Lab, base: Any, *, per_cell: int, config: AuditConfig) -> Audit
     """
     if isinstance(base, str) and base in EMBEDDED:
         return audit_embedded(lab, EMBEDDED[base], per_cell, config)
-    subject = subject_of(base, "base")
+    subject = side_of(base, "base")
     if subject.folder is None:
         raise UsageError(
             f"no model folder {subject.name}, and no embedded world of that name",
@@ -224,8 +226,8 @@ def audit_subject(lab: Lab, base: str, tuned: str = "", problems: str = "") -> t
     """
     config = config_of(k=64, n_base=0, max_new_tokens=0)
     if tuned:
-        asked = Asked(problems=Path(problems) if problems else None)
-        found = of_models(lab, (base, tuned), asked, Loading(), config)
+        asked = ProblemChoice(problems=Path(problems) if problems else None)
+        found = audit_models(lab, (base, tuned), asked, Loading(), config)
     else:
-        found = of_base(lab, base, per_cell=PER_CELL, config=config)
-    return found, subject_of(base, "base").open(Loading(), lab.root / "servers").fingerprint
+        found = audit_base(lab, base, per_cell=PER_CELL, config=config)
+    return found, side_of(base, "base").open(Loading(), lab.root / "servers").fingerprint

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from keyturn.auditing import counted_once, setup
-from keyturn.auditing.given import SIDES
-from keyturn.auditing.subjects import problems_in, samples_in
+from keyturn.auditing import audit_settings, copy_removal
+from keyturn.auditing.side_kinds import SIDES
+from keyturn.auditing.sides import problems_in, samples_in
 from keyturn.core.errors import UsageError
 from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
@@ -21,7 +21,7 @@ from keyturn.measures.verdict import Caution
 from keyturn.measures.wording import counted
 from keyturn.problems.files import choose_grader, grade_samples, known_grader
 from keyturn.rollouts.grades import Answers
-from keyturn.rollouts.readers import Columns, Pair, Samples, pair
+from keyturn.rollouts.readers import Columns, PairedSamples, Samples, pair
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class SamplePair:
         copies: one sentence for everything that was counted once, or was found and counted all the same.
     """
 
-    found: Pair
+    found: PairedSamples
     sources: tuple[str, str]
     fingerprints: tuple[str, str]
     graders: tuple[str, str]
@@ -54,7 +54,7 @@ def sample_pair(
     """Read, judge and pair two tables of samples.
 
     Args:
-        sources: base and tuned, each what :func:`~keyturn.auditing.subjects.samples_in` takes.
+        sources: base and tuned, each what :func:`~keyturn.auditing.sides.samples_in` takes.
         columns: names where the known ones do not do.
         grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
         problems: that have the gold answers, where the samples lack them; or None.
@@ -76,7 +76,7 @@ def sample_pair(
     )
     judges = tuple(_judge(samples, grader, asked) for samples in (base, tuned))
     graded = [_graded(samples, judge, asked) for samples, judge in zip((base, tuned), judges, strict=True)]
-    one, other, copies = counted_once.of_files(graded[0], graded[1], independent=independent)
+    one, other, copies = copy_removal.remove_copies(graded[0], graded[1], independent=independent)
     hashes = [_fingerprint(value, read) for value, read in zip(sources, (base, tuned), strict=True)]
     said = [known_grader(name).name if name else "the file's own verdicts" for name in judges]
     found = pair(one, other)
@@ -122,6 +122,6 @@ def _graded(samples: Samples, judge: str, asked: Sequence[Problem]) -> Samples:
 def _fingerprint(value: Any, read: Samples) -> str:
     """Of a file, the beginning of its hash; of a table in memory, a hash of what was read from it."""
     if isinstance(value, str | Path | Samples):
-        return setup.fingerprint_of(read.source)
+        return audit_settings.fingerprint_of(read.source)
     columns = (read.problem, read.prompts, read.texts, read.gold, read.draw.tolist())
     return identity({"columns": columns, "success": [str(one) for one in read.success.tolist()]})

@@ -13,7 +13,7 @@ from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import append, home, load, record
 from keyturn.atlas.verdict import verdict
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments.contract import Subject

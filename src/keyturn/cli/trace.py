@@ -59,11 +59,11 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
     from keyturn.policies.loading import load_policy
 
     base = load_policy(MODELS / world)
-    from keyturn.auditing.credit_trace import follow
+    from keyturn.auditing.credit_trace import trace_credit
 
     made = world_in(MODELS / world)
     asked = problems(made, "rl", list(EMBEDDED[world].train), 32, Streams(seed))
-    return follow(
+    return trace_credit(
         base,
         asked,
         WorldGrader(made),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.auditing import opening
-from keyturn.auditing.given import kind_of
+from keyturn.auditing.side_kinds import kind_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.front.options import refuse_idle
@@ -109,15 +109,17 @@ def _audited(given: Mapping[str, Any]) -> Audit:
         lab = Lab(folder, Streams(given["seed"]))
         if way == "samples":
             independent = given["draws_independent"]
-            found = opening.of_samples(
+            found = opening.audit_samples(
                 lab, (base, tuned), columns, given["grader"], problems, config, independent=independent
             )
         elif way == "embedded":
-            found = opening.of_base(lab, base, per_cell=given["per_cell"], config=config)
+            found = opening.audit_base(lab, base, per_cell=given["per_cell"], config=config)
         else:
             loading = Loading(**{field.name: given[field.name] for field in fields(Loading)})
-            asked = opening.Asked(**{field.name: given[field.name] for field in fields(opening.Asked)})
-            found = opening.of_models(lab, (base, tuned), asked, loading, config)
+            asked = opening.ProblemChoice(
+                **{field.name: given[field.name] for field in fields(opening.ProblemChoice)}
+            )
+            found = opening.audit_models(lab, (base, tuned), asked, loading, config)
     call = called("keyturn.audit", audit, given)
     return Audit.of(found, call=call, wall_s=time.monotonic() - started, kept=given["out"] is not None)
 
@@ -143,7 +145,7 @@ def audit_worlds(
     started = time.monotonic()
     config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0)
     lab = Lab(out, Streams(seed))
-    found = opening.of_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
+    found = opening.audit_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
     wall = time.monotonic() - started
     options: Mapping[str, Any] = {"k": k, "n_base": n_base, "per_cell": per_cell, "seed": seed}
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
 from keyturn.policies.by_name import Loading, open_policy
 from keyturn.policies.connect import ServerOptions
 from keyturn.policies.protocol import Policy

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from keyturn.auditing.given import source_of
+from keyturn.auditing.side_kinds import source_of
 from keyturn.core.errors import UsageError
 
 WAYS = {

@@ -33,7 +33,7 @@ from keyturn.roles.grams import read_grams
 from keyturn.training.collect import RoleSource
 from keyturn.training.config import RLConfig
 from keyturn.training.record import METRICS
-from keyturn.training.rl import Trained, train_rl
+from keyturn.training.rl import FinishedRun, train_rl
 from keyturn.training.rollout import Beside, RolloutFunction, Sampled
 
 BASE = "base"
@@ -260,7 +260,7 @@ def _by_objective(
     )
 
 
-def _notes(done: Trained, reward: Reward, dry_run: bool) -> tuple[str, ...]:
+def _notes(done: FinishedRun, reward: Reward, dry_run: bool) -> tuple[str, ...]:
     """What a reader of the curve must know: rewards that were never there, or never differed."""
     rewards = [row.get("reward", math.nan) for row in done.history]
     if rewards and all(map(math.isnan, rewards)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keyturn.auditing.embedded import EMBEDDED
-from keyturn.auditing.subjects import Subject, problems_in, subject_of
+from keyturn.auditing.sides import Side, problems_in, side_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.lab.task import Task, file_task, world_task
@@ -26,7 +26,7 @@ class Given:
     """What the user said beside the model.
 
     Args:
-        problems: what :func:`~keyturn.auditing.subjects.problems_in` takes, or None for a world's own.
+        problems: what :func:`~keyturn.auditing.sides.problems_in` takes, or None for a world's own.
         test: the same for test problems, or None.
         grader: how answers of a file are judged.
         per_cell: training problems per cell of a world.
@@ -48,7 +48,7 @@ def task_for(model: Any, given: Given, streams: Streams) -> Task:
     """The task of a training.
 
     Args:
-        model: what :func:`~keyturn.auditing.subjects.subject_of` takes.
+        model: what :func:`~keyturn.auditing.sides.side_of` takes.
         given: the rest.
         streams: decides a world's problems.
 
@@ -101,23 +101,23 @@ def task_for(model: Any, given: Given, streams: Streams) -> Task:
 
 def called(model: Any) -> str:
     """What a run calls its model."""
-    return subject_of(model, "model").name
+    return side_of(model, "model").name
 
 
-def trainable(model: Any, slot: str) -> Subject:
+def trainable(model: Any, slot: str) -> Side:
     """A model that can be trained, known and not yet loaded.
 
     Raises:
         UsageError: it is behind a server.
     """
-    subject = subject_of(model, slot)
+    subject = side_of(model, slot)
     if is_server(subject.place) or not isinstance(subject.policy, LocalPolicy | type(None)):
         what = f"{subject.name} is behind a server, and training needs its weights"
         raise UsageError(what, fix="the folder or the Hub name of the model")
     return subject
 
 
-def _in_this_process(subject: Subject, loading: Loading) -> LocalPolicy:
+def _in_this_process(subject: Side, loading: Loading) -> LocalPolicy:
     policy = subject.open(loading, None)
     assert isinstance(policy, LocalPolicy), "what is behind a server was refused before"
     return policy

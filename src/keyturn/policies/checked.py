@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from keyturn.core.errors import NumericsError
-from keyturn.policies.runners import NARROW, Drawn, Rows
+from keyturn.policies.runners import NARROW, Decoded, Rows
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
 
@@ -21,7 +21,9 @@ MOST_APART_NARROW = 0.06
 """The same in 16 bits."""
 
 
-def check_drawn(model: PreTrainedModel, rows: Rows, drawn: Drawn, sampling: Sampling, *, shaped: bool) -> None:
+def check_drawn(
+    model: PreTrainedModel, rows: Rows, drawn: Decoded, sampling: Sampling, *, shaped: bool
+) -> None:
     """Score a few rows of a batch alone, without cache or padding, and compare.
 
     The caller holds evaluation mode and the policy's hooks. Entropies are of the model's own distribution under

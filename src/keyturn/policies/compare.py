@@ -127,7 +127,7 @@ class PairScores(NamedTuple):
 _KINDS = (*[np.float32] * 4, *[np.int32] * 2, *[np.float32] * 2, np.bool_)
 
 
-class Look(NamedTuple):
+class LogitSource(NamedTuple):
     """What gives a model's logits for some tokens: its hidden states and head, or the logits themselves."""
 
     states: Tensor
@@ -183,7 +183,7 @@ def _weighted(shares: Tensor, values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pair_scores(
-    base: Look, tuned: Look, targets: Tensor, *, piece_elements: int = _PIECE_ELEMENTS
+    base: LogitSource, tuned: LogitSource, targets: Tensor, *, piece_elements: int = _PIECE_ELEMENTS
 ) -> PairScores:
     """All columns for some tokens.
 
@@ -220,7 +220,7 @@ def pair_scores(
     )
 
 
-def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> Look:
+def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> LogitSource:
     model = policy.model
     with evaluating(model), hooked(model, policy.hooks):
         head = split_head(model)
@@ -228,7 +228,7 @@ def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> Look:
         # Padding stands on the right, where causality hides it.
         out = call(input_ids=tokens.to(model.device), **without_cache(call))
         states = out.logits if head is None else out.last_hidden_state
-        return Look(states[predicts.to(model.device)], head)
+        return LogitSource(states[predicts.to(model.device)], head)
 
 
 def _batches(read: Sequence[Completions], batch_tokens: int) -> Iterator[NDArray[np.int64]]:

@@ -14,7 +14,7 @@ from keyturn.core.lazy import torch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Hook:
+class ForwardHook:
     """A forward hook on one module.
 
     Args:
@@ -32,7 +32,7 @@ class Hook:
 
 
 @contextlib.contextmanager
-def hooked(model: torch.nn.Module, hooks: Sequence[Hook]) -> Iterator[None]:
+def hooked(model: torch.nn.Module, hooks: Sequence[ForwardHook]) -> Iterator[None]:
     """Put hooks on a model for the length of a block; they are gone afterwards, whatever happened in it.
 
     Raises:

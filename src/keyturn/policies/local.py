@@ -17,7 +17,7 @@ from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.context import check_causal, context_length
-from keyturn.policies.hooks import Hook, Processor, evaluating, hooked
+from keyturn.policies.hooks import ForwardHook, Processor, evaluating, hooked
 from keyturn.policies.prompting import TurnEnd, as_given, cut_at, encode, turn_end, unknown_words
 from keyturn.policies.protocol import Limits, TokenTable
 from keyturn.policies.sampling import Sampling
@@ -27,7 +27,7 @@ from keyturn.rollouts.completions import Completions, Prompts, Stop
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from keyturn.policies.runners import Drawn, Rows
+    from keyturn.policies.runners import Decoded, Rows
 
 __all__ = ["LocalPolicy", "Sampling"]
 
@@ -61,7 +61,7 @@ class LocalPolicy:
         tokenizer: PreTrainedTokenizerBase,
         *,
         sampling: Sampling | None = None,
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[ForwardHook] = (),
         processors: Sequence[Processor] = (),
         chat: bool = False,
     ) -> None:
@@ -83,7 +83,7 @@ class LocalPolicy:
         self,
         *,
         sampling: Sampling | None = None,
-        hooks: Sequence[Hook] = (),
+        hooks: Sequence[ForwardHook] = (),
         processors: Sequence[Processor] = (),
     ) -> LocalPolicy:
         """The same model decoded otherwise: other sampling, further hooks and processors."""
@@ -226,7 +226,7 @@ class LocalPolicy:
         if limits.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
-        parts: list[tuple[NDArray[np.int64], Drawn]] = []
+        parts: list[tuple[NDArray[np.int64], Decoded]] = []
         if engine_of(self) == "torch":
             cache_is_whole(self.model)  # tried out before hooks are on
         with evaluating(self.model), hooked(self.model, self.hooks):
@@ -247,7 +247,7 @@ class LocalPolicy:
                     advance(len(rows))
         return self._gather(prompts, draws, parts)
 
-    def _check(self, batch: Rows, drawn: Drawn) -> None:
+    def _check(self, batch: Rows, drawn: Decoded) -> None:
         """The first batch of a model (and of what is hooked on it) must be what a plain forward gives."""
         from keyturn.policies.checked import check_drawn
 
@@ -286,7 +286,7 @@ class LocalPolicy:
         )
 
     def _gather(
-        self, prompts: Prompts, draws: range, parts: Sequence[tuple[NDArray[np.int64], Drawn]]
+        self, prompts: Prompts, draws: range, parts: Sequence[tuple[NDArray[np.int64], Decoded]]
     ) -> Completions:
         """Rows of all batches, flat and in order."""
         count = len(prompts) * len(draws)

@@ -64,7 +64,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn:
+class Decoded:
     """What was decoded, padded on the right: ``[row, max_new_tokens]``, valid up to ``lengths``."""
 
     tokens: NDArray[np.int32]

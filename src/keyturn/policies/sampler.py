@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from keyturn.core.errors import NumericsError
 from keyturn.policies.hooks import Processor, SoFar
 from keyturn.policies.native.fits import chosen as engine_for
-from keyturn.policies.runners import Cached, Drawn, Rows, Uncached, cache_is_whole
+from keyturn.policies.runners import Cached, Decoded, Rows, Uncached, cache_is_whole
 from keyturn.policies.sampling import Choice, Sampling, choose
 
 FLOOR = 64
@@ -43,7 +43,7 @@ def decode(
     ends: Sequence[int],
     processors: Sequence[Processor] = (),
     compact: bool = True,
-) -> Drawn:
+) -> Decoded:
     """Decode one batch. The caller holds ``torch.no_grad`` and evaluation mode (``hooks.evaluating``).
 
     Args:
@@ -144,7 +144,7 @@ class _Record:
         self._written += len(self._pending)
         self._pending = []
 
-    def cut(self, limits: NDArray[np.int64], ends: Sequence[int]) -> Drawn:
+    def cut(self, limits: NDArray[np.int64], ends: Sequence[int]) -> Decoded:
         """Everything as numpy, cut at the first end of sequence or at the limit."""
         tokens = self._tokens.cpu().numpy()
         logprobs, entropies = self._logprobs.cpu().numpy(), self._entropies.cpu().numpy()
@@ -156,7 +156,7 @@ class _Record:
             raise NumericsError(
                 "the model gave logits that are not numbers", fix="check its weights, or load it in float32"
             )
-        return Drawn(
+        return Decoded(
             tokens=tokens.astype(np.int32),
             logprobs=logprobs,
             entropies=entropies,

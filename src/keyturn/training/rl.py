@@ -40,7 +40,7 @@ _log = logging.getLogger("keyturn")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class FinishedRun:
     """A finished run.
 
     Args:
@@ -75,7 +75,7 @@ def train_rl(
     card: Mapping[str, Any] | None = None,
     label: str = "rl",
     stop_after: int | None = None,
-) -> Trained | None:
+) -> FinishedRun | None:
     """Train a copy of a policy; a finished run is read from its folder, a half-done one goes on.
 
     Args:
@@ -190,8 +190,8 @@ def _reopened(folder: Path) -> bool:
     return bool(what)
 
 
-def _finished(folder: Path, policy: LocalPolicy | None) -> Trained:
-    return Trained(
+def _finished(folder: Path, policy: LocalPolicy | None) -> FinishedRun:
+    return FinishedRun(
         folder=folder,
         model=folder / MODEL,
         policy=policy,

@@ -32,7 +32,7 @@ from keyturn.policies.native.layout import (
     run,
 )
 from keyturn.policies.native.memory import DrawnTape, Memory, Recalled
-from keyturn.policies.runners import Drawn, Rows
+from keyturn.policies.runners import Decoded, Rows
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.tiny import TinyForCausalLM
 
@@ -59,7 +59,7 @@ class Engine:
         self.memory: Memory | None = None
         self._rotations: dict[tuple[int, int, float], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
-    def decode(self, model: TinyForCausalLM, rows: Rows, sampling: Sampling, ends: Sequence[int]) -> Drawn:
+    def decode(self, model: TinyForCausalLM, rows: Rows, sampling: Sampling, ends: Sequence[int]) -> Decoded:
         """Decode a batch: as ``sampler.decode`` does, which says what is given and returned."""
         weights = self.packed(parameters_of(model))
         count, width = rows.uniforms.shape
@@ -96,7 +96,7 @@ class Engine:
             raise NumericsError(
                 "the model gave logits that are not numbers", fix="check its weights, or load it in float32"
             )
-        return Drawn(
+        return Decoded(
             tokens=tokens, logprobs=logprobs, entropies=entropies, lengths=found, ended=ended.astype(bool)
         )
 

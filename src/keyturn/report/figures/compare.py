@@ -24,7 +24,7 @@ _PAIR = (Key(words="base", sample=spot("dot-base")), Key(words="tuned", sample=s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class BeforeAfter:
     """One row of :func:`before_and_after`."""
 
     name: str
@@ -55,7 +55,7 @@ class Words:
     digits: int = 2
 
 
-def before_and_after(name: str, pairs: Sequence[Pair], words: Words, *, shares: bool = False) -> Figure:
+def before_and_after(name: str, pairs: Sequence[BeforeAfter], words: Words, *, shares: bool = False) -> Figure:
     """Base and tuned value of each row on one axis.
 
     Args:
@@ -158,12 +158,12 @@ def amounts(
     return half(name, words.title, words.says, words.reading, table, draw)
 
 
-def _null_key(rows: Sequence[Pair | Bar]) -> list[Key]:
+def _null_key(rows: Sequence[BeforeAfter | Bar]) -> list[Key]:
     known = any(math.isfinite(row.null.low) and math.isfinite(row.null.high) for row in rows)
     return [Key(words="null, 95 % range", sample=patch("fill-null"))] if known else []
 
 
-def _pair(pair: Pair, y: float, scale: Scale, digits: int) -> Iterator[Markup]:
+def _pair(pair: BeforeAfter, y: float, scale: Scale, digits: int) -> Iterator[Markup]:
     yield segment(scale, y, pair.null.low, pair.null.high, "fill-null", 12, "the null's 95 % range")
     yield segment(scale, y, pair.base.value, pair.tuned.value, "fill-way", 2)
     yield from whisker(scale, y + 7, pair.base, "whisker faint")
@@ -206,12 +206,12 @@ def _range(null: Estimate, digits: int) -> str:
     return f"{number(null.low, digits=digits)} to {number(null.high, digits=digits)}"
 
 
-def _described(rows: Sequence[Pair | Bar], values: Sequence[str]) -> str:
+def _described(rows: Sequence[BeforeAfter | Bar], values: Sequence[str]) -> str:
     """Every row in words, for those who do not see the drawing."""
     return "; ".join(f"{row.name}: {value}" for row, value in zip(rows, values, strict=True)) + "."
 
 
-def _moved_most(pairs: Sequence[Pair], digits: int) -> str:
+def _moved_most(pairs: Sequence[BeforeAfter], digits: int) -> str:
     known = [p for p in pairs if math.isfinite(p.base.value) and math.isfinite(p.tuned.value)]
     if not known:
         return "Nothing is known of these rows."

@@ -12,7 +12,7 @@ from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate
 from keyturn.core.numbers import estimate
 from keyturn.report.figure import Figure
-from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, changes
+from keyturn.report.figures.compare import Bar, BeforeAfter, Words, before_and_after, changes
 from keyturn.report.figures.lines import Plot, Series, lines
 from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
@@ -102,25 +102,33 @@ _SIMPLE = (
 )
 
 
-def _simple(result: AuditResult, name: str) -> list[Pair]:
+def _simple(result: AuditResult, name: str) -> list[BeforeAfter]:
     """Base and tuned value of a measurement, one row an outcome."""
     rows: dict[str, dict[str, Estimate]] = {}
     for m in find(result.measurements, name, cell=None):
         if not math.isnan(m.value):
             row = rows.setdefault(str(m.parameters.get("outcome", "all")), {})
             row[str(m.parameters.get("policy"))] = estimate_of(m)
-    return [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+    return [
+        BeforeAfter(name=key, base=row["base"], tuned=row["tuned"])
+        for key, row in rows.items()
+        if len(row) == 2
+    ]
 
 
-def _scorings(result: AuditResult) -> list[Pair]:
+def _scorings(result: AuditResult) -> list[BeforeAfter]:
     rows: dict[str, dict[str, Estimate]] = {}
     for m in find(result.measurements, "accuracy"):
         rows.setdefault(str(m.parameters.get("scoring")), {})[str(m.parameters.get("policy"))] = estimate_of(m)
-    pairs = [Pair(name=key, base=row["base"], tuned=row["tuned"]) for key, row in rows.items() if len(row) == 2]
+    pairs = [
+        BeforeAfter(name=key, base=row["base"], tuned=row["tuned"])
+        for key, row in rows.items()
+        if len(row) == 2
+    ]
     return [pair for pair in pairs if _known(pair)]
 
 
-def _known(pair: Pair) -> bool:
+def _known(pair: BeforeAfter) -> bool:
     """Whether there is anything to draw of a row."""
     return math.isfinite(pair.base.value) or math.isfinite(pair.tuned.value)
 
@@ -148,14 +156,14 @@ def training(result: AuditResult, prefix: str) -> Section:
     )
 
 
-def _pairs(result: AuditResult, name: str, over: str) -> list[Pair]:
+def _pairs(result: AuditResult, name: str, over: str) -> list[BeforeAfter]:
     """Every alternative before and after, largest change first."""
     rows: dict[str, dict[str, Estimate]] = {}
     for m in find(result.measurements, name, over=over, cell=None):
         row = rows.setdefault(str(m.parameters.get("alternative")), {})
         row[str(m.parameters.get("policy"))] = estimate_of(m)
     pairs = [
-        Pair(name=key or "none", base=row["base"], tuned=row["tuned"])
+        BeforeAfter(name=key or "none", base=row["base"], tuned=row["tuned"])
         for key, row in rows.items()
         if len(row) == 2
     ]

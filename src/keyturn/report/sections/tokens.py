@@ -9,7 +9,7 @@ from keyturn.core.measurement import Measurement
 from keyturn.core.numbers import estimate, number
 from keyturn.core.roles import Role
 from keyturn.report.figure import Figure
-from keyturn.report.figures.compare import Bar, Pair, Words, before_and_after, beside_null
+from keyturn.report.figures.compare import Bar, BeforeAfter, Words, before_and_after, beside_null
 from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
 
@@ -44,7 +44,7 @@ def _entropy(result: AuditResult, prefix: str) -> Figure | None:
     names = [name for name in tuned if name in base]
     if not names:
         return None
-    pairs = [Pair(name=n, base=estimate_of(base[n]), tuned=estimate_of(tuned[n])) for n in names]
+    pairs = [BeforeAfter(name=n, base=estimate_of(base[n]), tuned=estimate_of(tuned[n])) for n in names]
     words = Words(
         title="Entropy by role, before and after",
         axis="nats per token above the known floor",
@@ -74,7 +74,7 @@ def _errors(result: AuditResult, prefix: str) -> Figure | None:
     names = [name for name in tuned if name in base]
     if not names:
         return None
-    pairs = [Pair(name=n, base=estimate_of(base[n]), tuned=estimate_of(tuned[n])) for n in names]
+    pairs = [BeforeAfter(name=n, base=estimate_of(base[n]), tuned=estimate_of(tuned[n])) for n in names]
     words = Words(
         title="Errors by role, before and after",
         axis="share of tokens that the verifier calls wrong",

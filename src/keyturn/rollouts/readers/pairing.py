@@ -14,7 +14,7 @@ from keyturn.rollouts.readers.values import as_compared, composed, same_gold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
+class PairedSamples:
     """Base and tuned over the problems that both answered.
 
     Args:
@@ -38,7 +38,7 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def pair(base: Samples, tuned: Samples) -> Pair:
+def pair(base: Samples, tuned: Samples) -> PairedSamples:
     """The comparison of two files of samples.
 
     Problems are matched by id; where the files have no ids, or ids that mean other problems in the other file,
@@ -76,7 +76,7 @@ def pair(base: Samples, tuned: Samples) -> Pair:
         ungraded.append(int(np.isnan(table.success).sum()))
         if ungraded[-1]:
             notes.append(f"{ungraded[-1]} of {len(table)} completions in {samples.source} are ungraded")
-    return Pair(
+    return PairedSamples(
         problems=problems,
         base=tables[0],
         tuned=tables[1],

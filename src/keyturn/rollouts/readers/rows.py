@@ -24,7 +24,7 @@ Cell = Mapping[str, str | int]
 
 
 @dataclass(kw_only=True)
-class Drawn:
+class RowsRead:
     """Rows while a file is read; one entry a row in every list."""
 
     record: list[int] = field(default_factory=list)
@@ -42,10 +42,10 @@ class Drawn:
     """Draws without a completion, in a file that has some."""
 
     @staticmethod
-    def of_counts(record: NDArray[np.int64], success: NDArray[np.float32]) -> Drawn:
+    def of_counts(record: NDArray[np.int64], success: NDArray[np.float32]) -> RowsRead:
         """Verdicts without anything else."""
         size = len(record)
-        return Drawn(
+        return RowsRead(
             record=record.tolist(),
             texts=[""] * size,
             final=[""] * size,
@@ -75,13 +75,13 @@ class Drawn:
             setattr(self, name, kept)
 
 
-def draw_rows(path: Path, rows: Sequence[Record], found: Resolved, success_at: float) -> Drawn:
+def draw_rows(path: Path, rows: Sequence[Record], found: Resolved, success_at: float) -> RowsRead:
     """Every draw of every record.
 
     Raises:
         InputError: a completion that is no text, or a verdict that is none.
     """
-    drawn = Drawn()
+    drawn = RowsRead()
     for place, row in enumerate(rows):
         _add(drawn, f"{path}, record {place + 1}", place, row, found, success_at)
     if found.names["completion"] and not any(drawn.answered):
@@ -92,7 +92,7 @@ def draw_rows(path: Path, rows: Sequence[Record], found: Resolved, success_at: f
     return drawn
 
 
-def _add(drawn: Drawn, where: str, place: int, row: Record, found: Resolved, success_at: float) -> None:
+def _add(drawn: RowsRead, where: str, place: int, row: Record, found: Resolved, success_at: float) -> None:
     """One record: one draw, or several where it holds lists."""
     verdicts = found.get(row, "success")
     draws: Sequence[Said | None]

@@ -20,7 +20,7 @@ from keyturn.rollouts.readers.counts import count_columns, read_counts, refuse_c
 from keyturn.rollouts.readers.layouts import plain_rows
 from keyturn.rollouts.readers.records import Record, Records, read_records, split_selector
 from keyturn.rollouts.readers.resolve import Resolved, require, resolve
-from keyturn.rollouts.readers.rows import Cell, Drawn, asked_of, draw_rows
+from keyturn.rollouts.readers.rows import Cell, RowsRead, asked_of, draw_rows
 from keyturn.rollouts.readers.values import same_gold
 from keyturn.rollouts.readers.which_draw import number_draws, refuse_two_verdicts, repeated
 from keyturn.rollouts.readers.which_problem import Asked, prompt_key, which_problem
@@ -198,7 +198,7 @@ def samples_of(
     notes = [*records.notes, *found.notes, *notes]
     if counted is not None:
         record, success = read_counts(path, rows, counted, keys)
-        drawn = Drawn.of_counts(record, success)
+        drawn = RowsRead.of_counts(record, success)
         notes.append(f"{len(rows)} records of counts: verdicts without completions, in no order")
     else:
         drawn = draw_rows(path, rows, found, columns.success_at)
@@ -209,7 +209,7 @@ def samples_of(
 
 
 def _checked(
-    path: Path, rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: Resolved
+    path: Path, rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved
 ) -> list[str]:
     """Numbers of draws made unique, records that occur twice left out; notes on both and on what holds no
     text."""
@@ -262,7 +262,7 @@ class _Table:
         self,
         rows: Sequence[Record],
         asked: Sequence[Asked],
-        drawn: Drawn,
+        drawn: RowsRead,
         found: Resolved,
         golds: Mapping[str, tuple[str, ...]],
         no_gold: str,

@@ -13,7 +13,7 @@ from keyturn.core.errors import InputError
 from keyturn.rollouts.readers.columns import KNOWN, lookup, scalar_columns
 from keyturn.rollouts.readers.records import Record
 from keyturn.rollouts.readers.resolve import Resolved
-from keyturn.rollouts.readers.rows import Drawn, in_order
+from keyturn.rollouts.readers.rows import RowsRead, in_order
 from keyturn.rollouts.readers.values import whole
 
 WORKERS = (
@@ -25,7 +25,7 @@ _NOISE = 0.05
 
 
 def number_draws(
-    path: Path, rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: Resolved
+    path: Path, rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved
 ) -> list[str]:
     """Replace numbers of draws by ones that are unique within a problem.
 
@@ -66,7 +66,7 @@ def number_draws(
 
 
 def _drawn_twice(
-    path: Path, rows: Sequence[Record], drawn: Drawn, pairs: Sequence[tuple[str, str]], found: Resolved
+    path: Path, rows: Sequence[Record], drawn: RowsRead, pairs: Sequence[tuple[str, str]], found: Resolved
 ) -> InputError:
     """The refusal, with the columns that tell apart what shares a draw."""
     times = Counter(pairs)
@@ -97,7 +97,7 @@ def telling_columns(rows: Sequence[Record], groups: Sequence[Any]) -> list[str]:
     return names
 
 
-def repeated(rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: Resolved) -> list[int]:
+def repeated(rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved) -> list[int]:
     """Rows that repeat an earlier record to the letter, its number of the draw included: a file appended
     twice."""
     if not found.names["draw"]:
@@ -117,7 +117,7 @@ def repeated(rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: R
 
 
 def refuse_two_verdicts(
-    path: Path, rows: Sequence[Record], drawn: Drawn, keys: Sequence[str], found: Resolved
+    path: Path, rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved
 ) -> None:
     """Refuse records that are one to the letter but for their verdicts: several gradings of the same draws.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keyturn.auditing.given import TAKEN, is_policy, model_of
-from keyturn.auditing.naming import place_of
+from keyturn.auditing.model_places import place_of
+from keyturn.auditing.side_kinds import TAKEN, is_policy, model_of
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.policies.by_name import Loading, open_policy, with_template
@@ -26,7 +26,7 @@ ASKED = ("sampling", "hooks", "processors", "chat")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Subject:
+class Side:
     """One of the two policies of an audit, known and not yet loaded.
 
     Args:
@@ -69,7 +69,7 @@ class Subject:
         return world_of(place) if place and Path(place).expanduser().exists() else None
 
 
-def subject_of(value: Any, side: str) -> Subject:
+def side_of(value: Any, side: str) -> Side:
     """A policy of an audit, whatever it is given as.
 
     Args:
@@ -77,17 +77,17 @@ def subject_of(value: Any, side: str) -> Subject:
         side: ``base`` or ``tuned``, for messages.
 
     Raises:
-        UsageError: a model without a tokenizer, or what :func:`~keyturn.auditing.naming.place_of` raises.
+        UsageError: a model without a tokenizer, or what :func:`~keyturn.auditing.model_places.place_of` raises.
     """
     if is_policy(value):
-        return Subject(name=_called(value), policy=value)
+        return Side(name=_called(value), policy=value)
     pair = model_of(value)
     if pair is None:
-        return Subject(name=str(value), place=place_of(str(value)))
+        return Side(name=str(value), place=place_of(str(value)))
     model, tokenizer = pair
     if tokenizer is None:
         raise UsageError(f"{side} is a model without its tokenizer", fix=f"{side}=(model, tokenizer)")
-    return Subject(name=_named(model), model=model, tokenizer=tokenizer)
+    return Side(name=_named(model), model=model, tokenizer=tokenizer)
 
 
 def refuse_one_model(base: Policy, tuned: Policy) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
-from keyturn.auditing.beforehand import share_of
+from keyturn.auditing.preflight import share_of
 from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
 from keyturn.core.rundir import file_hash
@@ -27,7 +27,7 @@ from keyturn.rollouts.readers.records import split_selector
 Setting = Mapping[str, str]
 
 
-def of_policies(
+def settings_of_policies(
     policies: tuple[Policy, Policy],
     drawn: tuple[Answers, Answers],
     problems: ProblemSet,
@@ -60,7 +60,7 @@ def of_policies(
     return {"base": base, "tuned": tuned, "both": both}
 
 
-def of_files(
+def settings_of_files(
     fingerprints: tuple[str, str], drawn: tuple[Answers, Answers], graders: tuple[str, str], *, seed: int
 ) -> dict[str, Setting]:
     """Settings of an audit of two sample files; how they were drawn stands in neither.

@@ -76,7 +76,7 @@ def shift_table(
     return TokenShift(drawn_by=drawn_by, completions=some, grades=grades.select(completions, rows), **arrays)
 
 
-def certified(
+def certified_lower_bound(
     lab: Lab,
     base: LocalPolicy,
     completions: Completions,
@@ -134,7 +134,7 @@ def _ends_for(base: LocalPolicy, completions: Completions, row: int) -> bool:
     return not stops[:-1].any() and bool(stops[-1] or base.turn.texts)
 
 
-def why_not_inside(base: Policy, tuned: Policy) -> dict[str, str]:
+def why_not_teacher_forced(base: Policy, tuned: Policy) -> dict[str, str]:
     """Looks at both models that cannot be had, as far as that is known before anything is drawn -> why."""
     if not (isinstance(base, LocalPolicy) and isinstance(tuned, LocalPolicy)):
         away = [n for n, p in (("base", base), ("tuned", tuned)) if not isinstance(p, LocalPolicy)]

@@ -16,11 +16,13 @@ from keyturn.rollouts.grades import Answers, TwoStages
 from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.records import split_selector
 
-KEEP = "--draws-independent"
+KEEP_COPIES = "--draws-independent"
 """The option that counts every draw of a sample file, whatever pattern is found."""
 
 
-def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Samples, Samples, tuple[str, ...]]:
+def remove_copies(
+    base: Samples, tuned: Samples, *, independent: bool
+) -> tuple[Samples, Samples, tuple[str, ...]]:
     """Two files without their copies.
 
     Args:
@@ -50,7 +52,7 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
         if found is None:
             left.append(samples)
             continue
-        way_out = "" if independent else f"; {KEEP} counts all draws, if they are independent"
+        way_out = "" if independent else f"; {KEEP_COPIES} counts all draws, if they are independent"
         said += [
             f"{samples.source}: {text}{way_out if kind == 'uniform' else ''}"
             for kind, text in zip(found.kinds, found.texts, strict=True)
@@ -61,12 +63,14 @@ def of_files(base: Samples, tuned: Samples, *, independent: bool) -> tuple[Sampl
                 " completions the right one? (--columns.completion)"
             )
         if independent:
-            said.append(f"{samples.source}: every draw counts all the same, as {KEEP} asks")
+            said.append(f"{samples.source}: every draw counts all the same, as {KEEP_COPIES} asks")
         left.append(samples if independent else _select(samples, found.keep))
     return left[0], left[1], tuple(said)
 
 
-def of_policy(name: str, completions: Completions, answers: Answers) -> tuple[Answers, tuple[str, ...]]:
+def remove_server_copies(
+    name: str, completions: Completions, answers: Answers
+) -> tuple[Answers, tuple[str, ...]]:
     """Answers of a policy whose draws are not ours (a server), without copies.
 
     Args:

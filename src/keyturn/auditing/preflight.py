@@ -20,7 +20,7 @@ from keyturn.policies.prompting import MOST_UNKNOWN, unknown_words, unreadable
 from keyturn.policies.protocol import Limits, Policy
 
 
-def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> None:
+def check_pair(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> None:
     """Refuse problems that nothing can be judged by, and prompts that a policy cannot be given, or cannot read.
 
     Args:
@@ -54,7 +54,7 @@ def check_beforehand(policies: Mapping[str, Policy], problems: Sequence[Problem]
             raise unreadable(share, f"the tokenizer of the {name} model")
 
 
-def cautions_beforehand(
+def preflight_cautions(
     policies: Mapping[str, Policy], problems: Sequence[Problem], limits: Limits
 ) -> tuple[Caution, ...]:
     """What sets two policies apart beside their weights, and what stands in the way of their answers."""
