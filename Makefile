@@ -4,6 +4,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) torch,torch==2.13.0)
 CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
@@ -13,8 +14,8 @@ CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
 audit: install ## train on the two embedded worlds, audit them, write the report
 	$(BIN)/keyturn audit
 
-test: install ## the quick tests
-	$(BIN)/pytest -m "not slow and not browser"
+test: install ## the quick tests, in as many processes as there are cores, four at most
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not browser" $(PARALLEL)
 
 studies: install ## the committed short study of every method; stages are cached in runs/studies
 	$(BIN)/python benchmarks/method_studies.py
