@@ -154,7 +154,7 @@ def test_a_file_that_does_not_say_what_was_cut_has_no_share_that_was(tmp_path):
         Tables(streams=Streams(0), paired=Paired(base=both.base, tuned=both.tuned)), LengthConfig(resamples=99)
     )
     cut = [m for m in found if m.name.startswith("truncated")]
-    assert all(np.isnan(m.value) and m.n == 0 and "no file says" in m.note for m in cut)
+    assert all(np.isnan(m.value) and m.n == 0 and "do not say which" in m.note for m in cut)
     (length,) = (
         m for m in found if m.name == "length" and m.parameters == {"policy": "base", "outcome": "all"}
     )
