@@ -59,7 +59,11 @@ def test_pre_hooks_and_hooks_reach_drawing_and_scoring():
     asked = small_models.problems((4, 5))
     drawn = plain.draw(asked, range(4), Streams(0), LIMITS)
     before = ForwardHook(
-        name="half", module="model.layers.1.mlp", run=lambda module, args: (args[0] * 0.1,), before=True
+        name="half",
+        module="model.layers.1.mlp",
+        run=lambda module, args: (args[0] * 0.1,),
+        before=True,
+        config={"factor": 0.1},
     )
     steered = plain.having(hooks=[before])
     other = steered.draw(asked, range(4), Streams(0), LIMITS)

@@ -180,12 +180,23 @@ def test_fingerprints_name_what_answers():
     assert who.fingerprint == same.fingerprint
     seen = {who.fingerprint}
     seen.add(who.having(sampling=Sampling(temperature=0.5)).fingerprint)
-    seen.add(who.having(hooks=[ForwardHook(name="x", module="model.norm", run=lambda *_: None)]).fingerprint)
+    for strength in (1.0, 2.0):
+        seen.add(who.having(hooks=[steering(strength, config={"strength": strength})]).fingerprint)
     seen.add(LocalPolicy(who.model, small_models.tokenizer(pad_token="w3")).fingerprint)
     with torch.no_grad():
         who.model.model.norm.weight.data[0] += 1e-6  # even past autograd's version counter
     seen.add(who.fingerprint)
-    assert len(seen) == 5
+    assert len(seen) == 6
+
+
+def steering(strength, **more):
+    """A hook that holds what its text does not show."""
+    return ForwardHook(name="x", module="model.norm", run=lambda module, args, out: out * strength, **more)
+
+
+def test_a_hook_that_does_not_say_what_it_holds_has_no_fingerprint():
+    with pytest.raises(UsageError, match=r"hooks\[0\].run: a lambda cannot be named"):
+        _ = policy().having(hooks=[steering(3.0)]).fingerprint
 
 
 def test_large_weights_are_hashed_once_until_they_change(monkeypatch):

@@ -18,17 +18,20 @@ class ForwardHook:
     """A forward hook on one module.
 
     Args:
-        name: identity of the intervention, its parameters included; part of the policy's fingerprint.
+        name: what it is called; part of the policy's fingerprint.
         module: dotted name of the module, e.g. ``"model.layers.1"``.
         run: ``(module, args, output) -> output or None`` after the module, or ``(module, args) -> args or
             None`` before it; None leaves things as they are.
         before: run before the module.
+        config: what ``run`` was made from, as plain data; a function made inside another one needs it, since
+            its text does not show what it holds. Part of the policy's fingerprint.
     """
 
     name: str
     module: str
     run: Callable[..., Any]
     before: bool = False
+    config: object = None
 
 
 @contextlib.contextmanager

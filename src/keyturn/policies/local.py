@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.describe import describe
 from keyturn.core.errors import InputError, NumericsError, UsageError
 from keyturn.core.identity import identity
 from keyturn.core.lazy import torch
@@ -98,7 +99,11 @@ class LocalPolicy:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, tokenizer, sampling, interventions and what ends an answer."""
+        """Hash of weights, tokenizer, sampling, interventions and what ends an answer.
+
+        Raises:
+            UsageError: a hook or a processor holds what cannot be named; the message says which, and the fix.
+        """
         usual = self.ends == (self.tokenizer.eos_token_id,) and not self.turn.texts
         stops = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
         return identity(
@@ -106,8 +111,8 @@ class LocalPolicy:
                 "weights": self._weights_hash(),
                 "tokenizer": _tokenizer_hash(self.tokenizer),
                 "sampling": asdict(self.sampling),
-                "hooks": [(hook.name, hook.module) for hook in self.hooks],
-                "processors": [processor.name for processor in self.processors],
+                "hooks": describe(self.hooks, "hooks"),
+                "processors": describe(self.processors, "processors"),
                 "chat": self.chat,
                 **stops,
             }
