@@ -1,1 +1,1 @@
-"""The audit: opening a pair of policies, drawing, looking inside, and the embedded default."""
+"""The audit: opening a pair of policies, sampling from both, teacher forcing, and the embedded default."""

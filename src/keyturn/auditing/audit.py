@@ -1,9 +1,9 @@
-"""The audit: base policy, tuned policy, problems -> what changed, deployed or created.
+"""The audit: it takes a base policy, a tuned policy and problems, and says what changed: deployed or created.
 
-Every step is a stage of the :class:`~keyturn.lab.lab.Lab`: draws of the base in two stages, draws of
-the tuned policy, their grades, teacher-forced looks at both models; then pure measures and the verdict.
-Nothing here knows a model family; a world's grader makes more measures possible, no grader is required
-to read traces.
+Every step is a stage of the :class:`~keyturn.lab.lab.Lab`: the base is sampled in two stages, then the tuned
+policy is sampled, the draws are graded, and completions are teacher-forced through both models. Pure measures
+and the verdict follow. Nothing here knows a model family. A world's grader makes more measures possible, but
+no grader is required to read traces.
 """
 
 from __future__ import annotations
@@ -48,32 +48,32 @@ from keyturn.rollouts.grades import Answers, Grades, TwoStages
 
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig:
-    """How much is drawn. docs/verdict.md says why so much."""
+    """How many draws an audit takes. docs/verdict.md explains why it takes so many."""
 
     k: int = 64
     """Budget K: what the base does within K draws, it could already do. Also the tuned draws per problem."""
     n_base: int = 0
     """Base draws per problem; 0 means 4K."""
     first: int = FIRST_STAGE
-    """Base draws for every problem, before it is decided who needs the rest."""
+    """Base draws for every problem, before the audit decides which problems need the rest."""
     enough: int = ENOUGH
-    """Successes among the first draws after which no more are needed."""
+    """Number of successes among the first draws after which a problem needs no more draws."""
     max_new_tokens: int = 512
-    """Tokens a completion may have."""
+    """Maximum number of tokens in a completion."""
     batch_rows: int = 512
-    """Rows decoded at once; never changes the draws, only speed."""
+    """Rows decoded at once. This changes the speed, never the draws."""
     token_draws: int = 4
-    """Completions a problem and policy that both models are teacher-forced on."""
+    """Completions per problem and policy that are teacher-forced through both models."""
 
     @property
     def draws_base(self) -> int:
-        """Base draws per problem at most."""
+        """Maximum number of base draws per problem."""
         return self.n_base or 4 * self.k
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GradedDraws:
-    """Completions of one policy, graded."""
+    """Graded completions of one policy."""
 
     stages: tuple[Stage, ...]
     completions: Completions
@@ -96,18 +96,18 @@ class AuditPair:
     weights: tuple[Path, Path] | None = None
     history: tuple[Mapping[str, float], ...] = ()
     form: str = ""
-    """How the grader wants a completion written, see ``elicitation.format_prompt``; empty: no such arm."""
+    """The completion format that the grader wants, see ``elicitation.format_prompt``. Empty: no such arm."""
     cell_keys: tuple[str, ...] = ()
-    """Keys of ``Problem.cell`` that make a cell; all of them when empty."""
+    """Keys of ``Problem.cell`` that define a cell. If empty, all keys do."""
 
 
 def audit(lab: Lab, pair: AuditPair, config: AuditConfig) -> AuditResult:
     """Audit a pair of policies.
 
     Args:
-        lab: the run directory; finished stages are read from it.
+        lab: the run directory. Finished stages are read from it.
         pair: what is audited.
-        config: how much is drawn.
+        config: how many draws are taken.
     """
     tables = collect(lab, pair, config)
     found = conclude(
@@ -134,11 +134,11 @@ def audit(lab: Lab, pair: AuditPair, config: AuditConfig) -> AuditResult:
 
 
 def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
-    """Everything that needs a model: draws, grades, teacher-forced looks."""
+    """Everything that needs a model: draws, grades and teacher-forced passes."""
     limits = Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows)
     draws = config.k
     if any(greedy(policy) for policy in (pair.base, pair.tuned)):
-        # Greedy draws are copies of one: counted as many, they would make a verdict sure of nothing.
+        # Greedy draws are copies of one draw. Counted as many draws, they would make a verdict falsely certain.
         draws, config = 1, replace(config, n_base=1)
     policies = {"base": pair.base, "tuned": pair.tuned}
     asked = pair.problems.problems
@@ -164,7 +164,7 @@ def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
             arm = elicit_format(lab, policies, pair.problems, pair.form, draws, limits)
             tables = replace(tables.knowing(elicited=arm.reached), formats=arm.tables)
         except InputError as error:
-            # A server may refuse the longer prompts; what was drawn before stands all the same.
+            # A server may refuse the longer prompts. The draws made before that remain valid.
             tables = replace(tables, left_out={**tables.left_out, "few-shot format": error.what})
     if pair.facts is not None:
         tables = pair.facts.add_to(tables, lab, pair.base, pair.tuned, limits, base.stages + tuned.stages)
@@ -172,14 +172,14 @@ def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
 
 
 def greedy(policy: Policy) -> bool:
-    """Whether a policy gives one completion a problem, however often it is asked."""
+    """Whether a policy gives the same single completion for a problem, however often it is asked."""
     if isinstance(policy, LocalPolicy):
         return policy.sampling.greedy
     return isinstance(policy, ServerPolicy) and policy.config.greedy
 
 
 def without_copies(policy: Policy, name: str, drawn: GradedDraws) -> tuple[Answers, tuple[str, ...]]:
-    """Answers without copies. Our own draws are independent; a server may ignore the seeds that it is sent."""
+    """Answers without copies. Our own draws are independent, but a server may ignore its seeds."""
     if isinstance(policy, LocalPolicy):
         return drawn.answers, ()
     return copy_removal.remove_server_copies(name, drawn.completions, drawn.answers)
@@ -197,7 +197,7 @@ def conclude(
     cell_keys: tuple[str, ...] = (),
     tokenizer: Any = None,
 ) -> AuditResult:
-    """Everything that is pure: measures, verdicts, the record."""
+    """The pure part: measures, verdicts and the record."""
     measurements, left_out = measure_all(tables, k)
     measurements += format_measurements(tables)
     pooled, cells = verdicts(tables, k, cell_keys)
@@ -223,7 +223,7 @@ def conclude(
 def draw_all(
     lab: Lab, policy: Policy, name: str, problem_set: ProblemSet, draws: range, limits: Limits
 ) -> GradedDraws:
-    """The same draws of every problem, graded."""
+    """The same draws of every problem, with their grades."""
     problems = problem_set.problems
     stage, completions = lab.draw(policy, problems, draws, limits, name=f"draw {name}")
     graded, grades = lab.grade(problem_set.grader, problems, completions, stage, name="grade")
@@ -236,7 +236,7 @@ def draw_all(
 
 
 def draw_two_stages(lab: Lab, pair: AuditPair, config: AuditConfig, limits: Limits) -> GradedDraws:
-    """The base's draws: a few for every problem, the rest only where successes are rare."""
+    """The base's draws: a few for every problem, and the rest only where successes are rare."""
     problem_set = pair.problems
     first = draw_all(lab, pair.base, "base", problem_set, range(min(config.first, config.draws_base)), limits)
     _, successes = first.answers.counts()
@@ -268,7 +268,7 @@ def draw_two_stages(lab: Lab, pair: AuditPair, config: AuditConfig, limits: Limi
 def add_teacher_forced(
     lab: Lab, pair: AuditPair, config: AuditConfig, tables: Tables, base: GradedDraws, tuned: GradedDraws
 ) -> Tables:
-    """Teacher-forced looks at both models, and the certified lower bound that they give; else why not."""
+    """Teacher-forced passes through both models and the resulting certified lower bound, or why they fail."""
     left_out = {**tables.left_out, **why_not_teacher_forced(pair.base, pair.tuned)}
     if not (isinstance(pair.base, LocalPolicy) and isinstance(pair.tuned, LocalPolicy)):
         return replace(tables, left_out=left_out)
@@ -303,7 +303,7 @@ def add_teacher_forced(
 
 
 def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[str, str]]:
-    """Every measure whose tables are there, at the audit's budget K; for the others, why not."""
+    """Compute every measure whose tables exist, at the audit's budget K. For the others, say why not."""
     found: list[Measurement] = []
     left_out: dict[str, str] = {}
     for measure in MEASURES.values():
@@ -314,13 +314,13 @@ def measure_all(tables: Tables, k: int) -> tuple[tuple[Measurement, ...], dict[s
             found.extend(measure.take(tables, config))
         except InputError as error:
             left_out[measure.name] = error.what
-    # What no measure needs is told under its own name.
+    # A table that no measure needs is listed under its own name.
     needs = {need for measure in MEASURES.values() for need in measure.needs}
     return tuple(found), {n: w for n, w in tables.left_out.items() if n not in needs} | left_out
 
 
 def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdict, tuple[Cell, ...]]:
-    """The pooled verdict and one a cell."""
+    """The pooled verdict and one verdict per cell."""
     problems, streams = tables.paired.problems, tables.streams
     keys = cell_keys or tuple(sorted({key for problem in problems for key in problem.cell}))
     counts = tables.paired.counts(cell_keys=keys)
@@ -332,7 +332,7 @@ def verdicts(tables: Tables, k: int, cell_keys: tuple[str, ...]) -> tuple[Verdic
 
 
 def with_routing(verdict: Verdict, measurements: tuple[Measurement, ...]) -> Verdict:
-    """The verdict with the shares of routing and execution that the Kitagawa split found."""
+    """The verdict, with the shares of routing and execution that the Kitagawa decomposition found."""
     return replace(verdict, shares={**verdict.shares, **routing_shares(measurements, verdict.masses["gain"])})
 
 

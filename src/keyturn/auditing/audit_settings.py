@@ -1,7 +1,7 @@
-"""What a reader asks of an audit before believing it: how each policy was asked, decoded and judged, in words.
+"""What a reader checks before believing an audit: how each policy was asked, decoded and graded, in words.
 
-A table with one column for the base, one for the tuned policy and one for both; what both share is said once by
-whoever shows it.
+The result is a table with one column for the base, one for the tuned policy and one for both. The code that
+shows the table prints settings common to both policies once.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ def settings_of_policies(
     tokens: int,
     seed: int,
 ) -> dict[str, Setting]:
-    """Settings of an audit that drew from models.
+    """Settings of an audit that sampled from models.
 
     Args:
         policies: base and tuned.
         drawn: their answers.
-        problems: what was asked.
-        tokens: that a completion could have.
-        seed: of the whole audit.
+        problems: the problems that were asked.
+        tokens: maximum number of tokens in a completion.
+        seed: seed of the whole audit.
 
     Returns:
-        ``base``, ``tuned`` and ``both``, each a name and its value in words.
+        ``base``, ``tuned`` and ``both``. Each maps a name to its value in words.
     """
     base, tuned = (
         {**described(policy), "draws": draws_of(answers), **read_and_cut(policy, answers, problems)}
@@ -63,13 +63,13 @@ def settings_of_policies(
 def settings_of_files(
     fingerprints: tuple[str, str], drawn: tuple[Answers, Answers], graders: tuple[str, str], *, seed: int
 ) -> dict[str, Setting]:
-    """Settings of an audit of two sample files; how they were drawn stands in neither.
+    """Settings of an audit of two sample files. Neither file says how its samples were drawn.
 
     Args:
-        fingerprints: of each file or table.
+        fingerprints: the fingerprint of each file or table.
         drawn: their answers to the problems in common.
-        graders: by which each was judged.
-        seed: of the intervals.
+        graders: the grader that judged each of them.
+        seed: seed of the intervals.
     """
     base, tuned = (
         {"fingerprint": fingerprint, "grader": grader, "draws": draws_of(answers)}
@@ -102,13 +102,13 @@ def described(policy: Policy) -> Setting:
 
 
 def address(url: str) -> str:
-    """A server's address without the user and password that it may hold."""
+    """A server's address without the user name and password that it may contain."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def read_and_cut(policy: Policy, answers: Answers, problems: ProblemSet) -> Setting:
-    """How much of the prompts the policy could read, and how many answers were cut; where that is known."""
+    """How much of the prompts the policy could read and how many answers were cut off, where that is known."""
     said = {}
     if isinstance(policy, LocalPolicy):
         said["unknown words"] = share_of(policy.unknown_words(problems.problems))
@@ -118,7 +118,7 @@ def read_and_cut(policy: Policy, answers: Answers, problems: ProblemSet) -> Sett
 
 
 def draws_of(answers: Answers) -> str:
-    """Draws of each problem: ``64 a problem``, or ``32 to 256 a problem`` where some were asked for more."""
+    """Draws per problem: ``64 a problem``, or ``32 to 256 a problem`` where some problems got more draws."""
     counts = answers.counts()[0]
     if not len(counts):
         return "none"
@@ -127,18 +127,18 @@ def draws_of(answers: Answers) -> str:
 
 
 def asked_fingerprint(problems: Sequence[Problem]) -> str:
-    """Identity of what was asked: ids, prompts and gold answers, in their order."""
+    """Fingerprint of what was asked: ids, prompts and gold answers, in order."""
     return identity({"problems": [(*p.asked, list(p.golds)) for p in problems]})
 
 
 def fingerprint_of(name: str) -> str:
-    """The first twelve digits of a file's sha256; a selector behind its name is left out."""
+    """The first twelve digits of a file's sha256. A selector after the file name is left out."""
     path, _ = split_selector(name)
     return file_hash(path)[:12] if path.is_file() else "not a single file"
 
 
 def _decoding(sampling: Any) -> dict[str, str]:
-    """Temperature always, truncation where there is any."""
+    """The temperature always, and the truncation if there is any."""
     said = {"temperature": f"{sampling.temperature:g}" if sampling.temperature else "0 (greedy)"}
     if sampling.top_p < 1:
         said["top-p"] = f"{sampling.top_p:g}"

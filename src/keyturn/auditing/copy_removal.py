@@ -1,4 +1,4 @@
-"""Copies among draws, taken out before anything is counted: in sample files, and in what a server gave."""
+"""Removes copies among draws before anything is counted, in sample files and in what a server returned."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from keyturn.rollouts.readers import Samples
 from keyturn.rollouts.readers.records import split_selector
 
 KEEP_COPIES = "--draws-independent"
-"""The option that counts every draw of a sample file, whatever pattern is found."""
+"""The option that counts every draw of a sample file, whatever pattern of copies is found."""
 
 
 def remove_copies(
     base: Samples, tuned: Samples, *, independent: bool
 ) -> tuple[Samples, Samples, tuple[str, ...]]:
-    """Two files without their copies.
+    """Two sample files without their copies.
 
     Args:
-        base: the base's draws, graded.
-        tuned: the tuned policy's.
-        independent: the user says that all draws are independent; what is found is said and nothing dropped.
+        base: the base's graded draws.
+        tuned: the tuned policy's graded draws.
+        independent: the user states that all draws are independent. Copies are then reported, but not dropped.
 
     Returns:
-        The draws that count, and one sentence for everything that was found.
+        The draws that count, and one sentence for each finding.
 
     Raises:
-        UsageError: one file was given twice.
+        UsageError: the same file was given twice.
         InputError: both files hold the same draws.
     """
     said = _between(base, tuned)
@@ -44,7 +44,7 @@ def remove_copies(
         problem = np.array([place[name] for name in samples.problem], dtype=np.int64)
         judged = np.isfinite(samples.success) & samples.answered
         contradicted = _contradicted(problem, samples)
-        # A placeholder in every row, with verdicts that differ, says nothing of what was drawn.
+        # If every row holds the same placeholder but the verdicts differ, the text does not identify draws.
         if contradicted and len(set(samples.texts)) == 1:
             left.append(samples)
             continue
@@ -71,10 +71,10 @@ def remove_copies(
 def remove_server_copies(
     name: str, completions: Completions, answers: Answers
 ) -> tuple[Answers, tuple[str, ...]]:
-    """Answers of a policy whose draws are not ours (a server), without copies.
+    """Answers without copies, for a policy whose draws are not ours (a server).
 
     Args:
-        name: how the policy is called.
+        name: what the policy is called.
         completions: its draws.
         answers: the same rows, graded.
     """
@@ -89,7 +89,7 @@ def remove_server_copies(
 
 
 def _stopped_rightly(answers: Answers, rule: TwoStages) -> bool:
-    """Whether every problem that got no second stage has enough successes in the first, copies left out."""
+    """Whether every problem without a second stage has enough successes in the first, not counting copies."""
     _, successes = answers.select(answers.draw < rule.first).counts()
     return bool((rule.went_on | (successes >= rule.enough)).all())
 
@@ -100,7 +100,7 @@ def copies_among(
     draw: NDArray[np.integer],
     answered: NDArray[np.bool_],
 ) -> Copies | None:
-    """Copies among the rows that hold an answer; the others (errors, nothing graded) are left as they are."""
+    """Copies among the rows that hold an answer. Other rows (errors, ungraded ones) are left as they are."""
     rows = np.flatnonzero(answered)
     shown = [texts[row] for row in rows.tolist()]
     if not any(shown):
@@ -114,7 +114,7 @@ def copies_among(
 
 
 def _between(base: Samples, tuned: Samples) -> list[str]:
-    """What both files share, in words."""
+    """What the two files have in common, in words."""
     if _same_file(base.source, tuned.source):
         raise UsageError(
             f"{base.source} was given as base and as tuned", fix="give the file of the tuned policy second"
@@ -141,7 +141,7 @@ def _between(base: Samples, tuned: Samples) -> list[str]:
 
 
 def _select(samples: Samples, keep: NDArray[np.bool_]) -> Samples:
-    """Some rows of a file: of every field that has one entry a row."""
+    """Some rows of a file: selects from every field that has one entry per row."""
     rows = np.flatnonzero(keep)
     changed: dict[str, object] = {
         "columns": {name: column[rows] for name, column in samples.columns.items()},
@@ -156,13 +156,13 @@ def _select(samples: Samples, keep: NDArray[np.bool_]) -> Samples:
 
 
 def _same_file(base: str, tuned: str) -> bool:
-    """Whether two sources are one file, and the same policy in it."""
+    """Whether two sources are the same file and the same policy in it."""
     (ours, which), (theirs, other) = split_selector(base), split_selector(tuned)
     return which == other and Path(ours).resolve() == Path(theirs).resolve()
 
 
 def _contradicted(problem: NDArray[np.int64], samples: Samples) -> bool:
-    """Whether the same text of the same problem is right in one row and wrong in another."""
+    """Whether the same text for the same problem is right in one row and wrong in another."""
     seen: dict[tuple[int, str], float] = {}
     for index, text, success in zip(problem.tolist(), samples.texts, samples.success.tolist(), strict=True):
         if success == success and seen.setdefault((index, text), success) != success:

@@ -1,6 +1,6 @@
-"""Follow one token's credit from its problem to its gradient: six stops, each a file, a function and a number.
+"""Follows one token's credit from problem to gradient in six steps, each a file, a function and a number.
 
-The same functions that training calls, on one group of draws, so that the page made of it cannot go stale.
+The trace calls the same functions as training, on one group of draws. So the page made from it cannot go stale.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from keyturn.training.batches import rollout_batch
 from keyturn.training.rollout import Sampled
 
 SEARCHED = 64
-"""Problems looked through for a group whose draws do not all get the same reward."""
+"""Number of problems searched for a group whose draws do not all get the same reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceStep:
-    """One stop on the way.
+    """One step of the trace.
 
     Args:
-        what: what happens here.
-        where: module and function that do it.
+        what: what happens in this step.
+        where: the module and function that do it.
         numbers: name -> value.
     """
 
@@ -50,7 +50,7 @@ class TraceStep:
 
 @dataclass(frozen=True, kw_only=True)
 class CreditTrace:
-    """The whole way of one token."""
+    """The complete trace of one token."""
 
     problem: Problem
     draws: tuple[str, ...]
@@ -75,16 +75,16 @@ def trace_credit(
     """Follow one token of the first success in the first group whose rewards differ.
 
     Args:
-        policy: draws and is differentiated.
-        problems: looked through in order.
+        policy: the policy that is sampled and differentiated.
+        problems: the problems, searched in order.
         grader, reward, objective: as in training.
-        streams: of the draws.
+        streams: random streams of the draws.
         group: draws per problem.
         max_new_tokens: length limit.
-        token: position in the completion; -1: the first result of an operation, or the first token.
+        token: position in the completion; -1: the first result of an operation, or else the first token.
 
     Raises:
-        UsageError: no group with different rewards among the first problems, or no such token.
+        UsageError: no group among the first problems has different rewards, or there is no such token.
     """
     if objective.needs:
         raise UsageError(
@@ -231,7 +231,7 @@ def _number(value: Any) -> Json:
 
 
 def _where(function: Callable[..., Any]) -> str:
-    """Module and name; of a lambda that hands its arguments on, of the function that it calls."""
+    """Module and name of a function; for a lambda that passes its arguments on, of the function it calls."""
     inner: Any = getattr(function, "func", function)
     if inner.__name__ == "<lambda>":
         called = inner.__globals__.get(inner.__code__.co_names[0]) if inner.__code__.co_names else None

@@ -1,7 +1,7 @@
-"""The embedded default: two shipped bases, RL on each, an audit of each; the same instrument, two answers.
+"""The embedded default: two shipped bases, RL on each and an audit of each. One instrument gives two answers.
 
-In CHAIN the base applies functions and never composed them, so what RL gains at depths that it never asked
-for is created. In GRAPH the base holds every strategy, so what RL gains is deployed.
+In CHAIN, the base learned to apply functions but never composed them. So what RL gains at depths that it never
+trained on is created. In GRAPH, the base knows every strategy. So what RL gains is deployed.
 """
 
 from __future__ import annotations
@@ -30,21 +30,24 @@ from keyturn.training.config import RLConfig
 from keyturn.training.record import MODEL
 
 MODELS = Path(keyturn.__file__).parent / "assets" / "models"
-"""The bases that ship."""
+"""The base models shipped with the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """How one shipped base is trained and on which cells it is judged."""
+    """How one shipped base is trained and on which cells it is audited."""
 
     name: str
     rl: RLConfig
     test: tuple[Mapping[str, str | int], ...]
-    """Cells of the audit. CHAIN: atoms, and depths beyond RL's own 2 and 3; GRAPH: its base's measured edge."""
+    """Cells of the audit. CHAIN: atoms, and depths beyond the 2 and 3 that RL trains on.
+
+    GRAPH: the measured edge of what its base can do.
+    """
     train: tuple[Mapping[str, str | int], ...]
-    """Cells that RL asks, the same number of problems of each."""
+    """Cells that RL trains on, with the same number of problems of each."""
     train_per_cell: int = 112
-    """Problems a cell that RL asks; CHAIN has some 112 of depth 2 in its RL split."""
+    """Problems per cell that RL trains on. CHAIN has about 112 problems of depth 2 in its RL split."""
     objective: str = "grpo"
     reward: str = "outcome"
 
@@ -67,22 +70,22 @@ EMBEDDED: dict[str, Embedded] = {
 
 
 def audit_embedded(lab: Lab, one: Embedded, per_cell: int, config: AuditConfig) -> AuditResult:
-    """Train a shipped base by RL and audit the pair; finished stages are read."""
+    """Train a shipped base by RL and audit the pair. Finished stages are read from disk."""
     return audit_trained(lab, one, MODELS / one.name, per_cell, config)
 
 
 def audit_trained(
     lab: Lab, one: Embedded, base_folder: Path, per_cell: int, config: AuditConfig, base_name: str = ""
 ) -> AuditResult:
-    """Train a base of a world by RL with the embedded settings and audit the pair.
+    """Train a base of a world by RL with the embedded settings, and audit the pair.
 
     Args:
         lab: the run directory.
-        one: settings of RL and cells of the audit.
+        one: the settings of RL and the cells of the audit.
         base_folder: a model folder with its world.
-        per_cell: test problems a cell.
-        config: how much is drawn.
-        base_name: how the base is called; the shipped one by default.
+        per_cell: test problems per cell.
+        config: how many draws are taken.
+        base_name: what the base is called; by default, the name of the shipped one.
     """
     world, session = world_in(base_folder), session_for(lab, one, base_folder, per_cell)
     task, tuned = session.task, trained(session, one)
@@ -110,7 +113,7 @@ def session_for(lab: Lab, one: Embedded, folder: Path, per_cell: int) -> Session
         lab: the run directory.
         one: the settings.
         folder: the base, with its world.
-        per_cell: test problems a cell.
+        per_cell: test problems per cell.
     """
     world = world_in(folder)
     task = world_task(
@@ -139,7 +142,7 @@ def trained(session: Session, one: Embedded) -> Model:
 
 
 def world_in(folder: Path) -> World:
-    """The world of a model folder; the error says what has none."""
+    """The world of a model folder. If there is none, the error names the folder."""
     world = world_of(folder)
     if world is None:
         raise UsageError(
@@ -149,13 +152,13 @@ def world_in(folder: Path) -> World:
 
 
 def cell_keys(cells: tuple[Mapping[str, str | int], ...]) -> tuple[str, ...]:
-    """The keys in which cells differ."""
+    """The keys whose values differ between cells."""
     keys = sorted({key for cell in cells for key in cell})
     return tuple(key for key in keys if len({cell.get(key) for cell in cells}) > 1) or tuple(keys)
 
 
 def world_problems(world: World, per_cell: int, streams: Streams) -> tuple[ProblemSet, int]:
-    """Test problems of all of a world's own cells, and the tokens that an answer may need."""
+    """Test problems of all of a world's own cells, and the number of tokens that an answer may need."""
     asked = problems(world, "test", None, per_cell, streams.child("problems"))
     return ProblemSet(name=world.name, problems=asked, grader=WorldGrader(world)), world.max_new_tokens
 

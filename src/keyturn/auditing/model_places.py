@@ -1,7 +1,7 @@
-"""What a user calls a model, and where it lies: a folder, a run, an embedded world, a name on the Hub.
+"""Resolves a model's name to its place: a folder, a run, an embedded world or a name on the Hub.
 
-The same names do for every verb. A run directory stands for the policy that it saved, so that what one verb
-leaves is what the next one takes.
+The same names work for every command. A run directory stands for the policy that it saved, so the output of one
+command can be the input of the next.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _log = logging.getLogger("keyturn")
 
 
 def place_of(name: str) -> str:
-    """The folder, the Hub name or the address of a model.
+    """The folder, Hub name or address of a model.
 
     Args:
-        name: a model folder, a run directory with the folder ``model`` in it, an embedded world (``graph``,
-            ``chain``), ``owner/name`` on the Hub, or ``http://host:port/v1#model`` behind a server.
+        name: a model folder, a run directory that contains the folder ``model``, an embedded world (``graph``,
+            ``chain``), ``owner/name`` on the Hub, or ``http://host:port/v1#model`` for a model behind a server.
 
     Raises:
-        UsageError: none of these; the near matches are named.
+        UsageError: the name is none of these. The message gives the closest matches.
     """
     if is_server(name):
         return name
@@ -36,7 +36,7 @@ def place_of(name: str) -> str:
         raise UsageError("the name of a model is empty", fix="a folder, a run, or owner/name on the Hub")
     path = Path(name).expanduser()
     if (path / MODEL / "config.json").is_file() and not holds_weights(path):
-        return str(path / MODEL)  # a run; its own config.json, where it has one, is no model's
+        return str(path / MODEL)  # a run; if it has a config.json of its own, that is not a model's
     if (path / "config.json").is_file():
         if name in EMBEDDED:
             _log.warning("%s is a model folder here; the embedded world of that name is left alone", name)

@@ -1,4 +1,4 @@
-"""The three ways into an audit: the embedded worlds, any two policies, any two tables of samples."""
+"""The three kinds of audit: of the embedded worlds, of any two policies, and of any two tables of samples."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ from keyturn.problems.world.worlds import World
 from keyturn.rollouts.readers import Columns
 
 DEFAULT_TOKENS = 512
-"""Tokens a completion may have where no world says what it needs."""
+"""Maximum number of tokens in a completion where no world says how many it needs."""
 PER_CELL = 24
-"""Test problems a cell."""
+"""Test problems per cell."""
 LARGEST_K = 1 << 16
-"""Largest budget that may be asked for: each draw is stored and graded, 4K of them for every problem."""
+"""Largest budget that may be requested. Every draw is stored and graded, and each problem can take 4K draws."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemChoice:
-    """Which problems are asked and how they are judged."""
+    """Which problems are asked and how answers are graded."""
 
     problems: Any = None
-    """What :func:`~keyturn.auditing.sides.problems_in` takes; None: those of the base's world."""
+    """What :func:`~keyturn.auditing.sides.problems_in` takes; None: the problems of the base's world."""
     grader: str = "auto"
     limit: int = 0
     per_cell: int = PER_CELL
 
 
 def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
-    """An audit's draws from the command line's numbers."""
+    """The audit's configuration, from the numbers on the command line."""
     if k < SMALLEST_K or n_base < 0:
         what = f"k must be at least {SMALLEST_K} (at K = 1 nothing can be classified) and n-base not negative"
         raise UsageError(what, fix="leave them out for the defaults")
@@ -78,10 +78,10 @@ def audit_models(
 
     Args:
         lab: the run directory.
-        policies: base and tuned, each what :func:`~keyturn.auditing.sides.side_of` takes.
+        policies: base and tuned; each is what :func:`~keyturn.auditing.sides.side_of` takes.
         asked: the problems.
         loading: how models are loaded, asked and decoded.
-        config: how much is drawn.
+        config: how many draws are taken.
     """
     base, tuned = (side_of(one, side) for one, side in zip(policies, SIDES, strict=True))
     problem_set, world, config = problems_of(base, asked, config, lab)
@@ -133,16 +133,16 @@ def audit_samples(
     *,
     independent: bool = False,
 ) -> AuditResult:
-    """Audit two tables of samples; no model is needed.
+    """Audit two tables of samples. This needs no model.
 
     Args:
         lab: the run directory.
-        sources: base and tuned, each what :func:`~keyturn.auditing.sides.samples_in` takes.
-        columns: names where the known ones do not do.
-        grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
-        problems: that have the gold answers, where the samples lack them; or None.
-        config: of which the budget K counts.
-        independent: count every draw, also where they look like copies of each other.
+        sources: base and tuned; each is what :func:`~keyturn.auditing.sides.samples_in` takes.
+        columns: column names, for samples that do not use the known ones.
+        grader: how answers are graded; ``auto``: as the samples say, or else by their gold answers.
+        problems: problems with the gold answers, if the samples lack them; or None.
+        config: the configuration, of which only the budget K is used.
+        independent: count every draw, even where draws look like copies of each other.
     """
     read = sample_pair(sources, columns=columns, grader=grader, problems=problems, independent=independent)
     found = read.found
@@ -171,7 +171,7 @@ def audit_samples(
 def audit_worlds(
     lab: Lab, worlds: Sequence[str], *, per_cell: int, workers: int, config: AuditConfig
 ) -> list[AuditResult]:
-    """The embedded default: train each shipped base by RL, audit it."""
+    """The embedded default: train each shipped base by RL and audit it."""
     for name in worlds:
         if name not in EMBEDDED:
             raise unknown("embedded world", name, EMBEDDED)
@@ -197,8 +197,8 @@ def audit_base(lab: Lab, base: Any, *, per_cell: int, config: AuditConfig) -> Au
     Args:
         lab: the run directory.
         base: an embedded base, or another model of a world.
-        per_cell: test problems a cell.
-        config: how much is drawn.
+        per_cell: test problems per cell.
+        config: how many draws are taken.
     """
     if isinstance(base, str) and base in EMBEDDED:
         return audit_embedded(lab, EMBEDDED[base], per_cell, config)
@@ -213,13 +213,13 @@ def audit_base(lab: Lab, base: Any, *, per_cell: int, config: AuditConfig) -> Au
 
 
 def audit_subject(lab: Lab, base: str, tuned: str = "", problems: str = "") -> tuple[AuditResult, str]:
-    """Audit what a claim names, training the tuned policy where none is given.
+    """Audit the models that a claim names. If it names no tuned policy, train one.
 
     Args:
         lab: the run directory.
         base: an embedded world, a model folder or a Hub id.
-        tuned: a model; empty: the base is trained by RL in its world.
-        problems: a problem file; empty: the base's world has some.
+        tuned: a model; if empty, the base is trained by RL in its world.
+        problems: a problem file; if empty, the base's world provides the problems.
 
     Returns:
         The audit, and the fingerprint of the base.

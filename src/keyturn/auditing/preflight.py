@@ -1,7 +1,7 @@
-"""What can be known of a pair before anything is drawn: what must be refused, and what must be said.
+"""What can be known about a pair before anything is drawn: what must be refused, and what must be reported.
 
-Ours. A pair that fails here would fail after hours of draws, or worse, give a verdict on prompts that a model
-cannot read.
+These checks are ours. A pair that fails them would otherwise fail after hours of sampling. Or worse, it would
+get a verdict on prompts that a model cannot read.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from keyturn.policies.protocol import Limits, Policy
 
 
 def check_pair(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> None:
-    """Refuse problems that nothing can be judged by, and prompts that a policy cannot be given, or cannot read.
+    """Refuse problems whose answers cannot be judged, and prompts that a policy cannot take or cannot read.
 
     Args:
         policies: by name, ``base`` and ``tuned``.
-        problems: what will be asked.
+        problems: the problems that will be asked.
 
     Raises:
-        InputError: a prompt that a template refuses, fills the context or has tokens without an embedding, or
-            more unknown words than :data:`~keyturn.policies.prompting.MOST_UNKNOWN`; a forward that fails.
-        NumericsError: a forward gives no numbers.
-        UsageError: no problem has an answer to judge by.
+        InputError: a template refuses a prompt; a prompt fills the context, has tokens without an embedding, or
+            has more unknown words than :data:`~keyturn.policies.prompting.MOST_UNKNOWN`; or a forward pass
+            fails.
+        NumericsError: a forward pass gives logits that are not numbers.
+        UsageError: no problem has a gold answer.
     """
     if problems and not any(
         answer.strip() for problem in problems for answer in (problem.answer, *problem.also)
@@ -57,7 +58,7 @@ def check_pair(policies: Mapping[str, Policy], problems: Sequence[Problem]) -> N
 def preflight_cautions(
     policies: Mapping[str, Policy], problems: Sequence[Problem], limits: Limits
 ) -> tuple[Caution, ...]:
-    """What sets two policies apart beside their weights, and what stands in the way of their answers."""
+    """How two policies differ apart from their weights, and what may impair their answers."""
     found = list(_between(policies))
     for name, policy in policies.items():
         if isinstance(policy, LocalPolicy):
@@ -66,7 +67,7 @@ def preflight_cautions(
 
 
 def _between(policies: Mapping[str, Policy]) -> list[tuple[str, str]]:
-    """Prompts and ends that are not the same for both."""
+    """Prompts and end tokens that differ between the two policies."""
     found = []
     formats = {name: prompt_format(policy) for name, policy in policies.items()}
     if len(set(formats.values())) > 1:
@@ -113,5 +114,5 @@ def _of_one(
 
 
 def share_of(share: float) -> str:
-    """A share in words, which is never shown as 0 where it is more."""
+    """A share in words. A share above 0 is never shown as 0."""
     return "0%" if share == 0 else f"{share:.1%}" if share >= 0.001 else "under 0.1%"

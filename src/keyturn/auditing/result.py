@@ -1,4 +1,4 @@
-"""What one audit found: the record behind the terminal table, the JSON document and the report."""
+"""What one audit found: the record from which the terminal table, the JSON document and the report are made."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from keyturn.measures.verdict import Caution, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell of the problems (domain, depth, context...) and its own verdict."""
+    """One cell of the problems (domain, depth, context...) with its own verdict."""
 
     key: Mapping[str, str | int]
     verdict: Verdict
 
     @property
     def name(self) -> str:
-        """For a table: ``depth 3``, ``context C2, depth 3``..."""
+        """The cell's name in a table: ``depth 3``, ``context C2, depth 3``..."""
         return ", ".join(f"{k} {v}" for k, v in self.key.items())
 
     def to_json(self) -> dict[str, Json]:
-        """The key's fields flat, the name and the verdict."""
+        """The fields of the key at the top level, with the name and the verdict."""
         return {"name": self.name, "key": dict(self.key), "verdict": self.verdict.to_json()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenSpan:
-    """One completion for the token view: parallel columns, one entry a token.
+    """One completion for the token view, as parallel columns with one entry per token.
 
     Args:
-        title: what it is, e.g. ``"tuned, draw 3: verified"``.
-        problem: its problem's id.
-        prompt: the prompt as text (hostile).
-        text: each token as text (hostile), ``[token]``.
-        role: role names, ``"unknown"`` where nothing is known, ``[token]``.
-        entropy: nats under the policy that drew it, ``[token]``.
-        logprob: under the tuned policy, ``[token]``; NaN unknown.
-        base_logprob: under the base, ``[token]``; NaN unknown.
+        title: what the completion is, e.g. ``"tuned, draw 3: verified"``.
+        problem: the id of its problem.
+        prompt: the prompt as text (untrusted).
+        text: each token as text (untrusted), ``[token]``.
+        role: role names, ``"unknown"`` where the role is not known, ``[token]``.
+        entropy: entropy in nats under the policy that drew the completion, ``[token]``.
+        logprob: log-probability under the tuned policy, ``[token]``; NaN if unknown.
+        base_logprob: log-probability under the base, ``[token]``; NaN if unknown.
         outcome: ``"verified"``, ``"right answer, invalid trace"``, ``"wrong"``, ``"ungraded"``.
-        sibling: another draw of the same problem to set beside it, or None.
+        sibling: another draw of the same problem to show beside it, or None.
     """
 
     title: str
@@ -61,24 +61,24 @@ class TokenSpan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditResult:
-    """One audit, whole.
+    """The complete result of one audit.
 
     Args:
-        name: ``graph``, ``chain`` or the user's.
+        name: ``graph``, ``chain`` or the user's name for it.
         base, tuned: how the policies were named (paths, repository ids, file names).
         problems: how the problems were named, and how many there are.
         run: absolute path of the run directory.
-        verdict: pooled.
-        cells: one verdict a cell.
-        measurements: everything measured.
-        tables: what it was measured on.
+        verdict: the pooled verdict.
+        cells: one verdict per cell.
+        measurements: all measurements.
+        tables: the tables that the measurements were made on.
         spans: completions for the token view.
-        seconds: stage -> wall seconds on this machine (shown as shares of the whole).
+        seconds: stage -> wall seconds on this machine (shown as shares of the total).
         limits: what this audit cannot say, one sentence each.
         left_out: measure -> why it was not computed.
-        settings: what a reader must know of the set-up, under ``base``, ``tuned`` and ``both``: temperature,
+        settings: what a reader must know about the set-up, under ``base``, ``tuned`` and ``both``: temperature,
             prompt format, stop tokens, fingerprint, grader, seed...
-        cautions: reasons to distrust the verdict, the verdict's own first.
+        cautions: reasons to distrust the verdict. Those from the verdict itself come first.
     """
 
     name: str
@@ -99,11 +99,11 @@ class AuditResult:
 
     @property
     def sentence(self) -> str:
-        """The verdict in one sentence, with its K."""
+        """The verdict in one sentence, with its budget K."""
         return f"{self.name}: {self.verdict.label} at K = {self.verdict.k} ({self.verdict.why})"
 
     def to_json(self) -> dict[str, Json]:
-        """One entry of the document's ``audits``."""
+        """One entry of ``audits`` in the JSON document."""
         return {
             "name": self.name,
             "base": self.base,

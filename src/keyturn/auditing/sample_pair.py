@@ -1,4 +1,4 @@
-"""Two tables of samples, read, judged, freed of copies and brought onto their common problems."""
+"""Reads and grades two tables of samples, removes copies, and restricts both to their common problems."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from keyturn.rollouts.readers import Columns, PairedSamples, Samples, pair
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SamplePair:
-    """What two tables of samples give an audit.
+    """What two tables of samples provide for an audit.
 
     Args:
-        found: both over their common problems.
+        found: the answers of both on their common problems.
         sources: what the tables are called.
         fingerprints: a hash of each table's file or content.
-        graders: by which each was judged.
-        copies: one sentence for everything that was counted once, or was found and counted all the same.
+        graders: the grader that judged each table.
+        copies: one sentence for each group of copies that was counted once, or was found but counted in full.
     """
 
     found: PairedSamples
@@ -51,18 +51,18 @@ def sample_pair(
     problems: Any = None,
     independent: bool = False,
 ) -> SamplePair:
-    """Read, judge and pair two tables of samples.
+    """Read, grade and pair two tables of samples.
 
     Args:
-        sources: base and tuned, each what :func:`~keyturn.auditing.sides.samples_in` takes.
-        columns: names where the known ones do not do.
-        grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
-        problems: that have the gold answers, where the samples lack them; or None.
-        independent: count every draw, also where they look like copies of each other.
+        sources: base and tuned; each is what :func:`~keyturn.auditing.sides.samples_in` takes.
+        columns: column names, for samples that do not use the known ones.
+        grader: how answers are graded; ``auto``: as the samples say, or else by their gold answers.
+        problems: problems with the gold answers, if the samples lack them; or None.
+        independent: count every draw, even where draws look like copies of each other.
 
     Raises:
-        UsageError: one table given twice, or an unknown grader.
-        InputError: samples that cannot be read, judged or compared.
+        UsageError: the same table was given twice, or the grader is unknown.
+        InputError: the samples cannot be read, graded or compared.
     """
     if sources[0] is sources[1] and not isinstance(sources[0], str | Path):
         raise UsageError(
@@ -90,7 +90,7 @@ def sample_pair(
 
 
 def drawn_too_seldom(base: Answers, k: int) -> tuple[Caution, ...]:
-    """Problems that were drawn less than half as often as the rest, where they lower K for all."""
+    """Problems with less than half as many draws as the others, if they lower K for all problems."""
     draws = draws_of(base)
     few = (draws.n > 0) & (2 * draws.n < np.quantile(draws.n, 0.9, method="lower"))
     now, without = lowered_budget(draws, k), lowered_budget(draws.at(~few), k)
@@ -107,7 +107,7 @@ def drawn_too_seldom(base: Answers, k: int) -> tuple[Caution, ...]:
 
 
 def _judge(samples: Samples, grader: str, asked: Sequence[Problem]) -> str:
-    """The grader that is named or that fits; empty where the samples' own verdicts are taken."""
+    """The grader that is named or that fits. Empty if the samples' own verdicts are used."""
     if grader == "auto":
         return "" if np.isfinite(samples.success).any() else choose_grader(asked or samples.problems())
     known_grader(grader)
@@ -115,12 +115,12 @@ def _judge(samples: Samples, grader: str, asked: Sequence[Problem]) -> str:
 
 
 def _graded(samples: Samples, judge: str, asked: Sequence[Problem]) -> Samples:
-    """Samples as they were graded already, or by a grader."""
+    """Samples with the grades that they came with, or graded by a grader."""
     return grade_samples(samples, known_grader(judge), asked) if judge else samples
 
 
 def _fingerprint(value: Any, read: Samples) -> str:
-    """Of a file, the beginning of its hash; of a table in memory, a hash of what was read from it."""
+    """For a file, the first digits of its hash. For a table in memory, a hash of what was read from it."""
     if isinstance(value, str | Path | Samples):
         return audit_settings.fingerprint_of(read.source)
     columns = (read.problem, read.prompts, read.texts, read.gold, read.draw.tolist())

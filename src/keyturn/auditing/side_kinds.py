@@ -1,4 +1,4 @@
-"""What one side of an audit is given as: a name, a loaded model, a policy, or samples."""
+"""The kind of object that one side of an audit is: a name, a loaded model, a policy, or samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDES = ("base", "tuned")
 _ENDINGS = frozenset(
     [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".eval", ".gz", ".zst", ".bz2", ".xz"]
 )
-"""What a name ends with that means a file, also where there is none of that name."""
+"""Endings by which a name is taken for a file, even if no such file exists."""
 
 TAKEN = (
     "a name (an embedded base, a folder, owner/name on the Hub, http://host:port/v1#model, a file of samples), "
@@ -35,7 +35,7 @@ def kind_of(value: Any, side: str) -> Kind:
         side: ``base`` or ``tuned``, for the message.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the value is neither.
     """
     if isinstance(value, Samples):
         return "samples"
@@ -49,7 +49,7 @@ def kind_of(value: Any, side: str) -> Kind:
 
 
 def source_of(value: Any) -> Source:
-    """How a policy is given: by a name to load, a server's address, as a loaded model, or as a policy."""
+    """How a policy is given: as a name to load, a server's address, a loaded model, or a policy object."""
     if is_policy(value):
         return "policy"
     if model_of(value) is not None:
@@ -58,8 +58,8 @@ def source_of(value: Any) -> Source:
 
 
 def is_policy(value: Any) -> bool:
-    """Whether a value is a policy of ours, or behaves like one."""
-    # Asked of the class: an object's fingerprint is a hash of all its weights.
+    """Whether a value is one of our policies, or behaves like one."""
+    # The class is checked, not the object: an object's fingerprint is a hash of all its weights.
     return hasattr(type(value), "draw") and hasattr(type(value), "fingerprint")
 
 
@@ -71,7 +71,7 @@ def _is_file(name: str | Path) -> bool:
 
 
 def model_of(value: Any) -> tuple[Any, Any] | None:
-    """Model and tokenizer of a pair, a pipeline or a model alone (then None for its tokenizer)."""
+    """Model and tokenizer of a pair, of a pipeline or of a model alone (whose tokenizer is None)."""
     if isinstance(value, tuple | list):
         return (value[0], value[1]) if len(value) == 2 and hasattr(value[0], "generate") else None
     if hasattr(value, "generate") and hasattr(value, "config"):

@@ -1,4 +1,4 @@
-"""What an audit is given: each side a policy or samples, by name or as an object."""
+"""The inputs of an audit: each side is a policy or samples, given by name or as an object."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from keyturn.problems.world.worlds import World
 from keyturn.rollouts.readers import Columns, Samples, read_samples, records_in, samples_of
 
 ASKED = ("sampling", "hooks", "processors", "chat")
-"""What makes two policies of one model."""
+"""Attributes that distinguish two policies of the same model."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
-    """One of the two policies of an audit, known and not yet loaded.
+    """One of the two policies of an audit. It is identified, but not yet loaded.
 
     Args:
         name: what a report calls it.
-        place: where it is loaded from: a folder, a Hub name, a server's address; empty for an object.
+        place: where it is loaded from: a folder, a Hub name or a server's address; empty for an object.
         model, tokenizer: a model that was given as an object.
         policy: a policy that was given as an object.
     """
@@ -43,11 +43,11 @@ class Side:
     policy: Policy | None = None
 
     def open(self, loading: Loading, kept: Path | None) -> Policy:
-        """The policy.
+        """Load the policy.
 
         Args:
-            loading: how a name is loaded and a model asked; a policy is asked as it is.
-            kept: where what a server gave is kept.
+            loading: how a name is loaded and a model is asked. A policy object is used as it is.
+            kept: where a server's answers are kept.
         """
         if self.policy is not None:
             return self.policy
@@ -57,20 +57,20 @@ class Side:
 
     @property
     def folder(self) -> Path | None:
-        """Where its weights lie on this disk; None where they do not, or may have changed since."""
+        """The local folder of its weights. None if there is none, or if they may have changed since loading."""
         path = Path(self.place).expanduser()
         return path if self.place and path.is_dir() else None
 
     @property
     def world(self) -> World | None:
-        """The controlled world that it was made in; None for any other, and where no folder is known."""
+        """The controlled world that the model was made in. None for other models, or if no folder is known."""
         model = self.policy.model if isinstance(self.policy, LocalPolicy) else self.model
         place = self.place or str(getattr(model, "name_or_path", "") or "")
         return world_of(place) if place and Path(place).expanduser().exists() else None
 
 
 def side_of(value: Any, side: str) -> Side:
-    """A policy of an audit, whatever it is given as.
+    """A policy of an audit, from any of the accepted forms.
 
     Args:
         value: a name, a loaded model with its tokenizer, or a policy.
@@ -91,7 +91,7 @@ def side_of(value: Any, side: str) -> Side:
 
 
 def refuse_one_model(base: Policy, tuned: Policy) -> None:
-    """Refuse a model given twice: what was trained in place has no base left.
+    """Refuse a model that is given twice. A model that was trained in place has no base left to compare with.
 
     Raises:
         UsageError: both sides are the same weights in memory, decoded in the same way.
@@ -107,7 +107,7 @@ def refuse_one_model(base: Policy, tuned: Policy) -> None:
 
 
 def draws_plainly(policy: Policy, loading: Loading) -> bool:
-    """Whether a policy draws from its model's own distribution: temperature 1, nothing cut off or shaped."""
+    """Whether a policy samples from its model's own distribution: temperature 1, nothing cut or reshaped."""
     if isinstance(policy, LocalPolicy):
         return policy.sampling == Sampling() and not policy.processors
     return loading.sampling == Sampling()
@@ -124,20 +124,20 @@ def _called(policy: Policy) -> str:
 
 
 def _named(model: Any) -> str:
-    """A loaded model's class, and where it was loaded from."""
+    """A loaded model's class, and where the model was loaded from."""
     origin = str(getattr(model, "name_or_path", "") or "")
     return f"{type(model).__name__} in memory" + (f", loaded from {origin}" if origin else "")
 
 
 def samples_in(value: Any, columns: Columns, side: str, *, unjudged: bool = False) -> Samples:
-    """Samples, whatever they are given as.
+    """Samples, from any of the accepted forms.
 
     Args:
-        value: a file (``file#which``), samples that were read, or records of any kind that
-            :func:`~keyturn.rollouts.readers.memory.records_in` knows.
-        columns: names where the known ones do not do.
+        value: a file (``file#which``), samples that were read already, or records of any kind that
+            :func:`~keyturn.rollouts.readers.memory.records_in` accepts.
+        columns: column names, for samples that do not use the known ones.
         side: what messages call records in memory: ``base`` or ``tuned``.
-        unjudged: they may hold neither verdicts nor gold answers, since the problems bring those.
+        unjudged: the samples may lack both verdicts and gold answers, because the problems provide them.
     """
     if isinstance(value, Samples):
         return value
@@ -150,14 +150,14 @@ def samples_in(value: Any, columns: Columns, side: str, *, unjudged: bool = Fals
 
 
 def problems_in(value: Any, grader: str = "auto") -> ProblemSet:
-    """Problems, whatever they are given as.
+    """Problems, from any of the accepted forms.
 
     Args:
         value: a file, a set of problems, problems, or records: a data frame, a list of mappings, a data set.
         grader: name of the grader; ``auto`` chooses it by the gold answers.
 
     Raises:
-        UsageError: none of these, or a grader beside a set that has its own.
+        UsageError: the value is none of these, or a grader was given for a set that has its own.
     """
     if isinstance(value, ProblemSet):
         if grader != "auto":

@@ -1,4 +1,4 @@
-"""Which completions the token view shows: the ones that carry the verdict, and a sibling beside each."""
+"""Chooses the completions of the token view: those that decide the verdict, each with a sibling beside it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from keyturn.measures.contract import Tables, TokenShift
 from keyturn.measures.verdict import REACHABLE, UNREACHABLE, Verdict
 
 PER_KIND = 2
-"""Completions shown of each kind."""
+"""Number of completions shown of each kind."""
 
 
 def choose_spans(tables: Tables, verdict: Verdict, tokenizer: Any, streams: Streams) -> tuple[TokenSpan, ...]:
-    """Tuned completions on problems that the base did not reach, on ones it did, and failures.
+    """Tuned completions on problems that the base did not solve, on problems that it did solve, and failures.
 
     Args:
         tables: with token tables of both policies.
-        verdict: its classes say which problem is of which kind.
+        verdict: its classes say which kind each problem is.
         tokenizer: turns ids into text; None: no token view.
-        streams: the choice within a kind is random, so that nobody picks the pretty ones.
+        streams: random streams. The choice within a kind is random, so nobody can pick flattering examples.
     """
     shift, base = tables.shift.get("tuned"), tables.shift.get("base")
     if tokenizer is None or shift is None or base is None or not len(shift.completions):
@@ -91,7 +91,7 @@ def _outcome(shift: TokenShift, row: int) -> str:
 
 
 def _pieces(tokens: np.ndarray, tokenizer: Any) -> tuple[str, ...]:
-    """The text that each token adds; a character split over tokens appears with its last one."""
+    """The text that each token adds. A character split over several tokens appears with the last of them."""
     ids = [int(t) for t in tokens]
     words = [tokenizer.decode(ids[: i + 1], skip_special_tokens=False) for i in range(len(ids))]
     pieces = []

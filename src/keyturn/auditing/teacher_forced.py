@@ -1,8 +1,8 @@
-"""Teacher-forced looks at both models: token tables, and what the base would give of its own accord.
+"""Teacher forcing through both models: token tables, and the base's probability of given completions.
 
-The tables are made on a few completions a problem of each policy; the certified lower bound on all
-distinct verified completions that the tuned model gave. What cannot be had (another vocabulary, another end of
-an answer, a shorter context) is left out with its reason, and the audit goes on.
+The tables are made on a few completions per problem of each policy. The certified lower bound is computed
+on all distinct verified completions of the tuned model. What cannot be computed (a different vocabulary,
+different end tokens, a shorter context) is left out with its reason, and the audit continues.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def shift_table(
     parents: Sequence[Stage],
     problems: Sequence[Problem],
 ) -> TokenShift:
-    """Both models, each behind its own prompt, on the first ``draws`` completions a problem that one drew.
+    """Both models, each behind its own prompt, on the first ``draws`` completions per problem of one policy.
 
     Raises:
         InputError: the vocabularies differ, or a policy's context is too short.
@@ -84,20 +84,20 @@ def certified_lower_bound(
     parents: Sequence[Stage],
     problems: Sequence[Problem],
 ) -> NDArray[np.float64]:
-    """The base's probability of the distinct verified completions that the tuned model gave.
+    """The base's total probability of the distinct verified completions of the tuned model.
 
     Args:
         lab: the run directory.
-        base: scores; the bound holds for sampling from it at temperature 1, untruncated.
-        completions, grades: of the tuned policy.
-        parents: the stages they come from.
-        problems: of the completions, in their order; the base is asked in its own way.
+        base: the policy that scores them. The bound holds for untruncated sampling from it at temperature 1.
+        completions, grades: those of the tuned policy.
+        parents: the stages that they come from.
+        problems: the problems of the completions, in the same order. The base gets its own prompt format.
 
     Returns:
-        A lower bound of the base's success probability, float64 ``[problem]``.
+        A lower bound on the base's success probability, float64 ``[problem]``.
 
     Raises:
-        InputError: a prompt and a completion are longer than the base's context.
+        InputError: a prompt and its completion together exceed the base's context.
     """
     completions = replace(completions, prompts=base.prompts(problems))
     success = grades.verified if np.isfinite(grades.verified).any() else grades.outcome
@@ -117,9 +117,9 @@ def certified_lower_bound(
 
 
 def ends_alike(base: LocalPolicy, tuned: LocalPolicy, completions: Completions) -> bool:
-    """Whether the base would have ended each of these answers of the tuned policy where that did.
+    """Whether the base would have ended each of the tuned policy's answers at the same place.
 
-    Where it would not, the probability of an answer is not that of saying it and stopping.
+    Where it would not, the probability of an answer is not the probability of giving that answer and stopping.
     """
     if set(base.ends) == set(tuned.ends):
         return True
@@ -128,14 +128,14 @@ def ends_alike(base: LocalPolicy, tuned: LocalPolicy, completions: Completions) 
 
 
 def _ends_for(base: LocalPolicy, completions: Completions, row: int) -> bool:
-    """Whether the base too ends there, and not before; where a text ends answers, no token need do it."""
+    """Whether the base also ends there and not earlier. If a stop text ends answers, no end token is needed."""
     tokens = completions.row(row)
     stops = np.isin(tokens, base.ends)
     return not stops[:-1].any() and bool(stops[-1] or base.turn.texts)
 
 
 def why_not_teacher_forced(base: Policy, tuned: Policy) -> dict[str, str]:
-    """Looks at both models that cannot be had, as far as that is known before anything is drawn -> why."""
+    """Teacher-forced passes that are impossible, as far as that is known before anything is drawn -> why."""
     if not (isinstance(base, LocalPolicy) and isinstance(tuned, LocalPolicy)):
         away = [n for n, p in (("base", base), ("tuned", tuned)) if not isinstance(p, LocalPolicy)]
         where = f"{' and '.join(away)} {'are' if len(away) > 1 else 'is'} behind a server"
@@ -150,13 +150,13 @@ def why_not_teacher_forced(base: Policy, tuned: Policy) -> dict[str, str]:
         why = f"answers end differently: base at {stop_tokens(base)}; tuned at {stop_tokens(tuned)}"
         found |= {"reachability": why, "bound": why}
     if not plain(base):
-        # The base's own log-probabilities speak of draws at temperature 1 from the whole distribution only.
+        # The base's own log-probabilities describe only untruncated draws at temperature 1.
         found["bound"] = "the base is not sampled plainly (temperature 1, whole distribution)"
     return found
 
 
 def plain(policy: LocalPolicy) -> bool:
-    """Whether a policy draws from its own distribution, at temperature 1 and untruncated."""
+    """Whether a policy samples from its own distribution, at temperature 1 and without truncation."""
     return policy.sampling.plain and not policy.processors
 
 

@@ -1,7 +1,7 @@
-"""What can be computed and not only estimated, because the world is small.
+"""What can be computed exactly instead of estimated, because the world is small.
 
-The base's exact success probability (a teacher-forced pass over every valid trace where there are few), the
-rate at which answers are guessed, and draws with a rare strategy forced.
+This covers the base's exact success probability (a teacher-forced pass over every valid trace, where there are
+few), the rate of correct guesses, and draws in which a rare strategy is forced.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 from keyturn.rollouts.grades import Answers
 
 RARE = 0.05
-"""A strategy with a smaller share takes its accuracy from draws that are forced into it."""
+"""A strategy with a smaller share gets its accuracy from draws that are forced into it."""
 SEEN = 0.0005
-"""A strategy that neither policy gives in one draw of two thousand is absent and not forced."""
+"""A strategy that both policies use in fewer than one of 2000 draws counts as absent and is not forced."""
 FORCED_DRAWS = 8
-"""Forced draws per problem: what is wanted is the mean over problems, not the rate of each."""
+"""Forced draws per problem. The aim is the mean over problems, not the rate of each problem."""
 
 
 @dataclass(frozen=True)
 class WorldFacts:
-    """A world beside its audit.
+    """A world and what an audit can compute from it.
 
     Args:
         world: where the problems come from.
-        plain: both policies are sampled at temperature 1, untruncated, so that exact passes speak of the draws.
+        plain: both policies are sampled at temperature 1 and untruncated, so exact passes describe the draws.
     """
 
     world: World
@@ -79,9 +79,10 @@ class WorldFacts:
     def mass(
         self, lab: Lab, base: LocalPolicy, problems: tuple[Problem, ...]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.str_]]:
-        """The base's probability of the listed valid traces, where they are all that there are, and why not.
+        """The base's probability of the listed valid traces, whether the list is complete, and why it is not.
 
-        NaN where they are too many to list; the reason stands in the third array, ``[problem]`` each.
+        The probability is NaN where there are too many traces to list. The third array then gives the reason.
+        Each array has the shape ``[problem]``.
         """
 
         def compute() -> dict[str, NDArray]:
@@ -103,7 +104,7 @@ class WorldFacts:
         return arrays["mass"], arrays["complete"], arrays["why"]
 
     def _listed(self, problem: Problem) -> tuple[ValidCompletions, str]:
-        """The valid completions of a problem, or none and why they are not listed."""
+        """The valid completions of a problem, or none and the reason why they are not listed."""
         try:
             return valid_completions(self.world, problem), ""
         except UsageError as error:
@@ -117,7 +118,7 @@ class WorldFacts:
         limits: Limits,
         parents: Sequence[Stage],
     ) -> dict[tuple[str, str], Answers]:
-        """Draws with the first token of a rare strategy forced, for either policy."""
+        """Draws of either policy in which the first token of a rare strategy is forced."""
         out: dict[tuple[str, str], Answers] = {}
         if "strategy" not in paired.base.columns:
             return out
@@ -130,7 +131,7 @@ class WorldFacts:
                 continue
             for name, policy in policies.items():
                 if not _writes(policy, strategy):
-                    continue  # its tokens are not the world's: nothing of them can be put before an answer
+                    continue  # its tokens are not the world's, so no token of them can be put before an answer
                 if shares[name][strategy] < RARE:
                     out[name, strategy] = self._forced(
                         lab, policy, name, strategy, paired.problems, limits, parents
@@ -158,7 +159,7 @@ class WorldFacts:
 
 
 def _writes(policy: Policy, strategy: str) -> bool:
-    """Whether a policy's tokens of a strategy's name are the world's own."""
+    """Whether a policy's tokens for a strategy's name are the world's own."""
     tokenizer: Any = policy.tokenizer if isinstance(policy, LocalPolicy) else None
     return tokenizer is not None and list(tokenizer.encode(strategy, add_special_tokens=False)) == encode(
         strategy
@@ -194,7 +195,7 @@ def given(
 
 
 def with_prefix(drawn: Completions, problems: tuple[Problem, ...], prefix: Sequence[int]) -> Completions:
-    """Completions that were begun for the policy, given back what they were begun with."""
+    """Completions that were started with a forced prefix, with that prefix restored."""
     lengths = drawn.lengths + len(prefix)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     own = np.ones(int(offsets[-1]), dtype=bool)

@@ -1,4 +1,7 @@
-"""Post-train a policy: a recipe, or RL with an objective and a reward, on a world's problems or on a file's."""
+"""Post-train a policy by a method of several stages, or by RL with an objective and a reward.
+
+The problems are those of a world or of a file.
+"""
 
 from __future__ import annotations
 
@@ -37,43 +40,43 @@ Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """What every method takes."""
+    """Options that every method takes."""
 
     problems: Path | None = None
     """JSONL or Parquet with prompts and answers; a model of a world brings its own."""
     test: Path | None = None
-    """Test problems of their own; a tenth of --problems by default."""
+    """Separate test problems; a tenth of --problems by default."""
     grader: str = "auto"
-    """How answers of a file are judged."""
+    """How answers to problems from a file are graded."""
     roles: Path | None = None
     """Strategic grams (`keyturn grams`) that say which tokens plan; a world's grammar by default."""
     teacher: str = ""
-    """A second policy, where a method needs one: a model folder or a Hub id."""
+    """A second policy, if a method needs one: a model folder or a Hub id."""
     out: Path = Path("runs/train")
     """The run directory."""
     resume: bool = False
-    """Go on with the run in --out; its settings must be the same."""
+    """Resume the run in --out; its settings must be the same."""
     seed: int = 0
     """Root of all randomness."""
     per_cell: int = 112
-    """Training problems per cell, where a world makes them."""
+    """Training problems per cell, if a world makes them."""
     max_new_tokens: int = 0
-    """Tokens an answer may have; 0 takes the run's own for a world, 1024 for a file."""
+    """Maximum number of tokens in an answer; 0 takes the run's own for a world, 1024 for a file."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1."""
     profile: str = "demo"
-    """demo (three minutes of two cores), study (to its stopping rule) or real (some 1e9 parameters)."""
+    """demo (three minutes on two cores), study (to its stopping rule) or real (about 1e9 parameters)."""
     dry_run: bool = False
-    """Two small steps of everything, in OUT/dry-run: proves that it runs, teaches nothing."""
+    """Two small steps of everything, in OUT/dry-run: checks that the run works, but trains nothing useful."""
     json: bool = False
     """One JSON document on stdout."""
 
 
 def runner(words: Sequence[str]) -> Callable[..., None]:
-    """The function that a command line calls: its method decides which settings there are.
+    """The function that a command line calls. Its method decides which settings exist.
 
     Raises:
-        UsageError: no method, or none of that name.
+        UsageError: no method was given, or there is none of that name.
     """
     named_words = positional(words, every_switch())
     method, model = (*named_words, "", "")[:2]
@@ -92,7 +95,7 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
 
 @functools.cache
 def every_switch() -> frozenset[str]:
-    """Switches of any method: a command line is read for its method before that method's own are known."""
+    """The switches of all methods: a command line is read for its method before that method's own are known."""
     found = switches(no_method)
     for settings in chain.from_iterable(recipe.profiles.values() for recipe in METHODS.values()):
         found |= switches(typed(by_recipe, settings=settings))
@@ -107,7 +110,7 @@ def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> N
     """Post-train a policy: keyturn train METHOD MODEL. `keyturn train ls` lists the methods.
 
     Args:
-        common: what every method takes.
+        common: options that every method takes.
     """
     raise UsageError("no method named", fix="keyturn train METHOD MODEL, e.g. keyturn train grpo chain")
 
@@ -118,13 +121,13 @@ def by_recipe(
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
     settings: Annotated[Any, tyro.conf.arg(name="")] = None,
 ) -> None:
-    """Post-train a policy by a recipe.
+    """Post-train a policy by a method of several stages.
 
     Args:
         method: a recipe or an objective, as `keyturn train ls` lists them.
         model: an embedded world (graph, chain), a model folder or a Hub id.
-        common: what every method takes.
-        settings: of the recipe, for its profile.
+        common: options that every method takes.
+        settings: settings of the method, for its profile.
     """
     _check(method, model, common)
     recipe = METHODS[method]
@@ -155,12 +158,13 @@ def by_objective(
     Args:
         method: a recipe or an objective, as `keyturn train ls` lists them.
         model: an embedded world (graph, chain), a model folder or a Hub id.
-        common: what every method takes.
-        reward: how verdicts become rewards; of one made of others: shuffled:process, sum:outcome+format.
-        demonstrations_a_step: worked solutions beside the draws, where the objective learns from them.
-        settings: of the objective.
-        paid: of the reward.
-        rl: sizes and rates.
+        common: options that every method takes.
+        reward: how verdicts become rewards; a reward made of others is written shuffled:process,
+            sum:outcome+format.
+        demonstrations_a_step: worked solutions beside the draws of a step, if the objective learns from them.
+        settings: settings of the objective.
+        paid: settings of the reward.
+        rl: sizes and rates of RL.
     """
     _check(method, model, common)
     objective = OBJECTIVES[method](settings) if settings is not None else OBJECTIVES[method]()
@@ -186,7 +190,7 @@ def by_objective(
 
 
 def _check(method: str, model: str, common: Common) -> None:
-    """Refuse a missing model, and a run that is there already, unless it is to go on."""
+    """Refuse a missing model, and an existing run unless it is to be resumed."""
     out = common.out / "dry-run" if common.dry_run else common.out
     vacant(out, resume=common.resume)
     if not model:
@@ -194,7 +198,7 @@ def _check(method: str, model: str, common: Common) -> None:
 
 
 def _shared(common: Common) -> dict[str, Any]:
-    """What every method takes, as arguments of :func:`keyturn.train`."""
+    """The options that every method takes, as arguments of :func:`keyturn.train`."""
     command = ("resume", "json")
     said = {field.name: getattr(common, field.name) for field in fields(common) if field.name not in command}
     return said | {"teacher": common.teacher or None}
@@ -207,7 +211,7 @@ def _document(done: Training, found: Mapping[str, Any]) -> None:
 
 
 def _hint(common: Common, base: str | Path, policy: Path) -> None:
-    """The command that says what the training did, on test problems where there are some."""
+    """Print the command that audits what the training changed, on test problems if there are any."""
     given: list[str | Path] = []
     if common.problems is not None:
         given += ["--problems", common.test or common.problems]

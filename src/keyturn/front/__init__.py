@@ -1,1 +1,1 @@
-"""The front door in Python: what ``import keyturn`` offers; the command line calls the same functions."""
+"""The Python interface: what ``import keyturn`` offers. The command line calls the same functions."""

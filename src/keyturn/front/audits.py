@@ -1,4 +1,4 @@
-"""``keyturn.audit``: what post-training changed, of whatever can be audited; the command line calls it too."""
+"""``keyturn.audit``: what post-training changed in a policy. The command line calls this function too."""
 
 from __future__ import annotations
 
@@ -54,49 +54,50 @@ def audit(
     """Audit a policy before and after post-training, or samples of both.
 
     Args:
-        base: the policy before. By name: an embedded base (``"graph"``, ``"chain"``), a model folder, a run of
-            keyturn, ``owner/name`` on the Hub, ``http://host:port/v1#model``. As an object: ``(model,
-            tokenizer)`` of transformers, a pipeline, a policy of ours. Or its samples: a file, a data frame, a
-            list of records, counts ``{problem: (right, drawn)}``, verdicts ``{problem: [True, False, ...]}`` or
-            an array ``[problem, draw]`` of truth values.
-        tuned: the policy after, what :func:`keyturn.train` returned, or samples. None: the base is trained by
-            RL in its controlled world.
-        problems: what is asked: a file, a data frame, a list of ``{prompt, answer}``, a data set. A base of a
-            controlled world brings its own; samples need them only where they lack gold answers.
-        k: budget K: what the base does within K draws, it could already do. Also the tuned draws for each
-            problem.
-        n_base: base draws for each problem; 0 means 4K, of which 32 for all and the rest where successes are
+        base: the policy before post-training. By name: an embedded base (``"graph"``, ``"chain"``), a model
+            folder, a run of keyturn, ``owner/name`` on the Hub, ``http://host:port/v1#model``. As an object:
+            ``(model, tokenizer)`` of transformers, a pipeline, a policy of keyturn. Or its samples: a file, a
+            data frame, a list of records, counts ``{problem: (right, drawn)}``, verdicts ``{problem: [True,
+            False, ...]}`` or an array ``[problem, draw]`` of truth values.
+        tuned: the policy after post-training, what :func:`keyturn.train` returned, or samples. None: the base
+            is trained by RL in its controlled world.
+        problems: the problems to ask: a file, a data frame, a list of ``{prompt, answer}``, a data set. A base
+            of a controlled world brings its own. Samples need them only if they lack gold answers.
+        k: budget K: what the base does within K draws, it could already do. K is also the number of tuned draws
+            per problem.
+        n_base: base draws per problem. 0 means up to 4K: 32 for every problem, and the rest where successes are
             rare.
-        limit: audit only the first so many problems; 0 means all.
-        per_cell: test problems for each cell, where a world makes them.
-        max_new_tokens: tokens that a completion may have; 0: what the world needs, or 512.
-        temperature: of both policies; 0 is greedy, and then there is one draw for each problem.
+        limit: audit only this many problems, from the first on; 0 means all.
+        per_cell: test problems per cell, if a world makes them.
+        max_new_tokens: maximum number of tokens in a completion; 0: what the world needs, or 512.
+        temperature: temperature of both policies. 0 is greedy, and then there is one draw per problem.
         top_p: nucleus of both policies; 1 keeps everything.
-        template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: where it has one.
-        grader: how answers are judged; ``auto``: by the layout of the problems.
+        template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: apply it if there
+            is one.
+        grader: how answers are graded; ``auto``: by the layout of the problems.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, for models that are loaded by name.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored).
-        revision: of Hub repositories.
-        trust_remote_code: run model code that comes with weights; needs a pinned revision.
-        allow_pickle: read pytorch_model.bin where there are no safetensors.
-        draws_independent: count every draw of the samples, also where they look like copies of each other.
-        columns: names of the samples' columns where the known ones do not do.
+        revision: revision of Hub repositories.
+        trust_remote_code: run model code that comes with the weights; needs a pinned revision.
+        allow_pickle: read pytorch_model.bin if there are no safetensors.
+        draws_independent: count every draw of the samples, even where draws look like copies of each other.
+        columns: column names, for samples that do not use the known ones.
         server: how policies behind a server are asked.
         seed: root of all randomness.
-        out: run directory: what is finished is kept there, and the same call goes on from it. None: nothing is
-            kept but the result.
+        out: run directory. Finished stages are kept there, and the same call continues from them. None: only
+            the result is kept.
 
     Returns:
         The audit: its verdict, measurements and cells; ``.to_frame()`` and ``.report(path)``.
 
     Raises:
-        KeyturnError: what cannot be audited, in one sentence with its fix.
+        KeyturnError: the pair cannot be audited. The message is one sentence with its fix.
     """
     return _audited(dict(locals()))
 
 
 def _audited(given: Mapping[str, Any]) -> Audit:
-    """:func:`audit` by its arguments."""
+    """Run :func:`audit` on its arguments, given as a mapping."""
     started = time.monotonic()
     base, tuned = (_policy_of(given[side]) for side in ("base", "tuned"))
     problems, columns = given["problems"], given["columns"]
@@ -138,9 +139,9 @@ def audit_worlds(
 
     Args:
         worlds: their names.
-        out: the run directory; each world has a folder of its own in it.
+        out: the run directory. Each world has its own folder in it.
         k, n_base, per_cell, seed: as for :func:`audit`.
-        workers: processes, one thread each; 0: decided by the free cores.
+        workers: number of processes, one thread each; 0: chosen by the number of free cores.
     """
     started = time.monotonic()
     config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0)
@@ -155,15 +156,15 @@ def audit_worlds(
 
 
 def _policy_of(side: Any) -> Any:
-    """A training stands for the policy that it made."""
+    """A side of the audit, where a training stands for the policy that it made."""
     return side.policies["policy"] if isinstance(side, Training) else side
 
 
 def _way_in(base: Any, tuned: Any, problems: Any) -> str:
-    """Which of :data:`~keyturn.front.options.WAYS` is asked for.
+    """The kind of audit that is requested, one of :data:`~keyturn.front.options.WAYS`.
 
     Raises:
-        UsageError: what names none, or two.
+        UsageError: the arguments specify no kind of audit, or two.
     """
     kinds = [kind_of(one, side) for one, side in ((base, "base"), (tuned, "tuned")) if one is not None]
     if len(set(kinds)) > 1:
@@ -181,7 +182,7 @@ def _way_in(base: Any, tuned: Any, problems: Any) -> str:
 
 @contextlib.contextmanager
 def _run_folder(out: str | Path | None) -> Iterator[Path]:
-    """The run directory: the one that was named, or one that is gone afterwards."""
+    """The run directory: the one that was named, or a temporary one that is removed afterwards."""
     if out is not None:
         yield Path(out).expanduser()
         return

@@ -27,21 +27,21 @@ def judge(
     columns: Columns = Columns(),  # noqa: B008
     seed: int = 0,
 ) -> Verdict:
-    """The verdict alone: no model, no run directory, no other measure. An audit gives the same label.
+    """Compute the verdict alone: no model, no run directory, no other measure. An audit gives the same label.
 
     Args:
-        base: samples of the policy before: counts ``{problem: (right, drawn)}``, verdicts
+        base: samples of the policy before post-training: counts ``{problem: (right, drawn)}``, verdicts
             ``{problem: [True, False, ...]}``, an array ``[problem, draw]`` of truth values, a data frame, a
             list of records, a file; or :class:`~keyturn.rollouts.grades.Answers`.
-        tuned: the same of the policy after.
+        tuned: samples of the policy after post-training, in the same forms.
         k: budget K: what the base does within K draws, it could already do.
-        grader: how answers are judged; ``auto``: as the samples say, else by their gold answers.
-        draws_independent: count every draw, also where they look like copies of each other.
-        columns: names of the samples' columns where the known ones do not do.
+        grader: how answers are graded; ``auto``: as the samples say, or else by their gold answers.
+        draws_independent: count every draw, even where draws look like copies of each other.
+        columns: column names, for samples that do not use the known ones.
         seed: root of the intervals' randomness.
 
     Raises:
-        KeyturnError: samples that cannot be read, judged or compared.
+        KeyturnError: the samples cannot be read, graded or compared.
     """
     if k < SMALLEST_K:
         raise UsageError(f"{spelled('k')} is {k}", fix=f"at least {SMALLEST_K}: at K = 1 nothing is classified")

@@ -1,4 +1,4 @@
-"""``keyturn.load``: a policy from its name."""
+"""``keyturn.load``: loads a policy by its name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def load(
     template: str = "auto",
     server: ServerOptions = ServerOptions(),  # noqa: B008
 ) -> Policy:
-    """A policy, as an audit and a training load it.
+    """Load a policy in the same way as an audit or a training does.
 
     Args:
         name: an embedded base (``"graph"``, ``"chain"``), a model folder, a run of keyturn, ``owner/name`` on
             the Hub, or ``http://host:port/v1#model``.
-        device, dtype, revision, trust_remote_code, allow_pickle: of loading, see :func:`keyturn.audit`.
-        temperature, top_p, template: of asking it.
+        device, dtype, revision, trust_remote_code, allow_pickle: how it is loaded, see :func:`keyturn.audit`.
+        temperature, top_p, template: how it is asked.
         server: how a policy behind a server is asked.
 
     Returns:
@@ -37,7 +37,7 @@ def load(
         :class:`~keyturn.policies.client.ServerPolicy`.
 
     Raises:
-        KeyturnError: no such model, or one that cannot be read safely.
+        KeyturnError: there is no such model, or it cannot be read safely.
     """
     loading = Loading(
         device=device,

@@ -1,4 +1,4 @@
-"""What METHOD means: a method of several stages or an objective, by name or as an object, and its settings."""
+"""Resolves METHOD: a method of several stages or an objective, by name or as an object, and its settings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ AnyMethod: TypeAlias = Method | Objective | Callable[..., Objective]
 
 
 def method_of(method: Any) -> AnyMethod:
-    """The recipe, the objective, or what builds the objective from its settings.
+    """The method of several stages, the objective, or the function that builds the objective from its settings.
 
     Args:
-        method: a name, or one of these.
+        method: a name, or one of these objects.
 
     Raises:
-        UsageError: an unknown name, a model's name in its place, or anything else.
+        UsageError: the name is unknown or is the name of a model, or the value is of another kind.
     """
     if isinstance(method, Method | Objective):
         return method
@@ -52,7 +52,7 @@ def method_of(method: Any) -> AnyMethod:
 
 
 def recipe_settings(recipe: Method, settings: Any, profile: str) -> Any:
-    """The settings of a recipe: those of its profile, with what was given in their place."""
+    """The settings of a method of several stages: those of its profile, overridden by what was given."""
     return settled(recipe.profiles[_profile(profile)], settings, recipe.name)
 
 
@@ -60,7 +60,7 @@ def objective_of(method: Objective | Callable[..., Objective], settings: Any) ->
     """The objective with its settings.
 
     Raises:
-        UsageError: settings beside an objective that is built already, or no settings of its own.
+        UsageError: settings were given for an objective that is already built, or they do not fit it.
     """
     if isinstance(method, Objective):
         if settings is not None:
@@ -73,7 +73,7 @@ def objective_of(method: Objective | Callable[..., Objective], settings: Any) ->
 
 
 def sizes(profile: str, model: Any) -> RLConfig:
-    """Sizes and rates of RL where nothing is said: of a profile, for an embedded world or another model."""
+    """The default sizes and rates of RL in a profile, for an embedded world or another model."""
     if _profile(profile) == "real":
         return LARGE_RL
     rl = EMBEDDED[model].rl if isinstance(model, str) and model in EMBEDDED else RLConfig()
@@ -81,15 +81,16 @@ def sizes(profile: str, model: Any) -> RLConfig:
 
 
 def settled(usual: Any, given: Any, whose: str) -> Any:
-    """A config with what was given in its place.
+    """A config in which the given values replace the defaults.
 
     Args:
-        usual: the config, a frozen dataclass; None where there is nothing to set.
-        given: None; a config of the same class; or a mapping of some of its fields, nested ones as mappings.
-        whose: for messages.
+        usual: the default config, a frozen dataclass; None if there is nothing to set.
+        given: None; a config of the same class; or a mapping of some of its fields, with nested ones as
+            mappings.
+        whose: whose settings these are, for messages.
 
     Raises:
-        UsageError: another class, or a field that there is not.
+        UsageError: the config is of another class, or a field does not exist.
     """
     if given is None:
         return usual

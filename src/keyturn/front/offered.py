@@ -1,7 +1,7 @@
-"""The functions of ``keyturn``, whose errors speak Python.
+"""The functions of ``keyturn``, with error messages worded for Python.
 
-Messages of the library name options as the command line writes them; who calls a function is told the same in
-its own words, see :func:`~keyturn.front.wording.in_python`.
+The library's messages name options as the command line writes them. For callers of these functions, the
+messages name Python arguments instead, see :func:`~keyturn.front.wording.in_python`.
 """
 
 from keyturn.core.errors import KeyturnError

@@ -1,4 +1,4 @@
-"""Which ways into an audit read which option; an option that would do nothing is refused."""
+"""Which kinds of audit read which options. An option that would have no effect is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAYS = {
     "world": "models and the problems of their world",
     "embedded": "a base that is trained here",
 }
-"""The ways into an audit, as messages call them."""
+"""The kinds of audit, as messages call them."""
 
 _OF_MODELS = ("file", "world")
 _READ_BY = {
@@ -32,28 +32,28 @@ _READ_BY = {
     **dict.fromkeys(("temperature", "top_p", "template", "device", "dtype", "revision"), _OF_MODELS),
     **dict.fromkeys(("trust_remote_code", "allow_pickle", "server"), _OF_MODELS),
 }
-"""Option -> the ways into an audit that read it; the others are read by all."""
+"""Option -> the kinds of audit that read it. All kinds read the other options."""
 
 _LOADED = ("device", "dtype", "revision", "trust_remote_code", "allow_pickle")
-"""Options of loading a model by its name."""
+"""Options for loading a model by its name."""
 _ASKED = ("temperature", "top_p", "template")
-"""Options of asking a model; a policy that is given as an object is asked as it is."""
+"""Options for asking a model. A policy that is given as an object is used as it is."""
 _LEAST = {"limit": 0, "per_cell": 1, "workers": 0, "max_new_tokens": 0}
 
 
 def refuse_idle(
     options: Mapping[str, Any], function: Callable[..., Any], way: str, policies: Sequence[Any] = ()
 ) -> None:
-    """Refuse options that an audit does not read, and numbers that count nothing.
+    """Refuse options that an audit does not read, and numbers below their minimum.
 
     Args:
         options: option -> value.
-        function: whose defaults they have where nothing was said.
+        function: the function whose defaults apply to options that were not set.
         way: one of :data:`WAYS`.
-        policies: base and tuned, where they are policies.
+        policies: base and tuned, if they are policies.
 
     Raises:
-        UsageError: the first such option.
+        UsageError: for the first such option.
     """
     for name in idle(options, function, [name for name in options if way in _READ_BY.get(name, WAYS)]):
         others = " or ".join(WAYS[other] for other in _READ_BY[name])
@@ -72,7 +72,7 @@ def refuse_idle(
 
 
 def _unread(policies: Sequence[Any]) -> list[tuple[tuple[str, ...], str]]:
-    """Options that these policies do not read, and why not."""
+    """Options that these policies do not read, and why they do not."""
     sources = [source_of(policy) for policy in policies]
     found: list[tuple[tuple[str, ...], str]] = []
     if "server" not in sources:
@@ -87,11 +87,11 @@ def _unread(policies: Sequence[Any]) -> list[tuple[tuple[str, ...], str]]:
 
 
 def idle(values: Mapping[str, Any], function: Callable[..., Any], read: Iterable[str]) -> tuple[str, ...]:
-    """Options that were set and are not read.
+    """Options that were set but are not read.
 
     Args:
         values: option -> value.
-        function: whose defaults they have where nothing was said.
+        function: the function whose defaults apply to options that were not set.
         read: options that are read.
     """
     known, used = inspect.signature(function).parameters, set(read)
@@ -99,7 +99,7 @@ def idle(values: Mapping[str, Any], function: Callable[..., Any], read: Iterable
 
 
 def _equal(value: Any, default: Any) -> bool:
-    """Whether an option has its default; a comparison that gives no truth value (a data frame) is none."""
+    """Whether an option has its default. A comparison without a truth value (a data frame) means no."""
     try:
         return bool(value == default)
     except (TypeError, ValueError):
@@ -107,5 +107,5 @@ def _equal(value: Any, default: Any) -> bool:
 
 
 def spelled(name: str) -> str:
-    """An option as the command line writes it: ``per_cell`` to ``--per-cell``."""
+    """An option as the command line writes it: ``per_cell`` becomes ``--per-cell``."""
     return f"--{name.replace('_', '-')}"

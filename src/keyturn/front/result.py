@@ -1,4 +1,4 @@
-"""What ``keyturn.audit`` returns: an audit's record that shows itself, as text, a data frame, a page."""
+"""What ``keyturn.audit`` returns: an audit's record that can show itself as text, a data frame or a page."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import pandas
 
 NOT_KEPT = "not kept: the audit had no run directory"
-"""Stands for the run directory of an audit that had a temporary one."""
+"""Replaces the run directory of an audit that had a temporary one."""
 
 _SHOWN = 60
-"""Characters of an argument in the call that a report shows."""
+"""Maximum number of characters of an argument in the call that a report shows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Audit(AuditResult):
-    """One audit, whole: ``.verdict``, ``.measurements``, ``.cells``, and what
-    :class:`~keyturn.auditing.result.AuditResult` lists.
+    """The complete result of one audit: ``.verdict``, ``.measurements``, ``.cells``, and the other fields of
+    :class:`~keyturn.auditing.result.AuditResult`.
 
     Args:
         call: the call that made it, for its report.
@@ -42,13 +42,13 @@ class Audit(AuditResult):
 
     @classmethod
     def of(cls, found: AuditResult, *, call: str, wall_s: float, kept: bool) -> Audit:
-        """The same audit.
+        """The same audit as an :class:`Audit`.
 
         Args:
             found: what was measured.
-            call: that made it.
+            call: the call that made it.
             wall_s: wall seconds of the call.
-            kept: whether its run directory stays.
+            kept: whether its run directory is kept.
         """
         known = {field.name: getattr(found, field.name) for field in fields(AuditResult)}
         if not kept:
@@ -56,17 +56,18 @@ class Audit(AuditResult):
         return cls(**known, call=call, wall_s=wall_s)
 
     def report(self, path: str | Path | None = None, *, command: str = "") -> Path:
-        """Write the HTML report: one file that opens from disk and loads nothing.
+        """Write the HTML report: one file that opens from disk and loads nothing else.
 
         Args:
-            path: of the file; ``report.html`` in the run directory by default. A folder gets that name too.
-            command: that made the audit; the call by default.
+            path: path of the file; ``report.html`` in the run directory by default. If the path is a folder,
+                the file gets that name in it.
+            command: the command that made the audit; the call by default.
 
         Returns:
             The absolute path of the file.
 
         Raises:
-            UsageError: no path, and the audit had no run directory.
+            UsageError: no path was given, and the audit had no run directory.
             StorageError: the file cannot be written.
         """
         if path is None and self.run == NOT_KEPT:
@@ -77,11 +78,11 @@ class Audit(AuditResult):
         return write_report([self], place, command=command or self.call, seconds=self.wall_s)
 
     def to_frame(self) -> pandas.DataFrame:
-        """The measurements as a pandas data frame, one row each.
+        """The measurements as a pandas data frame, one row per measurement.
 
         Columns: ``name value low high n unit null_kind null_value null_low null_high note``, then one for every
-        parameter that tells measurements of one name apart (``policy``, ``k``, ``cell``...), missing where a
-        measurement has none. Undefined values are NaN.
+        parameter that distinguishes measurements of the same name (``policy``, ``k``, ``cell``...). It is
+        missing where a measurement does not have that parameter. Undefined values are NaN.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -123,14 +124,14 @@ def _row(one: Measurement) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    """The type of an object, in angle brackets; of a pair, of both."""
+    """The type of an object, in angle brackets; for a pair, the types of both."""
     if isinstance(value, tuple) and len(value) == 2:
         return f"({', '.join(map(_kind, value))})"
     return f"<{type(value).__name__}>"
 
 
 def called(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """The call as text: what differs from the defaults; an object shows as its type in angle brackets."""
+    """The call as text, with the arguments that differ from the defaults. An object is shown as its type."""
     parts: list[str] = []
     in_place = True
     for key, parameter in inspect.signature(function).parameters.items():

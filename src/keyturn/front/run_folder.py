@@ -1,7 +1,7 @@
-"""Where the policies of a run stand, the same for whatever made them, and what a run directory is a run of.
+"""Where the policies of a run are stored, whatever made them, and the record of what a run directory is for.
 
-The policy that a run was made for is ``OUT/model``; others that it made, such as a base of its own, are
-``OUT/model-NAME``. A run directory may be named wherever a model may.
+The policy that a run was made for is ``OUT/model``. Other policies that it made, such as a base of its own, are
+``OUT/model-NAME``. A run directory can be named wherever a model can.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keyturn.policies.model_folder import holds_weights, same_folder
 from keyturn.training.record import CONFIG, MODEL
 
 TRAINED, EXPERIMENTED = "train.json", "experiment.json"
-"""What a run directory says that it is a run of: a method, an experiment."""
+"""Files that say what made a run directory: a method, or an experiment."""
 
 
 def vacant(out: Path, *, resume: bool = True) -> None:
@@ -26,10 +26,10 @@ def vacant(out: Path, *, resume: bool = True) -> None:
 
     Args:
         out: the run directory.
-        resume: whether a run in it is to go on.
+        resume: whether a run in it is to be resumed.
 
     Raises:
-        UsageError: there are weights in it, or a run that nobody asked to go on.
+        UsageError: it contains weights, or a run that the user did not ask to resume.
     """
     if holds_weights(out):
         raise UsageError(
@@ -40,19 +40,19 @@ def vacant(out: Path, *, resume: bool = True) -> None:
 
 
 def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) -> None:
-    """Write down what a run directory is a run of, or check that it is the same as before.
+    """Record what a run directory is a run of, or check that the record is the same as before.
 
-    What is held to is what was asked for. Where only the code is another one, the run goes on: its stages know
-    their code, and those that it concerns are made again.
+    The check compares what was requested. If only the code has changed, the run continues: its stages record
+    their code, and the stages that the change affects are made again.
 
     Args:
         out: the run directory.
         record: :data:`TRAINED` or :data:`EXPERIMENTED`.
         asked: name -> setting, of a kind that can be described.
-        code: what does the work.
+        code: the code that does the work.
 
     Raises:
-        UsageError: a run of other settings, of another kind or of an earlier keyturn.
+        UsageError: the directory holds a run of other settings, of another kind or of an earlier keyturn.
     """
     if not _finite(asked.get("settings")):
         raise UsageError("a setting is not a number (nan) or not finite", fix="give it a value")
@@ -74,7 +74,7 @@ def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) 
 
 
 def _finite(value: object) -> bool:
-    """Whether every number in settings has a value."""
+    """Whether every number in the settings is finite."""
     if isinstance(value, float):
         return math.isfinite(value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -85,14 +85,14 @@ def _finite(value: object) -> bool:
 
 
 def saved(out: Path, policies: Mapping[str, Path]) -> dict[str, Path]:
-    """Let every policy that a run made stand where it is looked for.
+    """Put every policy that a run made in the place where it is looked for.
 
     Args:
         out: the run directory.
         policies: slot -> model folder; ``policy`` is the product.
 
     Returns:
-        Slot -> where it stands now.
+        Slot -> the folder where it is now.
     """
     return {
         slot: same_folder(folder, out / (MODEL if slot == "policy" else f"{MODEL}-{slot}"))

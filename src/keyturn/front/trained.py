@@ -1,4 +1,4 @@
-"""What ``keyturn.train`` returns: the policies of a run, where they stand and how they came about."""
+"""What ``keyturn.train`` returns: the policies of a run, where they are stored and how they were made."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Training:
-    """A finished run; it may stand for its policy in :func:`keyturn.audit`.
+    """A finished run. It can stand for its policy in :func:`keyturn.audit`.
 
     Args:
-        method: what trained.
+        method: the method that trained it.
         folder: the run directory.
         policies: slot -> model folder; ``policy`` is the product.
-        history: one mapping for each step of RL (``reward``...), oldest first; empty where the product was not
-            made by RL.
-        rows: a recipe's table, what was measured on the way.
+        history: one mapping per step of RL (``reward``...), oldest first; empty if the product was not made by
+            RL.
+        rows: the table of a method of several stages: what it measured along the way.
         notes: what a reader of the history must know, one sentence each.
-        device: where the policies are loaded.
+        device: the device that the policies are loaded on.
     """
 
     method: str
@@ -47,21 +47,21 @@ class Training:
 
     @cached_property
     def policy(self) -> LocalPolicy:
-        """The policy that was trained, loaded when it is first asked for."""
+        """The trained policy. It is loaded when it is first used."""
         return self.load()
 
     def load(self, slot: str = "policy") -> LocalPolicy:
-        """One of the policies.
+        """Load one of the policies.
 
         Raises:
-            UsageError: no such slot.
+            UsageError: there is no such slot.
         """
         if slot not in self.policies:
             raise unknown("policy of this run", slot, self.policies)
         return open_model(self.policies[slot], Loading(device=self.device))
 
     def to_frame(self) -> pandas.DataFrame:
-        """The history as a pandas data frame, one row for each step.
+        """The history as a pandas data frame, one row per step.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -70,7 +70,7 @@ class Training:
 
     @property
     def curve(self) -> str:
-        """The reward of the first and the last step in words; empty without any."""
+        """The reward of the first and the last step, in words. Empty if there are no rewards."""
         rewards = [row.get("reward", math.nan) for row in self.history]
         if not rewards:
             return ""

@@ -1,4 +1,4 @@
-"""``keyturn.train``: post-train a policy by a recipe, or by RL with an objective; the command calls it too."""
+"""``keyturn.train``: post-trains a policy by a method of several stages or by RL with an objective."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from keyturn.training.rl import FinishedRun, train_rl
 from keyturn.training.rollout import Beside, RolloutFunction, Sampled
 
 BASE = "base"
-"""Folder of a run for a base that was given in memory, where a recipe reads it from."""
+"""Folder in a run for a base that was given in memory. A method of several stages reads the base from it."""
 DEMONSTRATIONS = 32
 """Worked solutions beside the draws of a step."""
 
@@ -66,41 +66,43 @@ def train(
     """Post-train a policy.
 
     Args:
-        method: an objective (then it is RL with it) or a recipe, by its name (``keyturn train ls``) or itself.
-        model: what is trained: an embedded base, a model folder, ``owner/name`` on the Hub, ``(model,
-            tokenizer)`` of transformers, or a policy. A copy is trained; an object is left as it is.
-        problems: a file, a data frame, a list of ``{prompt, answer}``, a data set; a model of a controlled
+        method: an objective (RL with that objective) or a method of several stages, by its name (``keyturn
+            train ls``) or as an object.
+        model: the model to train: an embedded base, a model folder, ``owner/name`` on the Hub, ``(model,
+            tokenizer)`` of transformers, or a policy. A copy is trained; an object is left unchanged.
+        problems: a file, a data frame, a list of ``{prompt, answer}``, a data set. A model of a controlled
             world brings its own.
-        reward: how verdicts become rewards, where the method is an objective: a name, or a Reward.
-        settings: of the method: its config, or a dict of the fields that differ from its profile's.
-        rl: sizes and rates of RL, where the method is an objective: an RLConfig, or a dict of its fields.
-        demonstrations_a_step: worked solutions beside the draws, where the objective learns from them.
+        reward: how verdicts become rewards, if the method is an objective: a name, or a Reward.
+        settings: settings of the method: its config, or a dict of the fields that differ from its profile's.
+        rl: sizes and rates of RL, if the method is an objective: an RLConfig, or a dict of its fields.
+        demonstrations_a_step: worked solutions beside the draws of a step, if the objective learns from them.
         roles: a file of strategic grams (`keyturn grams`) that says which tokens plan, or a function of
             completions; a world's grammar by default.
-        teacher: a second model, where a recipe needs one.
-        test: test problems of their own; a tenth of the problems by default.
-        grader: how answers are judged; ``auto``: by the layout of the problems.
-        profile: ``demo`` (three minutes of two cores), ``study`` or ``real`` (some 1e9 parameters).
-        per_cell: training problems per cell, where a world makes them.
-        max_new_tokens: tokens an answer may have; 0 takes the run's own for a world, 1024 for a file.
+        teacher: a second model, if the method needs one.
+        test: separate test problems; a tenth of the problems by default.
+        grader: how answers are graded; ``auto``: by the layout of the problems.
+        profile: ``demo`` (three minutes on two cores), ``study`` or ``real`` (about 1e9 parameters).
+        per_cell: training problems per cell, if a world makes them.
+        max_new_tokens: maximum number of tokens in an answer; 0 takes the run's own for a world, 1024 for a
+            file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, for models that are loaded by name.
         seed: root of all randomness.
-        out: run directory; a finished run is read from it and an unfinished one goes on. None: a folder of its
-            own under ``runs``, which the same call finds again.
+        out: run directory. A finished run is read from it and an unfinished one is resumed. None: a separate
+            folder under ``runs``, which the same call finds again.
         dry_run: two small steps of everything, in the folder ``dry-run`` of the run directory.
 
     Returns:
         The policies with their folder and history; ``.policy`` is the one that was trained.
 
     Raises:
-        KeyturnError: what cannot be trained, in one sentence with its fix.
+        KeyturnError: training is not possible. The message is one sentence with its fix.
     """
     return _trained(dict(locals()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
-    """What every method is given: a model, problems, a place and a seed."""
+    """What every method receives: a model, problems, a run directory and a seed."""
 
     model: Any
     given: Given
@@ -109,7 +111,7 @@ class _Run:
     dry_run: bool
 
     def placed(self, name: str, task: Task, decides: Mapping[str, object]) -> Path:
-        """The run directory; where none was named, one of its own for everything that decides the result."""
+        """The run directory. If none was named, its name depends on everything that decides the result."""
         if self.out is not None:
             return self.out
         problems = {"train": task.train, "validation": task.validation, "test": task.test}
@@ -119,12 +121,12 @@ class _Run:
 
 
 def _dry(out: Path, dry_run: bool) -> Path:
-    """A dry run has a directory of its own, so that it is not in the way of the run."""
+    """The directory of a dry run. It is separate, so that it does not get in the way of the real run."""
     return out / "dry-run" if dry_run else out
 
 
 def _trained(said: Mapping[str, Any]) -> Training:
-    """:func:`train` by its arguments."""
+    """Run :func:`train` on its arguments, given as a mapping."""
     method, teacher = method_of(said["method"]), said["teacher"]
     shared = ("problems", "test", "grader", "per_cell", "max_new_tokens", "device")
     others = {} if teacher is None else {"teacher": teacher}
@@ -162,7 +164,7 @@ def _trained(said: Mapping[str, Any]) -> Training:
 
 
 def _refuse_idle(recipe: Method, said: Mapping[str, Any]) -> None:
-    """Refuse what a recipe does not read."""
+    """Refuse options that a method of several stages does not read."""
     unread = {"reward": "outcome", "rl": None, "demonstrations_a_step": DEMONSTRATIONS}
     for name, usual in unread.items():
         if said[name] is not usual and said[name] != usual:
@@ -177,7 +179,7 @@ def _refuse_idle(recipe: Method, said: Mapping[str, Any]) -> None:
 
 
 def _by_recipe(recipe: Method, run: _Run, settings: Any) -> Training:
-    """A program of stages, each found again once it is done."""
+    """Train by a method of several stages. A finished stage is not repeated."""
     if run.out is not None:
         vacant(run.out)
     task = task_for(run.model, run.given, Streams(run.seed))
@@ -196,7 +198,7 @@ def _by_recipe(recipe: Method, run: _Run, settings: Any) -> Training:
     }
     hold_to(out, TRAINED, asked, recipe.run)
     if not task.folder:
-        # Recipes read what they begin with from its folder, as they read what they made.
+        # A method of several stages reads its base from a folder, as it reads the models that it made.
         if not (out / BASE).exists():
             save_policy(out / BASE, task.base.model, task.base.tokenizer, task.world)
         task = replace(task, folder=str(out / BASE))
@@ -261,7 +263,7 @@ def _by_objective(
 
 
 def _notes(done: FinishedRun, reward: Reward, dry_run: bool) -> tuple[str, ...]:
-    """What a reader of the curve must know: rewards that were never there, or never differed."""
+    """What a reader of the curve must know: rewards that were always undefined, or never differed."""
     rewards = [row.get("reward", math.nan) for row in done.history]
     if rewards and all(map(math.isnan, rewards)):
         return (
@@ -277,16 +279,18 @@ def _notes(done: FinishedRun, reward: Reward, dry_run: bool) -> tuple[str, ...]:
 
 
 def _length(rl: RLConfig, given: Given, task: Task) -> int:
-    """Tokens an answer may have in RL, where ``rl`` does not say it: as asked for, else a file's usual limit
-    or a world's shorter one."""
+    """Maximum number of tokens in an answer in RL, if ``rl`` does not set it.
+
+    This is the number that was requested, or else the usual limit for a file or the shorter one of a world.
+    """
     if given.max_new_tokens or task.world is None or given.problems is not None:
         return task.max_new_tokens
     return min(rl.max_new_tokens, task.max_new_tokens)
 
 
 def _roles(roles: str | Path | RoleSource | None, task: Task) -> RoleSource | None:
-    """What says which tokens plan, where the user names grams."""
+    """The source of planning tokens, if the user names a file of grams."""
     if roles is None or callable(roles):
         return roles
-    # A tokenizer of transformers decodes one row or many, so its signature is wider than what is asked of it.
+    # A tokenizer of transformers decodes one row or many, so its signature is wider than the one needed here.
     return GramRoles(read_grams(Path(roles)), cast(Decodes, task.base.tokenizer))

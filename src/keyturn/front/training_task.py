@@ -18,21 +18,21 @@ from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
 
 FILE_TOKENS = 1024
-"""Length limit of an answer to a problem of a file, tokens."""
+"""Maximum number of tokens in an answer to a problem from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the user said beside the model.
+    """What the user specified apart from the model.
 
     Args:
         problems: what :func:`~keyturn.auditing.sides.problems_in` takes, or None for a world's own.
         test: the same for test problems, or None.
-        grader: how answers of a file are judged.
+        grader: how answers to problems from a file are graded.
         per_cell: training problems per cell of a world.
         max_new_tokens: length limit of an answer; 0 for the usual one.
         device: as for loading a policy.
-        others: slot -> model of further policies.
+        others: slot -> model, for further policies.
     """
 
     problems: Any = None
@@ -49,11 +49,11 @@ def task_for(model: Any, given: Given, streams: Streams) -> Task:
 
     Args:
         model: what :func:`~keyturn.auditing.sides.side_of` takes.
-        given: the rest.
-        streams: decides a world's problems.
+        given: everything else that the user specified.
+        streams: random streams that decide a world's problems.
 
     Raises:
-        UsageError: a model of no world without a file of problems.
+        UsageError: the model has no world, and no file of problems was given.
     """
     if given.max_new_tokens < 0:
         raise UsageError(
@@ -105,10 +105,10 @@ def called(model: Any) -> str:
 
 
 def trainable(model: Any, slot: str) -> Side:
-    """A model that can be trained, known and not yet loaded.
+    """A model that can be trained. It is identified, but not yet loaded.
 
     Raises:
-        UsageError: it is behind a server.
+        UsageError: the model is behind a server.
     """
     subject = side_of(model, slot)
     if is_server(subject.place) or not isinstance(subject.policy, LocalPolicy | type(None)):
@@ -124,7 +124,7 @@ def _in_this_process(subject: Side, loading: Loading) -> LocalPolicy:
 
 
 def _refuse_idle(given: Given, model: str, world: bool) -> None:
-    """Say it where problems are missing, and where an option would do nothing."""
+    """Raise an error if problems are missing, or if an option would have no effect."""
     if not world:
         what = f"{model} was made in no controlled world, so it brings no problems of its own"
         raise UsageError(what, fix="--problems FILE")
@@ -136,7 +136,7 @@ def _refuse_idle(given: Given, model: str, world: bool) -> None:
 
 
 def _readable(base: LocalPolicy, asked: ProblemSet) -> None:
-    """Refuse prompts that the tokenizer does not know the words of.
+    """Refuse prompts whose words the tokenizer does not know.
 
     Raises:
         InputError: more than a tenth of the words are unknown.

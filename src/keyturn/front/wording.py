@@ -1,4 +1,4 @@
-"""Messages in the words of a Python call: ``problems=FILE`` where the command line says ``--problems FILE``."""
+"""Rewords messages for Python: ``problems=FILE`` where the command line says ``--problems FILE``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ R = TypeVar("R")
 
 _OPTION = re.compile(r"--([a-z][a-z-]*)(?:\.([a-z][a-z_-]*))?(?: ([\w.,#/-]*[\w#]))?")
 _NO_VALUES = frozenset("and beside does for goes has if in is means of or out to with would".split())  # noqa: SIM905
-"""Words behind an option that are the sentence going on, not the option's value."""
+"""Words that can follow an option as part of the sentence, not as the option's value."""
 _CLASSES = {"columns": "Columns", "server": "ServerOptions"}
-"""Options with fields, and the class that holds them in Python."""
+"""Options that have fields, and the Python class that holds them."""
 
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, whose errors name its own arguments in place of options of the command line."""
+    """Wrap a function so that its errors name its own arguments instead of command line options."""
     defaults = {name: one.default for name, one in inspect.signature(function).parameters.items()}
 
     @functools.wraps(function)
@@ -37,11 +37,12 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def reworded(text: str, defaults: Mapping[str, object]) -> str:
-    """A message in Python's words.
+    """A message worded for Python.
 
     Args:
         text: what the command line would say.
-        defaults: the arguments of the function and their defaults; options of other programs stay as they are.
+        defaults: the arguments of the function and their defaults. Options of other programs are left as they
+            are.
     """
 
     def argument(found: re.Match[str]) -> str:

@@ -1,1 +1,1 @@
-"""Work that is done once: the cache of stages, tasks, the stages that methods are made of, and workers."""
+"""Work that is done only once: the cache of stages, tasks, the stages that make up methods, and workers."""

@@ -1,4 +1,4 @@
-"""Rows to fit on: worked solutions and draws as tokens with weights."""
+"""Rows for supervised fitting: worked solutions and draws, as tokens with weights."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from keyturn.rollouts.completions import Completions, ragged
 
 
 def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, weight: float = 1.0) -> list[Row]:
-    """Rows that teach to answer prompts with texts: weight on the answer and its end, none on the prompt.
+    """Rows that train the policy to answer prompts with given texts.
+
+    The answer and its end token carry weight, the prompt carries none.
 
     Args:
-        policy: whose tokenizer and prompt layout.
-        pairs: problem and the text of its answer, without the end of sequence.
-        weight: of every answer token.
+        policy: the policy whose tokenizer and prompt format are used.
+        pairs: each problem with the text of its answer, without the end of sequence.
+        weight: weight of every answer token.
     """
     prompts = policy.prompts([problem for problem, _ in pairs])
     rows = []
@@ -33,11 +35,12 @@ def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, wei
 
 
 def demonstration_completions(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]]) -> Completions:
-    """Texts as completions, one draw a problem: demonstrations for objectives that read rows.
+    """Texts as completions, one draw per problem: demonstrations for objectives that read completions.
 
     Args:
-        policy: whose tokenizer and prompt layout.
-        pairs: problem and the text of its answer; log-probabilities and entropies are NaN: nobody drew them.
+        policy: the policy whose tokenizer and prompt format are used.
+        pairs: each problem with the text of its answer. Log-probabilities and entropies are NaN, because no
+            policy drew the texts.
     """
     prompts = policy.prompts([problem for problem, _ in pairs])
     tokens, offsets = ragged([encoded(policy, text) for _, text in pairs])
@@ -57,12 +60,12 @@ def demonstration_completions(policy: LocalPolicy, pairs: Sequence[tuple[Problem
 
 
 def encoded(policy: LocalPolicy, text: str) -> list[int]:
-    """The tokens of an answer, what ends it included once."""
+    """The tokens of an answer, with its end token exactly once."""
     return encode_answer(policy.tokenizer, text, turn=policy.turn, ends=policy.ends)
 
 
 def rows_from_draws(completions: Completions, rows: Sequence[int]) -> list[Row]:
-    """Rows that teach what was drawn, token by token, the end included."""
+    """Rows that train on what was drawn, token by token, including the end token."""
     return [
         row_of(completions.prompts.row(int(completions.problem[i])), completions.row(int(i)).tolist())
         for i in rows
@@ -70,7 +73,7 @@ def rows_from_draws(completions: Completions, rows: Sequence[int]) -> list[Row]:
 
 
 def row_of(prompt: Sequence[int] | np.ndarray, answer: Sequence[int], weight: float = 1.0) -> Row:
-    """One row: a prompt without weight, an answer with."""
+    """One row: a prompt without weight and an answer with weight."""
     tokens = np.concatenate([np.asarray(prompt, np.int32), np.asarray(answer, np.int32)])
     weights = np.zeros(len(tokens), np.float32)
     weights[len(prompt) :] = weight
@@ -78,10 +81,10 @@ def row_of(prompt: Sequence[int] | np.ndarray, answer: Sequence[int], weight: fl
 
 
 def demonstrations(task: Task, problems: Sequence[Problem], streams: Streams) -> list[tuple[Problem, str]]:
-    """Problems with the expert's solutions, those without one left out.
+    """Problems with the expert's solutions. Problems without a solution are left out.
 
     Raises:
-        UsageError: no expert, or no solution for any problem.
+        UsageError: there is no expert, or no problem has a solution.
     """
     if task.expert is None:
         raise UsageError(
@@ -96,7 +99,7 @@ def demonstrations(task: Task, problems: Sequence[Problem], streams: Streams) ->
 
 
 def digest(rows: Sequence[Row]) -> str:
-    """Identity of rows by content."""
+    """A hash of the content of rows."""
     mixed = hashlib.sha256()
     for item in rows:
         mixed.update(len(item.tokens).to_bytes(4, "little") + item.tokens.tobytes() + item.weights.tobytes())

@@ -1,10 +1,10 @@
-"""Stages: pieces of work that are done once, found again by their identity, and resumed when half done.
+"""Stages: pieces of work that are done once, found again by their identity, and resumed if interrupted.
 
-A stage is named by its kind, a hash of everything that was asked for (its own fields and the identities of its
-parents) and a hash of the code that does it (:mod:`keyturn.core.identity`). What is finished (``DONE``) is
-read from disk; what is half done is handed its own folder again and goes on from what lies there. So a plain
-function with ``if`` and ``for`` around stages is resumable as a whole. What is finished and cannot be read is
-made again, and a warning says so. What other code made is never read: it is made again, and a warning names
+A stage is named by its kind, a hash of everything that was requested (its own fields and the identities of its
+parents) and a hash of the code that does the work (:mod:`keyturn.core.identity`). A finished stage (``DONE``)
+is read from disk. An unfinished stage gets its own folder again and continues from what is there. So a plain
+function with ``if`` and ``for`` around stages is resumable as a whole. A finished stage that cannot be read is
+made again, with a warning. A stage that other code made is never read: it is made again, and a warning names
 what changed.
 """
 
@@ -49,7 +49,7 @@ from keyturn.rollouts.grades import Grades
 from keyturn.rollouts.store import read_completions, read_grades, write_completions, write_grades
 
 ROWS_A_PART = 4096
-"""Completions per Parquet part of a drawing: what an interruption can cost at most."""
+"""Completions per Parquet part of a drawing stage. An interruption costs at most this many completions."""
 
 
 __uncounted__ = (
@@ -61,7 +61,7 @@ __uncounted__ = (
     "Lab._set_aside",
     "Lab._count",
 )
-"""Where a result is kept changes no result: no part of the code behind it (:mod:`keyturn.core.definitions`)."""
+"""Names left out of the code hash, because storage changes no result (:mod:`keyturn.core.definitions`)."""
 
 _POLL_S = 0.5
 _ARRAYS = "arrays.npz"
@@ -77,8 +77,8 @@ class Stage:
     """A finished stage.
 
     Args:
-        id: hash of what was asked for and hash of the code that did it.
-        folder: where it lies.
+        id: a hash of what was requested and a hash of the code that made it.
+        folder: where it is stored.
     """
 
     id: str
@@ -92,10 +92,10 @@ class Lab:
     Args:
         root: the run directory.
         streams: all randomness of the run.
-        seconds: stage label -> wall seconds that it took when it ran (kept in the stage, so that a
-            resumed run still says where the time went).
-        share: ``(number, of how many)`` where several processes work on one run directory: a plan does its
-            share of the arms, and a stage that another process is at is waited for. None: alone.
+        seconds: stage label -> wall seconds that the stage took when it ran. The stage stores them, so that a
+            resumed run can still report where the time went.
+        share: ``(number, of how many)`` if several processes work on one run directory. A plan then runs its
+            share of the arms, and waits for a stage that another process is working on. None: a single process.
     """
 
     root: Path
@@ -114,24 +114,24 @@ class Lab:
         parents: Sequence[Stage] = (),
         label: str = "",
     ) -> tuple[Stage, T]:
-        """Do a piece of work once, and read what it made.
+        """Do a piece of work once, and read its result.
 
-        A finished stage that cannot be read is worked on again where it lies; if that does not mend it, it is
-        set aside and made anew.
+        If a finished stage cannot be read, the work runs again in its folder. If that does not repair it, the
+        stage is set aside and made from the beginning.
 
         Args:
-            kind: what sort of work, part of the folder's name.
+            kind: what sort of work it is; part of the folder's name.
             fields: everything that decides the result: plain data, or objects that can be described
                 (:mod:`keyturn.core.describe`), whose code counts too.
-            work: gets the stage's folder; may find its own half-done or damaged work there. Its code counts,
-                and that of everything that it is closed over.
-            read: gets the folder when the stage is finished.
+            work: receives the stage's folder, which may hold its own unfinished or damaged work. Its code
+                counts, and so does the code of everything in its closure.
+            read: receives the folder when the stage is finished.
             parents: stages that it builds on.
-            label: under which its seconds are counted; the kind by default.
+            label: the label that its seconds are counted under; the kind by default.
 
         Raises:
             UsageError: a field cannot be described; the message names it.
-            KeyturnError: what ``work`` raises, and what ``read`` raises of a stage made in this call.
+            KeyturnError: what ``work`` raises, and what ``read`` raises for a stage made in this call.
         """
         asked = {"kind": kind, "root": self.streams.root, **fields, "parents": [p.id for p in parents]}
         declared = Identity.of(asked, work)
@@ -178,10 +178,10 @@ class Lab:
                 time.sleep(_POLL_S)
 
     def _say_what_is_not_read(self, folder: Path, declared: Identity) -> None:
-        """Say once of what lies here that other code made it, or a keyturn that did not note its code."""
+        """Warn once if stages here were made by other code, or by a keyturn that did not record its code."""
         stages = folder.parent
         if not stages.is_dir() or (self.share is not None and self.share[0]):
-            return  # of several processes, the first says it
+            return  # if there are several processes, only the first one says it
         for other in sorted(stages.glob(f"{folder.name.removesuffix(declared.code.hash)}*")):
             changed = differences(_noted(other), declared).code_in_words
             made = "made" if is_done(other) else "begun"
@@ -198,14 +198,14 @@ class Lab:
             _log.warning(message, *parts)
 
     def _reopen(self, folder: Path, damage: KeyturnError) -> None:
-        """Let the work go on where it lies: what holds checkpoints or whole parts need not begin anew."""
+        """Let the work continue in its folder. With checkpoints or whole parts, it need not start over."""
         _log.warning("a finished stage is damaged and is made again: %s", damage.what)
         try:
             with run_lock(folder):
                 reopen(folder, self.root / "damaged")
         except BusyError:
             if self.share is None:
-                raise  # else another of our processes has found it as well, and is at it
+                raise  # otherwise another of our processes has found the damage too and is repairing it
 
     def _set_aside(self, folder: Path, damage: KeyturnError) -> None:
         with run_lock(folder):
@@ -213,7 +213,7 @@ class Lab:
         _log.warning("the stage was set aside in %s and is made from the beginning: %s", aside, damage.what)
 
     def _count(self, label: str, folder: Path) -> None:
-        """Add a stage's seconds; where they cannot be read, nothing but they is lost."""
+        """Add a stage's seconds. If they cannot be read, only they are lost."""
         try:
             spent = float(read_json(folder / "time.json")["seconds"])  # type: ignore[arg-type]
         except (StorageError, KeyError, TypeError, ValueError):
@@ -230,14 +230,14 @@ class Lab:
         name: str,
         parents: Sequence[Stage] = (),
     ) -> tuple[Stage, Completions]:
-        """Draw completions in parts, each finished on disk.
+        """Draw completions in parts, each of which is stored when it is finished.
 
         Args:
-            policy: who answers.
-            problems: what is asked.
-            draws: which draws of every problem.
+            policy: the policy that answers.
+            problems: the problems that are asked.
+            draws: which draws of every problem are made.
             limits: length and batch limits.
-            name: for the progress line and the seconds, e.g. ``"draw base"``.
+            name: label of the progress line and of the seconds, e.g. ``"draw base"``.
             parents: stages that decided what is drawn.
         """
         fields = {
@@ -271,7 +271,7 @@ class Lab:
         *,
         name: str,
     ) -> tuple[Stage, Grades]:
-        """Grade completions; a change of the grader grades again without sampling again."""
+        """Grade completions. When the grader changes, they are graded again without sampling again."""
 
         def work(folder: Path) -> None:
             write_grades(folder, 0, grader.grade(problems, completions))
@@ -292,7 +292,7 @@ class Lab:
         parents: Sequence[Stage] = (),
         label: str = "",
     ) -> tuple[Stage, dict[str, np.ndarray]]:
-        """A stage whose result is a handful of arrays."""
+        """A stage whose result is a small number of arrays."""
 
         def work(folder: Path) -> None:
             stream = io.BytesIO()
@@ -303,7 +303,7 @@ class Lab:
 
 
 def _noted(folder: Path) -> Mapping[str, Any]:
-    """What a stage says of itself; nothing where that cannot be read."""
+    """What a stage records about itself. Empty if the record cannot be read."""
     try:
         return read_json(folder / _STAGE)
     except StorageError:
@@ -311,7 +311,7 @@ def _noted(folder: Path) -> Mapping[str, Any]:
 
 
 def _is_damage(error: KeyturnError) -> bool:
-    """Whether making a stage again may mend it: not what a newer keyturn wrote, nor a full disk."""
+    """Whether making a stage again may repair it. This excludes files of a newer keyturn, and a full disk."""
     refused = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
     return not isinstance(error, NewerError) and getattr(error.__cause__, "errno", None) not in refused
 
@@ -327,7 +327,7 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise StorageError(f"{path} is missing", fix=f"remove {folder} and run the command again")
     try:
-        # Opened here: of a file that is no archive, the reader leaves the closing to the collector.
+        # Opened here: if the file is no archive, the reader leaves closing it to the garbage collector.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
@@ -337,7 +337,7 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _readable(folder: Path, part: int) -> bool:
-    """Whether a part that was written before an interruption is still whole."""
+    """Whether a part that was written before an interruption is still intact."""
     try:
         read_completions(folder, [part])
     except NewerError:

@@ -1,8 +1,8 @@
 """A session: one base, its problems and one seed, in a run folder. Methods and studies are written against it.
 
-Its stages are done once: each is found again by everything that decides its result, read from disk where it is
-done and resumed where it is half done. So a plain function with ``if`` and ``for`` over a session is resumable,
-and arms of a study share the stages that they have in common.
+Each stage of a session is done only once. It is found again by everything that decides its result, read from
+disk if it is finished, and resumed if it is not. So a plain function with ``if`` and ``for`` over a session is
+resumable, and arms of a study share the stages that they have in common.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from keyturn.training.rollout import RolloutFunction
 
 @dataclass(frozen=True)
 class Model:
-    """A policy on disk: what a stage made, or what a method began with.
+    """A policy on disk: the result of a stage, or the model that a method starts from.
 
     Args:
         folder: a model folder or a Hub id.
-        policy: loaded; changing it would change what later stages begin with, so nobody does.
-        stage: what made it; None for the base.
-        beside: other policies of the same training by slot, where a method made several.
+        policy: the loaded policy. It must not be changed, because later stages start from it.
+        stage: the stage that made it; None for the base.
+        beside: other policies of the same training by slot, if a method made several.
     """
 
     folder: str
@@ -55,7 +55,7 @@ class Model:
 
     @property
     def history(self) -> tuple[Mapping[str, float], ...]:
-        """Metrics of the RL stage that made it, one mapping a step; empty for any other."""
+        """Metrics of the RL stage that made it, one mapping per step. Empty for any other model."""
         path = Path(self.folder).parent / METRICS
         return tuple(read_jsonl(path)) if self.stage is not None and path.exists() else ()  # type: ignore[arg-type]
 
@@ -72,8 +72,8 @@ class Session:
     Args:
         lab: the run folder with its cache of stages.
         task: the base, its problems and its length limit.
-        seed: number of the replicate. It names the random streams of training and nothing else, so that
-            replicates are asked the same problems and are drawn by the same streams.
+        seed: number of the replicate. It names only the random streams of training, so all replicates are asked
+            the same problems and draw from the same streams.
     """
 
     lab: Lab
@@ -87,7 +87,7 @@ class Session:
 
     @property
     def base(self) -> Model:
-        """What a method begins with."""
+        """The model that a method starts from."""
         return base_of(self.task)
 
     def on(self, task: Task) -> Session:
@@ -113,20 +113,20 @@ class Session:
         streams: Streams | None = None,
         label: str = "rl",
     ) -> Model:
-        """A stage of RL; half-done training goes on from its last checkpoint.
+        """Train by RL as one stage. Interrupted training resumes from its last checkpoint.
 
         Args:
-            start: what is trained.
-            objective: rewards to credit to loss.
-            reward: graded completions to rewards.
+            start: the model that is trained.
+            objective: turns rewards into credit and credit into a loss.
+            reward: turns graded completions into rewards.
             config: sizes and rates; a length limit of 0 takes the task's.
             problems: the task's training problems by default.
             rollout: how problems are answered.
-            hooks: makes the hooks anew (they carry state).
-            roles: says what tokens do.
+            hooks: creates new hooks (they carry state).
+            roles: gives the roles of tokens.
             policies: further policies by slot.
             streams: all randomness of the training; those of the replicate by default.
-            label: in the progress line.
+            label: label in the progress line.
         """
         asked = problems or self.task.train
         streams = streams or self.streams.child("rl", self.seed)
@@ -178,14 +178,14 @@ class Session:
         label: str = "sft",
         steps_at: int | None = None,
     ) -> Model:
-        """A stage of supervised fitting.
+        """Fit by supervised training as one stage.
 
         Args:
-            start: what is trained.
-            rows: documents with weights on what is to be predicted.
+            start: the model that is trained.
+            rows: documents with weights on the tokens to predict.
             config: schedule and sizes.
-            label: in the progress line.
-            steps_at: stop after so many steps of the same schedule (a point on its curve); all by default.
+            label: label in the progress line.
+            steps_at: stop after this many steps of the same schedule (a point on its curve); all by default.
         """
         if not rows:
             raise UsageError("there is nothing to fit on", fix="more draws, or easier problems")
@@ -230,15 +230,15 @@ class Session:
         sampling: Sampling | None = None,
         first: int = 0,
     ) -> tuple[Completions, Grades]:
-        """Draws of a model and their grades, each a stage.
+        """Draws of a model and their grades, each as a stage.
 
         Args:
-            model: who answers.
-            problems: what is asked.
-            draws: a problem.
-            name: in the progress line.
-            sampling: how it is decoded; as the model was loaded by default.
-            first: number of the first draw: other draws are other randomness.
+            model: the model that answers.
+            problems: the problems that are asked.
+            draws: draws per problem.
+            name: label in the progress line.
+            sampling: how the model is decoded; by default, as it was loaded.
+            first: number of the first draw. Draws with other numbers use other randomness.
         """
         policy = model.policy if sampling is None else model.policy.having(sampling=sampling)
         limits = Limits(max_new_tokens=self.task.max_new_tokens)
@@ -258,7 +258,7 @@ class Session:
         sampling: Sampling | None = None,
         first: int = 0,
     ) -> Answers:
-        """The table that measures read, from :meth:`draw`."""
+        """The table that measures read, made from :meth:`draw`."""
         completions, grades = self.draw(model, problems, draws, name=name, sampling=sampling, first=first)
         return answers(name, problems.problems, completions, grades)
 
@@ -269,8 +269,8 @@ class Session:
 
         Args:
             models: by name, in the order of the table.
-            draws: a problem.
-            problems: others than the test problems.
+            draws: draws per problem.
+            problems: problems to use instead of the test problems.
         """
         asked = problems or self.task.test
         lines = []
@@ -282,7 +282,7 @@ class Session:
 
 
 def base_of(task: Task) -> Model:
-    """What a method begins with."""
+    """The model that a method starts from."""
     return Model(task.folder, task.base)
 
 
@@ -291,7 +291,7 @@ def _unit(given: Answers) -> str:
 
 
 def loaded(task: Task, folder: Path) -> LocalPolicy:
-    """A model folder as a policy that is asked and decoded as the task's base is."""
+    """A model folder as a policy that is asked and decoded like the task's base."""
     read = load_policy(folder, device=task.device)
     return LocalPolicy(read.model, read.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
 

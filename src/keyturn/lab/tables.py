@@ -9,10 +9,12 @@ from keyturn.rollouts.grades import Answers
 
 
 def accuracy(given: Answers, streams: Streams, *, verified: bool = True) -> Estimate:
-    """Mean success over problems with its bootstrap interval; verified where traces are read and asked for."""
+    """Mean success over problems with its bootstrap interval. Counts verified success if traces are read and
+    ``verified`` is set.
+    """
     rates = given.rates(None if verified else given.outcome)
     found = bootstrap_mean(rates, streams.generator("accuracy"))
-    # With a handful of problems the widened interval leaves what a rate can be.
+    # With only a few problems, the widened interval can exceed the range of a rate.
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 

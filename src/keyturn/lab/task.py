@@ -1,6 +1,6 @@
-"""Tasks: a base, its problems in three splits, and who shows how they are solved.
+"""Tasks: a base, its problems in three splits, and an expert that shows how to solve them.
 
-A task is made of a world's own splits, or of a file of problems that a hash cuts into three.
+A task is made from a world's own splits, or from a file of problems that a hash divides into three.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keyturn.problems.world.vocabulary import decode
 from keyturn.problems.world.worlds import World, problems
 
 Expert: TypeAlias = Callable[[Problem, Streams], str | None]
-"""``(problem, streams) -> a worked solution as the policy would write it``, or None where there is none."""
+"""``(problem, streams) -> a worked solution as the policy would write it``, or None if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,16 +29,16 @@ class Task:
     """What a method is run on.
 
     Args:
-        base: the policy that it begins with, plain sampling.
+        base: the policy that it starts from, with plain sampling.
         folder: where the base was loaded from, a folder or a Hub id.
-        train: problems that may be learnt from.
-        validation: problems that choices are made on (checkpoints, rates, switch times).
-        test: problems that nothing is chosen on.
+        train: problems that may be used for training.
+        validation: problems for making choices (checkpoints, rates, switch times).
+        test: problems that are not used for any choice.
         max_new_tokens: length limit of an answer.
         world: the controlled world of the problems, or None.
-        expert: writes worked solutions; None where nobody does.
-        others: further policies by slot (``teacher``...), loaded.
-        device: where policies live.
+        expert: writes worked solutions; None if there is no expert.
+        others: further loaded policies by slot (``teacher``...).
+        device: the device that policies are on.
     """
 
     base: LocalPolicy
@@ -54,7 +54,7 @@ class Task:
 
 
 HELD_OUT = 0.1
-"""Share of a file's problems that go to validation, and again to test."""
+"""Share of a file's problems that goes to validation, and the same share to test."""
 
 Cells = Sequence[Mapping[str, str | int]]
 
@@ -72,18 +72,18 @@ def world_task(
     device: str = "cpu",
     others: Mapping[str, LocalPolicy] | None = None,
 ) -> Task:
-    """A task in a controlled world: three disjoint splits, and an expert who writes gold traces.
+    """A task in a controlled world: three disjoint splits, and an expert that writes gold traces.
 
     Args:
-        base: the policy to begin with.
-        folder: where it lies.
-        world: of the problems.
-        streams: decides the problems.
-        train: cells to learn from; the world's own by default.
+        base: the policy to start from.
+        folder: where it is stored.
+        world: the world of the problems.
+        streams: random streams that decide the problems.
+        train: cells to train on; the world's own by default.
         test: cells of validation and test; the world's own by default.
-        per_cell: training problems a cell, fewer where fewer exist.
-        held_out: validation and test problems a cell, each.
-        device: where policies live.
+        per_cell: training problems per cell, or fewer if fewer exist.
+        held_out: validation problems per cell, and the same number of test problems per cell.
+        device: the device that policies are on.
         others: further policies by slot.
     """
     grader = WorldGrader(world)
@@ -107,7 +107,7 @@ def world_task(
 
 
 def world_expert(world: World, *, strategy: str | None = None, format: str | None = None) -> Expert:
-    """Who writes a world's gold traces, in one manner (the world's own by default)."""
+    """An expert that writes a world's gold traces, in one strategy and format (the world's own by default)."""
 
     def expert(problem: Problem, streams: Streams) -> str:
         return decode(demonstrate(world, problem, streams, strategy=strategy, format=format).completion)
@@ -125,19 +125,19 @@ def file_task(
     device: str = "cpu",
     others: Mapping[str, LocalPolicy] | None = None,
 ) -> Task:
-    """A task from a file of problems; its worked solutions, where it has them, are the expert.
+    """A task from a file of problems. If they have worked solutions, these serve as the expert.
 
     Args:
-        base: the policy to begin with.
-        folder: where it lies.
-        asked: the problems, cut by a hash of their ids into training, validation and test.
+        base: the policy to start from.
+        folder: where it is stored.
+        asked: the problems, divided by a hash of their ids into training, validation and test.
         max_new_tokens: length limit of an answer.
-        test: test problems of their own; then only validation is cut off.
-        device: where policies live.
+        test: separate test problems. If given, only validation is split off.
+        device: the device that policies are on.
         others: further policies by slot.
 
     Raises:
-        UsageError: too few problems for three parts.
+        UsageError: there are too few problems for three parts.
     """
     parts: dict[Split, list[Problem]] = {"train": [], "validation": [], "test": []}
     for problem in asked.problems:
@@ -180,5 +180,5 @@ def _solution(problem: Problem, streams: Streams) -> str | None:
 
 
 def subset(problems: ProblemSet, chosen: Sequence[Problem], name: str) -> ProblemSet:
-    """Some problems under the same grader."""
+    """A set of some of the problems, with the same grader."""
     return ProblemSet(name=f"{problems.name} {name}", problems=tuple(chosen), grader=problems.grader)

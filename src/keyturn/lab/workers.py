@@ -1,7 +1,7 @@
-"""Several pieces of a study at once, one process and one thread each, while the parent shows their progress.
+"""Runs several parts of a study at once, with one thread per process, while the parent shows their progress.
 
-Workers only fill the stages of the run directory; the parent then reads them as if it had done the work, so
-that results do not depend on how many processes there were.
+Workers only fill the stages of the run directory. The parent then reads the stages as if it had done the work
+itself, so results do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from keyturn.training.progress import sparkline
 
 _POLL_S = 0.5
 _PATIENCE_S = 5.0
-"""How long a worker that was asked to end may take."""
+"""How many seconds a worker may take to end after it was asked to."""
 
 
 def free_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_together(
     jobs: Mapping[str, tuple[Callable[..., None], tuple[Any, ...]]], folders: Mapping[str, Path]
 ) -> None:
-    """Run functions in processes of their own and wait for all; the first failure ends the others.
+    """Run functions in separate processes and wait for all of them. The first failure ends the others.
 
-    A worker ends with its parent, however that ends.
+    A worker ends when its parent does, however the parent ends.
 
     Args:
         jobs: name -> (a module-level function, its picklable arguments).
-        folders: name -> the run directory that it works in, to show its progress.
+        folders: name -> the run directory that the job works in, to show its progress.
 
     Raises:
-        KeyturnError: a worker failed; what it raised itself, where that is one of ours.
+        KeyturnError: a worker failed. The error is the worker's own, if that is one of ours.
     """
     context = multiprocessing.get_context("spawn")
     started: dict[str, BaseProcess] = {}
@@ -76,14 +76,14 @@ def run_together(
 
 @contextlib.contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started in here never see Ctrl-C, which a terminal sends to all: their parent ends them.
+    """Processes started in this context never see Ctrl-C, which a terminal sends to all.
 
-    The signal is held back in this process for so long, not lost.
+    Their parent ends them. In this process the signal is only held back during that time, and not lost.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it would let the signal through again when it is started
+    resource_tracker.ensure_running()  # starting it later would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -92,7 +92,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _wait(started: Mapping[str, BaseProcess], folders: Mapping[str, Path]) -> None:
-    """Until all are done or one has failed."""
+    """Wait until all are done or one has failed."""
     console = Console(stderr=True)
     with contextlib.ExitStack() as stack:
         live = None
@@ -108,7 +108,7 @@ def _wait(started: Mapping[str, BaseProcess], folders: Mapping[str, Path]) -> No
 
 
 def _end(processes: Any) -> None:
-    """End those that still run. What is on disk is whole at any moment."""
+    """End the processes that are still running. Files on disk are complete at any moment, so this is safe."""
     for process in processes:
         if process.is_alive():
             process.terminate()
@@ -122,7 +122,7 @@ def _end(processes: Any) -> None:
 
 
 def _failure(name: str, code: int, words: Connection) -> KeyturnError:
-    """What became of a worker that failed: its own error, or how it ended."""
+    """The reason why a worker failed: its own error, or how it ended."""
     with contextlib.suppress(EOFError, OSError):
         if words.poll():
             kind, what, fix = words.recv()
@@ -149,11 +149,11 @@ def _quietly(words: Connection, function: Callable[..., None], arguments: tuple[
 
 
 def _end_with_the_parent() -> None:
-    """A parent that was killed cannot end its workers, and nobody would know of them."""
+    """End this worker when its parent ends. A parent that was killed cannot end its workers itself."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
-        # At once: what is on disk is whole at any moment, and a training step may take long.
+        # The worker ends at once: files on disk are complete at any moment, and a training step may take long.
         os._exit(1)
 
 
@@ -165,7 +165,7 @@ def _state(folders: Mapping[str, Path]) -> Table:
 
 
 def _of(folder: Path) -> tuple[str, str]:
-    """What a worker is doing, read off its run directory."""
+    """What a worker is doing, read from its run directory."""
     stages = sorted(folder.glob("stages/*"), key=lambda p: p.stat().st_mtime)
     doing = next((p for p in reversed(stages) if not (p / "DONE").exists()), None)
     rewards = [
