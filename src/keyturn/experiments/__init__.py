@@ -1,4 +1,4 @@
-"""Studies: plans over arms, seeds and rates, and what they found; experiments that pretrain their own bases."""
+"""Studies run plans over arms, seeds and learning rates; experiments pretrain their own bases."""
 
 from __future__ import annotations
 

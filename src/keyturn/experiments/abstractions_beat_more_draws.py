@@ -1,4 +1,4 @@
-"""Drawing abstractions and a few solutions of each beats drawing as many solutions without."""
+"""Drawing abstractions and a few solutions for each beats drawing the same number of solutions without them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CELLS = Cells(train=(1, 2), test=(1, 2), per_cell=24, held_out=16)
 
 
 def hinted_validation(session: Session, config: RladConfig) -> Task:
-    """Validation problems each with a word drawn evenly, the same for every arm that is given words."""
+    """Validation problems, each with a uniformly drawn word; all arms that get words get the same ones."""
     picks = session.streams.generator("validation words").integers(
         len(config.words), size=len(session.task.validation.problems)
     )
@@ -37,26 +37,26 @@ def hinted_validation(session: Session, config: RladConfig) -> Task:
 
 
 def arm(name: str, config: RladConfig, *, on: Task | None = None) -> Arm:
-    """Solver and generator in turn."""
+    """An arm that trains solver and generator in turn."""
     return method_arm(name, RLAD, lambda lr: replace(config, rl=replace(config.rl, lr=lr)), on=on)
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """Success and pass@k; ``pass`` is with abstractions where the arm's validation problems have them."""
+    """Success and pass@k; ``pass`` uses abstractions if the arm's validation problems have them."""
     found = measured(session, model.beside, SETTINGS)
     given = "z" in session.task.validation.problems[0].facts
     return {**found, PASS: found["pass given" if given else "pass without"]}
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RLAD, its two controls and plain RL, at equal draws."""
+    """Compare RLAD, its two controls and plain RL at the same number of draws."""
     run = steps_for(RUN, subject.profile, 6)
     plain = prepared(embedded_task(lab, subject.base, CELLS))
     task = hinted_validation(Session(lab, plain), SETTINGS)
     arms = [
         method_arm("start", RLAD, lambda _: replace(SETTINGS, rounds=0), says="no RL", tuned=False),
         *(arm(name, replace(config, rl=run)) for name, config in ARMS.items()),
-        # Its rate too is chosen without abstractions.
+        # The learning rate of this arm is chosen without abstractions too.
         arm(WITHOUT, replace(SETTINGS, arm="without", rl=run), on=plain),
     ]
     runs = run_plan(Session(lab, task), arms, sizes_for(subject.profile), evaluate, name="abstractions")

@@ -1,4 +1,4 @@
-"""What the plans of studies share: tasks on shipped bases, arms, sizes, and what is reported of a policy."""
+"""Shared parts of study plans: tasks on shipped bases, arms, sizes, and the numbers reported for a policy."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from keyturn.training.loop import Hook
 from keyturn.training.rollout import RolloutFunction
 
 Start = Callable[[Session], Model]
-"""``(session) -> what an arm begins with``."""
+"""``(session) -> the model that an arm starts from``."""
 
 CHAIN_RL = RLConfig(steps=30, prompts=16, draws=8, max_new_tokens=15, batch_rows=128, kl_every=0)
-"""A short run in CHAIN: some four seconds of one core."""
+"""A short run in CHAIN: about four seconds on one core."""
 GRAPH_RL = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=48, batch_rows=64, kl_every=0)
-"""A short run in GRAPH at one operation: some ten seconds of one core."""
+"""A short run in GRAPH with one operation: about ten seconds on one core."""
 
 SHORT = PlanSizes(seeds=3, lrs=(3e-4, 1e-3))
-"""The committed profile: a lead, not a finding."""
+"""The profile of the committed results; with three seeds it gives a lead, not a finding."""
 LONG = PlanSizes(seeds=8, lrs=(1e-4, 3e-4, 1e-3, 3e-3), draws=8)
-"""For a night or a GPU."""
+"""The profile for an overnight run or a GPU."""
 
 
 def sizes_for(profile: str, *, seeds: int = 0) -> PlanSizes:
-    """The sizes of a profile; ``seeds`` where a study needs more than its usual number."""
+    """The sizes of a profile; pass ``seeds`` if a study needs more than the usual number."""
     found = LONG if profile == "long" else SHORT
     return replace(found, seeds=max(seeds, found.seeds))
 
 
 def steps_for(config: RLConfig, profile: str, times: int = 10) -> RLConfig:
-    """The settings as they are, or ``times`` as long."""
+    """The settings unchanged, or with ``times`` as many steps for the long profile."""
     return replace(config, steps=config.steps * times) if profile == "long" else config
 
 
@@ -61,10 +61,10 @@ class Cells:
     """Which problems a study uses.
 
     Args:
-        train: values of the world's difficulty (operations, depth) that are learnt from.
-        test: values that validation and test ask for.
-        per_cell: training problems of each.
-        held_out: validation and test problems of each.
+        train: difficulty values (operations, depth) of the training problems.
+        test: difficulty values of the validation and test problems.
+        per_cell: training problems per cell.
+        held_out: validation and test problems per cell, each.
     """
 
     train: tuple[int, ...]
@@ -78,12 +78,12 @@ GRAPH_CELLS = Cells(train=(1,), test=(1, 2), per_cell=200, held_out=32)
 
 
 def embedded_task(lab: Lab, base: str, cells: Cells | None = None) -> Task:
-    """A shipped base (``chain``, ``graph``) or a model folder of such a world, as a task.
+    """A task from a shipped base (``chain``, ``graph``) or from a model folder of such a world.
 
     Args:
-        lab: whose streams decide the problems.
+        lab: its random streams determine the problems.
         base: name or folder.
-        cells: which problems; the usual ones of the domain by default.
+        cells: which problems; by default the domain's usual ones.
     """
     folder = MODELS / base if (MODELS / base).is_dir() else Path(base)
     world = world_in(folder)
@@ -115,7 +115,7 @@ def rl_arm(
     roles: RoleSource | None = None,
     on: Task | None = None,
 ) -> Arm:
-    """An arm that trains by RL: from the base (of the plan's task, or of ``on``), or what ``start`` makes."""
+    """An arm that trains by RL, starting from the base (of the plan's task or of ``on``) or from ``start``."""
 
     def train(session: Session, lr: float) -> Model:
         return session.rl(
@@ -142,17 +142,17 @@ def method_arm(
     tuned: bool = True,
     on: Task | None = None,
 ) -> Arm:
-    """An arm that trains by a method.
+    """An arm that trains with a method.
 
     Args:
-        name: in tables.
-        method: of ``METHODS``.
-        configured: ``(learning rate) -> the method's config``; the rate is NaN where the arm is not tuned.
-        says: in words, where the name does not.
+        name: the arm's name in tables.
+        method: a key of ``METHODS``.
+        configured: ``(learning rate) -> the method's config``; the rate is NaN if the arm is not tuned.
+        says: a description, if the name is not enough.
         tuned: False for an arm without a learning rate of its own.
-        on: another base or other problems than the plan's.
+        on: a task with another base or other problems than the plan's.
 
-    The arm's model is the method's product; what else it trained is ``model.beside``, by slot.
+    The arm's model is the method's product; other models it trained are in ``model.beside``, by slot.
     """
 
     def train(session: Session, lr: float) -> Model:
@@ -163,12 +163,12 @@ def method_arm(
 
 
 def experiment_arm(name: str, trained: Callable[[Session, Any], Model], config: Any, on: Task) -> Arm:
-    """An arm of an experiment: its training on one of its bases.
+    """An arm that runs an experiment's training on one of its bases.
 
     Args:
-        name: in tables.
+        name: the arm's name in tables.
         trained: ``(session, config) -> the policy``.
-        config: of the experiment; the plan's learning rate is that of its RL, and of its fit where it has one.
+        config: the experiment's settings; RL, and the fit if there is one, use the plan's learning rate.
         on: the base and its problems.
     """
 
@@ -180,7 +180,7 @@ def experiment_arm(name: str, trained: Callable[[Session, Any], Model], config: 
 
 
 def base_arm(name: str = "base", on: Task | None = None) -> Arm:
-    """The base, untrained: what every other arm is seen against."""
+    """The untrained base, the reference for every other arm."""
 
     def train(session: Session, lr: float) -> Model:
         return session.base
@@ -189,12 +189,12 @@ def base_arm(name: str = "base", on: Task | None = None) -> Arm:
 
 
 def verified_only() -> Reward:
-    """The reward of a verified answer alone: a right answer by a wrong way is paid nothing."""
+    """A reward for verified answers only: a right answer with an invalid trace gets nothing."""
     return process(ProcessConfig(strict=True))
 
 
 def numbers_on_test(draws: int = 16, *, problems: ProblemSet | None = None) -> Evaluate:
-    """What is usually reported: :func:`numbers_of` the test problems, and the area under the training curve."""
+    """The usual report: :func:`numbers_of` on the test problems, and the area under the training curve."""
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         given = session.answers(model, problems or session.task.test, draws, name="test")
@@ -204,8 +204,8 @@ def numbers_on_test(draws: int = 16, *, problems: ProblemSet | None = None) -> E
 
 
 def numbers_of(given: Answers) -> dict[str, float]:
-    """Means over problems: success (of each cell too), right answers, pass@k at all draws, length, and shares
-    of strategies and formats."""
+    """Means over problems: success (also per cell), right answers, pass@k with k the number of draws, length,
+    and the shares of strategies and formats."""
     n, c = given.counts()
     rate = given.rates()
     out = {
@@ -234,12 +234,12 @@ def _mean(found: np.ndarray) -> float:
 
 
 LAST = 5
-"""Steps at the end of a run that its last entropy is the mean of."""
+"""The final entropy of a run is the mean over this many last steps."""
 
 
 def curve(model: Model) -> dict[str, float]:
-    """Of the training curve: the area under verified (or right) answers, mean over steps, and the entropy in
-    nats a token, of the last steps and mean over all; empty for what was not trained by RL."""
+    """Summary of the training curve: mean over steps of verified (or right) answers (the area under the curve),
+    and entropy in nats per token, over the last steps and over all. Empty for a model not trained by RL."""
     out = {}
     for name in ("verified", "outcome"):
         found = [row[name] for row in model.history if name in row]
@@ -254,13 +254,13 @@ def curve(model: Model) -> dict[str, float]:
 
 
 def pretrained(lab: Lab, name: str, recipe: str = "demo", *, seed: int = 0, **dials: object) -> Path:
-    """A base of a world made by a pretraining recipe, with dials of the world set; a stage like any other.
+    """A base pretrained on a world by a recipe, with some of the world's fields set; it is a stage.
 
     Args:
         lab: the run directory.
         name: of a world in ``WORLDS``.
         recipe: key of ``PRETRAIN``.
-        seed: of the pretraining: another base.
+        seed: of the pretraining; another seed gives another base.
         dials: fields of the world, JSON-able.
 
     Returns:

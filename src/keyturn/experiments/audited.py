@@ -1,4 +1,4 @@
-"""The studies that claims share: an embedded audit, read as the numbers that a claim needs."""
+"""Studies shared by several claims: run an embedded audit and read off the numbers that a claim needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from keyturn.measures.verdict import Verdict
 from keyturn.rollouts.grades import Answers
 
 BEYOND = 5
-"""CHAIN is judged from this depth on: RL asks for depths 2 and 3, the base's chance at 5 is 7^-4."""
+"""CHAIN is judged from this depth on. RL trains on depths 2 and 3; the base's chance of solving depth 5 is
+7^-4."""
 
 
 def audited(lab: Lab, subject: Subject) -> Outcome:
-    """Train (or take) the tuned policy, audit the pair, and read gain, shares and pass@K off it."""
+    """Train (or take) the tuned policy, audit the pair, and read off gain, shares and pass@K."""
     result, base = audit_subject(lab, subject.base, subject.tuned, subject.problems)
     return Outcome(
         numbers=_numbers(result.tables.paired, result.verdict, result.tables.streams.generator("claim")),
@@ -34,7 +35,7 @@ def audited(lab: Lab, subject: Subject) -> Outcome:
 
 
 def audited_beyond_training(lab: Lab, subject: Subject) -> Outcome:
-    """The same, judged only at depths that RL never asked for."""
+    """The same, judged only at depths that RL never trained on."""
     result, base = audit_subject(lab, subject.base, subject.tuned, subject.problems)
     paired, streams = result.tables.paired, result.tables.streams
     depth = np.array([int(p.cell.get("depth", 0)) for p in paired.problems])

@@ -1,4 +1,4 @@
-"""Under a random reward clipping moves a policy to its own habit, whatever that is; without it nothing does."""
+"""Under a random reward, clipping moves a policy to its own habit, good or bad; without it nothing does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from keyturn.training.config import RLConfig
 
 RUN = RLConfig(steps=15, prompts=8, draws=8, max_new_tokens=40, batch_rows=64, kl_every=0)
 RATE = 1e-4
-"""One rate for all arms: choosing by accuracy would choose the drift. At 1e-3 every arm was wrecked."""
+"""One learning rate for all arms: choosing it by accuracy would select for drift. At 1e-3 every arm
+collapsed."""
 SEEDS = 8
 SHARE = "share of the habit"
 HABITS: tuple[Habit, ...] = ("good", "bad")
@@ -31,13 +32,14 @@ ARMS: dict[str, SpuriousConfig] = {
     "no clip": SpuriousConfig(clip=False),
     "one update": SpuriousConfig(updates=1),
 }
-# Bounds of the controls: twice what the 95 % interval of the number reached with eight seeds in version 2 (.029
-# for one update, whose smallest visible effect was .039; .014 and .048 for the others), so that noise alone
-# seldom fails one.
+# Bounds of the controls: twice the farthest end of the number's 95 % interval with eight seeds in version 2
+# (.029 for one update, whose smallest visible effect was .039; .014 and .048 for the others), so that noise
+# alone rarely makes a control fail.
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """Success, share of the strategy that dominated the base's text, mean probability of a drawn token."""
+    """Success, share of the strategy that dominated the base's text, and mean probability of a sampled
+    token."""
     assert isinstance(session.task.world, GraphWorld), "bases of a known habit are of GRAPH"
     strategies = session.task.world.strategies
     habit = max(strategies, key=lambda name: strategies[name])
@@ -47,13 +49,14 @@ def evaluate(session: Session, model: Model) -> Mapping[str, float]:
 
 
 def arm(name: str, config: SpuriousConfig, on: Task) -> Arm:
-    """A random reward with one treatment of the ratio."""
+    """An arm with a random reward and one treatment of the importance ratio."""
 
     return method_arm(name, SPURIOUS, lambda lr: replace(config, rl=replace(config.rl, lr=lr)), on=on)
 
 
 def further(runs: Sequence[ArmRun], name: str, control: str) -> Contrast:
-    """How much further an arm goes towards the habit than another: mean over both bases, seed by seed."""
+    """How much further one arm moves towards the habit than another, averaged over both bases, paired by
+    seed."""
     gaps = [
         values(runs, f"{name}, {habit}", SHARE) - values(runs, f"{control}, {habit}", SHARE) for habit in HABITS
     ]
@@ -61,7 +64,8 @@ def further(runs: Sequence[ArmRun], name: str, control: str) -> Contrast:
 
 
 def compared(runs: Sequence[ArmRun]) -> dict[str, Contrast]:
-    """The claim's numbers; a share is that of the base's own habit, FWD on the good one and WRNG on the bad."""
+    """The claim's numbers. A share is that of the base's own habit: FWD on the good base, WRNG on the bad
+    one."""
 
     def moved(name: str, habit: str, number: str) -> Contrast:
         return contrast(runs, f"{name}, {habit}", f"base, {habit}", number)
@@ -89,7 +93,7 @@ def compared(runs: Sequence[ArmRun]) -> dict[str, Contrast]:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Three treatments of the ratio on a base whose habit is good and on one whose habit is bad."""
+    """Compare three treatments of the ratio on a base with a good habit and on a base with a bad one."""
     run = steps_for(RUN, subject.profile, 8)
     tasks = {habit: habit_task(lab, habit, held_out=48) for habit in HABITS}
     arms = []

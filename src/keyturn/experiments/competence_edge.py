@@ -1,20 +1,23 @@
-"""Edge of competence: what RL gains where its problems are mastered, at the edge, or out of reach.
+"""Edge of competence: what RL gains from problems that are mastered, at the edge, or out of reach.
 
-A base is pretrained on GRAPH with up to two operations, context ``C2`` in a share ``exposure`` of its text. RL
-asks problems of one zone: ``in`` (one operation), ``edge`` (two), ``hard`` (three), or ``mixed`` (all). A share
-``mid`` of the compute goes to supervised *mid-training* on gold traces of the same problems before it. Test
-problems are one to four operations (extrapolation) in both contexts (generalisation).
-Formula of compute, in passes over a token: supervised 3 a token (forward, backward), RL 4 (a forward more to
-draw it); so RL gets ``(1 - mid)`` of its steps, and mid-training as many steps as the rest pays for. With means
-over the zone, prompts of ``p`` tokens, gold traces of ``g``, and ``n`` completions of ``c`` a problem::
+A base is pretrained on GRAPH with up to two operations; a share ``exposure`` of its text has context ``C2``. RL
+trains on problems of one zone: ``in`` (one operation), ``edge`` (two), ``hard`` (three), or ``mixed`` (all).
+Before RL, a share ``mid`` of the compute goes to supervised *mid-training* on gold traces of the same problems.
+Test problems have one to four operations (extrapolation) in both contexts (generalisation).
+Formula of compute, in passes per token: supervised training costs 3 (forward, backward), RL costs 4 (one more
+forward to sample it). RL therefore gets ``(1 - mid)`` of its steps, and mid-training gets as many steps as the
+rest pays for. ``p`` is the mean prompt length over the zone in tokens, ``g`` the mean length of a gold trace,
+``n`` the completions per problem and ``c`` their mean length::
 
     a row of mid-training: 3 (p + g)        a problem of RL: 4 (p + n c)
 
-for the draws of a problem share the reading of its prompt.
+because all draws of a problem share one pass over its prompt.
 Denominator: test problems of the cell.
-Degenerate: ``mid = 1`` is supervised only; ``exposure = 0`` shows no token of ``C2`` before the test.
-Known bias: zones are set by operations, not measured for each problem; the base's card has what was measured.
-``c`` is of the base, one draw a problem: what RL does to lengths is not paid for.
+Degenerate: ``mid = 1`` is supervised training only; with ``exposure = 0`` the base sees no token of ``C2``
+before the test.
+Known bias: zones are defined by the number of operations, not measured per problem; the base's card holds the
+measured ones. ``c`` is measured on the base with one draw per problem, so later changes of length under RL are
+not accounted for.
 Source: Zhang, Neubig and Yue 2025 (2512.07783), sections 4 and 6. Departures: sizes; compute counted in passes.
 """
 
@@ -54,24 +57,24 @@ SUPERVISED_PASSES, RL_PASSES = 3, 4
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeConfig:
-    """Settings of a run at the edge of competence."""
+    """Settings of an edge-of-competence run."""
 
     zone: Literal["in", "edge", "hard", "mixed"] = "edge"
     """Where RL's problems come from."""
     exposure: float = 0.01
     """Share of context C2 in pretraining (2512.07783: 0, .001, .01, .1)."""
     mid: float = 0.0
-    """Share of the compute that mid-training gets, 0 to 1."""
+    """Share of the compute for mid-training, 0 to 1."""
     size: Size = field(default_factory=lambda: Size(hidden=64, inner=172, layers=2))
     """Shape of the base."""
     steps: int = 1200
-    """Steps of pretraining; 0 takes the shipped base of GRAPH, with the exposure that it had."""
+    """Pretraining steps; 0 takes the shipped GRAPH base with the exposure it was trained with."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=5e-4))
-    """Mid-training; its steps follow from the compute."""
+    """Mid-training; the number of steps follows from the compute."""
     rl: RLConfig = RUN
-    """RL when it has all of the compute."""
+    """RL settings if RL gets all of the compute."""
     draws: int = 16
-    """Draws a test problem."""
+    """Draws per test problem."""
 
 
 def task_of(lab: Lab, config: EdgeConfig, *, seed: int = 0) -> Task:
@@ -105,12 +108,12 @@ def task_of(lab: Lab, config: EdgeConfig, *, seed: int = 0) -> Task:
 
 
 def split_of(config: EdgeConfig, row: float, group: float) -> tuple[int, int]:
-    """Steps of mid-training and of RL that the compute pays for.
+    """The numbers of mid-training and RL steps that the compute pays for.
 
     Args:
         config: settings.
-        row: tokens of a row of mid-training, its prompt and its gold trace.
-        group: tokens of a problem of RL, its prompt once and all its draws.
+        row: tokens of one mid-training row: prompt and gold trace.
+        group: tokens of one RL problem: the prompt once and all its draws.
     """
     steps = round((1 - config.mid) * config.rl.steps)
     paid = (config.rl.steps - steps) * config.rl.prompts * group * RL_PASSES
@@ -120,7 +123,7 @@ def split_of(config: EdgeConfig, row: float, group: float) -> tuple[int, int]:
 def tokens_of(
     session: Session, config: EdgeConfig, problems: ProblemSet, rows: Sequence[Row]
 ) -> tuple[float, float]:
-    """Tokens of a row of mid-training, and of a problem of RL as the base answers it; means."""
+    """Mean tokens of a mid-training row, and of an RL problem as the base answers it."""
     found, _ = session.draw(session.base, problems, 1, name="lengths")
     prompt = float(np.diff(found.prompts.offsets).mean())
     answer = float(np.minimum(found.lengths, config.rl.max_new_tokens).mean())
@@ -160,7 +163,7 @@ def trained(session: Session, config: EdgeConfig) -> Model:
 
 
 def run(lab: Lab, config: EdgeConfig) -> MethodResult:
-    """Pretrain, mid-train, reinforce; then every cell of the test."""
+    """Pretrain, mid-train, run RL, then evaluate every test cell."""
     session = Session(lab, task_of(lab, config))
     tests = session.task.test
     models = {"base": session.base, config.zone: trained(session, config)}
@@ -180,7 +183,7 @@ def run(lab: Lab, config: EdgeConfig) -> MethodResult:
 
 
 def brief(config: EdgeConfig) -> EdgeConfig:
-    """Two steps of each."""
+    """The same settings with two steps of everything."""
     return replace(
         config, steps=2, rl=replace(config.rl, steps=2, prompts=2, draws=2, max_new_tokens=16), draws=1
     )

@@ -1,12 +1,12 @@
-"""Formats: a base that writes problems in two formats is trained by RL; which one is left, and is it better?
+"""Formats: a base that uses two formats is trained by RL. Which format survives, and is it the better one?
 
 A base is pretrained on GRAPH with format ``F2`` in a share ``frequency`` of its text (``F1`` in the rest), and
 with wrong results at rates ``noise`` in each; RL with the outcome reward follows, with or without a penalty
 towards the base.
-Denominator: shares are of all draws on the test problems; accuracies of the draws of each format.
-Degenerate: a format that is never drawn has no accuracy (its row says so by an empty value).
-Known bias: at equal accuracy the share of a format drifts with the sampling noise of RL; an arm with random
-reward says how far.
+Denominator: for shares, all draws on the test problems; for accuracies, the draws in each format.
+Degenerate: a format that is never drawn has no accuracy (the value in its row is empty).
+Known bias: at equal accuracy the share of a format drifts with the sampling noise of RL; an arm with a random
+reward shows how far.
 Source: Zhao et al. 2025, Echo chamber (2504.07912): RL converges on one format of pretraining; Shao et al. 2025
 (2506.10947) for drift without reward.
 """
@@ -39,16 +39,17 @@ ONE = ({"domain": "graph", "operations": 1},)
 
 @dataclass(frozen=True, kw_only=True)
 class FormatsConfig:
-    """Settings of the competition of formats."""
+    """Settings of the competition between formats."""
 
     frequency: float = 0.3
-    """Share of F2 in pretraining; F1 has the rest."""
+    """Share of F2 in pretraining; the rest is F1."""
     noise: tuple[float, float] = (0.0, 0.0)
     """Rates of wrong results in pretraining, in F1 and F2."""
     size: Size = field(default_factory=Size)
     """Shape of the base."""
     steps: int = 1200
-    """Steps of pretraining; at 800, a third as large, a base had 6 % of problems right and RL moved nothing."""
+    """Pretraining steps. A base a third as large had 6 % of problems right after 800, and RL changed
+    nothing."""
     kl_weight: float = 0.0
     """Penalty towards the base, k3, per nat."""
     reward: str = "outcome"
@@ -56,7 +57,7 @@ class FormatsConfig:
     rl: RLConfig = RUN
     """Sizes and rates of RL."""
     draws: int = 16
-    """Draws a test problem."""
+    """Draws per test problem."""
 
 
 def task_of(lab: Lab, config: FormatsConfig, *, seed: int = 0) -> Task:

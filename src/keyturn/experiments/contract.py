@@ -44,12 +44,12 @@ class Outcome:
     Args:
         numbers: estimands, gates and controls by name.
         base: fingerprint of the base model: records of one base are not independent.
-        base_name: for people.
-        run: where the run lies (relative or absolute path).
-        n: problems behind the estimand.
-        rows: every run behind it, a line each.
-        contrasts: what was compared over seeds, a line each, with the smallest effect that would have shown.
-        setting: the study's setting in a sentence: base, problems, steps, rates.
+        base_name: readable name of the base.
+        run: path of the run directory (relative or absolute).
+        n: number of problems behind the estimand.
+        rows: every run behind it, one line each.
+        contrasts: comparisons over seeds, one line each, with the smallest detectable effect.
+        setting: the study's setting in one sentence: base, problems, steps, learning rates.
     """
 
     numbers: Mapping[str, Estimate]
@@ -68,15 +68,15 @@ Study: TypeAlias = Callable[[Lab, Subject], Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Bases made for a question, and what is trained on them. Values live in ``experiments.EXPERIMENTS``.
+    """Bases made for one question, and the training on them. Values live in ``experiments.EXPERIMENTS``.
 
     Args:
         name: key of the dictionary.
         summary: one sentence.
         source: authors, year, identifier.
-        cost: what it costs, in words, for each profile.
+        cost: cost of each profile, in words.
         profiles: its settings for each of :data:`~keyturn.methods.contract.PROFILES`.
-        brief: ``(settings) -> the same with two steps of everything``: proves that it runs, teaches nothing.
+        brief: ``(settings) -> the same with two steps of everything``: shows that it runs; nothing is learnt.
         run: ``(lab, settings) -> policies and a table``.
     """
 

@@ -1,4 +1,4 @@
-"""Learning to criticise answers teaches to answer, and more so than imitating right solutions."""
+"""Learning to critique answers teaches a model to answer, and does so better than imitating right solutions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ ONE = CftConfig(train_problems=1, candidates=64, replay=1.0)
 
 
 def learnt(name: str, config: CftConfig) -> Arm:
-    """An arm of critique fine-tuning."""
+    """An arm trained by critique fine-tuning."""
     return method_arm(name, CFT, lambda lr: replace(config, fit=replace(TINY, lr=lr)))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Six kinds of material at equal learnt tokens, wrong teachers, and one problem alone."""
+    """Compare six kinds of training data at the same number of trained tokens, wrong teachers, and a single
+    problem."""
     task = embedded_task(lab, subject.base)
     tokens = TOKENS * (10 if subject.profile == "long" else 1)
     config = CftConfig(train_problems=0, candidates=4, replay=1.0, gradient_tokens=tokens)

@@ -1,4 +1,4 @@
-"""Clip-higher and a token mean keep exploration alive where symmetric clipping lets entropy collapse."""
+"""Clip-higher and a token mean preserve exploration; symmetric clipping lets entropy collapse."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from keyturn.objectives.dapo import DapoConfig, dapo
 from keyturn.objectives.grpo import GrpoConfig, grpo
 
 OVER = "entropy over training"
-"""The end alone would compare policies that have next to no entropy left."""
+"""Entropy at the end alone would compare policies that have almost none left."""
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """DAPO's loss with and without clip-higher, and GRPO with an entropy bonus, at four updates a rollout."""
+    """Compare DAPO's loss with and without clip-higher, and GRPO with an entropy bonus, at four updates per
+    rollout."""
     return objectives_on(
         lab,
         subject,

@@ -1,4 +1,5 @@
-"""A control word with a loss of its own learns when to think; one mean over all tokens does not."""
+"""With a separate loss on the control word a policy learns when to think; with one mean over all tokens it
+does not."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ from keyturn.rewards.contract import Graded, rewards_of
 
 CELLS = Cells(train=(1, 2, 3), test=(2, 3), per_cell=40, held_out=12)
 EASY = 24
-"""Applications of one function among the problems of validation and test, at most. There are 56 in all, a table
-to be known by heart: warm-up and RL both ask these, which is what makes them easy; the deeper ones are new."""
+"""At most this many single-function problems are among the validation and test problems. There are only 56 of
+them, a table to learn by heart. Warm-up and RL both train on them, which makes them easy; deeper ones are
+new."""
 SETTINGS = ThinklessConfig(demonstrations=0, shared_level=1)
 ARMS: dict[str, ThinklessConfig] = {
     "GRPO": replace(SETTINGS, arm="vanilla"),
@@ -43,7 +45,7 @@ ARMS: dict[str, ThinklessConfig] = {
 
 
 def with_easy(task: Task) -> Task:
-    """The task with known applications of one function among the problems of validation and test."""
+    """The task with known single-function problems added to the validation and test problems."""
     easy = [problem for problem in task.train.problems if problem.cell["depth"] == 1][:EASY]
     parts = {
         name: subset(part, [*easy, *part.problems], "with easy ones")
@@ -53,12 +55,13 @@ def with_easy(task: Task) -> Task:
 
 
 def arm(name: str, config: ThinklessConfig) -> Arm:
-    """RL on the one warm-up that all arms share."""
+    """An arm that runs RL from the warm-up shared by all arms."""
     return method_arm(name, THINKLESS, lambda lr: replace(config, rl=replace(config.rl, lr=lr)))
 
 
 def paid(modes: tuple[int, int], draws: int) -> Score:
-    """Mean reward of free draws on the validation problems: accuracy alone would choose what always thinks."""
+    """Mean reward of unforced draws on validation problems: accuracy alone would select a policy that always
+    thinks."""
     reward = reward_of(SETTINGS, modes)
 
     def score(session: Session, model: Model) -> float:
@@ -71,7 +74,7 @@ def paid(modes: tuple[int, int], draws: int) -> Score:
 
 
 def evaluator(modes: tuple[int, int]) -> Evaluate:
-    """How a policy chooses its mode."""
+    """An evaluation of how a policy chooses its mode."""
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         return routing(session, model, SETTINGS, modes)._asdict()
@@ -80,7 +83,7 @@ def evaluator(modes: tuple[int, int]) -> Evaluate:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Vanilla GRPO, DeGRPO at two weights, and the control word alone, on one warm-up."""
+    """Compare vanilla GRPO, DeGRPO at two weights, and the control word alone, all from one warm-up."""
     task, modes = prepared(Session(lab, with_easy(embedded_task(lab, subject.base, CELLS))), SETTINGS)
     run = steps_for(RUN, subject.profile, 4)
     warm = replace(SETTINGS, arm="warm-up")

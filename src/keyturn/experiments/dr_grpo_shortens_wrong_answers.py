@@ -1,4 +1,4 @@
-"""GRPO's token mean spares long wrong answers; a constant denominator (Dr. GRPO) does not."""
+"""GRPO's token mean penalises long wrong answers less; a constant denominator (Dr. GRPO) does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.objectives.grpo import GrpoConfig, grpo
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """GRPO, Dr. GRPO, and GRPO with only one of the two changes."""
+    """Compare GRPO, Dr. GRPO, and GRPO with only one of the two changes."""
     return objectives_on(
         lab,
         subject,

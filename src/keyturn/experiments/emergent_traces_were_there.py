@@ -1,4 +1,4 @@
-"""Long traces that emerge under an outcome reward were within the base's reach."""
+"""Long traces that emerge under an outcome reward were already within the base's reach."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEYOND = "success bits 10"
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Parity with long traces in three tenths of pretraining, in one tenth, and in none of it."""
+    """Run parity with long traces in three tenths, one tenth and none of the pretraining text."""
     run = steps_for(RUN, subject.profile)
     common = NewDomainConfig(rl=run)
     worlds = {"par": ParWorld(), "par, rare": ParWorld(name="par-rare", long=RARE)}
@@ -79,8 +79,11 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 
 def over_traces(runs: Sequence[ArmRun], name: str) -> Estimate:
-    """Share of the distinct verified traces that the base gives within the budget, with Wilson's interval over
-    the traces of the seed that has fewest: seeds share problems, and a problem has one valid trace."""
+    """Share of the distinct verified traces that the base produces within the budget, with a Wilson interval.
+
+    The interval counts the traces of the seed with the fewest, since seeds share problems and a problem has
+    one valid trace.
+    """
     counts, shares = values(runs, name, "traces traces"), values(runs, name, "traces found")
     known = np.isfinite(shares)
     if not known.any():

@@ -1,4 +1,4 @@
-"""A few dozen good demonstrations suffice, but only for a base that already commands the parts."""
+"""A few dozen good demonstrations suffice, but only for a base that has already mastered the parts."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from keyturn.methods.sft import TINY
 
 FEW, MANY = 78, 0
 CELLS = Cells(train=(2, 3), test=(1, 2, 3, 4, 5))
-"""Depth 1 is what a base is competent at; what demonstrations bring is read at the others."""
+"""A base is competent at depth 1; the effect of demonstrations is read at the other depths."""
 GAIN, COMPETENCE, FAR = "success beyond 1", "success depth 1", "success depth 5"
 
 
 def demo_arm(name: str, config: FewDemosConfig, on: Task, steps: int) -> Arm:
-    """An arm of some demonstrations on one base."""
+    """An arm that fits one base to some demonstrations."""
     fit = replace(TINY, steps=steps, warmup=steps // 10)
     return method_arm(name, FEW_DEMOS, lambda lr: replace(config, fit=replace(fit, lr=lr)), on=on)
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """The usual numbers, and success at the depths that demonstrations are for."""
+    """The usual numbers, and success at the depths that the demonstrations target."""
     found = numbers_on_test(8)(session, model)
     beyond = [found[f"success depth {depth}"] for depth in CELLS.test if depth > 1]
     return {GAIN: float(np.mean(beyond)), **found}
 
 
 def arms_on(where: str, task: Task, steps: int) -> list[Arm]:
-    """The base and the grid of count and quality."""
+    """The base, and a grid over the count and quality of demonstrations."""
     grid = {
         "8 good": FewDemosConfig(count=8),
         "78 good": FewDemosConfig(count=FEW),
@@ -62,7 +62,8 @@ def arms_on(where: str, task: Task, steps: int) -> list[Arm]:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Count and quality of demonstrations on a base that knows the maps and on one that half knows them."""
+    """Vary count and quality of demonstrations on a base that knows the maps and on one that half knows
+    them."""
     strong = embedded_task(lab, subject.base, CELLS)
     weak = embedded_task(lab, str(pretrained(lab, "chain", "brief")), CELLS)
     steps = 1000 if subject.profile == "long" else 60

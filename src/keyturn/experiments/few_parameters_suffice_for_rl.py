@@ -1,4 +1,5 @@
-"""A bias per layer is enough for RL, and not for SFT; and is it the bias, or would any few weights do?"""
+"""A bias per layer is enough for RL but not for SFT. Does it have to be the bias, or would any few weights
+do?"""
 
 from __future__ import annotations
 
@@ -24,14 +25,14 @@ from keyturn.methods.small_sets import Chosen, SmallSetsConfig
 from keyturn.policies.optimise import FitConfig
 
 RATES = (3e-4, 1e-3, 1e-2)
-"""Of every arm: small sets like ten times the rate of all parameters."""
+"""Learning rates of every arm; small sets need about ten times the rate of full training."""
 FULL_RATE = 1e-3
-"""Of the full run whose largest changes are the hindsight mask."""
+"""Learning rate of the full run whose largest changes define the hindsight mask."""
 FIT: FitConfig = replace(TINY, steps=120, weight_decay=0.0)
 
 
 def arm(name: str, config: SmallSetsConfig) -> Arm:
-    """RL or SFT of a set; the rates of both are the arm's."""
+    """An arm that trains a set by RL or SFT at the arm's learning rate."""
 
     def configured(lr: float) -> SmallSetsConfig:
         return replace(config, rl=replace(config.rl, lr=lr), fit=replace(config.fit, lr=lr))
@@ -40,7 +41,7 @@ def arm(name: str, config: SmallSetsConfig) -> Arm:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RL of five sets and SFT of four, on one base."""
+    """Train five sets by RL and four by SFT on one base."""
     task = embedded_task(lab, subject.base)
     config = SmallSetsConfig(rl=steps_for(CHAIN_RL, subject.profile), fit=FIT, full_lr=FULL_RATE)
     rewarded: tuple[Chosen, ...] = ("full", "bias", "rank-1", "random", "hindsight")

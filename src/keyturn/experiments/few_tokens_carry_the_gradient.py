@@ -1,4 +1,4 @@
-"""A fifth of the tokens, those of high entropy, is enough for RL."""
+"""RL needs only a fifth of the tokens: those with the highest entropy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from keyturn.objectives.kl_cov import KlCovConfig, kl_cov
 from keyturn.objectives.token_subset import TokenSubsetConfig, token_subset
 
 ALL = DapoConfig(overlong_filter=False)
-"""The others have no filter either, and this clip range; KL-Cov has none, so it has a control of its own."""
+"""The other arms also have no filter and use this clip range. KL-Cov has no clipping, so it has its own
+control."""
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """All tokens; a fifth by entropy or at random; plan, execution; covariance clipped or penalised: with one
-    clip range and no filter, so that tokens alone differ."""
+    """Compare all tokens, a fifth by entropy or at random, plan or execution tokens, and clipped or penalised
+    covariance. All use one clip range and no filter, so that only the tokens differ."""
     return objectives_on(
         lab,
         subject,

@@ -1,4 +1,4 @@
-"""Distillation works by the form of traces: wrong numbers in the right form serve about as well."""
+"""Distillation works through the form of traces: wrong numbers in the right form work about as well."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TAUGHT: dict[str, DistillConfig] = {
 
 
 def distilled(name: str, config: DistillConfig, tokens: int) -> Arm:
-    """An arm that learns from so many tokens of traces of a kind."""
+    """An arm that learns from a given number of tokens of one kind of trace."""
     settings = replace(config, problems=0, gradient_tokens=tokens)
     return method_arm(name, DISTILL, lambda lr: replace(settings, fit=replace(TINY, lr=lr)))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Six kinds of solutions of the same problems at equal learnt tokens."""
+    """Compare six kinds of solutions to the same problems at the same number of trained tokens."""
     task = embedded_task(lab, subject.base)
     tokens = TOKENS * (10 if subject.profile == "long" else 1)
     arms = [base_arm(), *(distilled(name, config, tokens) for name, config in TAUGHT.items())]

@@ -1,12 +1,12 @@
 """Bases whose habit is known: a small GRAPH world in which the strategy that dominates is good, bad, or none.
 
-``FWD`` computes what is needed and is right; ``WRNG`` looks the same and declares wrong results. A base that
-has read mostly the one or the other has a habit before any training, at a share that a dial sets::
+``FWD`` computes what is needed and is right; ``WRNG`` looks the same and states wrong results. A base that was
+pretrained mostly on one of them has that habit before any further training. The share is a setting::
 
     good  FWD .7, WRNG .3        bad  FWD .3, WRNG .7        none  one half each
 
-Everything else is small (one operation, one context, one format, no distractors), so that a base takes
-about a minute of one core and its execution is reliable.
+Everything else is kept small (one operation, one context, one format, no distractors), so that a base takes
+about a minute on one core and executes reliably.
 Source: ours; the bases of Shao et al. 2025 (2506.10947, section 4) differ in how often they reason in code and
 in whether that helps.
 """
@@ -30,8 +30,8 @@ Habit: TypeAlias = Literal["good", "bad", "none"]
 GOOD, BAD = "FWD", "WRNG"
 HABITS: tuple[Habit, ...] = ("good", "bad", "none")
 SHARE = 0.7
-"""Share of the strategy that dominates (2506.10947: .65 of Qwen2.5-Math-7B's answers reason in code). Above
-1 / 1.2 clipping at 0.2 can only pull it up."""
+"""Share of the dominant strategy (2506.10947: .65 of Qwen2.5-Math-7B's answers reason in code). Above 1 / 1.2,
+clipping at 0.2 can only increase it."""
 
 
 def shares(habit: Habit, share: float = SHARE) -> dict[str, float]:
@@ -66,13 +66,13 @@ def habit_world(habit: Habit, share: float = SHARE) -> GraphWorld:
 
 
 def habit_base(lab: Lab, habit: Habit, *, share: float = SHARE, seed: int = 0, steps: int = _FIT.steps) -> Path:
-    """The folder of a base of that habit; a stage, made once.
+    """The folder of a base with that habit; it is a stage and made once.
 
     Args:
         lab: the run directory.
         habit: which strategy dominates.
-        share: how much it does.
-        seed: of the pretraining: another base.
+        share: share of that strategy in the text.
+        seed: of the pretraining; another seed gives another base.
         steps: of pretraining.
     """
     return pretrained(lab, habit_world(habit, share), _recipe(steps), seed=seed)
@@ -87,7 +87,7 @@ def habit_task(
     steps: int = _FIT.steps,
     held_out: int = 64,
 ) -> Task:
-    """A base of that habit with problems of its world."""
+    """A task: a base with that habit and problems of its world."""
     folder = habit_base(lab, habit, share=share, seed=seed, steps=steps)
     world = habit_world(habit, share)
     return world_task(load_policy(folder), str(folder), world, lab.streams, per_cell=192, held_out=held_out)

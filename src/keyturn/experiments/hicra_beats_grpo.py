@@ -1,4 +1,5 @@
-"""More credit on planning tokens (HICRA) learns faster than plain group credit; where execution is in hand."""
+"""More credit on planning tokens (HICRA) learns faster than plain group credit, if the base executes
+reliably."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ PLAN_ERROR, EXECUTION_ERROR = "planning error", "execution error"
 LOW, HIGH = "low error", "high error"
 DRAWS = 16
 RANDOM = {LOW: "random reward", HIGH: "random reward, high error"}
-"""Base -> how its arms under random reward are called."""
+"""Base -> the name of its arms under random reward."""
 RULES: dict[str, HicraConfig] = {
     "GRPO": HicraConfig(alpha=0.0),
     "HICRA": HicraConfig(),
@@ -45,8 +46,8 @@ RULES: dict[str, HicraConfig] = {
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """The usual numbers; of all tokens the share that plans, and how many do in a completion; of those that
-    plan and of those that carry out, the share that the verifier found wrong."""
+    """The usual numbers; the share of planning tokens and their number per completion; and, among planning and
+    among execution tokens, the share that the verifier found wrong."""
     found = numbers_on_test(DRAWS)(session, model)
     _, grades = session.draw(model, session.task.test, DRAWS, name="test")
     assert grades.roles is not None, "the grader of a world's own base knows what tokens do"
@@ -62,7 +63,7 @@ def evaluate(session: Session, model: Model) -> Mapping[str, float]:
 
 
 def arms_on(where: str, task: Task, profile: str, grams: RoleSource) -> list[Arm]:
-    """The base, all five rules on one base, and HICRA by strategic grams in place of the grammar."""
+    """The base, all five credit rules, and HICRA with strategic grams instead of the grammar, on one base."""
     config = steps_for(GRAPH_RL, profile)
 
     def arm(name: str, roles: RoleSource | None = None) -> Arm:
@@ -79,7 +80,7 @@ def arms_on(where: str, task: Task, profile: str, grams: RoleSource) -> list[Arm
 
 
 def random_arms(where: str, task: Task, profile: str) -> list[Arm]:
-    """HICRA and GRPO on one base under a reward that knows nothing: what is left is drift."""
+    """HICRA and GRPO on one base under an uninformative reward: any change is drift."""
     return [
         rl_arm(
             f"{name}, {RANDOM[where]}",
@@ -123,8 +124,8 @@ def compared(runs: Sequence[ArmRun]) -> dict[str, Contrast]:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Six rules of credit, two of them under random reward too, on a base that executes well and on one that
-    does not."""
+    """Compare six credit rules, two of them also under random reward, on a base that executes well and on one
+    that does not."""
     low = embedded_task(lab, subject.base)
     high = embedded_task(lab, str(pretrained(lab, "graph", "brief")))
     config = steps_for(GRAPH_RL, subject.profile)

@@ -1,5 +1,4 @@
-"""Imitating an expert beside RL, with a fading or token-wise weight (CHORD), beats imitating first and RL
-after."""
+"""Imitating an expert alongside RL with a decaying or token-wise weight (CHORD) beats SFT followed by RL."""
 
 from __future__ import annotations
 
@@ -39,24 +38,24 @@ from keyturn.training.rollout import Beside, Sampled
 
 PULL = "gradient, demonstrations / draws"
 STYLE = "CHK"
-"""The expert checks every sum, which no text of the base's pretraining does."""
+"""The expert checks every sum; no pretraining text of the base does so."""
 SHOWN = 48
 A_STEP = 8
 CURVE = (6, 18, 54, 120)
-"""Steps of SFT at which it is looked at."""
+"""SFT steps at which the policy is evaluated."""
 SWITCHES = (6, 18, 120)
-"""Steps of SFT after which RL takes over."""
+"""SFT steps after which RL takes over."""
 FIT = replace(TINY, steps=CURVE[-1], batch_rows=16, lr=1e-3, warmup=0, decay_from=1.0)
 
 
 def sft_arm(steps: int) -> Arm:
-    """A point of SFT's curve, at one rate for all points."""
+    """An arm for one point of the SFT curve; all points use the same learning rate."""
     config = SftConfig(demonstrations=SHOWN, fit=FIT, stop_at=steps)
     return method_arm(f"SFT {steps}", SFT, lambda _: config, says=f"rate {FIT.lr:g}, held", tuned=False)
 
 
 def switched(steps: int, config: RLConfig) -> Arm:
-    """SFT up to a switch, then RL."""
+    """An arm that runs SFT up to the switch, then RL."""
     settings = SftThenRlConfig(
         demonstrations=SHOWN, fit=FIT, switch=(steps / FIT.steps,), aggregation="token-mean"
     )
@@ -65,8 +64,8 @@ def switched(steps: int, config: RLConfig) -> Arm:
 
 
 def with_style(draws: int) -> Evaluate:
-    """The usual numbers; the share of the expert's style is 0 where it was never seen; and how far the gradient
-    of the demonstrations outweighs that of the draws, geometric mean over the looks."""
+    """The usual numbers, with the expert's style at share 0 if it never occurs, and the ratio of the gradient
+    norm of the demonstrations to that of the draws, as a geometric mean over the measurements."""
     evaluate = numbers_on_test(draws)
 
     def measured(session: Session, model: Model) -> Mapping[str, float]:
@@ -82,12 +81,13 @@ def with_style(draws: int) -> Evaluate:
 
 
 def validated(runs: Sequence[ArmRun], arm: str) -> float:
-    """What validation says of an arm at its rate, mean over seeds."""
+    """An arm's validation score at its learning rate, averaged over seeds."""
     return float(np.mean([one.validation for one in runs if one.arm == arm and one.chosen]))
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """SFT's curve under a shift of style, RL after it at three moments, RL alone, and five ways of CHORD."""
+    """Compare the SFT curve under a shift of style, RL after SFT at three switches, RL alone, and five CHORD
+    variants."""
     task = embedded_task(lab, subject.base)
     assert task.world is not None, "the embedded bases have worlds"
     task = replace(task, expert=world_expert(task.world, strategy=STYLE))

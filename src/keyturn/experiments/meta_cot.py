@@ -1,18 +1,19 @@
-"""Meta-CoT: is it the search, written as a line with its dead ends, that a model should learn to write?
+"""Meta-CoT: should a model learn to write out its search, dead ends included?
 
-A base is pretrained on NIM where texts are the rule's arithmetic or answers alone, so that it can compute and
-no search was ever shown to it (from answers alone a tiny base learnt no valid search in 150 steps). It is then
-fine-tuned on one kind of text about the same positions, and RL with the outcome reward follows:
-``search`` (moves in order with dead ends, up to the first that wins), ``optimal`` (dead ends removed, which is
-NIM's optimal path: the winning move; a lost position keeps its dead ends, which prove it), ``shuffled`` (the
-lines of the search in any order) and ``answer`` (alone).
-Formula: rows a step ``= round(tokens / mean completion tokens of the kind)``, so every kind sees as many
-completion tokens in as many steps. A node is a tried move; ``nodes`` is their mean number a completion.
-Denominator: draws on test problems; success is a right answer, whatever the text, for the answer alone has no
-trace to verify; ``verified`` stands beside it.
-Degenerate: guessing is right in about 1 / (K + 1); a completion without a node has no efficiency.
-Known bias: at equal tokens short texts are repeated more often. A search pays with tokens at test time too
-(``length`` is in the table). The search goes through at most heaps times K moves: it is one level deep.
+A base is pretrained on NIM texts that hold only the rule's arithmetic or only answers. It can compute but has
+never seen a search (after pretraining on answers alone, a tiny base learnt no valid search in 150 steps). It is
+then fine-tuned on one kind of text about the same positions, followed by RL with the outcome reward. The kinds:
+``search`` (moves in order with dead ends, up to the first winning move), ``optimal`` (dead ends removed, which
+leaves NIM's optimal path, the winning move; a lost position keeps its dead ends, which prove it), ``shuffled``
+(the lines of the search in random order) and ``answer`` (the answer alone).
+Formula: rows per step ``= round(tokens / mean completion tokens of the kind)``, so every kind sees the same
+number of completion tokens in the same number of steps. A node is a tried move; ``nodes`` is the mean number of
+nodes per completion.
+Denominator: draws on test problems. Success is a right answer, whatever the text, because an answer alone has
+no trace to verify; ``verified`` is reported beside it.
+Degenerate: guessing is right with probability about 1 / (K + 1); a completion without a node has no efficiency.
+Known bias: at equal tokens short texts are repeated more often. A search also costs tokens at test time
+(``length`` is in the table). The search tries at most heaps times K moves: it is one level deep.
 Source: Xiang et al. 2025, Towards System 2 reasoning, Meta-CoT (2501.04682), sections 4 to 6; dead ends against
 optimal paths: Gandhi et al. 2024, Stream of Search (2404.03683). Departures: NIM instead of Countdown, so that
 the verifier reads every line; ``shuffled`` is ours.
@@ -62,47 +63,47 @@ class MetaCotConfig:
     """Settings of learning to search."""
 
     texts: tuple[Linearised, ...] = ("answer", "shuffled", "optimal", "search")
-    """Kinds of text, each a policy; the last one's is the product."""
+    """Kinds of text; each gives one policy, and the policy of the last kind is the product."""
     size: Size = field(default_factory=Size)
     """Shape of the base."""
     steps: int = 500
     """Steps of pretraining."""
     heaps: tuple[int, ...] = (2, 3)
-    """Numbers of heaps of pretraining, fine-tuning and RL."""
+    """Numbers of heaps in pretraining, fine-tuning and RL."""
     test_heaps: tuple[int, ...] = (2, 3, 4)
-    """Numbers of heaps of the test; more than in ``heaps`` is deeper."""
+    """Numbers of heaps in the test; numbers above those in ``heaps`` are deeper than the training."""
     takes: tuple[int, ...] = (2, 3)
-    """Most that a move may take."""
+    """Maximum that a move may take (K)."""
     tokens: int = 1200
-    """Completion tokens a step of fine-tuning, the same for every kind."""
+    """Completion tokens per fine-tuning step, the same for every kind."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=150, lr=3e-3))
-    """Schedule of fine-tuning; its rows follow from ``tokens``."""
+    """Fine-tuning schedule; the rows per step follow from ``tokens``."""
     rl: RLConfig = RUN
-    """Sizes and rates of RL; 0 steps leave it out."""
+    """Sizes and learning rate of RL; 0 steps skip it."""
     held_out: int = 32
-    """Validation and test problems a cell (heaps and K), each."""
+    """Validation and test problems per cell (heaps and K), each."""
     draws: int = 8
-    """Draws a test problem."""
+    """Draws per test problem."""
 
 
 @dataclass(frozen=True)
 class AnswersAlone:
-    """A grader whose traces are not judged, so that success is the right answer.
+    """A grader that ignores traces, so that success means a right answer.
 
     Args:
-        inner: who judges the answers.
+        inner: the grader that judges the answers.
     """
 
     inner: Grader
 
     @property
     def reads_traces(self) -> bool:
-        """They are not looked at."""
+        """False: traces are ignored."""
         return False
 
     @property
     def name(self) -> str:
-        """The inner grader's, and what is not looked at."""
+        """The inner grader's name, and that traces are ignored."""
         return f"{self.inner.name}, answers alone"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
@@ -113,7 +114,7 @@ class AnswersAlone:
 
 
 def world_of(config: MetaCotConfig) -> NimWorld:
-    """Positions with the rule or the answer alone: no text of pretraining holds a search."""
+    """A world whose texts hold the rule or the answer alone; no pretraining text holds a search."""
     return NimWorld(
         name="nim-meta-cot",
         heaps=config.heaps,
@@ -126,7 +127,7 @@ def world_of(config: MetaCotConfig) -> NimWorld:
 
 
 def task_of(lab: Lab, config: MetaCotConfig, *, seed: int = 0) -> Task:
-    """The base, on problems whose answers alone are judged."""
+    """The base as a task on problems that are graded by their answers alone."""
     world = world_of(config)
     folder = pretrained(lab, world, quick(world, steps=config.steps, size=config.size), seed=seed)
     task = task_in(lab, folder, world, per_cell=150, held_out=config.held_out)
@@ -138,7 +139,7 @@ def task_of(lab: Lab, config: MetaCotConfig, *, seed: int = 0) -> Task:
 
 
 def written(task: Task, kind: Linearised, streams: Streams) -> list[tuple[Problem, str]]:
-    """Every training problem with its text of a kind."""
+    """Every training problem with its text of the given kind."""
     if kind not in TEXTS:
         raise unknown("kind of text", kind, TEXTS)
     out = []
@@ -150,12 +151,12 @@ def written(task: Task, kind: Linearised, streams: Streams) -> list[tuple[Proble
 
 
 def rows_a_step(lengths: np.ndarray, tokens: int) -> int:
-    """How many completions hold so many tokens on average, at least one; ``lengths`` ``[completion]``."""
+    """How many completions hold ``tokens`` tokens on average, at least one; ``lengths`` is ``[completion]``."""
     return max(1, round(tokens / float(np.mean(lengths))))
 
 
 def fine_tuned(session: Session, kind: Linearised, config: MetaCotConfig) -> Model:
-    """The base after texts of a kind."""
+    """The base after fine-tuning on one kind of text."""
     rows = supervised(session.task.base, written(session.task, kind, session.streams.child("expert")))
     lengths = np.array([(item.weights > 0).sum() for item in rows])
     fit = replace(config.fit, batch_rows=rows_a_step(lengths, config.tokens))
@@ -168,7 +169,7 @@ def fine_tuned(session: Session, kind: Linearised, config: MetaCotConfig) -> Mod
 
 
 def reinforced(session: Session, start: Model, kind: Linearised, config: MetaCotConfig) -> Model:
-    """RL from there, with the outcome reward."""
+    """RL with the outcome reward, from ``start``."""
     longest = min(config.rl.max_new_tokens, session.task.max_new_tokens)
     return session.rl(
         start,
@@ -180,12 +181,12 @@ def reinforced(session: Session, start: Model, kind: Linearised, config: MetaCot
 
 
 def nodes_of(completions: Completions) -> np.ndarray:
-    """Moves that each completion tries, int64 ``[row]``: how often it says ``EX``."""
+    """Number of moves that each completion tries, int64 ``[row]``: the count of ``EX`` in it."""
     return np.bincount(completions.token_row[completions.tokens == EX], minlength=len(completions))
 
 
 def search_numbers(session: Session, model: Model, draws: int) -> dict[str, float]:
-    """Success by heaps, valid traces, nodes, their efficiency and tokens, on test problems."""
+    """Success by number of heaps, valid traces, nodes, efficiency of nodes, and tokens, on test problems."""
     completions, _ = session.draw(model, session.task.test, draws, name="test")
     given = session.answers(model, session.task.test, draws, name="test")
     heaps = np.array([int(problem.cell["heaps"]) for problem in session.task.test.problems])[given.problem]
@@ -201,7 +202,7 @@ def search_numbers(session: Session, model: Model, draws: int) -> dict[str, floa
 
 
 def run(lab: Lab, config: MetaCotConfig) -> MethodResult:
-    """Pretrain on answers; then every kind of text, and RL from it."""
+    """Pretrain without search, then fine-tune on every kind of text and run RL from each."""
     session = Session(lab, task_of(lab, config))
     tests = session.task.test
     models: dict[str, Model] = {"base": session.base}
@@ -222,7 +223,7 @@ def run(lab: Lab, config: MetaCotConfig) -> MethodResult:
 
 
 def brief(config: MetaCotConfig) -> MetaCotConfig:
-    """Two steps of each, two kinds."""
+    """The same settings with two steps of everything and two kinds."""
     return replace(
         config,
         texts=("optimal", "search"),

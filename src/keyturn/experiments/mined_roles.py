@@ -1,4 +1,4 @@
-"""Roles as somebody without a grammar would have them: strategic grams mined from the base's right answers."""
+"""Token roles without access to a grammar: strategic grams mined from the base's right answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyturn.roles.strategic_grams import MiningConfig, mine
 from keyturn.training.collect import RoleSource
 
 WORLD_WORDS = MiningConfig(words="spaces", digits=True)
-"""What a word is in the worlds' text."""
+"""How the worlds' text is split into words."""
 
 
 def mined_roles(
@@ -27,13 +27,13 @@ def mined_roles(
     Args:
         lab: the run directory.
         task: base, problems and grader.
-        draws: a training problem.
-        config: of the mining.
+        draws: per training problem.
+        config: settings of the mining.
 
     Returns:
-        The source; and, where the grader knows what tokens do, ``precision`` (share of marked tokens that
-        plan), ``density`` (share of tokens that plan: the precision of a mask at random) and ``recall``, means
-        over problems with bootstrap intervals.
+        The source and, if the grader knows the roles of tokens, ``precision`` (share of marked tokens that are
+        planning tokens), ``density`` (share of planning tokens: the precision of a random mask) and
+        ``recall``. All are means over problems with bootstrap intervals.
     """
     completions, grades = session.draw(session.base, session.task.train, draws, name="draws for grams")
     right = np.flatnonzero(answers("grams", session.task.train.problems, completions, grades).success == 1)

@@ -1,4 +1,5 @@
-"""RL that is kept near a reference that moves along goes on widening what is solved, after its plateau too."""
+"""RL with a penalty towards a periodically reset reference keeps extending what is solved, even after its
+plateau."""
 
 from __future__ import annotations
 
@@ -31,18 +32,18 @@ SECOND, FIRST = f"pass@{K}, second half", f"pass@{K}, first half"
 PAPER = "reference+optimiser"
 AFTER, TIMES = "second half after the plateau", "times its plateau"
 REPLICATES = 8
-"""Of the base against itself."""
+"""Replicates of the comparison of the base with itself."""
 
 
 def held(name: Held, config: ProrlConfig) -> Arm:
-    """An arm of ProRL."""
+    """An arm trained by ProRL."""
 
     settings = replace(config, arm=name)
     return method_arm(name, PRORL, lambda lr: replace(settings, rl=replace(config.rl, lr=lr)))
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """The usual numbers, the classes of the cells, and what each half of the run did to pass@k."""
+    """The usual numbers, the classes of the cells, and the change of pass@k over each half of the run."""
     models = (session.base, model.beside.get("middle", model), model)
     base, middle, final = (session.answers(one, session.task.test, K, name="test") for one in models)
     cells = classify(base, middle, final, session.streams.child("classes"), k=K)
@@ -64,7 +65,8 @@ def evaluate(session: Session, model: Model) -> Mapping[str, float]:
 
 
 def by_itself(session: Session) -> np.ndarray:
-    """pass@K of the base less that of the base on other draws, ``[replicate]``: what draws alone do."""
+    """pass@K of the base minus pass@K of the base on other draws, ``[replicate]``: the effect of sampling
+    alone."""
     found = []
     for number in range(2 * REPLICATES):
         given = session.answers(session.base, session.task.test, K, name="base again", first=K * number)
@@ -73,7 +75,8 @@ def by_itself(session: Session) -> np.ndarray:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Five ways to hold a long run, each to ten times its plateau or to the end of its steps."""
+    """Compare five ways to constrain a long run, each up to ten times its plateau or to the end of its
+    steps."""
     task = embedded_task(lab, subject.base)
     config = ProrlConfig(
         rl=replace(steps_for(replace(CHAIN_RL, steps=120), subject.profile), rounds=2),

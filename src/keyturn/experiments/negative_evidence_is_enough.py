@@ -1,4 +1,4 @@
-"""Learning from wrong answers alone keeps coverage; learning from right ones alone spends it."""
+"""Learning from wrong answers alone preserves coverage; learning from right answers alone reduces it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.objectives.signed import SignedConfig, signed
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Positive only, negative only, weighted REINFORCE and GRPO."""
+    """Compare positive-only, negative-only and weighted REINFORCE with GRPO."""
     return objectives_on(
         lab,
         subject,

@@ -1,16 +1,16 @@
-"""Simple rewards in a new domain: what emerges under an outcome reward, and were its traces there already?
+"""Simple rewards in a new domain: what emerges under an outcome reward, and were the traces there already?
 
-A base of one arm of a domain (long traces rare, or never shown) is trained by RL with the outcome reward alone.
-The traces of the tuned policy that succeed are then scored by the *base*: a trace that the base gives with
-probability above 1 / K was already within K draws.
+A base from one arm of a domain (long traces rare, or absent) is trained by RL with the outcome reward alone.
+The *base* then scores the successful traces of the tuned policy: a trace with probability above 1 / K under
+the base was already within reach of K draws.
 Formula: ``found = share of the tuned policy's distinct verified completions y with P_base(y) > 1 / budget``,
 and the base's own ``pass@draws``.
 Denominator: distinct verified completions of the tuned policy.
-Degenerate: where nothing is verified nothing is scored; the row has no value.
-Known bias: a completion may be unlikely and its success likely by many others: ``found`` is a lower bound of
-what the base could do; pass@draws is the other side.
+Degenerate: if no completion is verified, nothing is scored and the row has no value.
+Known bias: a completion may be unlikely while success is likely through many other completions. So ``found``
+is a lower bound of what the base could do, and pass@draws is reported beside it.
 Source: Zeng et al. 2025, SimpleRL-Zoo (2503.18892); the emergence of long traces from a rare mixture,
-2510.11495, which we know only from what others cite of it.
+2510.11495, which we know only from citations.
 """
 
 from __future__ import annotations
@@ -43,21 +43,22 @@ class NewDomainConfig:
     """Settings of RL in a new domain."""
 
     world: str = "par"
-    """Name of a world; its arms say what pretraining holds (``par``, ``par-absent``, ``create-absent``...)."""
+    """Name of a world; its arms differ in the pretraining text (``par``, ``par-absent``,
+    ``create-absent``...)."""
     steps: int = 1000
-    """Steps of pretraining; after 400 a base of PAR has no verified answer at all."""
+    """Pretraining steps; after 400 a base of PAR has no verified answer at all."""
     budget: int = 64
-    """Draws within which a trace counts as already there."""
+    """K: number of draws within which a trace counts as already there."""
     rl: RLConfig = RUN
     """Sizes and rates of RL."""
     draws: int = 16
-    """Draws a test problem."""
+    """Draws per test problem."""
     per_cell: int = 64
-    """Training problems a cell."""
+    """Training problems per cell."""
 
 
 def task_of(lab: Lab, config: NewDomainConfig, *, world: World | None = None, seed: int = 0) -> Task:
-    """The base and the problems of its domain; ``world`` in place of the one that is named."""
+    """The base and the problems of its domain; ``world`` replaces the world named in the config."""
     world = world or world_named(config.world)
     folder = pretrained(lab, world, quick(world, steps=config.steps), seed=seed)
     return task_in(lab, folder, world, per_cell=config.per_cell, held_out=16)
@@ -76,7 +77,7 @@ def trained(session: Session, config: NewDomainConfig) -> Model:
 
 
 def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> dict[str, float]:
-    """``found``, mean log-probability under the base in nats, and how many traces were scored."""
+    """``found``, mean log-probability under the base in nats, and the number of scored traces."""
     completions, grades = session.draw(tuned, session.task.test, config.draws, name="traces")
     texts: dict[tuple[int, bytes], int] = {}
     for index in np.flatnonzero(grades.verified >= 1):
@@ -101,7 +102,7 @@ def already_there(session: Session, tuned: Model, config: NewDomainConfig) -> di
 
 
 def run(lab: Lab, config: NewDomainConfig) -> MethodResult:
-    """Pretrain, reinforce, score the traces by the base."""
+    """Pretrain, run RL, and score the traces under the base."""
     session = Session(lab, task_of(lab, config))
     tuned = trained(session, config)
     given = session.answers(session.base, session.task.test, config.budget, name="base at the budget")
@@ -128,7 +129,7 @@ def run(lab: Lab, config: NewDomainConfig) -> MethodResult:
 
 
 def brief(config: NewDomainConfig) -> NewDomainConfig:
-    """Two steps of each."""
+    """The same settings with two steps of everything."""
     return replace(
         config,
         steps=2,

@@ -1,4 +1,5 @@
-"""The study that claims about objectives share: the same base, problems, draws and rates for all arms."""
+"""The study shared by claims about objectives: all arms use the same base, problems, draws and learning
+rates."""
 
 from __future__ import annotations
 
@@ -25,10 +26,10 @@ from keyturn.rewards import REWARDS
 from keyturn.training.config import UpdateConfig
 
 Compared = Mapping[str, tuple[str, str, str]]
-"""Name of a number -> (arm, control, which number of a run)."""
+"""Name of a number -> (arm, control, number of a run)."""
 
 LEARNS, COVERAGE = "the control learns", "coverage to keep"
-"""Numbers of every such study, which claims take for gates."""
+"""Numbers that every such study reports and claims use as gates."""
 CHAIN_STEPS, GRAPH_STEPS = 60, 20
 WHERE = {
     "chain": "CHAIN learnt from depths 2 and 3, tested at 2 to 5",
@@ -44,9 +45,9 @@ def objectives_on(
     Args:
         lab: the run directory.
         subject: base and profile.
-        objectives: by the name of their arm; the first is the control of the gate.
-        compared: what the claim's numbers are.
-        updates: mini-batches a rollout; above 1 ratios leave 1 and clipping acts.
+        objectives: arm name -> objective; the first is the control of the gate.
+        compared: definitions of the claim's numbers.
+        updates: mini-batches per rollout; above 1, ratios differ from 1 and clipping takes effect.
     """
     task = embedded_task(lab, subject.base)
     chain = task.world is not None and task.world.domain == "chain"

@@ -1,4 +1,5 @@
-"""One well chosen example serves RL about as well as the pool, and goes on teaching after it is mastered."""
+"""RL on one well-chosen example works about as well as RL on the pool, and keeps improving after it is
+mastered."""
 
 from __future__ import annotations
 
@@ -27,18 +28,18 @@ from keyturn.methods.one_shot.selection import Selection
 
 SELECTIONS: tuple[Selection, ...] = ("top", "median", "bottom", "random", "full", "format")
 UNSOLVABLE: Selection = "unsolvable"
-"""A further arm where the warm-up leaves a problem of the pool without one right answer."""
+"""An additional arm, run if the warm-up leaves some problem of the pool without any right answer."""
 DRAWS = 16
 LATER = "gain after saturation"
 
 
 def selected(how: Selection, config: OneShotConfig) -> Arm:
-    """An arm that trains on what a selection takes from the pool."""
+    """An arm that trains on the problems that a selection takes from the pool."""
     return method_arm(how, ONE_SHOT, lambda lr: replace(config, select=how, rl=replace(config.rl, lr=lr)))
 
 
 def evaluator(config: OneShotConfig) -> Evaluate:
-    """The usual numbers, and what came after saturation where there was one."""
+    """The usual numbers, and the gain after saturation if the run saturated."""
     plain = numbers_on_test(DRAWS)
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
@@ -55,7 +56,7 @@ def evaluator(config: OneShotConfig) -> Evaluate:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """One example of each kind that there is, the whole pool, and the pool paid for form alone."""
+    """Compare one example of each available kind, the whole pool, and the pool with a reward for form alone."""
     task = embedded_task(lab, subject.base)
     config = OneShotConfig(
         pool=64,

@@ -1,4 +1,5 @@
-"""Tasks learnt one after another in the order that transfer suggests end better than tasks learnt together."""
+"""Learning tasks one after another, in an order chosen by transfer, gives better final scores than joint
+training."""
 
 from __future__ import annotations
 
@@ -22,24 +23,24 @@ ARMS: dict[str, Schedule] = {
     "round-robin": "round-robin",
     "average": "average",
 }
-"""Arm -> how the tasks are put together."""
+"""Arm -> how the tasks are combined."""
 SETTINGS = OmniConfig(rl=replace(RUN, steps=12), turns=3)
 
 
 def arm(name: str, config: OmniConfig) -> Arm:
-    """All tasks by one schedule."""
+    """An arm that trains on all tasks with one schedule."""
     own = replace(config, schedule=ARMS[name])
     return method_arm(name, OMNI, lambda lr: replace(own, rl=replace(config.rl, lr=lr)))
 
 
 def start_arm(config: OmniConfig) -> Arm:
-    """What every arm begins with."""
+    """The policy that every arm starts from."""
     own = replace(config, schedule="none")
     return method_arm("start", OMNI, lambda _: own, says="no RL", tuned=False)
 
 
 def evaluator(tasks: Mapping[str, Task], config: OmniConfig) -> Evaluate:
-    """Mean score over tasks, of each, entropy, and the mean score at the start's entropy."""
+    """Mean score over tasks, score of each task, entropy, and the mean score at the entropy of the start."""
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         found = scored(session.lab, tasks, model, config, test=True)
@@ -54,7 +55,8 @@ def evaluator(tasks: Mapping[str, Task], config: OmniConfig) -> Evaluate:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Three tasks: in the order by transfer, reversed, joint, round-robin, averaged."""
+    """Compare schedules on three tasks: order by transfer, its reverse, joint, round-robin and weight
+    averaging."""
     config = replace(SETTINGS, rl=steps_for(SETTINGS.rl, subject.profile))
     single = embedded_task(lab, subject.base)
     tasks = tasks_of(Session(lab, single), config)

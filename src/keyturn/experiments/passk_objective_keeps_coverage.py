@@ -1,4 +1,4 @@
-"""Training for pass@k keeps what training for pass@1 gives away."""
+"""Training for pass@k preserves the coverage that training for pass@1 loses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.objectives.passk_grpo import PasskGrpoConfig, passk_grpo
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """GRPO against the gradient of pass@4 and pass@8 on the same draws."""
+    """Compare GRPO with the gradient of pass@4 and pass@8 at the same number of draws."""
     return objectives_on(
         lab,
         subject,

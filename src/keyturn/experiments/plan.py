@@ -1,16 +1,16 @@
-"""A plan: arms x seeds, each arm with the learning rate that serves it best on validation; a table of runs.
+"""A plan: arms x seeds, each arm at its best learning rate on validation; the result is a table of runs.
 
-Every arm gets the same grid of rates. The rate is chosen with the first seed, by mean success on *validation*
-problems, or by the score that a study states (what its method is paid for); the other seeds run at that rate;
-numbers are read on *test* problems. Every run is a cached stage, so a plan that was interrupted goes on, and
-two plans share the runs that they have in common.
+Every arm gets the same grid of rates. The first seed chooses the rate by mean success on *validation* problems,
+or by a score that the study states (its method's reward). The other seeds run at that rate, and numbers are
+measured on *test* problems. Every run is a cached stage, so an interrupted plan can be resumed, and two plans
+share the runs that they have in common.
 
-A contrast is the difference of two arms seed by seed (same problems, same random streams), with Student's t
-over the seeds: ``mean +- t(n - 1) sd / sqrt(n)``, and the smallest effect that n seeds would have shown with
-power .8: ``(t_.975 + t_.8) sd / sqrt(n)``.
-Denominator: seeds. Degenerate: one seed has a value and no interval.
-Known bias: seeds share base and test problems: the interval says what another seed would give on this base, not
-what another base would. With three seeds it is a lead, whatever it says.
+A contrast is the difference of two arms, paired by seed (same problems, same random streams), with Student's t
+interval over the seeds, ``mean +- t(n - 1) sd / sqrt(n)``, and the smallest effect that n seeds detect with
+power .8, ``(t_.975 + t_.8) sd / sqrt(n)``.
+Denominator: seeds. Degenerate: one seed gives a value and no interval.
+Known bias: seeds share the base and the test problems, so the interval covers another seed on this base, not
+another base. With three seeds any result is only a lead.
 Source: none; ours. Paired designs: Box, Hunter and Hunter 2005, chapter 3.
 """
 
@@ -32,16 +32,16 @@ from keyturn.lab.tables import accuracy
 from keyturn.lab.task import Task
 
 FINDING_SEEDS = 8
-"""From so many seeds on an interval that excludes 0 is called a finding; below it is a lead."""
+"""With at least this many seeds, an interval that excludes 0 is called a finding; with fewer, a lead."""
 
 Train: TypeAlias = Callable[[Session, float], Model]
-"""``(session, learning rate) -> the policy that the arm makes``; the session has the replicate's seed."""
+"""``(session, learning rate) -> the arm's trained policy``; the session carries the replicate's seed."""
 
 Evaluate: TypeAlias = Callable[[Session, Model], Mapping[str, float]]
 """``(session, model) -> numbers of a finished policy``, on test problems."""
 
 Score: TypeAlias = Callable[[Session, Model], float]
-"""``(session, model) -> what the rate is chosen by``, on validation problems; larger is better."""
+"""``(session, model) -> the score that chooses the rate``, on validation problems; larger is better."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +49,11 @@ class Arm:
     """One way to train, or not to.
 
     Args:
-        name: in tables.
-        train: what it does.
-        says: in words, where the name does not.
-        tuned: False for an arm without a learning rate (the base itself): it runs once a seed.
-        task: another base or other problems than the plan's; None: the plan's.
+        name: the arm's name in tables.
+        train: its training.
+        says: a description, if the name is not enough.
+        tuned: False for an arm without a learning rate (the base itself), which runs once per seed.
+        task: a task with another base or other problems than the plan's; None: the plan's task.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSizes:
-    """How much a plan runs.
+    """The size of a plan.
 
     Args:
         seeds: replicates.
         lrs: the grid of learning rates, the same for every arm.
-        draws: draws a validation problem for the choice of the rate.
+        draws: draws per validation problem for the choice of the rate.
     """
 
     seeds: int
@@ -87,8 +87,8 @@ class ArmRun:
         lr: learning rate; NaN where there is none.
         seed: number of the replicate.
         chosen: the rate that validation chose.
-        validation: what the rate is chosen by: mean success on validation problems, or the plan's own score.
-        numbers: of the finished policy on test problems; empty where the rate was not chosen.
+        validation: the score that chooses the rate: mean success on validation problems, or the plan's own.
+        numbers: of the finished policy on test problems; empty if this rate was not chosen.
     """
 
     arm: str
@@ -111,7 +111,7 @@ class ArmRun:
 
 
 class ShareDone(Exception):
-    """This process has done its share of a plan; the one that shares it out reads the rest."""
+    """This process has done its share of a plan; the parent process reads the results of all shares."""
 
 
 def run_plan(
@@ -123,15 +123,15 @@ def run_plan(
     name: str = "plan",
     score: Score | None = None,
 ) -> tuple[ArmRun, ...]:
-    """Run every arm: choose its learning rate on validation, replicate it, measure its policies.
+    """Run every arm: choose its learning rate on validation, replicate it over seeds, evaluate its policies.
 
     Args:
-        session: base and problems; where its lab has a share, only that share of the arms is run.
+        session: base and problems; if its lab has a share, only that share of the arms is run.
         arms: with distinct names.
         sizes: seeds and rates.
-        evaluate: what is measured of a finished policy.
-        name: in the progress line.
-        score: what rates are chosen by; mean success on validation problems by default.
+        evaluate: measures a finished policy.
+        name: shown in the progress line.
+        score: chooses the rate; by default mean success on validation problems.
 
     Raises:
         ShareDone: this process was given a share and has done it.
@@ -192,16 +192,16 @@ def values(runs: Sequence[ArmRun], arm: str, number: str) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """The difference of two arms over seeds.
+    """The difference between two arms over seeds.
 
     Args:
-        name: what is subtracted from what.
+        name: says which arm is subtracted from which.
         value: mean over seeds.
         low: lower end of the 95 % interval, NaN with one seed.
         high: upper end.
         seeds: replicates.
-        smallest: the effect that so many seeds would have shown with power .8.
-        level: it is no difference but the level of one arm, which excludes 0 without saying anything.
+        smallest: the smallest effect that this number of seeds detects with power .8.
+        level: True for the level of one arm instead of a difference; that it excludes 0 then means nothing.
     """
 
     name: str
@@ -214,12 +214,12 @@ class Contrast:
 
     @property
     def estimate(self) -> Estimate:
-        """Value and interval, as claims take them."""
+        """Value and interval in the form that claims use."""
         return Estimate(self.value, self.low, self.high)
 
     @property
     def reading(self) -> str:
-        """What a difference is called: ``finding``, ``lead``, ``no difference seen``; a level has no name."""
+        """The label of a difference: ``finding``, ``lead`` or ``no difference seen``; a level has no label."""
         if self.level:
             return ""
         if not (self.low > 0 or self.high < 0):
@@ -233,7 +233,7 @@ class Contrast:
 
 
 def contrast(runs: Sequence[ArmRun], arm: str, control: str, number: str) -> Contrast:
-    """A number of one arm less that of another, seed by seed."""
+    """A number of one arm minus that of another, paired by seed."""
     difference = values(runs, arm, number) - values(runs, control, number)
     return over_seeds(f"{number}: {arm} - {control}", difference, _range_of_difference(number))
 
@@ -246,14 +246,14 @@ def against_best(
     *,
     smaller_is_better: bool = False,
 ) -> Contrast:
-    """A number of one arm against the best of its rivals, seed by seed; positive where the arm is the better.
+    """A number of one arm against its best rival, paired by seed; positive if the arm is better.
 
     Args:
         runs: every run.
-        arm: whose number it is.
-        rivals: arms; or what a rival is called -> (arm, number), where it is no arm of its own.
-        number: of a run.
-        smaller_is_better: the number is a cost.
+        arm: the arm to compare.
+        rivals: arms, or a mapping rival's name -> (arm, number) for rivals that are not arms themselves.
+        number: name of a number of a run.
+        smaller_is_better: True if the number is a cost.
 
     Known bias: the best of each seed is chosen after the fact, which favours the rivals.
     """
@@ -286,11 +286,12 @@ RATES = (
     "visible",
     "tolerant",
 )
-"""How the names of numbers begin that are shares of draws or problems."""
+"""Name prefixes of numbers that are shares of draws or problems."""
 
 
 def is_rate(number: str) -> bool:
-    """Whether a number of a run is a share, between 0 and 1; a change of one (``accuracy gained``) is none."""
+    """Whether a number of a run is a share between 0 and 1; a change of a share (``accuracy gained``) is
+    not."""
     return number.startswith(RATES) and "gained" not in number and "half" not in number
 
 
@@ -299,12 +300,12 @@ def _range_of_difference(number: str) -> tuple[float, float] | None:
 
 
 def over_seeds(name: str, found: np.ndarray, within: tuple[float, float] | None = None) -> Contrast:
-    """Mean, Student's interval and smallest visible effect of one value a seed, ``[seed]``; NaN left out.
+    """Mean, Student's t interval and smallest detectable effect of one value per seed; NaN is left out.
 
     Args:
         name: of the contrast.
-        found: one value a seed, ``[seed]``.
-        within: range of the quantity, which its interval does not leave.
+        found: one value per seed, ``[seed]``.
+        within: range of the quantity; the interval is limited to it.
     """
     known = found[np.isfinite(found)]
     n = len(known)

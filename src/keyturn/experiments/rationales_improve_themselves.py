@@ -1,5 +1,5 @@
-"""A small catalyst teaches a policy to enrich its own rationales, and learning those raises success without
-gold."""
+"""A small catalyst teaches a policy to enrich its own rationales; training on them raises success without gold
+answers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Two selectors, a placebo catalyst, the catalyst as plain demonstrations, and the base's own answers "
-    "alone."""
+    """Compare two selectors, a placebo catalyst, the catalyst as plain demonstrations, and the base's own
+    answers alone."""
     task = embedded_task(lab, subject.base)
     long = subject.profile == "long"
     steps, problems, rounds = (600, 0, 3) if long else (40, 96, 1)

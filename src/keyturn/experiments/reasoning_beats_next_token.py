@@ -1,4 +1,5 @@
-"""RL on what comes next predicts hard tokens better than plain training; or is it thought that does it?"""
+"""RL on next-token prediction predicts hard tokens better than plain training. Or is the gain due to thinking
+alone?"""
 
 from __future__ import annotations
 
@@ -21,16 +22,16 @@ from keyturn.problems.contract import ProblemSet
 CELLS = Cells(train=(2, 3), test=(2, 3))
 STEPS = 60
 COSTED = 1e-3
-"""Rate of the run whose cost plain training gets."""
+"""Learning rate of the RL run whose compute sets the budget of plain training."""
 
 
 def arm(name: str, config: RptConfig) -> Arm:
-    """RPT at a rate."""
+    """An arm trained by RPT at the plan's learning rate."""
     return method_arm(name, RPT, lambda lr: replace(config, rl=replace(config.rl, lr=lr)))
 
 
 def plain_arm(name: str, config: RptConfig, rates: Sequence[float]) -> Arm:
-    """Plain training at the rate of the same grid that predicts validation positions best at once."""
+    """Plain training at the rate of the same grid with the best direct predictions on validation positions."""
 
     def train(session: Session, _: float) -> Model:
         settings = [replace(config, plain=replace(config.plain, lr=rate)) for rate in rates]
@@ -44,12 +45,13 @@ def plain_arm(name: str, config: RptConfig, rates: Sequence[float]) -> Arm:
 
 
 def mean_of(found: np.ndarray) -> float:
-    """Mean, NaN of nothing."""
+    """Mean; NaN of an empty array."""
     return float(np.nanmean(found)) if len(found) else float("nan")
 
 
 def evaluate(session: Session, model: Model, *, asked: ProblemSet, draws: int = 8) -> Mapping[str, float]:
-    """Right predictions with thought and at once, over all positions and those of answers; the task itself."""
+    """Right predictions with thinking and directly, over all positions and over those of answers; and task
+    success."""
     last = np.array([bool(problem.cell["last"]) for problem in session.task.test.problems])
     given = session.answers(model, session.task.test, draws, name="test")
     at_once = direct(session.task, model, session.task.test.problems)
@@ -65,7 +67,8 @@ def evaluate(session: Session, model: Model, *, asked: ProblemSet, draws: int = 
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RPT with and without filter, plain training at two costs, on positions of CHAIN's texts."""
+    """Compare RPT with and without the filter, and plain training at two budgets, on positions of CHAIN's
+    texts."""
     source = embedded_task(lab, subject.base, CELLS)
     config = RptConfig()
     config = replace(config, rl=steps_for(replace(config.rl, steps=STEPS), subject.profile))

@@ -1,4 +1,4 @@
-"""RL converges on one format of pretraining: the frequent one, or the one that is right more often?"""
+"""RL converges on one format of pretraining: the more frequent one, or the more accurate one?"""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from keyturn.pretraining.recipes import Size
 RARE_BETTER = FormatsConfig(frequency=0.3, noise=(0.3, 0.0))
 RARE_EQUAL = FormatsConfig(frequency=0.3)
 SMALL = replace(RARE_BETTER, size=Size(hidden=48, inner=128))
-"""The first base with half of the channels."""
+"""The first base with half the channels."""
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """The usual numbers, a share of 0 where a format is never written."""
+    """The usual numbers, with a share of 0 for a format that is never written."""
     given = session.answers(model, session.task.test, 16, name="test")
     return {"format F1": 0.0, "format F2": 0.0, **numbers_of(given), **curve(model)}
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """A frequent format of lower accuracy against a rare one of higher, at two sizes; two of equal accuracy."""
+    """Compare a frequent, less accurate format with a rare, more accurate one at two sizes; and two equally
+    accurate ones."""
     run = steps_for(RUN, subject.profile)
     better, equal, small = (replace(one, rl=run) for one in (RARE_BETTER, RARE_EQUAL, SMALL))
     first, second, third = (task_of(lab, one) for one in (better, equal, small))

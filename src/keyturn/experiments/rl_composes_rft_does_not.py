@@ -1,4 +1,4 @@
-"""RL on outcome rewards learns to compose known atoms; imitating one's own successes does not go beyond."""
+"""RL on outcome rewards learns to compose known atoms; imitating the policy's own successes does not."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ ROUNDS: dict[str, tuple[int, int, Literal["outcome", "verified"]]] = {
     "RFT, 5 rounds": (5, 80, "outcome"),
     "RFT on verified": (1, 200, "verified"),
 }
-"""Arm -> rounds, steps of each round's fit, and which answers are imitated."""
+"""Arm -> rounds, steps per fit, and which answers are imitated."""
 
 
 def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
-    """Rejection fine-tuning with the draws of the RL arm, dealt over rounds."""
+    """Rejection fine-tuning with the RL arm's number of draws, split over rounds."""
     rounds, steps, success = ROUNDS[way]
     each = max(round(draws / rounds), 1)
 
@@ -60,8 +60,8 @@ def rejection_arm(name: str, on: Task, draws: int, way: str) -> Arm:
 
 
 def arms_on(where: str, task: Task, config: RLConfig) -> list[Arm]:
-    """The base, RL, and rejection fine-tuning on the right answers among about as many draws; and both where
-    only a right answer behind a verified trace counts."""
+    """The base, RL, and rejection fine-tuning on the right answers among about the same number of draws; and
+    both methods where only a right answer with a verified trace counts."""
     each = round(config.steps * config.prompts * config.draws / len(task.train.problems))
     rejected = [rejection_arm(f"{name}, {where}", task, each, name) for name in ROUNDS]
     grpo = OBJECTIVES["grpo"]()
@@ -74,7 +74,7 @@ def arms_on(where: str, task: Task, config: RLConfig) -> list[Arm]:
 
 
 def atom_absent(lab: Lab) -> Task:
-    """A base that never saw one of the functions; half of the problems need it."""
+    """A task whose base never saw one of the functions; half of the problems need it."""
     folder = pretrained(lab, "chain-absent")
     cells = [
         [{"domain": "chain", "depth": d, "atoms": a} for d in depths for a in ("all", "one absent")]
@@ -86,7 +86,7 @@ def atom_absent(lab: Lab) -> Task:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RL against rejection fine-tuning where composing is absent, where it is present, and without an atom."""
+    """Compare RL with rejection fine-tuning on bases without composition, with it, and without one atom."""
     absent = embedded_task(lab, subject.base)
     present = embedded_task(lab, str(pretrained(lab, "chain-linked")))
     config = steps_for(replace(CHAIN_RL, steps=STEPS), subject.profile, 4)

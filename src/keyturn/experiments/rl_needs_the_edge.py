@@ -27,18 +27,19 @@ from keyturn.objectives import OBJECTIVES
 
 BEYOND = "success depth 3"
 ZONES: dict[str, tuple[int, ...]] = {"in": (1,), "edge": (2,), "hard": (4,), "mixed": (1, 2, 4)}
-"""Zone -> depths of the problems that RL asks on CHAIN."""
+"""Zone -> depths of the RL problems on CHAIN."""
 TESTED = (1, 2, 3, 4, 5)
 
 
 def zones_on(lab: Lab, base: str) -> dict[str, Task]:
-    """One base of CHAIN with the training problems of each zone; the tests are the same."""
+    """One CHAIN base with the training problems of each zone; the test problems are the same."""
     cells = {name: Cells(train=depths, test=TESTED, per_cell=224) for name, depths in ZONES.items()}
     return {name: embedded_task(lab, base, one) for name, one in cells.items()}
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RL by zone of CHAIN; on GRAPH mid-training for a third of the compute, and contexts rare and unseen."""
+    """Compare RL by zone on CHAIN; on GRAPH, mid-training for a third of the compute, and rare and unseen
+    contexts."""
     zones = zones_on(lab, subject.base)
     longest = zones["edge"].max_new_tokens
     short = steps_for(replace(CHAIN_RL, steps=60, max_new_tokens=longest), subject.profile)

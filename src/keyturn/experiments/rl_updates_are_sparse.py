@@ -1,4 +1,5 @@
-"""RL changes few weights where SFT changes most; and what is left of it at one rate and in full precision."""
+"""RL changes few weights while SFT changes most. What remains of that at one learning rate and in full
+precision?"""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ ARMS: tuple[tuple[Literal["RL", "SFT"], Regime, float], ...] = (
 
 
 def arm_of(how: Literal["RL", "SFT"], regime: Regime, lr: float, config: PrecisionConfig) -> Arm:
-    """An arm at a rate of its own: here the rate is what is looked at, not what is chosen."""
+    """An arm at a fixed rate: here the learning rate is the variable under study and is not chosen."""
     own = replace(config, learn=how, regimes=(regime,), rates=(lr,))
     says = "at this rate, whatever it gives"
     return method_arm(name_of(how, regime, lr), PRECISION, lambda _: own, says=says, tuned=False)
@@ -43,7 +44,7 @@ def name_of(how: str, regime: str, lr: float) -> str:
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """Shares of changed weights, and success on the test problems."""
+    """The shares of changed weights, and success on the test problems."""
     given = session.answers(model, session.task.test, 8, name="test")
     return {
         **changed(on_grid(session.task.base).model, model.policy.model),
@@ -52,7 +53,7 @@ def evaluate(session: Session, model: Model) -> Mapping[str, float]:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """RL and SFT at two rates in fp32, and under weights of bf16."""
+    """Compare RL and SFT at two learning rates in fp32, and with bf16 weights."""
     task = embedded_task(lab, subject.base)
     steps = STEPS * (10 if subject.profile == "long" else 1)
     config = PrecisionConfig(rl=CHAIN_RL, steps=(steps,))

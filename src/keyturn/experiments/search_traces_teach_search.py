@@ -1,4 +1,5 @@
-"""Texts of a search, dead ends included, teach more than its optimal path; also if their lines are shuffled?"""
+"""Search texts with their dead ends teach more than the optimal path. Does it still hold with shuffled
+lines?"""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ from keyturn.problems.world.nim_text import Linearised
 
 DEEP, KNOWN = "success heaps 4", "success heaps 3"
 RATES = (1e-3, 3e-3)
-"""Of the fits, larger than RL's: a search is a new kind of text."""
+"""Learning rates of the fits, larger than RL's because a search is a new kind of text."""
 AFTER_RL: tuple[Linearised, ...] = ("search", "optimal", "answer")
 
 
 def by_text(session: Session, lr: float, *, kind: Linearised, config: MetaCotConfig, more: bool) -> Model:
-    """Fine-tuning on a kind of text, and RL behind it where asked for."""
+    """Fine-tuning on one kind of text, followed by RL if ``more``."""
     tuned = fine_tuned(
         session,
         kind,
@@ -49,12 +50,12 @@ def by_text(session: Session, lr: float, *, kind: Linearised, config: MetaCotCon
 
 
 def evaluate(session: Session, model: Model) -> Mapping[str, float]:
-    """Right answers by heaps, valid traces, nodes and tokens."""
+    """Right answers by number of heaps, valid traces, nodes and tokens."""
     return search_numbers(session, model, 8)
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Four kinds of text at equal tokens on one base that saw no search, and RL after three."""
+    """Compare four kinds of text at equal tokens on one base that saw no search, and RL after three of them."""
     config: MetaCotConfig = EXPERIMENT.profiles["study" if subject.profile == "long" else "demo"]
     task = task_of(lab, config, seed=subject.seed)
     arms = [base_arm()]

@@ -1,4 +1,4 @@
-"""Importance ratios of whole sequences (GSPO) against those of tokens, and the other policy gradients."""
+"""Importance ratios of whole sequences (GSPO) compared with those of tokens, and other policy gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn.objectives.rloo import rloo
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Seven policy gradients at four updates a rollout, where ratios leave 1."""
+    """Compare seven policy gradients at four updates per rollout, where ratios differ from 1."""
     others = {
         "GSPO": gspo(),
         "GSPO, token form": gspo(GspoConfig(form="token")),

@@ -1,4 +1,5 @@
-"""RL on theory of mind raises accuracy at every size; traces of beliefs go in small models, not in large."""
+"""RL on theory of mind raises accuracy at every size; small models lose their belief traces, large ones keep
+them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ GAIN, KEPT = "accuracy gained", "trace F1 gained"
 
 
 def evaluator() -> Evaluate:
-    """Answers and traces, and what was gained over the base of the same width."""
+    """An evaluation of answers and traces, and of the gains over the base of the same width."""
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         found = traced(session.answers(model, session.task.test, DRAWS, name="test"))
@@ -36,7 +37,7 @@ def evaluator() -> Evaluate:
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Three widths under the outcome reward; the smallest under a reward for traces too."""
+    """Train three widths with the outcome reward, and the smallest with a reward for traces too."""
     run = steps_for(SETTINGS.rl, subject.profile)
     config = replace(SETTINGS, rl=run)
     tasks = {name: task_of(lab, config, width) for name, width in WIDTHS.items()}

@@ -1,4 +1,5 @@
-"""Rewarding each step's likeness to an expert's (SRL) teaches problems that outcome rewards cannot begin on."""
+"""Rewarding each step's similarity to an expert's (SRL) teaches problems on which outcome rewards cannot
+start."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ ROUNDS = 3
 
 
 def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
-    """An arm that learns from steps, then from whole answers where the config says so."""
+    """An arm that learns from steps, then from whole answers if the config says so."""
 
     def configured(lr: float) -> SrlConfig:
         return replace(
@@ -54,7 +55,7 @@ def srl_arm(name: str, config: SrlConfig, says: str = "") -> Arm:
 
 
 def with_likeness(draws: int) -> Evaluate:
-    """The usual numbers, and how whole answers' likeness to the expert's goes with being verified."""
+    """The usual numbers, and how a whole answer's similarity to the expert's relates to its being verified."""
 
     def evaluate(session: Session, model: Model) -> Mapping[str, float]:
         given = session.answers(model, session.task.test, draws, name="test")
@@ -72,14 +73,14 @@ def with_likeness(draws: int) -> Evaluate:
 
 
 def settings(config: RLConfig, **changed: object) -> SrlConfig:
-    """Equal sizes for every arm that learns from steps."""
+    """Settings with equal sizes for every arm that learns from steps."""
     return replace(
         SrlConfig(hard_draws=16, rl=replace(config, rounds=ROUNDS), fit=TINY, rlvr=config), **changed
     )
 
 
 def study(lab: Lab, subject: Subject) -> Outcome:
-    """Step rewards, their controls and RLVR, on problems that the base fails."""
+    """Compare step rewards, their controls and RLVR on problems that the base fails."""
     task = embedded_task(lab, subject.base, DEPTHS)
     config = replace(steps_for(CHAIN_RL, subject.profile), max_new_tokens=task.max_new_tokens)
     config = replace(config, prompts=12, batch_rows=96)

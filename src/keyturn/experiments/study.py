@@ -1,4 +1,4 @@
-"""From a plan's runs to a study's outcome, and a plan's arms over several processes."""
+"""Turn a plan's runs into a study's outcome, and run a plan's arms in several processes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def outcome_of(
     """The outcome of a study that runs a plan.
 
     Args:
-        session: whose base and test problems the study is about.
+        session: its base and test problems are those of the study.
         runs: every run.
         contrasts: the claim's numbers (estimand, gates, controls) by name.
-        setting: the study's setting in a sentence.
-        more: numbers that are no contrasts over seeds.
+        setting: the study's setting in one sentence.
+        more: numbers that are not contrasts over seeds.
     """
     numbers = {name: one.estimate for name, one in contrasts.items()}
     return Outcome(
@@ -46,14 +46,14 @@ def outcome_of(
 
 
 def run_study(study: Study, subject: Subject, root: Path, *, workers: int = 0, plans: bool = True) -> Outcome:
-    """Run a study; the arms of its plans over several one-thread processes.
+    """Run a study, with the arms of its plans in several single-threaded processes.
 
     Args:
-        study: what is run.
+        study: the study to run.
         subject: what it is run on.
         root: the run directory.
-        workers: processes; 0 takes the free cores.
-        plans: it runs plans, whose arms may be shared out; False: it is run in this process alone.
+        workers: number of processes; 0 uses the free cores.
+        plans: True if the study runs plans, whose arms may be distributed; False: run it in this process alone.
     """
     count = workers or free_cores()
     if count > 1 and plans:

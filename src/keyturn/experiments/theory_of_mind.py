@@ -1,16 +1,16 @@
-"""Theory of mind over model sizes: RL pays right answers about beliefs; do the traces of beliefs survive it?
+"""Theory of mind over model sizes: RL rewards right answers about beliefs. Do the belief traces survive it?
 
-Bases of several widths are pretrained on BELIEF (:mod:`keyturn.problems.world.belief`), where most texts track
-beliefs line by line and some answer at once; each is trained by RL with the reward ``reward`` (``outcome`` pays
-the answer alone; ``process`` pays the trace too, the control).
+Bases of several widths are pretrained on BELIEF (:mod:`keyturn.problems.world.belief`). Most of its texts track
+beliefs line by line, and some answer directly. Each base is trained by RL with the reward ``reward``:
+``outcome`` pays for the answer alone; ``process``, the control, pays for the trace too.
 Formula: accuracy = share of right answers; trace F1 = F1 between the beliefs that a text states and the true
 ones (place of the line, chain of agents, believed place), 0 for an answer without a trace; ``direct`` = share
-of answers at once; each by order of belief too, order 3 being deeper than anything pretrained.
+of direct answers. Each is also given by order of belief; order 3 is deeper than any pretraining text.
 Denominator: draws of each test problem, then problems.
-Degenerate: a policy that never answers has accuracy 0 and F1 0; a width that heads do not divide is refused.
-Known bias: what answering at once is worth is the guess rate of the world, ``1 / (moves + 1)``; F1 says what a
-trace states, not whether the answer depends on it: ``right without its trace`` is the share of right answers
-among those whose trace has an F1 below 1.
+Degenerate: a policy that never answers has accuracy 0 and F1 0; a width not divisible by the heads is refused.
+Known bias: a direct answer is worth the guess rate of the world, ``1 / (moves + 1)``. F1 measures what a trace
+states, not whether the answer depends on it: ``right without its trace`` is the share of right answers among
+those whose trace has an F1 below 1.
 Source: Lu et al. 2025, ToM-RL (2504.01698): accuracy rises at every size, up to 3e9 parameters the reasoning
 text collapses. Departures: a world whose traces can be judged; widths instead of checkpoints of one family; no
 format reward.
@@ -43,38 +43,40 @@ RUN = RLConfig(steps=30, prompts=8, draws=8, max_new_tokens=64, batch_rows=64, l
 TRACE = "trace_f1"
 HEADS = 4
 GLANCE = Probe(documents=32, every=0, problems=1, draws=2)
-"""What pretraining looks at: BELIEF has many cells and long traces, and the experiment looks for itself."""
+"""Small probe during pretraining: BELIEF has many cells and long traces, and the experiment measures on its
+own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TomConfig:
-    """Settings of theory of mind over sizes."""
+    """Settings of the theory-of-mind experiment over sizes."""
 
     world: str = "belief"
     """Name of a BELIEF world."""
     widths: tuple[int, ...] = (32, 64, 96)
-    """Channels of the bases, each a policy of its own; multiples of 8. The last one's policy is the product."""
+    """Channels of the bases, multiples of 8. Each base gives one policy; that of the last width is the
+    product."""
     layers: int = 3
-    """Blocks of every base."""
+    """Transformer blocks of every base."""
     steps: int = 650
     """Steps of pretraining."""
     reward: str = "outcome"
-    """How verdicts become rewards; ``process`` pays traces."""
+    """How verdicts become rewards; ``process`` also pays for traces."""
     rl: RLConfig = RUN
-    """Sizes and rates of RL; its length limit is the world's."""
+    """Sizes and learning rate of RL; the length limit is the world's."""
     per_cell: int = 64
-    """Training problems a cell."""
+    """Training problems per cell."""
     held_out: int = 8
-    """Validation and test problems a cell, each."""
+    """Validation and test problems per cell, each."""
     draws: int = 8
-    """Draws a test problem."""
+    """Draws per test problem."""
 
 
 def size_of(width: int, layers: int) -> Size:
-    """A shape of that width.
+    """A model shape of the given width.
 
     Raises:
-        UsageError: heads do not divide it.
+        UsageError: the width is not divisible by the number of heads.
     """
     if width < 2 * HEADS or width % (2 * HEADS):
         raise UsageError(f"a width of {width} has no {HEADS} even heads", fix=f"a multiple of {2 * HEADS}")
@@ -82,7 +84,7 @@ def size_of(width: int, layers: int) -> Size:
 
 
 def task_of(lab: Lab, config: TomConfig, width: int, *, seed: int = 0) -> Task:
-    """A base of one width and its problems; validation is by answers alone, which favours no trace."""
+    """A base of one width and its problems; validation grades answers alone, so that it favours no trace."""
     world = world_named(config.world)
     if TRACE not in world.columns:
         raise UsageError(
@@ -91,14 +93,14 @@ def task_of(lab: Lab, config: TomConfig, width: int, *, seed: int = 0) -> Task:
     recipe = quick(world, steps=config.steps, size=size_of(width, config.layers), batch_rows=16)
     recipe = replace(recipe, probe=GLANCE)
     folder = pretrained(lab, world, recipe, seed=seed)
-    # One move makes so few stories that a split may hold none of them.
+    # There are so few stories with one move that a split may hold none of them.
     test = [cell for cell in world.cells("test") if int(cell["moves"]) > 1]
     task = task_in(lab, folder, world, test=test, per_cell=config.per_cell, held_out=config.held_out)
     return replace(task, validation=controlled(task.validation, (), ()))
 
 
 def trained(session: Session, config: TomConfig) -> Model:
-    """RL on a base."""
+    """RL on the session's base."""
     return session.rl(
         session.base,
         objective=grpo(),
@@ -109,7 +111,8 @@ def trained(session: Session, config: TomConfig) -> Model:
 
 
 def traced(given: Answers) -> dict[str, float]:
-    """Accuracy, trace F1, share of answers at once, right answers without a right trace, and orders apart."""
+    """Accuracy, trace F1, share of direct answers, right answers without a right trace, and the same by
+    order."""
     found = np.asarray(given.columns[TRACE], dtype=np.float64)
     short = given.columns["strategy"].astype(str) == "DIR"
     orders = np.array([int(problem.cell["order"]) for problem in given.problems])[given.problem]
@@ -139,7 +142,7 @@ def _mean(given: Answers, column: np.ndarray) -> float:
 
 
 def run(lab: Lab, config: TomConfig) -> MethodResult:
-    """Pretrain a base of every width, train it by RL, measure answers and traces before and after."""
+    """Pretrain a base of every width, train it by RL, and measure answers and traces before and after."""
     if not config.widths:
         raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
     lines: list[Mapping[str, Json]] = []
@@ -170,7 +173,7 @@ def run(lab: Lab, config: TomConfig) -> MethodResult:
 
 
 def brief(config: TomConfig) -> TomConfig:
-    """Two steps of each, at one width."""
+    """The same settings with two steps of everything, at one width."""
     return replace(
         config,
         widths=config.widths[:1],

@@ -1,6 +1,6 @@
 """Pretraining: a world and a recipe in, a base model with its card out.
 
-Documents stand one a row, bucketed by length; the loss weighs a token by its role (the world's
+Each row holds one document, bucketed by length; the loss weighs a token by its role (the world's
 ``LossWeights``); accuracy by role is measured while it trains, verified pass@1 and pass@k by difficulty at
 the end, and from them the zones. Everything random is named under the seed, so the same command on the
 same machine makes the same bytes.
@@ -171,7 +171,7 @@ def make_card(
     zones: tuple[Zone, ...],
     counted: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
-    """What a base model says of itself; JSON-able."""
+    """The card of a base model; JSON-able."""
     looks = [
         {name: json_number(value) for name, value in row.items() if name not in ("loss", "grad_norm", "lr")}
         for row in report.history

@@ -51,16 +51,16 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What is looked at while it trains and when it is done."""
+    """Measurements during and after pretraining."""
 
     documents: int = 256
     """Fresh documents for the accuracy by role."""
     every: int = 100
-    """Steps between two looks."""
+    """Steps between two measurements."""
     problems: int = 32
-    """Problems a cell for the zones."""
+    """Problems per cell for the zones."""
     draws: int = 64
-    """Draws a problem; also the larger k of pass@k."""
+    """Draws per problem; also the larger k of pass@k."""
 
 
 @dataclass(frozen=True, kw_only=True)

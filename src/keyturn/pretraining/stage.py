@@ -17,7 +17,7 @@ from keyturn.problems.world.worlds import World
 from keyturn.training.record import MODEL
 
 QUICK = Probe(documents=64, every=0, problems=8, draws=8)
-"""What is looked at of a base that is one of many."""
+"""The probe for a base that is one of many."""
 
 
 def quick(world: World, *, steps: int, size: Size | None = None, batch_rows: int = 32) -> PretrainRecipe:
@@ -42,8 +42,8 @@ def pretrained(
     Args:
         lab: the run directory.
         world: what its text is about.
-        recipe: size, schedule, looks.
-        seed: another seed, another base.
+        recipe: size, schedule and measurements.
+        seed: another seed gives another base.
         dials: fields of the world that are set, JSON-able.
     """
     own = with_dials(world, dials or {})

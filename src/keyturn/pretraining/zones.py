@@ -63,7 +63,7 @@ class Zone:
 
 
 def zone_of(pass_at_1: float, pass_at_large_k: float) -> str:
-    """The zone of a cell from its two figures; a NaN fulfils no condition."""
+    """The zone of a cell from its two pass rates; a NaN meets no condition."""
     if pass_at_1 >= MASTERED:
         return "mastered"
     if pass_at_large_k < OUT_OF_REACH:

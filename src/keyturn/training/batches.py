@@ -1,4 +1,4 @@
-"""From what was drawn to the tensors of an objective, and how a batch is cut without changing its gradient."""
+"""Build an objective's tensors from completions, and split a batch without changing its gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn.rollouts.completions import Completions, Stop
 
 
 def padded(completions: Completions, values: NDArray) -> NDArray:
-    """One value a token as ``[row, token]``, right-padded with zeros.
+    """One value per token as ``[row, token]``, right-padded with zeros.
 
     Args:
         completions: whose tokens they are.
@@ -42,7 +42,7 @@ def rollout_batch(
 
     Args:
         completions: what was drawn.
-        rewards: one a row, no NaN, float32 ``[row]``.
+        rewards: one per row, no NaN, float32 ``[row]``.
         max_new_tokens: the length limit of the rollout.
         own: False on tokens that the policy did not choose (a tool's output), bool ``[token]``; None: all.
         roles: a role per token, uint8 ``[token]``, or None.
@@ -86,13 +86,13 @@ def minibatches(batch: RolloutBatch, epochs: int, parts: int, streams: Streams) 
 
 
 def microbatches(completions: Completions, rows: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of each backward pass: whole groups of similar length, since draws of one prompt share its reading.
+    """Rows of each backward pass: whole groups of similar length, as draws of a prompt share its forward pass.
 
     Args:
         completions: the rows of the batch.
-        rows: which of them there are to cut.
-        tokens: a pass holds at most this many, a prompt counted once and padding included; a longer row
-            stands alone.
+        rows: which of them to split.
+        tokens: maximum tokens of a pass, with a prompt counted once and padding included; a longer row gets
+            its own pass.
     """
     prompts, lengths = np.diff(completions.prompts.offsets), completions.lengths
     names, first = np.unique(completions.problem[rows], return_index=True)

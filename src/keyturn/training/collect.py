@@ -1,10 +1,10 @@
-"""What a step learns from: drawn, graded, rewarded; drawn again where dynamic sampling finds too few groups.
+"""Collect a step's training data: draw, grade, reward; draw again if dynamic sampling finds too few groups.
 
 With ``rounds`` above 1 only groups whose rewards differ are kept, and further problems are asked until there
-are as many as ``prompts`` or the rounds are spent. What was dropped still counts in the curves: pass rates are
-those of everything that was drawn.
-Degenerate: where no group differs, none is kept and the update is idle (counted); a problem is asked once a
-step at most, so a small pool may end the rounds early.
+are ``prompts`` such groups or the rounds are used up. Dropped groups still count in the curves: pass rates are
+those of all draws.
+Degenerate: if no group has differing rewards, none is kept and the update is idle (counted). A problem is asked
+at most once per step, so a small pool may end the rounds early.
 Known bias: dropping silent groups changes which problems are learnt from as the policy improves; compare at
 equal tokens, not at equal steps.
 Source: dynamic sampling, DAPO (Yu et al. 2025, 2503.14476, eq. 11).
@@ -77,7 +77,7 @@ def collect_rollouts(
     streams: Streams,
     timed: Timed,
 ) -> list[RolloutRound]:
-    """The rounds of one step; the loop's position and count of tokens move on.
+    """The rounds of one step; advances the loop's position and token count.
 
     Args:
         loop: the run.

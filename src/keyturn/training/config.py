@@ -12,7 +12,7 @@ class UpdateConfig:
     epochs: int = 1
     """Passes over a rollout."""
     minibatches: int = 1
-    """Updates a pass, each over whole groups; more than one update makes the ratio leave 1."""
+    """Updates per pass, each over whole groups; with more than one update, the ratio differs from 1."""
     clip: float = 1.0
     """Largest global gradient norm."""
     micro_tokens: int = 8192
@@ -26,14 +26,14 @@ class RLConfig:
     steps: int = 240
     """Rollout steps (the pilot on CHAIN; 100 on GRAPH)."""
     prompts: int = 16
-    """Problems a step."""
+    """Problems per step."""
     draws: int = 16
-    """Draws a problem: the group."""
+    """Draws per problem: the group size."""
     rounds: int = 1
-    """Rounds of drawing a step may take; above 1 it is dynamic sampling (DAPO): groups of one reward are
-    dropped and further problems asked until there are ``prompts`` groups that teach."""
+    """Maximum rounds of sampling per step. Above 1 it is dynamic sampling (DAPO): groups with a single reward
+    value are dropped and further problems asked until ``prompts`` groups have a learning signal."""
     max_new_tokens: int = 64
-    """Tokens a completion may have."""
+    """Maximum tokens of a completion."""
     batch_rows: int = 256
     """Rows decoded at once."""
     lr: float = 3e-4
@@ -47,10 +47,10 @@ class RLConfig:
     update: UpdateConfig = field(default_factory=UpdateConfig)
     """How a rollout is turned into updates."""
     kl_every: int = 5
-    """Steps between estimates of KL(policy || base), which cost a forward of the base; 0 never."""
+    """Steps between estimates of KL(policy || base), which cost a forward pass of the base; 0 never."""
     term_norms_every: int = 0
-    """Steps between looks at the gradient norm of each term of a loss that has several, which cost a backward
-    pass and a copy of the gradients a term; 0 never. Changes no result."""
+    """Steps between measurements of the gradient norm of each term of a loss with several terms. Each costs a
+    backward pass and a copy of the gradients per term; 0 never. Changes no result."""
     checkpoint_every: int = 20
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

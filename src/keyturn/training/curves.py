@@ -1,4 +1,4 @@
-"""What is written down of every RL step: flat columns, each with its denominator in :data:`COLUMNS`.
+"""The metrics of every RL step: flat columns, each with its denominator in :data:`COLUMNS`.
 
 A column that has nothing to average (no token of that role, no graded row) is left out of the line, never
 written as 0.

@@ -22,7 +22,8 @@ from keyturn.training.checkpoint import (
 )
 
 POLICY, BASE, REFERENCE = "policy", "base", "reference"
-"""Slots that every run has: what is trained, what it began as, what penalties pull towards."""
+"""Slots that every run has: the policy being trained, the policy it started from, and the penalties'
+reference."""
 
 
 class Hook(Protocol):
@@ -88,11 +89,11 @@ class Loop:
         self.step = 0
         """Steps finished."""
         self.position = 0
-        """Problems gone by, see :func:`keyturn.training.rollout.problems_at`."""
+        """Problems passed so far, see :func:`keyturn.training.rollout.problems_at`."""
         self.tokens = 0
         """Tokens sampled so far."""
         self.bad_in_a_row = 0
-        """Updates skipped as not finite since the last good one."""
+        """Non-finite updates skipped since the last good one."""
         self.lr_factor = 1.0
         """Multiplies the scheduled learning rate."""
         self.weights: dict[str, float] = {}

@@ -1,4 +1,5 @@
-"""The reward curve while it grows: a bar with a sparkline on a terminal, else a plain line now and then."""
+"""Live display of the reward curve: a bar with a sparkline on a terminal, otherwise an occasional plain
+line."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Protocol
 from keyturn.core.progress import progress
 
 __uncounted__ = ("live",)
-"""What is shown changes no result: no part of the code behind one (:mod:`keyturn.core.definitions`)."""
+"""The display changes no result, so it does not count as part of its code (:mod:`keyturn.core.definitions`)."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24

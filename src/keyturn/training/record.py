@@ -128,7 +128,8 @@ def overridden(config: Any, prefix: str = "") -> dict[str, list[Any]]:
 
 
 def environment() -> dict[str, Any]:
-    """What last bits depend on: versions, processor and threads; no names of people or places."""
+    """What the last bits of results depend on: versions, processor and threads; no names of people or
+    places."""
     return {
         "keyturn": keyturn.__version__,
         "python": platform.python_version(),
@@ -144,7 +145,7 @@ def environment() -> dict[str, Any]:
 
 
 def history(folder: Path) -> tuple[dict[str, float], ...]:
-    """The metrics of a run, one mapping a step, oldest first."""
+    """The metrics of a run, one mapping per step, oldest first."""
     return tuple(
         {name: from_json_number(value) for name, value in row.items()} for row in read_jsonl(folder / METRICS)
     )
@@ -161,7 +162,7 @@ def seconds(folder: Path) -> dict[str, float]:
 
 
 def drop_later(folder: Path, step: int) -> None:
-    """Remove what was written of step ``step`` and later ones: they will be taken again."""
+    """Remove what was written for ``step`` and later steps, because they will be run again."""
     times = read_jsonl(folder / TIMES)
     kept = [row for row in times if from_json_number(row["step"]) < step]
     if len(kept) < len(times):

@@ -47,7 +47,7 @@ class FinishedRun:
         folder: the run directory.
         model: the tuned model's folder.
         policy: the tuned policy; None where the run was found finished (load it from ``model``).
-        history: one mapping a step, oldest first.
+        history: one mapping per step, oldest first.
         seconds: wall seconds by phase: ``sample``, ``grade``, ``update``, ``save``.
     """
 

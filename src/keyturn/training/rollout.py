@@ -1,4 +1,4 @@
-"""What is asked in a step, and how it is answered: the first half of every RL step."""
+"""The problems of a step and their completions: the first half of every RL step."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Beside:
     Args:
         draw: how problems are answered.
         demonstrations: all there are.
-        rows: how many a step, without replacement; all where there are fewer.
+        rows: how many per step, without replacement; all if there are fewer.
     """
 
     draw: RolloutFunction

@@ -174,7 +174,7 @@ class Run:
         """What keeps a run from going on at a checkpoint: the metrics up to it must be there, whole."""
         size = found.facts.get("metrics_bytes")
         if found.facts.get("run") != self.identity or not isinstance(size, int):
-            return ""  # it is of another run, which is refused and not skipped
+            return ""  # it belongs to another run, which is refused, not skipped
         return damage_within(self.folder / METRICS, size)
 
     def finish(self, world: World | None, card: Mapping[str, Any] | None) -> None:

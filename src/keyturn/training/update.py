@@ -1,4 +1,4 @@
-"""The second half of an RL step: from a rollout batch to new weights.
+"""The second half of an RL step: turn a rollout batch into new weights.
 
 Gradient of ``sum over terms of weight * factor * sum_i / D`` where ``D`` is the term's denominator over the
 whole update's rows, taken before anything is cut, so that passes over few rows add up to the exact gradient.
@@ -146,7 +146,7 @@ def _one_update(
         for term in terms:
             values[term.name] += float(term.sum.detach())
         if sums.updates == 1:
-            # Of demonstrations nothing was sampled.
+            # Demonstrations were not sampled, so they are left out.
             drawn = cut.mask if cut.demonstration is None else cut.mask & ~cut.demonstration[:, None]
             if drawn.any():
                 sums.gaps.append((tokens.logprobs.detach() - cut.sampled_logprobs).abs()[drawn])
@@ -209,7 +209,7 @@ class _Apart:
 def _policy_on(
     policy: LocalPolicy, completions: Completions, batch: RolloutBatch, rows: NDArray[np.int64]
 ) -> tuple[PolicyTokens, RolloutBatch]:
-    """What the policy says of some rows, with gradient, and those rows of the batch."""
+    """The policy's outputs for some rows, with gradient, and those rows of the batch."""
     scores = _scores(policy, completions, rows)
     return PolicyTokens(scores.logprobs, scores.entropies), narrowed(batch, rows, scores.logprobs.shape[1])
 

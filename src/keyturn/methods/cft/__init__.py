@@ -1,21 +1,21 @@
-"""Critique fine-tuning: learn to say what is wrong with an answer; at test time, answer directly.
+"""Critique fine-tuning: train on critiques of answers; at test time the policy answers directly.
 
 Formula: ``loss = - sum_i w_i log p(c_i | x, y, c_<i) / sum_i w_i`` with ``x`` the problem, ``y`` an answer of
 the base (right or wrong) and ``c`` its critique; ``w`` is 1 on the tokens of the critique and its end, 0 on
 ``x`` and ``y`` (``[row, token]``).
-Arms: ``critique``; ``corrected``: the expert's solutions of the same problems alone; ``no_correction``:
-critiques without the solution; ``self_critique``: by the base itself, the verdict from the grader;
-``shuffled``: every critique under another answer; ``format_only``: the base's own well-formed answers, right
-or wrong. With ``gradient_tokens`` all arms learn from the same number of tokens. ``replay`` puts rows of the
-base's own answers beside any arm: the same rows, evenly of all problems; an arm that has fewer rows than
-there are answers repeats its own, so that the share of replay is equal too.
+Arms: ``critique``; ``corrected``: the expert's solutions of the same problems; ``no_correction``: critiques
+without the solution; ``self_critique``: critiques by the base itself, with the grader's verdict; ``shuffled``:
+every critique attached to another answer; ``format_only``: the base's own well-formed answers, right or wrong.
+With ``gradient_tokens`` all arms learn from the same number of tokens. ``replay`` adds rows of the base's own
+answers to any arm: the same rows for all arms, spread evenly over the problems. An arm with fewer rows than
+there are answers repeats its rows, so that the share of replay is equal too.
 Denominator: weighted tokens of the batch.
-Degenerate: no critique, no well-formed answer, or no expert's solution where the arm needs it, is an error.
-Known bias: a critique that holds the whole solution is distillation from its writer: only the arms
-``corrected``, ``no_correction`` and ``self_critique`` tell the critique from that.
+Degenerate: it is an error if an arm finds no critique, no well-formed answer or no expert's solution it needs.
+Known bias: a critique that holds the whole solution is distillation from its writer. Only the arms
+``corrected``, ``no_correction`` and ``self_critique`` separate the effect of the critique from that.
 Source: Wang, Yue & Chen 2025 (2501.17703); on one problem: Wang et al. 2025 (2506.03295). Departures:
-candidates are the base's own (there other models', self-generated in an ablation); in a world critiques are
-written by the verifier at a declared correctness (there some 20 % of the teacher's have errors).
+candidates are the base's own (the paper: from other models, self-generated in an ablation); in a world, the
+verifier writes critiques at a declared correctness (the paper: about 20 % of the teacher's have errors).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ARMS: tuple[Arm, ...] = (
     "shuffled",
     "format_only",
 )
-"""What is learnt, see the file's docstring."""
+"""What the arm learns from, see the file's docstring."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +60,27 @@ class CftConfig:
     """Settings of critique fine-tuning."""
 
     arm: Arm = "critique"
-    """What is learnt, see the file's docstring."""
+    """What the arm learns from, see the file's docstring."""
     train_problems: int = 64
-    """Training problems; 1 is one-problem critique fine-tuning, 0 takes all."""
+    """Number of training problems; 1 is one-problem critique fine-tuning, 0 takes all."""
     first: int = 0
-    """Number of the first of them: which one, where there is one."""
+    """Index of the first training problem; with one problem it chooses which."""
     candidates: int = 4
     """Answers of the base per problem (2506.03295: 100 to one problem)."""
     writer: Writer = "auto"
-    """Who writes the critiques: ``world``, ``file``, ``critic`` (a slot) or ``self``; ``auto``: the first there
-    is."""
+    """Who writes the critiques: ``world``, ``file``, ``critic`` (a slot) or ``self``; ``auto``: the first one
+    available."""
     correctness: float = 1.0
-    """Share of a world's critiques that are right (2501.17703: some .8 of the teacher's)."""
+    """Share of a world's critiques that are right (2501.17703: about .8 of the teacher's)."""
     critique_tokens: int = 512
     """Length limit of a critique that a policy writes."""
     replay: float = 0.0
-    """Rows of the base's own answers, right or wrong, beside each row of the arm, evenly of all problems:
-    without any, a small model forgets to answer (2501.17703: none). Ours."""
+    """Rows of the base's own answers, right or wrong, per row of the arm, spread evenly over the problems.
+    Without replay a small model forgets how to answer (2501.17703: none). Ours."""
     fit: FitConfig = field(default_factory=lambda: TINY)
     """Schedule and sizes."""
     gradient_tokens: int = 0
-    """Total number of tokens to learn from, the same for every arm; 0 leaves ``fit.steps`` as it is."""
+    """Total number of trained tokens, the same for every arm; 0 keeps ``fit.steps``."""
     draws: int = 8
     """Draws per test problem for the table."""
 
@@ -91,7 +91,7 @@ class Material:
 
     Args:
         rows: documents with weights.
-        cases: answers and critiques behind them.
+        cases: the answers and critiques that the rows come from.
         writer: who wrote the critiques.
     """
 
@@ -131,7 +131,7 @@ def material(session: Session, config: CftConfig) -> Material:
 
 
 def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str]]:
-    """The base's own answers: one of every problem in a random order, then a second of every problem, ..."""
+    """The base's own answers: one per problem in random order, then a second per problem, and so on."""
     order = streams.generator("order").permutation(len(found)).tolist()
     turns: Counter[str] = Counter()
     turn = {}
@@ -144,7 +144,7 @@ def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str
 def _pairs(
     task: Task, arm: Arm, found: Sequence[Case], asked: Sequence[Problem], streams: Streams
 ) -> list[tuple[Problem, str]]:
-    """Prompts and the texts to learn as their answers, by arm."""
+    """Pairs of a prompt and the text to learn as its answer, for the arm."""
     if arm == "corrected":
         return demonstrations(task, asked, streams)
     if arm == "format_only":
@@ -158,19 +158,19 @@ def _pairs(
 
 
 def schedule(rows: Sequence[Row], config: CftConfig) -> FitConfig:
-    """The fit whose steps learn from as many tokens as are asked for."""
+    """The fit, with the number of steps that gives the requested number of trained tokens."""
     return for_tokens(rows, config.fit, config.gradient_tokens)
 
 
 def train(session: Session, config: CftConfig) -> Policies:
-    """Fit the base to an arm's rows; replicates differ in the order of the rows."""
+    """Fit the base to the arm's rows; replicates differ in the order of the rows."""
     rows = material(session, config).rows
     fitted = session.fit(session.base, rows, schedule(rows, config), label=f"CFT, {config.arm}")
     return {"policy": fitted}
 
 
 def table(session: Session, config: CftConfig, policies: Policies) -> Rows:
-    """What was learnt from, and success before and after, under lenient reading too."""
+    """The training data, and success before and after, also with lenient grading."""
     models = {"base": session.base, f"CFT, {config.arm}": policies["policy"]}
     lenient = [_lenient(session, name, model, config.draws) for name, model in models.items()]
     facts = _facts(material(session, config), config)
@@ -195,7 +195,7 @@ def _facts(material: Material, config: CftConfig) -> list[dict[str, Json]]:
 
 
 def _lenient(session: Session, name: str, model: Model, draws: int) -> dict[str, Json] | None:
-    """Success when form is forgiven; None where the grader does not say."""
+    """Success with lenient grading of the form; None if the grader has no such verdict."""
     given = session.answers(model, session.task.test, draws, name=f"draw {name}")
     if "lenient" not in given.columns:
         return None
@@ -205,7 +205,7 @@ def _lenient(session: Session, name: str, model: Model, draws: int) -> dict[str,
 
 
 def brief(config: CftConfig) -> CftConfig:
-    """Two steps on the answers to two problems."""
+    """The same settings with two steps on the answers to two problems."""
     return replace(
         config,
         train_problems=2,

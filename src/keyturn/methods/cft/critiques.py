@@ -1,18 +1,16 @@
-"""Answers and what is said of them: critiques by a world's verifier, a file, another policy or the policy
-itself.
+"""Answers and their critiques, written by a world's verifier, a file, another policy or the policy itself.
 
 A case is a problem, an answer drawn from the base (right or wrong), and a critique of it. Who wrote the
 critique:
 
-* ``world``: the verifier's verdict in the world's words (:mod:`keyturn.problems.world.critique`), wrong on
-purpose
-  at a declared rate;
-* ``file``: the problems' own facts ``candidate`` and ``critique`` (several of one problem: records with ids);
-* ``critic``: the policy of that slot, asked in plain words; a critique whose verdict is not the grader's is
-dropped; * ``self``: the base itself, the verdict taken from the grader: nobody knows more than the base and the
-verdict.
+* ``world``: the verifier's verdict in the world's words (:mod:`keyturn.problems.world.critique`), deliberately
+  wrong at a declared rate;
+* ``file``: the problems' own facts ``candidate`` and ``critique`` (for several per problem, records with ids);
+* ``critic``: the policy of that slot, asked in plain words; a critique whose verdict differs from the grader's
+  is dropped;
+* ``self``: the base itself with the grader's verdict: only the base's knowledge and the verdict enter.
 
-Degenerate: no critique left is an error.
+Degenerate: it is an error if no critique is left.
 Source: critique fine-tuning, Wang, Yue & Chen 2025 (2501.17703); candidates of one problem, several critiques,
 filtered for consistency: Wang et al. 2025 (2506.03295).
 """
@@ -41,15 +39,15 @@ from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
 Writer: TypeAlias = Literal["auto", "world", "file", "critic", "self"]
-"""Who wrote the critiques; ``auto`` takes the first that there is, in this order."""
+"""Who wrote the critiques; ``auto`` takes the first one available, in this order."""
 
 HEADING = "Corrected solution:"
-"""What a critic writes before the solution."""
+"""The heading that a critic writes before the solution."""
 ASKED = (
     "{problem}\n\nA proposed solution:\n{candidate}\n\nCheck it step by step. If it is wrong, give the right "
     f"one under '{HEADING}'. End with 'Verdict: right' or 'Verdict: wrong'."
 )
-"""How a critique is asked for in plain words."""
+"""The request for a critique in plain words."""
 _VERDICT = re.compile(r"verdict:\s*(right|wrong)", re.IGNORECASE)
 
 
@@ -60,11 +58,11 @@ class Case:
     Args:
         problem: what was asked.
         candidate: the answer, as text.
-        right: whether the grader finds it right; None where nobody knows.
-        formed: an answer could be extracted from it.
-        context: what the critique follows: problem and answer.
+        right: whether the grader finds it right; None if unknown.
+        formed: whether an answer could be extracted from it.
+        context: problem and answer, which the critique follows.
         critique: its text.
-        stripped: the same without the solution.
+        stripped: the critique without the solution.
     """
 
     problem: Problem
@@ -77,10 +75,10 @@ class Case:
 
 
 def writer_of(task: Task, wanted: Writer) -> Writer:
-    """Who writes the critiques of a task.
+    """The writer of a task's critiques.
 
     Raises:
-        UsageError: the one who is wanted is not there.
+        UsageError: the requested writer is not available.
     """
     there: dict[Writer, bool] = {
         "world": task.world is not None,
@@ -107,14 +105,14 @@ def cases(
     correctness: float = 1.0,
     critique_tokens: int = 512,
 ) -> list[Case]:
-    """Answers of the base to some problems, each with its critique, in a fixed order.
+    """The base's answers to some problems, each with its critique, in a fixed order.
 
     Args:
         lab: the run directory.
         task: base and further policies.
         asked: the problems.
         writer: who writes, see :func:`writer_of`.
-        candidates: answers a problem.
+        candidates: answers per problem.
         correctness: share of the world's critiques that are right.
         critique_tokens: length limit of a drawn critique.
 
@@ -144,7 +142,7 @@ def cases(
 
 
 def contradicted(found: Sequence[Case]) -> list[Case]:
-    """Every answer with the critique of another: of another problem wherever no problem has half of the cases.
+    """Every answer with another answer's critique, of another problem unless one problem has half of the cases.
 
     Raises:
         InputError: fewer than two cases.
@@ -161,13 +159,14 @@ def contradicted(found: Sequence[Case]) -> list[Case]:
 
 
 def verdict_in(text: str) -> bool | None:
-    """The last verdict of a critique in plain words: True right, False wrong, None where it gives none."""
+    """The last verdict of a critique in plain words: True for right, False for wrong, None without a
+    verdict."""
     found = _VERDICT.findall(text)
     return found[-1].lower() == "right" if found else None
 
 
 def without_solution(text: str) -> str:
-    """A critique in plain words from which the solution was taken out; its verdict stays."""
+    """A critique in plain words without its solution; the verdict stays."""
     head, heading, rest = text.partition(HEADING)
     if not heading:
         return text
@@ -227,7 +226,7 @@ def _by_world(
 
 
 def _by_redraw(problems: tuple[Problem, ...], given: Completions, grades: Grades) -> list[Case]:
-    """A base of a world never saw a critique: its own next answer stands for what it would say."""
+    """A world's base has never seen a critique, so its own next answer stands in for one."""
     found, right = [], _right(grades)
     for row in range(len(given)):
         own = np.flatnonzero(given.problem == given.problem[row])

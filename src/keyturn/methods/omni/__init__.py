@@ -1,19 +1,19 @@
-"""Omni-Thinker: several tasks by RL, one after another in an order by transfer, or together.
+"""Omni-Thinker: RL on several tasks, one after another in an order chosen by transfer, or together.
 
-Tasks are worlds of one vocabulary (CHAIN and PAR, structured; CREATE, open-ended, paid by rarity), taught to
-the base together before RL, or the cells of the given problems. Each is trained alone first, which gives the
-backward transfer matrix ``B`` on *validation* problems; ``transfer`` then takes the order that loses least,
-``reverse`` its reverse, ``joint`` mixes all tasks in every step, ``round-robin`` changes the task every few
-steps, ``average`` is the mean of the weights of the policies trained alone. All schedules have equal steps.
+Tasks are worlds that share a vocabulary (CHAIN and PAR, structured; CREATE, open-ended, rewarded by rarity),
+taught to the base together before RL, or the cells of the given problems. Each is first trained alone, which
+gives the backward transfer matrix ``B`` on *validation* problems. ``transfer`` then takes the order with the
+least loss, ``reverse`` its reverse, ``joint`` mixes all tasks in every step, ``round-robin`` switches the task
+every few steps, and ``average`` averages the weights of the policies trained alone. All have equal steps.
 Formula: score of a task = mean reward of its own kind (outcome; CREATE: rarity); ``B_ij`` = score on ``j`` of
 the policy trained on ``i`` minus that of the start; orders as in
-:mod:`keyturn.methods.omni.many_tasks`. Entropy = mean nats a drawn token. Entropy-matched: the final policy
-decoded at the temperature at which what it draws has the start's entropy, so that a loss that is only a matter
-of temperature goes away.
-Denominator: problems of a task, then tasks: every task weighs the same.
-Degenerate: one task has no order and is refused; a schedule's stages of zero steps leave the start.
-Known bias: optimisers begin anew with every stage, which ``joint`` has only one of; rarity grows with the draws
-of a prompt, equal everywhere here.
+:mod:`keyturn.methods.omni.many_tasks`. Entropy = mean nats per sampled token. Entropy-matched: the final policy
+sampled at the temperature at which its samples have the start's entropy, which removes losses that are only due
+to temperature.
+Denominator: problems of a task, then tasks: every task has equal weight.
+Degenerate: a single task has no order and is refused; stages of zero steps leave the start unchanged.
+Known bias: the optimiser restarts with every stage, and ``joint`` has only one stage; rarity grows with the
+draws per prompt, which are equal for all arms here.
 Source: Omni-Thinker 2025 (2507.14783): tasks in stages, order by backward transfer, joint and merged
 baselines. Departures: a reconstruction (the paper was not read whole); orders are chosen on validation, not on
 test; no judge model: the open-ended task is scored by counting.
@@ -65,17 +65,17 @@ class OmniConfig:
     worlds: tuple[str, ...] = ("chain", "par", "create")
     """Tasks, as names of worlds; empty: each cell of the task's own training problems is one."""
     schedule: Schedule = "transfer"
-    """How the tasks are put together; ``none``: the fit before RL alone."""
+    """How the tasks are combined; ``none``: only the fit before RL."""
     demonstrations: int = 120
     """Worked solutions of each task in the fit before RL; 0: no fit, for a base that knows the tasks."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=300))
     """The fit before RL, on all tasks together."""
     rl: RLConfig = RUN
-    """RL on one task: the steps of a stage; joint RL has as many for every task."""
+    """RL on one task (one stage); joint RL has this number of steps for every task."""
     turns: int = 4
     """Turns of each task in the round-robin."""
     temperatures: tuple[float, ...] = (0.5, 0.8, 1.0, 1.3, 1.7)
-    """Where entropy is measured to match it."""
+    """Temperatures at which entropy is measured to match it."""
     draws: int = 8
     """Draws per problem."""
     cell_problems: int = 40
@@ -86,14 +86,14 @@ class OmniConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
-    """What a schedule gave.
+    """The result of a schedule.
 
     Args:
-        model: the policy at the end.
-        stages: the policies on the way, by what was learnt last, in order.
-        order: of the tasks, empty where there is none.
+        model: the final policy.
+        stages: the intermediate policies in order, keyed by the task learnt last.
+        order: of the tasks, empty if the schedule has none.
         transfer: ``B``, float64 ``[task, task]``.
-        expected: predicted score of every task at the end, NaN where the schedule has no order.
+        expected: predicted final score of every task, NaN if the schedule has no order.
     """
 
     model: Model
@@ -122,10 +122,10 @@ def hybrid() -> Reward:
 
 
 def tasks_of(session: Session, config: OmniConfig) -> dict[str, Task]:
-    """The tasks by name: worlds of one vocabulary, or cells of the given problems.
+    """The tasks by name: worlds that share a vocabulary, or cells of the given problems.
 
     Raises:
-        UsageError: fewer than two.
+        UsageError: fewer than two tasks.
     """
     found: dict[str, Task] = {}
     for name in config.worlds:
@@ -224,7 +224,7 @@ def scored(
 
 
 def entropy(lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfig) -> NDArray[np.float64]:
-    """Mean nats a drawn token on the test problems of every task, float64 ``[task]``."""
+    """Mean nats per sampled token on the test problems of every task, float64 ``[task]``."""
     return np.array(
         [
             float(Session(lab, one).draw(model, one.test, config.draws, name="score")[0].entropies.mean())
@@ -236,9 +236,9 @@ def entropy(lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfi
 def matched(
     lab: Lab, tasks: Mapping[str, Task], model: Model, config: OmniConfig, target: float
 ) -> tuple[float, NDArray[np.float64]]:
-    """The temperature at which what a policy draws has ``target`` nats a token, and its scores there.
+    """The temperature at which a policy's samples have ``target`` nats per token, and its scores there.
 
-    The entropy of what is drawn at a temperature is minus the mean log-probability of its tokens.
+    The entropy of samples at a temperature is minus the mean log-probability of their tokens.
     """
     nats = []
     for temperature in config.temperatures:
@@ -257,7 +257,7 @@ def matched(
 
 
 def train(session: Session, config: OmniConfig) -> Policies:
-    """Teach all tasks, then reinforce them by the schedule; ``start`` is the policy before RL."""
+    """Fit all tasks, then run RL on them by the schedule; ``start`` is the policy before RL."""
     tasks = tasks_of(session, config)
     start = started(session, tasks, config)
     return {"policy": by_schedule(session, tasks, start, config).model, "start": start}
@@ -327,7 +327,7 @@ def _in_turn(
 
 
 def table(session: Session, config: OmniConfig, policies: Policies) -> Rows:
-    """Transfer, scores and entropy after each stage, and scores at the entropy of the start."""
+    """Transfer, scores and entropy after each stage, and scores at the start's entropy."""
     tasks, start = tasks_of(session, config), policies["start"]
     names = list(tasks)
     made = by_schedule(session, tasks, start, config)
@@ -357,7 +357,7 @@ def table(session: Session, config: OmniConfig, policies: Policies) -> Rows:
 
 
 def brief(config: OmniConfig) -> OmniConfig:
-    """Two steps of each, on the first two worlds."""
+    """The same settings with two steps of everything, on the first two worlds."""
     return replace(
         config,
         worlds=config.worlds[:2],

@@ -1,14 +1,14 @@
-"""Several tasks as one: problems of different worlds under one grader, order by transfer, averaged weights.
+"""Combine several tasks: problems of different worlds with one grader, order by transfer, averaged weights.
 
 Formula, with ``a_j`` the score on task ``j``, ``0`` the start, ``i`` the policy trained on task ``i`` alone::
 
-    B_ij      = a_j(i) - a_j(0)                         what learning i does to j, float64 [task, task]
+    B_ij      = a_j(i) - a_j(0)                         effect of training on i on j, float64 [task, task]
     final_j   = a_j(j) + sum over i after j of B_ij     predicted score of j at the end of an order
     order     = argmax over orders of sum_j sum_{i after j} B_ij
 
 Denominator: none; scores are means over problems. Degenerate: ties go to the order that comes first.
-Known bias: transfer is taken to be the same wherever training starts, and a task to be learnt as far
-whatever came before.
+Known bias: the prediction assumes that transfer does not depend on where training starts, and that a task is
+learnt equally well whatever came before.
 Source: a reconstruction of Omni-Thinker (2025, arXiv 2507.14783), whose text was not read whole.
 """
 
@@ -32,16 +32,16 @@ from keyturn.training.loop import duplicate
 from keyturn.training.record import MODEL
 
 EXACT = 6
-"""Up to so many tasks every order is tried."""
+"""Up to this number of tasks, every order is tried."""
 
 
 def retained(order: Sequence[int], transfer: NDArray[np.float64]) -> float:
-    """What an order does to the tasks that were learnt before others: the sum that the best order maximises."""
+    """The total effect of later tasks on earlier ones in an order: the sum that the best order maximises."""
     return float(sum(transfer[later, task] for at, task in enumerate(order) for later in order[at + 1 :]))
 
 
 def order_by_transfer(transfer: NDArray[np.float64]) -> tuple[int, ...]:
-    """The order of tasks that loses least; exact up to :data:`EXACT` tasks, else by insertion."""
+    """The order of tasks with the least loss; exact up to :data:`EXACT` tasks, otherwise by insertion."""
     size = len(transfer)
     if size <= EXACT:
         return max(permutations(range(size)), key=lambda order: retained(order, transfer))
@@ -55,7 +55,7 @@ def order_by_transfer(transfer: NDArray[np.float64]) -> tuple[int, ...]:
 def predicted(
     order: Sequence[int], alone: NDArray[np.float64], transfer: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Predicted score of every task at the end of an order, float64 ``[task]``.
+    """Predicted final score of every task after an order, float64 ``[task]``.
 
     Args:
         order: of the tasks.
@@ -69,10 +69,10 @@ def predicted(
 
 
 def matched_temperature(temperatures: Sequence[float], nats: Sequence[float], target: float) -> float:
-    """The temperature at which the entropy of what is drawn is ``target``, between measured points.
+    """The temperature at which samples have entropy ``target``, interpolated between measured points.
 
-    Entropy rises with temperature; where noise makes it fall between two points, the running maximum is taken.
-    Outside what was measured the nearest point is.
+    Entropy rises with temperature; where noise makes it fall between two points, the running maximum is used.
+    Outside the measured range the nearest point is returned.
     """
     order = np.argsort(np.asarray(temperatures))
     rising = np.maximum.accumulate(np.asarray(nats, dtype=np.float64)[order])
@@ -91,12 +91,12 @@ class ManyGraders:
 
     @property
     def name(self) -> str:
-        """Those of all graders."""
+        """The names of all graders."""
         return " and ".join(self.graders[domain].name for domain in sorted(self.graders))
 
     @property
     def reads_traces(self) -> bool:
-        """Where all do."""
+        """True if all graders read traces."""
         return all(grader.reads_traces for grader in self.graders.values())
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
@@ -127,7 +127,7 @@ class ManyGraders:
 
 
 def _onto(completions: Completions, asked: tuple[Problem, ...], own: NDArray[np.int64]) -> Completions:
-    """Rows of some problems as completions of these alone."""
+    """The rows of the problems ``own``, as completions of only these problems."""
     prompts = completions.prompts
     few = Prompts.build(
         [problem.id for problem in asked],
@@ -150,7 +150,7 @@ def _onto(completions: Completions, asked: tuple[Problem, ...], own: NDArray[np.
 
 
 def dealt_together(name: str, sets: Sequence[ProblemSet]) -> ProblemSet:
-    """Problems of several worlds, dealt in turn, under one grader."""
+    """Problems of several worlds, interleaved in turn, with one grader."""
     graders = {str(s.problems[0].cell.get("domain", "")): s.grader for s in sets}
     longest = max(len(s.problems) for s in sets)
     found = [s.problems[i] for i in range(longest) for s in sets if i < len(s.problems)]
@@ -158,7 +158,7 @@ def dealt_together(name: str, sets: Sequence[ProblemSet]) -> ProblemSet:
 
 
 def averaged(session: Session, models: Sequence[Model], *, label: str = "average") -> Model:
-    """The mean of the weights of several policies of one shape."""
+    """The average of the weights of several policies of the same shape."""
 
     def work(folder: Path) -> None:
         mean = duplicate(models[0].policy)

@@ -1,20 +1,20 @@
-"""One-example RLVR: reinforce on one problem alone, repeated until it fills the batch.
+"""One-example RLVR: RL on a single problem, repeated until it fills the batch.
 
 A warm-up run on the whole pool gives each problem's accuracy history; the problem of highest variance (or
 another, as ``select`` says) is repeated ``rl.prompts`` times under ids of its own and trained on with
 
     loss = policy + kl_weight * k3(policy || base) - entropy_weight * entropy
 
-until well after its accuracy saturates. Policies that were kept on the way are compared on validation
-problems; the gain after saturation compares the first saturated one with the best later one on test problems.
-Denominator: tokens of the update; of the table, test problems.
-Degenerate: saturated groups have credit 0; what still trains then is residual failures, entropy and KL: the
-fraction of groups that teach after saturation is in the table.
-Known bias: of the headline gain of the paper a large part is form (MATH-500: 36.0 base, 65.6 paid for form
-alone, 73.6 one example): the arms ``format`` and ``full`` belong beside every number.
+until well after its accuracy saturates. Policies kept during the run are compared on validation problems; the
+gain after saturation compares the first saturated one with the best later one on test problems.
+Denominator: tokens of the update; in the table, test problems.
+Degenerate: saturated groups have credit 0. What still trains the policy then is residual failures, entropy and
+KL; the fraction of groups with a learning signal after saturation is in the table.
+Known bias: a large part of the paper's headline gain is form (MATH-500: 36.0 base, 65.6 with a reward for form
+alone, 73.6 one example). So every number should be read beside the arms ``format`` and ``full``.
 Source: Wang et al. 2025 (2504.20571), sections 2 and 3. Departures: the best checkpoint is chosen on
-validation, not on the test sets; drawn at temperature 1 (there 0.6), because our loop learns from what was
-drawn as it was.
+validation, not on the test sets; sampling is at temperature 1 (the paper: 0.6), because our loop learns from
+the samples under the distribution they were drawn from.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class OneShotConfig:
 
     select: Selection = "top"
     """Which problem: ``top``, ``median`` or ``bottom`` of the variance ranking, ``unsolvable``, ``random``; or
-    ``full`` and ``format``: the whole pool, the latter paid for form alone."""
+    ``full`` and ``format``: the whole pool, the latter rewarded for form alone."""
     examples: int = 1
     """How many problems (2504.20571 has pairs, 4 and 16 too)."""
     pool: int = 64
-    """Training problems in the pool, the first so many; 0 takes all (2504.20571: 1,209)."""
+    """Number of training problems in the pool, from the first on; 0 takes all (2504.20571: 1,209)."""
     warmup: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=32))
-    """The run on the pool that the ranking is read from; its rollouts are stored."""
+    """The run on the pool that gives the ranking; its rollouts are stored."""
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=80))
     """The run on the chosen problem; ``prompts`` is how often it is repeated."""
     objective: str = "grpo"
-    """How rewards become credit and loss; it needs the three settings below."""
+    """How rewards become credit and loss; it must have the three settings below."""
     aggregation: str = "token-mean"
-    """How tokens are summed (2504.20571 runs verl, whose mean is over tokens)."""
+    """How tokens are aggregated (2504.20571 runs verl, whose mean is over tokens)."""
     kl_weight: float = 0.001
     """Weight of the penalty towards the base, per nat (2504.20571)."""
     entropy_weight: float = 0.001
@@ -74,13 +74,13 @@ class OneShotConfig:
     level: float = LEVEL
     """Training accuracy that counts as saturated."""
     window: int = 5
-    """Steps in a row at that level."""
+    """Consecutive steps at that level."""
     times: float = 0.0
-    """Stop at so many times the step of saturation, at ``rl.steps`` at the latest; 0: only there."""
+    """Stop at this multiple of the saturation step, at the latest at ``rl.steps``; 0: only at ``rl.steps``."""
     keep_every: int = 10
-    """Steps between policies that are kept and compared on validation."""
+    """Steps between the policies that are kept and compared on validation."""
     product: Literal["validation", "end"] = "validation"
-    """Which policy is the product: the best kept one by validation, from saturation on, or that of the end."""
+    """The product: from saturation on, the best kept policy by validation; or the final policy."""
     draws: int = 8
     """Draws per validation or test problem."""
 
@@ -91,7 +91,7 @@ def pool_of(task: Task, config: OneShotConfig) -> tuple[Problem, ...]:
 
 
 def history(session: Session, config: OneShotConfig) -> np.ndarray:
-    """Accuracy of each problem of the pool each time that it was asked in the warm-up, ``[problem, epoch]``.
+    """Accuracy of each problem of the pool, each time it was asked in the warm-up, ``[problem, epoch]``.
 
     There is one warm-up for all replicates.
     """
@@ -108,14 +108,14 @@ def history(session: Session, config: OneShotConfig) -> np.ndarray:
 
 
 def selected(session: Session, config: OneShotConfig) -> tuple[Problem, ...]:
-    """The problems that are trained on, before they are repeated."""
+    """The selected training problems, before they are repeated."""
     past = history(session, config) if config.select in RANKED else None
     streams = session.streams.child("select", session.seed)
     return chosen(config.select, pool_of(session.task, config), past, streams, examples=config.examples)
 
 
 def train(session: Session, config: OneShotConfig) -> Policies:
-    """Select, repeat, reinforce; ``end`` is the policy at the end of the run."""
+    """Select, repeat, run RL; ``end`` is the policy at the end of the run."""
     found = selected(session, config)
     whole = config.select in ("full", "format")
     settings = _fitting(session.task, config.rl, len(found) if whole else config.rl.prompts)
@@ -158,11 +158,11 @@ def _fitting(task: Task, config: RLConfig, problems: int) -> RLConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AfterSaturation:
-    """What a run brought after its training accuracy had saturated.
+    """The effect of a run after its training accuracy had saturated.
 
     Args:
-        best: the kept policy that validation likes best, of those from saturation on (of all without one).
-        saturated: step of saturation, None where there was none.
+        best: the best kept policy on validation from saturation on (of all policies if it never saturated).
+        saturated: step of saturation, None if there was none.
         rows: the statistic's lines of the table.
     """
 
@@ -172,13 +172,13 @@ class AfterSaturation:
 
 
 def after_saturation(session: Session, end: Model, config: OneShotConfig, *, draws: int = 0) -> AfterSaturation:
-    """Compare the policies that a run kept from saturation on.
+    """Compare the policies that a run kept after saturation.
 
     Args:
-        session: whose validation problems choose and whose test problems compare.
+        session: its validation problems choose and its test problems compare.
         end: the policy at the end of the run.
         config: of the run.
-        draws: per problem; those of the config by default.
+        draws: per problem; by default the config's.
     """
     draws = draws or config.draws
     curve = [one.get("outcome", np.nan) for one in end.history]
@@ -216,7 +216,7 @@ def _answers(session: Session, model: Model, draws: int, *, test: bool) -> Answe
 
 
 def table(session: Session, config: OneShotConfig, policies: Policies) -> Rows:
-    """What was trained on, what came after saturation, and success on it and on the test problems."""
+    """The training problems, the gain after saturation, and success on the training and test problems."""
     end = policies.get("end", policies["policy"])
     trained_on = selected(session, config)
     told: dict[str, Json] = {
@@ -233,7 +233,7 @@ def table(session: Session, config: OneShotConfig, policies: Policies) -> Rows:
 
 
 def brief(config: OneShotConfig) -> OneShotConfig:
-    """Two steps of each run on a pool of four."""
+    """The same settings with two steps of each run on a pool of four."""
     warm = replace(shortened(config.warmup), update=UpdateConfig())
     small = replace(shortened(config.rl), prompts=4, draws=8, update=UpdateConfig())
     return replace(config, pool=4, warmup=warm, rl=small, keep_every=1, times=0.0, draws=1)

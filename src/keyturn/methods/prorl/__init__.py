@@ -1,18 +1,20 @@
-"""ProRL: RL for very long, held near a reference that moves along whenever validation stagnates.
+"""ProRL: very long RL with a penalty towards a reference that is reset whenever validation stagnates.
 
 GRPO with the parts of DAPO (clip-higher, token mean, dynamic sampling) and a penalty
 
     loss = policy + kl_weight * k3(policy || reference),   reference <- policy  where validation stagnates
 
-Five arms: ``none`` (no penalty), ``fixed`` (the base stays the reference), ``reference`` (it is reset),
-``reference+optimiser`` (with it the moments: the paper's), ``optimiser`` (the moments alone, the base stays).
-Denominator: tokens of the update; of the classes, problems of the cell.
+Five arms: ``none`` (no penalty), ``fixed`` (the base stays the reference), ``reference`` (the reference is
+reset), ``reference+optimiser`` (the optimiser's moments are reset too, as in the paper), ``optimiser`` (only
+the moments are reset; the base stays the reference).
+Denominator: tokens of the update; for the classes, problems of the cell.
 Degenerate: a curve that never stagnates is never reset; the number of resets is in the table.
-Known bias: a reset is triggered by validation, so validation success is no held-out number; the table is of
-test problems. Resetting the moments alone is a small warm restart: the arm that tells it from the reference's.
-Source: Liu et al. 2025 (2505.24864), sections 2 and 4.2. Departures: the weight of the penalty is not printed
-there; the trigger is a rule; the base here is a base (there a distilled reasoner), so its strict and lenient
-success stand beside every class: a base that fails for its form is not one that cannot.
+Known bias: a reset is triggered by validation, so validation success is not a held-out number; the table uses
+test problems. Resetting the moments alone is a small warm restart; its arm separates that effect from the
+reference's.
+Source: Liu et al. 2025 (2505.24864), sections 2 and 4.2. Departures: the paper does not print the weight of the
+penalty; our trigger is a rule; we start from a base (the paper: a distilled reasoner). Its strict and lenient
+success are therefore given beside every class: failing for form is not the same as lacking the ability.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from keyturn.training.loop import Hook
 
 Arm: TypeAlias = Literal["none", "fixed", "reference", "reference+optimiser", "optimiser"]
 ARMS: tuple[Arm, ...] = ("none", "fixed", "reference", "reference+optimiser", "optimiser")
-"""What holds the policy, and what is reset where validation stagnates."""
+"""What constrains the policy, and what is reset when validation stagnates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +54,17 @@ class ProrlConfig:
     """Settings of ProRL."""
 
     arm: Arm = "reference+optimiser"
-    """What holds the policy, see the file's docstring (2505.24864: reference and optimiser)."""
+    """What constrains the policy, see the file's docstring (2505.24864: reference and optimiser)."""
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=80, rounds=2))
     """Sizes and rates; ``rounds`` above 1 is dynamic sampling."""
     objective: str = "grpo"
-    """How rewards become credit and loss; it needs the four settings below."""
+    """How rewards become credit and loss; it must have the four settings below."""
     clip_low: float = 0.2
     """Lower clip range (2505.24864)."""
     clip_high: float = 0.4
     """Upper clip range: clip-higher (2505.24864)."""
     aggregation: str = "token-mean"
-    """How tokens are summed (DAPO's)."""
+    """How tokens are aggregated (as in DAPO)."""
     kl_weight: float = 0.01
     """Weight of the penalty, per nat; not printed in 2505.24864. Ours: sweep it."""
     reward: str = "outcome"
@@ -72,21 +74,22 @@ class ProrlConfig:
     validation_draws: int = 4
     """Draws per validation problem."""
     patience: int = 3
-    """Measurements in a row without progress: stagnation."""
+    """Consecutive measurements without progress that count as stagnation."""
     margin: float = 0.01
     """What counts as progress, in success."""
     times: float = 0.0
-    """Stop at so many times the first plateau's step, at ``rl.steps`` at the latest; 0: only there."""
+    """Stop at this multiple of the first plateau's step, at the latest at ``rl.steps``; 0: only at
+    ``rl.steps``."""
     keep_every: int = 20
-    """Steps between policies that are kept; the one nearest to half of the run is the middle."""
+    """Steps between the policies that are kept; the one nearest to half of the run is the middle."""
     draws: int = 32
     """Draws per test problem, and the k of the classes (2505.24864: up to 256)."""
     temperatures: tuple[float, ...] = (0.6, 1.5)
-    """At which the base is drawn too: its coverage at the best of them is the fair comparison."""
+    """Further temperatures for sampling the base: its coverage at the best of them is the fair comparison."""
 
 
 def train(session: Session, config: ProrlConfig) -> Policies:
-    """One long run; ``middle`` is the kept policy nearest to half of it, the final one where none was kept."""
+    """One long run; ``middle`` is the kept policy nearest to half of it, or the final one if none was kept."""
     settings = replace(
         config.rl,
         prompts=min(config.rl.prompts, len(session.task.train.problems)),
@@ -114,7 +117,7 @@ def train(session: Session, config: ProrlConfig) -> Policies:
 
 
 def hooks(task: Task, config: ProrlConfig, settings: RLConfig, streams: Streams) -> Sequence[Hook]:
-    """Validation first, so that what acts on it sees it in the same step."""
+    """The hooks of the run: validation first, so that hooks that act on it see it in the same step."""
     watch = Validate(
         problems=task.validation,
         streams=streams,
@@ -141,7 +144,7 @@ def hooks(task: Task, config: ProrlConfig, settings: RLConfig, streams: Streams)
 
 
 def table(session: Session, config: ProrlConfig, policies: Policies) -> Rows:
-    """Classes of the cells, and what the base does at other temperatures and under lenient reading."""
+    """Classes of the cells, and the base's results at other temperatures and with lenient grading."""
     final = policies["policy"]
     models = {"base": session.base, "middle": policies["middle"], "final": final}
     given = {
@@ -161,7 +164,7 @@ def table(session: Session, config: ProrlConfig, policies: Policies) -> Rows:
 
 
 def readings(name: str, given: Answers, k: int, streams: Streams) -> list[dict[str, Json]]:
-    """Success at one draw and at k, the answer alone, and under lenient reading where the grader has one."""
+    """Success at one draw and at k draws, answers alone, and lenient grading if the grader has it."""
     columns = dict(zip(("pass@1", f"pass@{k}"), pass_curves(given, k), strict=True))
     for what, values in (("answer alone", given.outcome), ("lenient", given.columns.get("lenient"))):
         if values is not None:

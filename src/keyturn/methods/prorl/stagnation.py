@@ -1,11 +1,11 @@
-"""Watching validation while a run goes on: measure it, reset where it stagnates, stop long after its plateau.
+"""Hooks that watch validation during a run: measure it, reset when it stagnates, stop long after its plateau.
 
-A curve stagnates when ``patience`` measurements in a row lie no more than ``margin`` above the best before
-them. Every measurement uses the same random streams, so that a difference between two steps is not that of
-two draws of luck.
-Denominator: validation problems. Degenerate: a measurement that is undefined counts for nothing.
-Known bias: the best of a noisy curve is too high, so small real progress may be called stagnation; the margin
-only makes that likelier, the number of draws less so.
+A curve stagnates when ``patience`` consecutive measurements lie no more than ``margin`` above the best before
+them. Every measurement uses the same random streams, so that a difference between two steps does not come from
+different random draws.
+Denominator: validation problems. Degenerate: an undefined measurement is ignored.
+Known bias: the best of a noisy curve is too high, so small real progress may be called stagnation. A larger
+margin makes that more likely, more draws make it less likely.
 Source: reference reset when validation stagnates or degrades: ProRL (Liu et al. 2025, 2505.24864, section
 2.3.2), which decides by eye; the rule is ours.
 """
@@ -31,22 +31,22 @@ VALIDATION = "validation"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Validate:
-    """Measure success on validation problems every so many steps; a column of the metrics."""
+    """Measure success on validation problems every few steps, as a column of the metrics."""
 
     problems: ProblemSet
     """What is asked; nothing is learnt from it."""
     streams: Streams
     """Randomness of the draws, the same at every measurement."""
     limits: Limits
-    """Length and rows at once."""
+    """Length limit and rows decoded at once."""
     every: int = 10
     """Steps between measurements."""
     draws: int = 4
-    """Draws a problem."""
+    """Draws per problem."""
 
     @property
     def name(self) -> str:
-        """Identity with its settings."""
+        """Identity, including the settings."""
         asked = self.problems.fingerprint
         path = "/".join(map(str, self.streams.path))
         most = self.limits.max_new_tokens
@@ -79,14 +79,14 @@ class Stagnation:
     """Whether a curve still rises, one value after another."""
 
     patience: int
-    """Values in a row without progress that count as stagnation."""
+    """Consecutive values without progress that count as stagnation."""
     margin: float
-    """Progress is more than so much above the best, in the curve's unit."""
+    """Progress is a value more than this above the best, in the curve's unit."""
     best: float = -math.inf
     since: int = 0
 
     def seen(self, value: float) -> bool:
-        """Take the next value; True where the curve stagnates with it."""
+        """Take the next value; True if the curve now stagnates."""
         if math.isnan(value):
             return False
         if value > self.best + self.margin:
@@ -96,7 +96,7 @@ class Stagnation:
         return self.since >= self.patience
 
     def begin(self, value: float) -> None:
-        """Forget what was, and compare with this value from now on."""
+        """Forget earlier values and compare with this value from now on."""
         self.best, self.since = value, 0
 
 
@@ -107,7 +107,7 @@ class ResetWhen:
     metric: str = VALIDATION
     """Column of the metrics; rows without it are passed over."""
     patience: int = 3
-    """Values in a row without progress."""
+    """Consecutive values without progress."""
     margin: float = 0.01
     """What counts as progress, in the metric's unit."""
     reference: bool = True
@@ -121,7 +121,7 @@ class ResetWhen:
 
     @property
     def name(self) -> str:
-        """Identity with its settings."""
+        """Identity, including the settings."""
         what = f"reference {self.reference}, optimiser {self.optimiser}"
         return f"reset when {self.metric} rises by no {self.margin} in {self.patience} ({what})"
 
@@ -137,7 +137,7 @@ class ResetWhen:
         """Nothing before a rollout."""
 
     def after_step(self, loop: Loop, row: Mapping[str, float]) -> None:
-        """Reset where it is due, and begin to compare anew."""
+        """Reset if it is due, and restart the comparison."""
         value = row.get(self.metric, math.nan)
         if not self._curve.seen(value):
             return
@@ -156,11 +156,11 @@ class StopAfterPlateau:
     metric: str = VALIDATION
     """Column of the metrics."""
     patience: int = 3
-    """Values in a row without progress."""
+    """Consecutive values without progress."""
     margin: float = 0.01
     """What counts as progress."""
     times: float = 10.0
-    """The run ends at so many times the plateau's step."""
+    """The run ends at this multiple of the plateau's step."""
     _curve: Stagnation = field(init=False)
     _plateau: int = field(init=False, default=0)
 
@@ -169,7 +169,7 @@ class StopAfterPlateau:
 
     @property
     def name(self) -> str:
-        """Identity with its settings."""
+        """Identity, including the settings."""
         return f"stop at {self.times} x plateau of {self.metric} ({self.margin} in {self.patience})"
 
     def state(self) -> dict[str, Json]:
@@ -186,7 +186,7 @@ class StopAfterPlateau:
         """Nothing before a rollout."""
 
     def after_step(self, loop: Loop, row: Mapping[str, float]) -> None:
-        """Look for the plateau, then wait."""
+        """Detect the plateau, then wait for the end."""
         if not self._plateau and self._curve.seen(row.get(self.metric, math.nan)):
             self._plateau = loop.step
         if self._plateau:

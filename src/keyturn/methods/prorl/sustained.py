@@ -1,4 +1,4 @@
-"""Diminish, plateau or sustained: what prolonged training did to each cell at a large number of draws.
+"""Diminish, plateau or sustained: the effect of prolonged training on each cell at a large number of draws.
 
 Per cell, with ``P`` the mean over its problems of pass@k (unbiased, from each problem's own draws)::
 
@@ -50,7 +50,7 @@ class CellClass:
     Args:
         cell: its name.
         label: its class.
-        problems: how many it has.
+        problems: number of problems.
         base: pass@k of the base.
         first: middle minus base.
         second: final minus middle.
@@ -81,8 +81,8 @@ def classify(
 
     Args:
         base: graded draws before training.
-        middle: of a policy of the way, on the same problems in the same order.
-        final: of the policy at the end.
+        middle: of an intermediate policy, on the same problems in the same order.
+        final: of the final policy.
         streams: for the bootstrap.
         k: large number of draws; a problem with fewer graded ones is left out.
         margin: what counts as no change.

@@ -1,23 +1,24 @@
-r"""RPT: next-token prediction as a problem to reason about, paid where the prediction is how the text goes on.
+r"""RPT: next-token prediction as a reasoning problem, rewarded if the prediction matches the text.
 
-Texts are the task's problems followed by their answers (in a world) or solutions, without what leads to them.
-Every position of a text is a problem: what stands before it is the prompt, the policy reasons and names what
-comes next, and is paid 1 if that is, byte for byte, how the text goes on, up to the end of a token
-(``rewards/prefix.py``). A proxy, the base after a little plain next-token training on the same texts, says
-which positions are worth it:
+Texts are the task's problems followed by their answers (in a world) or solutions, without the reasoning that
+leads to them. Every position of a text is a problem: the text before it is the prompt, and the policy reasons
+and predicts what comes next. The reward is 1 if the prediction equals the continuation byte for byte, up to the
+end of a token (``rewards/prefix.py``). A proxy, the base after a little plain next-token training on the same
+texts, selects the positions that are worth asking:
 
     H_t = - sum_{v in top 16} q_v log q_v,   q the proxy's next-token probabilities, renormalised
 
 and those with ``H_t >= threshold`` are kept.
 
-Beside it: RPT without the filter; plain next-token training on as many predicted tokens as RPT asked positions;
-and at equal compute, in passes over a token: 3 for plain training (forward, backward), 4 for RL (one to draw).
+Controls: RPT without the filter; plain next-token training on the same number of predicted tokens as RPT asked
+positions; and plain training at equal compute, in passes per token: 3 for plain training (forward, backward), 4
+for RL (one more to sample).
 Denominator: positions. *thought*: the share of draws whose prediction is right, after reasoning; *direct*: the
-share of positions whose true token is the most likely one at once.
+share of positions whose true token is the most likely one without reasoning.
 Degenerate: no position above the threshold is an error; a position whose continuation is no text is left out.
-Known bias: entropy cannot tell a token that can be worked out from one that nobody can know. Thought costs
-tokens at test time that direct prediction does not: both are in the table for every policy, and so is the base
-with thought, which tells what training adds.
+Known bias: entropy does not separate tokens that can be worked out from tokens that nobody can know. Reasoning
+costs tokens at test time that direct prediction does not. The table has both for every policy, and the base
+with reasoning, which shows what training adds.
 Source: Dong et al. 2025, Reinforcement Pre-Training (2506.08007), section 3. Departures: nats; the proxy (there
 another, smaller model); the threshold, which they do not state; prompts are not counted in compute.
 """
@@ -64,22 +65,22 @@ class RptConfig:
     first: int = 2
     """Tokens of a text before its first position."""
     horizon: int = 4
-    """Tokens of the true continuation that a prediction may run over."""
+    """Tokens of the true continuation that a prediction may cover."""
     top: int = 16
     """Tokens whose entropy counts (2506.08007)."""
     threshold: float = 1.0
-    """Least entropy of a position that is asked, nats; ours."""
+    """Minimum entropy of the positions that are asked, in nats; ours."""
     joint: str = " "
     """Between problem and answer."""
     instruction: str = ""
     """What follows a context in a prompt, for models that must be told what to do."""
     reward: PrefixConfig = field(default_factory=lambda: PrefixConfig(marker="ANS", boxed=False))
-    """Where the prediction stands in a completion."""
+    """Where the prediction is found in a completion."""
     learn: Literal["filtered", "all", "tokens", "compute"] = "filtered"
     """RL on positions above the threshold, or on all; or plain next-token training, on as many tokens as RL
     asks positions (``tokens``) or at the compute of RL (``compute``)."""
     control: bool = False
-    """Pay at random instead: what RL on positions does without the prediction being right."""
+    """Use a random reward instead: the effect of RL on positions when rewards ignore the predictions."""
     proxy: FitConfig = field(default_factory=lambda: replace(TINY, steps=100))
     """Next-token training of the proxy."""
     plain: FitConfig = field(default_factory=lambda: replace(TINY, warmup=0, decay_from=1.0))
@@ -181,10 +182,10 @@ def train(session: Session, config: RptConfig) -> Policies:
     if config.learn in ("filtered", "all"):
         return {"policy": by_reasoning(session, given, config)}
     if config.learn == "tokens":
-        # As many predicted tokens as RPT asks positions.
+        # The number of predicted tokens equals the number of positions that RPT asks.
         steps = plain_steps(config, given.texts, predicted=config.rl.steps * config.rl.prompts)
     elif config.learn == "compute":
-        # What one run of RPT costs, the same for all replicates.
+        # The compute of one RPT run, the same for all replicates.
         costed = by_reasoning(session.replicate(0), given, replace(config, learn="filtered"))
         steps = plain_steps(config, given.texts, passed=RL_PASSES * costed.history[-1]["tokens"])
     else:
@@ -212,7 +213,7 @@ def by_reasoning(session: Session, given: Positions, config: RptConfig) -> Model
 
 
 def plain_steps(config: RptConfig, texts: Texts, *, predicted: float = 0, passed: float = 0) -> int:
-    """Steps of plain training for so many predicted tokens, or so many passes over tokens; at least one.
+    """Steps of plain training for a number of predicted tokens or of passes over tokens; at least one.
 
     Args:
         config: rows a step.
@@ -226,7 +227,8 @@ def plain_steps(config: RptConfig, texts: Texts, *, predicted: float = 0, passed
 
 
 def direct(task: Task, model: Model, asked: Sequence[Problem]) -> NDArray[np.bool_]:
-    """Whether the true token is the most likely one at once, ``[position]``; instructions are left out."""
+    """Whether the true token is the most likely one without reasoning, ``[position]``; instructions are left
+    out."""
     plain = [replace(problem, prompt=str(problem.facts["context"])) for problem in asked]
     given = demonstration_completions(task.base, [(problem, problem.answer) for problem in plain])
     tokens = np.array([int(problem.facts["token"]) for problem in plain], dtype=np.int32)

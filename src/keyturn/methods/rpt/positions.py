@@ -1,4 +1,4 @@
-"""Positions of texts as problems: what stands before is asked, how it goes on is the answer.
+"""Positions of texts as problems: the text before a position is the prompt, the continuation is the answer.
 
 Formula: the entropy of a position, of the ``top`` most likely next tokens, renormalised::
 
@@ -32,7 +32,7 @@ from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 
 BANDS: tuple[tuple[str, float], ...] = (("hard", 1.5), ("medium", 1.0), ("easy", 0.5), ("plain", 0.0))
-"""Band of a position -> the least entropy of the proxy there (2506.08007: 0.5, 1.0 and 1.5)."""
+"""Band of a position -> its minimum entropy under the proxy (2506.08007: 0.5, 1.0 and 1.5)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PrefixGrader:
         return False
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
-        """1 where the prediction is paid, 0 where not, NaN where nothing is known of the continuation."""
+        """1 if the prediction is rewarded, 0 if not, NaN if the continuation is unknown."""
         paid = [accepted(problem, strip=self.config.strip) for problem in problems]
         said = [predicted(text, self.config) for text in completions.texts]
         found = [
@@ -168,7 +168,7 @@ def positions(
         entropy: of predicting each token, ``[text][token]``.
         split: of the problems.
         first: tokens of a text before its first position.
-        horizon: tokens of the continuation that a prediction may run over.
+        horizon: tokens of the continuation that a prediction may cover.
         instruction: what follows the context in a prompt.
     """
     out = []

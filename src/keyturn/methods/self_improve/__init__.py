@@ -1,5 +1,5 @@
-"""Self-improvement without a verifier: learn to enrich rationales from a few examples, enrich one's own,
-learn those.
+"""Self-improvement without a verifier: learn to enrich rationales from a few examples, enrich the policy's own
+rationales, and train on the result.
 
 Rule: the base answers every training problem once (the rationales ``r``). It is fitted to ``x -> r`` and, on
 ``catalyst`` problems, to ``(x, r, write again) -> r*``, so that it both reasons and rewrites; each round it
@@ -10,12 +10,12 @@ Controls: ``kind`` ``padding``: ``r*`` is ``r`` and filler; ``demonstrations``: 
 plain answers, ``x -> r*``, no rewriting; ``none``: no catalyst and no rewriting, the base's own answers alone.
 Denominator: weighted tokens of the fit's batch.
 Degenerate: fewer problems than ``catalyst`` take all of them; a rewriting without an answer is never kept.
-Known bias: the catalyst is an expert's: its knowledge enters with its manner, and only ``demonstrations``
-tells them apart. Without gold, errors are kept as willingly as truths; rationales tend to grow whatever they
-gain: lengths are in the table.
-Source: Self-Reasoning Language Models, 2505.14116 (abstract and reviews; its code was not to be had).
-Departures: the instruction data are the base's own answers (there others' with short rationales); selectors
-are ours.
+Known bias: the catalyst comes from an expert, so knowledge enters together with style; only ``demonstrations``
+separates them. Without gold answers, errors are kept as readily as right answers. Rationales tend to get longer
+whether or not they help; lengths are in the table.
+Source: Self-Reasoning Language Models, 2505.14116 (abstract and reviews; its code was not available).
+Departures: the instruction data are the base's own answers (the paper: others' answers with short rationales);
+selectors are ours.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class SelfImproveConfig:
     votes: int = 8
     """Answers of the base per problem that ``consistency`` counts."""
     strategy: str = "CHK"
-    """Manner of a world's expert (the sums checked one by one); unknown to a world without manners."""
+    """Strategy of a world's expert (checking the sums one by one); ignored in a world without strategies."""
     filler: str = "~"
     """A word of the placebo (the controlled world's; "." for plain text)."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, steps=120))

@@ -1,5 +1,5 @@
-"""Rationales rewritten by the one who wrote them: what is asked, what a catalyst shows, who chooses without
-gold.
+"""Rationales rewritten by the policy that wrote them: the request, the catalyst, and selection without gold
+answers.
 
 A catalyst is a triple: a problem, the base's own rationale, and a richer one (an expert's); its placebo is the
 base's own rationale with filler up to the length of the richer one, nothing else changed. Selectors see two
@@ -12,7 +12,7 @@ rationales and no gold answer:
   one's is not either.
 
 A rewritten rationale without an extractable answer is never chosen.
-Degenerate: ties keep the old one; a problem on whose votes several answers lead keeps it too.
+Degenerate: ties keep the old rationale; so does a problem whose votes have no single most frequent answer.
 Known bias: ``length`` is a reward for length by another name; ``likelihood`` prefers long predictable text;
 ``consistency`` keeps what the base says already.
 Source: Self-Reasoning Language Models (2505.14116): expansion and selection without gold answers; its exact
@@ -55,7 +55,7 @@ def context(problem: Problem, rationale: str, *, world: bool) -> Problem:
 
 
 def padded(problem: Problem, rationale: str, words: int, filler: str) -> str:
-    """The placebo: the rationale with filler before its answer, up to so many words; longer ones stay."""
+    """The placebo: the rationale with filler before its answer, up to ``words`` words; longer ones stay."""
     one = parted(problem, rationale)
     missing = words - len(rationale.split())
     if missing <= 0:

@@ -1,11 +1,11 @@
-"""Small sets: RL and SFT of few parameters, at the same budget, beside all of them.
+"""Small sets: RL and SFT of a few parameters at the same budget, compared with training all parameters.
 
 Sets by structure (``bias``, ``rank-1``, ``tinylora``) and sets of single weights: ``hindsight`` (the entries
 that a full RL run moved most), ``random`` (anywhere), ``matched`` (in each matrix, among weights of each binary
 exponent, as many as ``hindsight`` has there).
 Formula: ``hindsight = the n entries of largest |theta_full - theta_0|``; training then begins anew at
 ``theta_0`` with gradients zero outside of the set. ``gain share = (success - base) / (full - base)``.
-Denominator: test problems; of the gain share, what training all parameters gains.
+Denominator: test problems; for the gain share, the gain from training all parameters.
 Degenerate: where full training gains nothing the share has no value. A budget of 0 is that of ``bias``.
 Known bias: the mask is chosen after a full run, so it saves nothing and shows no necessity; only ``matched``
 says whether it is the place of the weights, and not their matrix and size, that counts. Each arm is at the
@@ -69,7 +69,8 @@ class SmallSetsConfig:
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, lr=1e-3))
     """Sizes and rates of RL."""
     full_lr: float = 1e-3
-    """Rate of the runs of all parameters (adapters take some ten times as much, Schulman et al. 2025)."""
+    """Learning rate when all parameters are trained (adapters need about ten times as much, Schulman et al.
+    2025)."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, weight_decay=0.0))
     """Schedule and sizes of SFT."""
     demonstrations: int = 200
@@ -101,7 +102,7 @@ def chosen_after(
 def chosen_anywhere(
     base: Mapping[str, NDArray[np.float32]], budget: int, generator: np.random.Generator
 ) -> Mask:
-    """``budget`` entries, all as likely."""
+    """``budget`` entries, chosen uniformly."""
     size = sum(value.size for value in base.values())
     flat = np.zeros(size, dtype=bool)
     flat[generator.choice(size, min(budget, size), replace=False)] = True
@@ -133,7 +134,7 @@ def _cut(base: Mapping[str, NDArray[np.float32]], flat: NDArray[np.bool_]) -> di
 
 
 def budget_of(task: Task, config: SmallSetsConfig) -> int:
-    """How many numbers a set without a structure of its own has."""
+    """Number of parameters in a set without a structure of its own."""
     return config.budget or biases_of(task.base.model)
 
 
@@ -203,7 +204,7 @@ def by_sft(session: Session, config: SmallSetsConfig) -> Model:
 
 
 def gain_share(success: float, base: float, full: float) -> float:
-    """What part of the gain of all parameters a set gets; NaN where that gain is not above 0."""
+    """The share of the full training's gain that a set reaches; NaN if that gain is not above 0."""
     return (success - base) / (full - base) if full > base else math.nan
 
 

@@ -1,4 +1,4 @@
-"""Small sets of parameters: what little of a model is trained, while all the rest stays as it is.
+"""Small sets of parameters: a small part of a model is trained while the rest stays unchanged.
 
 ``bias``: a vector per layer, added to what the feed-forward block writes to the residual stream,
 ``h_l <- h_l + s_l``, ``s_l`` ``[dim]``, 0 at the start; it is the bias of ``mlp.down_proj``, so the product is
@@ -94,7 +94,7 @@ def _adapt(model: Any, kind: Kind, budget: int, seed: int) -> None:
         config = peft.TinyLoraConfig(
             r=2, u=budget, weight_tying=1.0, projection_seed=seed, target_modules=names
         )
-    # PEFT draws from torch's global stream: that is put back as it was, and what it drew is drawn anew.
+    # PEFT draws from torch's global stream: its state is restored, and what PEFT drew is drawn again.
     with torch.random.fork_rng(devices=[]):
         peft.get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
@@ -107,7 +107,7 @@ def _adapt(model: Any, kind: Kind, budget: int, seed: int) -> None:
 
 
 def merged(model: torch.nn.Module) -> int:
-    """Put adapters into the matrices that they stand at, in place; how many there were."""
+    """Merge adapters into their matrices in place; returns how many there were."""
     layers = need("peft.tuners.tuners_utils", _WHY).BaseTunerLayer
     found = [(name, part) for name, part in model.named_modules() if isinstance(part, layers)]
     for name, part in found:
@@ -220,7 +220,7 @@ def fitted(
     mask: Mask | None = None,
     label: str = "sft small",
 ) -> Model:
-    """A stage of supervised fitting of what :func:`attached` left to be trained; adapters are merged.
+    """A supervised-fitting stage of the parameters that :func:`attached` leaves trainable; adapters are merged.
 
     Args:
         lab: the run directory.

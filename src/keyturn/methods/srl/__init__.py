@@ -1,11 +1,11 @@
-"""SRL: RL that pays each step by its similarity to an expert's; then, if wanted, RLVR on whole answers.
+"""SRL: RL that rewards each step by its similarity to an expert's, then, optionally, RLVR on whole answers.
 
 Formula: from a solution ``y_1 .. y_N`` come problems ``[x, y_1 .. y_(k-1)]``; a drawn step ``a_i`` is paid ``2
-M(a_i, y_k) / (|a_i| + |y_k|)`` (see :mod:`keyturn.rewards.step_similarity`), -1 if malformed, and learnt from
-as any objective says (GRPO). With ``rl.rounds`` above 1 groups of one reward are dropped and further steps
-asked. Controls: ``targets`` ``shuffled`` pays likeness to the step of another problem at the same place (form
-alone), ``whole`` the whole solution as one step; ``learn`` ``imitate`` fits the same steps, with as many
-gradient tokens as the draws of RL would have.
+M(a_i, y_k) / (|a_i| + |y_k|)`` (see :mod:`keyturn.rewards.step_similarity`), -1 if malformed, and any
+objective learns from these rewards (GRPO). With ``rl.rounds`` above 1, groups with a single reward value are
+dropped and further steps asked. Controls: ``targets`` ``shuffled`` rewards similarity to the step of another
+problem at the same place (form alone), ``whole`` treats the whole solution as one step; ``learn`` ``imitate``
+fits the same steps, with the same number of gradient tokens as the draws of RL.
 Denominator: the objective's; of the table, test problems.
 Degenerate: no problem that the base fails within ``hard_draws``, or no expert, is an error.
 Known bias: other valid steps are punished and copies of the context are paid; the expert's text is teaching
@@ -61,17 +61,17 @@ class SrlConfig:
     """Settings of supervised reinforcement learning."""
 
     learn: Literal["reinforce", "imitate"] = "reinforce"
-    """By the likeness of drawn steps, or by fitting the expert's steps (the control)."""
+    """Learn by RL on the similarity of drawn steps, or by fitting the expert's steps (the control)."""
     targets: Literal["steps", "shuffled", "whole"] = "steps"
-    """The expert's next step; that of another problem (placebo); the whole solution at once."""
+    """The expert's next step; a step of another problem (placebo); or the whole solution at once."""
     train_problems: int = 0
-    """Training problems with solutions, the first so many; 0 takes all."""
+    """Number of training problems with solutions, from the first on; 0 takes all."""
     hard_draws: int = 16
-    """Only problems that the base never solves in so many draws; 0 takes all."""
+    """Use only problems that the base never solves in this number of draws; 0 takes all."""
     marker: str = ""
     """What ends the monologue (SRL: "</think>"); empty: none, the completion is the step."""
     step_tokens: int = 0
-    """Length limit of a step, its monologue included; 0: the longest of the expert's."""
+    """Length limit of a step including its monologue, in tokens; 0: the length of the expert's longest step."""
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, rounds=3))
     """Sizes and rates on steps; ``rounds`` above 1 is dynamic sampling (SRL: until the batch is full)."""
     objective: str = "grpo"
@@ -110,7 +110,7 @@ def hard(session: Session, config: SrlConfig) -> ProblemSet:
 
 
 def targets(session: Session, config: SrlConfig, asked: Sequence[Problem]) -> tuple[Problem, ...]:
-    """What is to be written after what: problems with the fact ``step``."""
+    """The step-wise problems: each has its target in the fact ``step``."""
     pairs = demonstrations(session.task, asked, session.streams.child("expert"))
     bare = [(problem, _bare(session.task, text)) for problem, text in pairs]
     if config.targets == "whole":
@@ -170,7 +170,8 @@ def reinforced_steps(session: Session, config: SrlConfig, steps: Sequence[Proble
 
 
 def imitated_steps(session: Session, config: SrlConfig, steps: Sequence[Problem]) -> Model:
-    """Fit the expert's steps, one row a step, with the gradient tokens of the draws of ``config.rl``."""
+    """Fit the expert's steps, one row per step, with as many gradient tokens as the draws of ``config.rl``
+    have."""
     rows = step_rows(session.task, steps)
     tokens = round(tokens_a_row(rows) * config.rl.steps * config.rl.prompts * config.rl.draws)
     fit = for_tokens(rows, config.fit, tokens)
@@ -183,7 +184,7 @@ def imitated_steps(session: Session, config: SrlConfig, steps: Sequence[Problem]
 
 
 def step_rows(task: Task, steps: Sequence[Problem]) -> list[Row]:
-    """One row a step; the end of sequence is learnt behind the last step of a solution alone."""
+    """One row per step; the end of sequence is learnt only after the last step of a solution."""
     rows = supervised(task.base, [(step, str(step.facts["step"])) for step in steps])
     ends = set({step.id.rsplit(" ", 1)[0]: step.id for step in steps}.values())
     return [
@@ -210,7 +211,7 @@ def rlvr(session: Session, start: Model, config: SrlConfig, asked: ProblemSet) -
 
 
 def table(session: Session, config: SrlConfig, policies: Policies) -> Rows:
-    """What was learnt from, and success before, after the steps, and after whole answers."""
+    """The training data, and success before training, after the steps, and after whole answers."""
     asked = hard(session, config)
     steps = targets(session, config, asked.problems)
     models = {
@@ -231,7 +232,7 @@ def table(session: Session, config: SrlConfig, policies: Policies) -> Rows:
 
 
 def brief(config: SrlConfig) -> SrlConfig:
-    """Two steps of everything, without a monologue: nobody learns to think in two steps."""
+    """The same settings with two steps of everything and no monologue, which two steps cannot teach."""
     return replace(
         config,
         hard_draws=min(config.hard_draws, 2),

@@ -109,7 +109,7 @@ def shuffled_targets(problems: Sequence[Problem], streams: Streams) -> tuple[Pro
 
 @dataclass(frozen=True)
 class StepGrader:
-    """Right is the expert's very step; nobody reads traces here. Implements ``Grader``.
+    """Grades a step as right if it equals the expert's step; traces are not read. Implements ``Grader``.
 
     Args:
         settings: where the step of a completion begins.
@@ -119,7 +119,7 @@ class StepGrader:
 
     @property
     def reads_traces(self) -> bool:
-        """They are not looked at."""
+        """False: traces are ignored."""
         return False
 
     @property
@@ -128,7 +128,7 @@ class StepGrader:
         return f"the expert's step after {self.settings.marker!r}"
 
     def grade(self, problems: tuple[Problem, ...], completions: Completions) -> Grades:
-        """1 where step and target are equal but for white space."""
+        """1 if step and target are equal up to white space."""
         steps = [step_of(text, self.settings) or "" for text in completions.texts]
         targets = [expert_step(problems[index]) for index in completions.problem.tolist()]
         right = [step.split() == target.split() for step, target in zip(steps, targets, strict=True)]
