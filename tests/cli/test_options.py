@@ -157,7 +157,7 @@ def test_the_help_of_a_method_names_method_and_model(capfd):
             assert main(["train", method, *more, "--help"]) == 0
             out = capfd.readouterr().out
             assert "METHOD MODEL" in out
-            assert "a recipe or an objective" in out
+            assert "a method or an objective" in out
 
 
 def a_model(folder):

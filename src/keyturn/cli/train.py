@@ -124,7 +124,7 @@ def by_recipe(
     """Post-train a policy by a method of several stages.
 
     Args:
-        method: a recipe or an objective, as `keyturn train ls` lists them.
+        method: a method or an objective, as `keyturn train ls` lists them.
         model: an embedded world (graph, chain), a model folder or a Hub id.
         common: options that every method takes.
         settings: settings of the method, for its profile.
@@ -156,7 +156,7 @@ def by_objective(
     """Post-train a policy by RL with an objective.
 
     Args:
-        method: a recipe or an objective, as `keyturn train ls` lists them.
+        method: a method or an objective, as `keyturn train ls` lists them.
         model: an embedded world (graph, chain), a model folder or a Hub id.
         common: options that every method takes.
         reward: how verdicts become rewards; a reward made of others is written shuffled:process,
