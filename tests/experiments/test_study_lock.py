@@ -64,8 +64,8 @@ HARMLESS = {
     "a local variable": (STUDY, "past", "before", 0),
     "a docstring": (
         STUDY,
-        '"""One example of each kind that there is',
-        '"""An example of each kind that there is',
+        '"""Compare one example of each available kind',
+        '"""Compare an example of each available kind',
         1,
     ),
     "what lies below": ("measures/pass_at_k.py", "def measure", "def measured", 1),

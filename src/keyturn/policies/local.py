@@ -101,8 +101,7 @@ class LocalPolicy:
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer, sampling, interventions and what ends an answer.
 
-        Raises:
-            UsageError: a hook or a processor holds what cannot be named; the message says which, and the fix.
+        Raises UsageError where a hook or a processor holds what cannot be named.
         """
         usual = self.ends == (self.tokenizer.eos_token_id,) and not self.turn.texts
         stops = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
