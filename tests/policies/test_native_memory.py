@@ -112,4 +112,5 @@ def test_a_twin_that_recalls_another_row_is_rejected(tmp_path, monkeypatch):
         prompts, completions, _ = drawn(native, model, shape)
         back = gradient(native, model, prompts, completions)[1]
     expected = gradient(native, model, prompts, completions)[1]
-    assert float((back - expected).norm() / expected.norm()) > 1e-3
+    # The twin may read memory that holds nan, which is further than any tolerance.
+    assert not float((back - expected).norm() / expected.norm()) <= 1e-3
