@@ -29,6 +29,8 @@ NEEDED = (
     "keyturn/assets/report/report.html.jinja",
     "keyturn/assets/report/report.css",
     "keyturn/assets/report/report.js",
+    "keyturn/assets/style/shared.css",
+    "keyturn/assets/style/shared.js",
     *(
         f"keyturn/assets/models/{base}/{name}"
         for base in BASES

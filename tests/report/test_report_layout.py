@@ -18,7 +18,7 @@ from keyturn.measures.paired import Paired
 from keyturn.measures.verdict import Caution, Label
 from keyturn.report import summary
 from keyturn.report.conditions import conditions
-from keyturn.report.page import asset, render
+from keyturn.report.page import render, style_sheet
 from keyturn.report.sections import sections_of
 from keyturn.report.sections.before_after import _CYCLE
 
@@ -135,7 +135,7 @@ def test_very_many_cells_stand_behind_a_summary(audits):
 
 
 def test_every_label_has_badge_sentence_and_colour(audits):
-    css = asset("report.css")
+    css = style_sheet()
     for label in get_args(Label):
         bare = replace(audits[0], measurements=(), spans=(), cells=())
         text = render([with_verdict(bare, label=label)], command="c", seconds=1.0)
@@ -217,7 +217,7 @@ def dashes(css: str, look: str) -> str:
 
 
 def test_curves_differ_without_colour():
-    css = asset("report.css")
+    css = style_sheet()
     assert dashes(css, "base") != dashes(css, "tuned") == "none"
     assert re.search(r"\.dot-base \{ fill: var\(--card\)", css), "hollow"
     assert re.search(r"\.dot-tuned, .*\{ fill: var\(--ink\)", css), "full"
@@ -230,7 +230,7 @@ def test_curves_differ_without_colour():
 
 
 def test_every_look_of_a_drawing_is_in_the_style_sheet(audits, text):
-    css = asset("report.css")
+    css = style_sheet()
     drawn = re.findall(r"<svg.*?</svg>", text, re.S)
     looks = {one for svg in drawn for group in re.findall(r'class="([^"]*)"', svg) for one in group.split()}
     plain = {"row-name", "is-undecided", "is-base", "is-at_chance"}

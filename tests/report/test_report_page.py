@@ -12,7 +12,7 @@ from page_reader import Page, breaches, hash_of, policy_of
 from keyturn.core.errors import StorageError
 from keyturn.measures.verdict import Coverage
 from keyturn.report import write_report
-from keyturn.report.page import asset, policy, render
+from keyturn.report.page import policy, program, render, style_sheet
 from keyturn.report.sections import sections_of
 
 
@@ -67,9 +67,9 @@ def test_the_check_of_the_page_would_notice(short):
 
 
 def test_the_policy_is_the_hash_of_what_is_shipped(page):
-    assert policy(asset("report.css"), asset("report.js")) == policy_of(page)
-    assert hash_of(asset("report.js")) in policy_of(page)
-    assert "\r" not in asset("report.css") + asset("report.js")
+    assert policy(style_sheet(), program()) == policy_of(page)
+    assert hash_of(program()) in policy_of(page)
+    assert "\r" not in style_sheet() + program()
 
 
 def test_the_verdict_comes_first(text, audits):
@@ -224,14 +224,14 @@ def test_problems_keep_their_names_when_some_could_not_be_judged(audits):
 
 
 def test_the_dark_colours_are_the_same_by_system_and_by_choice():
-    blocks = re.findall(r"--paper: #131519;.*?color-scheme: dark;", asset("report.css"), re.S)
+    blocks = re.findall(r"--paper: #131519;.*?color-scheme: dark;", style_sheet(), re.S)
     assert len(blocks) == 2
     assert len({re.sub(r"\s+", " ", block) for block in blocks}) == 1
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_has_enough_contrast(dark):
-    css = asset("report.css")
+    css = style_sheet()
     block = css[css.index("--paper: #131519") if dark else css.index(":root") :]
     colour = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6})", block[: block.index("}")]))
     for paper in ("paper", "card"):

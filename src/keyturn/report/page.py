@@ -56,7 +56,7 @@ def write_report(results: Sequence[AuditResult], path: Path, *, command: str, se
 
 def render(results: Sequence[AuditResult], *, command: str, seconds: float, made: str = "") -> str:
     """The report as text; arguments as for :func:`write_report`, ``made`` is the time it says it was made."""
-    style, script = asset("report.css"), asset("report.js")
+    style, script = style_sheet(), program()
     budget = token_view.share_of(results)
     audits = [_audit(result, f"a{i + 1}", budget) for i, result in enumerate(results)]
     table, apart = summary.page_tables(results)
@@ -90,10 +90,20 @@ def policy(style: str, script: str) -> str:
     )
 
 
-def asset(name: str) -> str:
-    """A file of the report's assets, with the line ends that a browser hashes."""
-    folder = importlib.resources.files("keyturn.assets").joinpath("report")
+def asset(name: str, room: str = "report") -> str:
+    """A file of the assets, with the line ends that a browser hashes."""
+    folder = importlib.resources.files("keyturn.assets").joinpath(room)
     return folder.joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def style_sheet() -> str:
+    """What all pages of keyturn share, then what only the report has."""
+    return asset("shared.css", "style") + asset("report.css")
+
+
+def program() -> str:
+    """What all pages of keyturn share, then what only the report has."""
+    return asset("shared.js", "style") + asset("report.js")
 
 
 def versions() -> dict[str, str]:
@@ -134,10 +144,10 @@ def _clock(result: AuditResult, prefix: str) -> Figure | None:
     return amounts(f"{prefix}-clock", tuple(result.seconds.items()), words, numbers.seconds)
 
 
-def environment() -> jinja2.Environment:
-    """Templates whose every value is made inert before it is escaped."""
+def environment(room: str = "report") -> jinja2.Environment:
+    """Templates of one folder of the assets, whose every value is made inert before it is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(asset),
+        loader=jinja2.FunctionLoader(lambda name: asset(name, room)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_inert,
