@@ -31,6 +31,10 @@ NEEDED = (
     "keyturn/assets/report/report.js",
     "keyturn/assets/style/shared.css",
     "keyturn/assets/style/shared.js",
+    "keyturn/assets/atlas/notes/create-or-deploy.md",
+    "keyturn/assets/atlas/questions/create-or-deploy.yaml",
+    "keyturn/assets/atlas/experiments.yaml",
+    "keyturn/assets/atlas/papers.bib",
     *(
         f"keyturn/assets/models/{base}/{name}"
         for base in BASES

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
+from keyturn.atlas.relation_types import RelationType
 from keyturn.core.code_version import CodeVersion, code_version
 from keyturn.core.identity import identity
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.experiments.contract import Study, Subject
-
-Relation: TypeAlias = Literal["extends", "tension", "qualifies", "measured by", "instance of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,7 @@ class Claim:
     study_says: str
     default: Subject = field(default_factory=Subject)
     refuted_if: str
-    relations: Mapping[str, tuple[Relation, str]] = field(default_factory=dict)
+    relations: Mapping[str, tuple[RelationType, str]] = field(default_factory=dict)
     methods: tuple[str, ...] = ()
     not_shown: str = ""
 
