@@ -1,71 +1,69 @@
-"""Run the committed study of every method and write its result table to docs/results/methods.
+"""Run the study of every claim and write the evidence that ships with keyturn.
 
-    python benchmarks/method_studies.py [CLAIM ...] [--profile short|long] [--workers 2] [--out runs/studies]
+    python benchmarks/method_studies.py [CLAIM ...] [--profile short|long] [--seeds 1] [--workers 2] [--out DIR]
 
-Every run is a cached stage: an interrupted night goes on where it was. Pages are made of the tables by
-docs/generate.py; a table belongs to the claim's version that made it and says so.
+Every run is a cached stage: an interrupted night goes on where it was. Records go to
+src/keyturn/assets/atlas/evidence, with the rows behind them; docs/generate.py makes the pages of them.
 """
 
 import argparse
-import json
+import dataclasses
 import pathlib
+import subprocess
 import sys
 import time
 
 from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.evidence import record
+from keyturn.atlas.store import ASSETS, shipped_document
 from keyturn.atlas.verdict import verdict
-from keyturn.core.measurement import json_number
-from keyturn.core.rundir import SCHEMA
+from keyturn.core.rundir import write_json
 from keyturn.experiments.contract import Subject
 from keyturn.experiments.study import run_study
 
-RESULTS = pathlib.Path(__file__).parent.parent / "docs" / "results" / "methods"
 
-
-def result_of(claim, profile, root, workers):
-    """One study's table, JSON-able and without paths or clocks, and the state of its verdict."""
-    subject = Subject(base=claim.default.base, profile=profile)
-    outcome = run_study(
-        claim.study, subject, root / f"{claim.id}-{profile}", workers=workers, plans=bool(claim.methods)
+def commit():
+    """The commit that is run; none outside a checkout."""
+    asked = ["git", "rev-parse", "--short=12", "HEAD"]
+    found = subprocess.run(
+        asked, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
     )
+    return {"commit": found.stdout.strip()} if found.returncode == 0 else {}
+
+
+def result_of(claim, subject, root, workers):
+    """One run of a study: its record, without a folder of this machine, and what is behind it."""
+    place = root / f"{claim.id}-{subject.profile}" if not subject.seed else None
+    place = place or root / f"{claim.id}-{subject.profile}-{subject.seed}"
+    outcome = run_study(claim.study, subject, place, workers=workers, plans=bool(claim.methods))
     made = record(claim, subject, outcome)
-    table = {
-        "schema": SCHEMA,
-        "claim": claim.id,
-        "version": claim.version,
-        "claim_hash": claim.hash,
-        "profile": profile,
-        "base": outcome.base_name,
+    details = {
         "setting": outcome.setting,
-        "problems": outcome.n,
-        "numbers": {
-            name: {end: json_number(getattr(one, end)) for end in ("value", "low", "high")}
-            for name, one in outcome.numbers.items()
-        },
         "contrasts": list(outcome.contrasts),
         "rows": list(outcome.rows),
     }
-    return table, verdict(claim, [made]).state
+    return dataclasses.replace(made, run="", environment=commit() | made.environment), details
 
 
 def main():
     """Run and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("claims", nargs="*", help="ids; all that are about a method by default")
+    parser.add_argument("claims", nargs="*", help="ids; all by default")
     parser.add_argument("--profile", default="short", choices=["short", "long"])
+    parser.add_argument("--seeds", type=int, default=0, help="records; 0: one of a plan, three of an audit")
     parser.add_argument("--workers", type=int, default=0, help="one-thread processes; 0: the free cores")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/studies"))
     asked = parser.parse_args()
-    chosen = [claim_named(name) for name in asked.claims] or [c for c in CLAIMS.values() if c.methods]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for claim in chosen:
+    for claim in [claim_named(name) for name in asked.claims] or CLAIMS.values():
         started = time.monotonic()
-        found, state = result_of(claim, asked.profile, asked.out, asked.workers)
-        path = RESULTS / f"{claim.id}.json"
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        runs = []
+        for seed in range(asked.seeds or (1 if claim.methods else 3)):
+            subject = Subject(base=claim.default.base, profile=asked.profile, seed=seed)
+            runs.append(result_of(claim, subject, asked.out, asked.workers))
+        write_json(ASSETS / f"{claim.id}.json", shipped_document(claim.id, runs))
+        said = verdict(claim, [made for made, _ in runs])
         spent = time.monotonic() - started
-        print(f"{claim.id}: {state} ({len(found['rows'])} runs, {spent:.0f} s)", flush=True)
+        print(f"{claim.id}: {said.state} ({len(runs)} records, {spent:.0f} s)", flush=True)
     return 0
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.contract import Claim, Gate, Threshold
-from keyturn.atlas.evidence import append, load, record
+from keyturn.atlas.evidence import RECORD_SCHEMA, SHIPPED, Origin, digest_of, merged, record
+from keyturn.atlas.store import append, line_of, load
 from keyturn.atlas.verdict import combine, verdict
 from keyturn.core.errors import InputError, NewerError, NumericsError, UsageError
 from keyturn.core.identity import identity
@@ -33,6 +34,7 @@ CLAIM = Claim(
     controls=(Gate(name="null", says="the null is null", minimum=-0.1, maximum=0.1),),
     study=study,
     study_says="made",
+    default=Subject(base="graph"),
     refuted_if="x is small",
 )
 
@@ -125,10 +127,10 @@ def test_evidence_round_trips_counts_once_and_refuses_edits(tmp_path):
 
 def test_a_run_that_is_repeated_counts_once():
     first, second, _ = three()
-    again = dataclasses.replace(first, id="another", made="2031-01-01T00:00:00+00:00")
+    again = dataclasses.replace(first, made="2031-01-01T00:00:00+00:00", run="elsewhere", code="0" * 12)
     said = verdict(CLAIM, [first, second, again])
     assert (said.records, said.preliminary) == (2, True)
-    assert said.left_out == (("a run repeated, with the same numbers", 1),)
+    assert said.left_out == (("a run repeated", 1),)
 
 
 def test_records_of_other_code_count_and_are_counted(tmp_path):
@@ -140,7 +142,7 @@ def test_records_of_other_code_count_and_are_counted(tmp_path):
     assert (said.state, said.records, said.other_code) == (verdict(CLAIM, three()).state, 3, 1)
     assert said.to_json()["other_code"] == 1
     assert verdict(CLAIM, three()).other_code == 0
-    assert "code" not in records[0].content()
+    assert records[0].content()["code"] == ""
     assert records[2].content()["code"] == "0" * 12
     noted = record(CLAIM, Subject(), Outcome(numbers={}, base="b", base_name="b", run="", n=1))
     assert noted.code == now
@@ -174,15 +176,24 @@ def test_an_unknown_claim_is_answered_with_its_neighbours():
         claim_named("rl-narrow")
 
 
+GONE = object()
+
+
 def stored(folder, **changes):
     """A record with some fields changed and its id made to agree, as another program might write it."""
     row = {**made().content(), **changes}
+    write(folder, {name: value for name, value in row.items() if value is not GONE})
+
+
+def write(folder, *rows):
+    """Rows as a file of a home, each with the digest of what it says."""
     path = folder / "evidence" / "made.jsonl"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"id": identity(row, length=32), **row}) + "\n")
+    lines = [json.dumps({"digest": digest_of(json.dumps(row, sort_keys=True)), **row}) for row in rows]
+    path.write_text("".join(f"{line}\n" for line in lines))
 
 
-@pytest.mark.parametrize("schema", [2, 99])
+@pytest.mark.parametrize("schema", [RECORD_SCHEMA + 1, 99])
 def test_a_record_of_a_newer_schema_is_refused(tmp_path, schema):
     stored(tmp_path, schema=schema)
     with pytest.raises(NewerError, match=rf"line 1.*schema {schema}.*upgrade"):
@@ -207,7 +218,7 @@ def test_an_interval_that_cannot_be_is_neither_written_nor_read(tmp_path, x):
         made(x=x)
     numbers = {"x": {k: json_number(v) for k, v in zip(("value", "low", "high"), x, strict=True)}}
     stored(tmp_path, numbers=numbers)
-    with pytest.raises(InputError, match=r"line 1: x as .*delete the line"):
+    with pytest.raises(InputError, match=r"line 1: .*x.* (as|holds) .*delete the line"):
         load("made", tmp_path)
     # The advice works.
     path = tmp_path / "evidence" / "made.jsonl"
@@ -223,11 +234,149 @@ def test_a_number_without_an_interval_or_without_a_width_is_a_record(tmp_path, x
     assert len(load("made", tmp_path)) == 1
 
 
-@pytest.mark.parametrize("field", ["claim", "numbers", "base", "n", "environment", "made"])
+@pytest.mark.parametrize("field", ["claim", "numbers", "base", "n", "environment", "made", "profile", "seed"])
 def test_a_record_that_lacks_a_field_is_named_by_its_line(tmp_path, field):
-    row = {k: v for k, v in made().content().items() if k != field}
+    stored(tmp_path, **{field: GONE})
+    with pytest.raises(InputError, match=f"made.jsonl, line 1: the record lacks {field}.*delete the line"):
+        load("made", tmp_path)
+
+
+STRANGE = [
+    ({"n": -1}, "n is -1"),
+    ({"n": 1.5}, "n is 1.5"),
+    ({"n": True}, "n is True"),
+    ({"version": 0}, "version is 0"),
+    ({"seed": "0"}, "seed is '0'"),
+    ({"base": 3}, "base is no text"),
+    ({"profile": "brief"}, "profile is 'brief'"),
+    ({"run": "/home/me/runs/x"}, "no name within a home"),
+    ({"run": "../x"}, "no name within a home"),
+    ({"environment": {"python": 3}}, "environment"),
+    ({"numbers": []}, "numbers is no object"),
+    ({"numbers": {"x": 0.5}}, "'x' is not a value"),
+    ({"numbers": {"x": {"value": 0.5, "low": 0.1}}}, "'x' is not a value"),
+    ({"numbers": {"x": {"value": "0.5", "low": None, "high": None}}}, "'x' holds '0.5'"),
+    ({"numbers": {"x": {"value": math.nan, "low": None, "high": None}}}, "'x' holds nan"),
+    ({"numbers": {"x": {"value": 0.5, "low": 0.1, "high": math.inf}}}, "'x' holds inf"),
+    ({"numbers": {"x": {"value": 0.5, "low": 0.1, "high": 0.6, "basis": "faith"}}}, "rests on 'faith'"),
+    ({"weight": 2}, "unknown field 'weight'"),
+    ({"base_made": 1}, "base_made"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), STRANGE, ids=[said for _, said in STRANGE])
+def test_what_cannot_be_is_refused_with_file_line_and_fix(tmp_path, changes, said):
+    write(tmp_path, made(seed=7).content(), {**made().content(), **changes})
+    with pytest.raises(InputError, match=r"made.jsonl, line 2: .*\(fix: ") as error:
+        load("made", tmp_path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_is_its_declared_run_and_not_its_clock_folder_machine_or_code():
+    one = made()
+    for beside in ({"made": "2031"}, {"run": "other"}, {"environment": {}}, {"code": "c"}, {"base_name": "b"}):
+        assert dataclasses.replace(one, **beside).id == one.id
+    others = [{"base": "b1"}, {"seed": 1}, {"profile": "long"}, {"tuned": "t"}, {"problems": "p"}]
+    ids = {dataclasses.replace(one, **other).id for other in [*others, {"claim_hash": "h"}, {"claim": "c"}]}
+    assert len(ids | {one.id}) == 8
+    assert len(one.id) == 16
+
+
+def test_of_a_base_that_the_study_makes_the_declared_run_names_none():
+    one = made(claim=dataclasses.replace(CLAIM, default=Subject()))
+    assert one.base_made
+    assert one.id == dataclasses.replace(one, base="trained elsewhere").id
+    assert not made().base_made
+
+
+def test_another_number_of_the_same_run_makes_one_record_that_keeps_the_spread():
+    low, high = made(x=(0.7, 0.6, 0.8)), made(x=(0.9, 0.7, 1.1))
+    copy = dataclasses.replace(high, made="2031", origin=SHIPPED)
+    forms = [merged(order) for order in ([low, high, copy], [copy, low, high], [high, copy, low])]
+    assert forms[0] == forms[1] == forms[2]
+    (one,) = forms[0]
+    assert one.numbers["x"] == Estimate(pytest.approx(0.8), pytest.approx(0.65), pytest.approx(0.95))
+    assert one.reproduction("x") == (0.7, 0.9)
+    assert one.repeats == 2
+    assert one.to_json()["reproduction"]["spread"]["x"] == [0.7, 0.9]
+    assert one.id == low.id
+    assert merged(merged([low, high])) == merged([low, high])
+    said = verdict(CLAIM, [low, high, copy, *three()[1:]])
+    assert (said.records, dict(said.left_out)) == (3, {"a run repeated": 2})
+
+
+def test_ten_copies_change_no_verdict():
+    """Ten times the same run, ten clocks, and ten repetitions with other numbers: none is more than one run."""
+    once = verdict(CLAIM, three())
+    copies = [dataclasses.replace(one, made=str(i), run=str(i)) for one in three() for i in range(10)]
+    said = verdict(CLAIM, copies)
+    assert (said.state, said.effect, said.records, said.bases) == (
+        once.state, once.effect, once.records, once.bases,
+    )  # fmt: skip
+    noisy = [made(x=(0.8 + i / 100, 0.7, 0.95)) for i in range(10)]
+    assert verdict(CLAIM, noisy).records == 1
+    assert verdict(CLAIM, noisy).preliminary
+
+
+def test_what_a_paper_reports_enters_no_verdict():
+    told = [dataclasses.replace(one, origin=Origin(kind="reported", whom="arXiv:1")) for one in three()]
+    assert verdict(CLAIM, told) == verdict(CLAIM, [])
+
+
+def test_no_record_names_a_folder_of_this_machine(tmp_path):
+    numbers = {"x": Estimate(0.5, 0.4, 0.6)}
+    for run, kept in ((tmp_path / "claims" / "made", "claims/made"), ("/elsewhere/of/mine", "mine")):
+        outcome = Outcome(numbers=numbers, base="b", base_name="b", run=str(run), n=1)
+        one = record(CLAIM, Subject(), outcome, home=tmp_path)
+        assert one.run == kept
+        assert str(tmp_path) not in json.dumps(line_of(one))
+
+
+def test_records_of_the_first_schema_are_read(tmp_path):
+    """Their id was a hash of everything, clock and folder with it."""
     path = tmp_path / "evidence" / "made.jsonl"
     path.parent.mkdir()
-    path.write_text(json.dumps({"id": identity(row, length=32), **row}) + "\n")
-    with pytest.raises(InputError, match=f"line 1: the record lacks something.*{field}"):
+    old = {
+        "schema": 1, "claim": "made", "version": 1, "claim_hash": CLAIM.hash, "base": "b0", "base_name": "b0",
+        "seed": 3, "n": 30, "run": "/home/me/runs/claims/made-b0-3-long", "environment": {}, "made": "2026",
+        "numbers": {"x": {"value": 0.8, "low": 0.7, "high": 0.9}},
+    }  # fmt: skip
+    again = {**old, "made": "2027", "run": "/mnt/made-b0-3-long"}
+    lines = [{"id": identity(row, length=32), **row} for row in (old, again)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (one,) = load("made", tmp_path)
+    assert (one.seed, one.profile, one.run, one.numbers["x"]) == (
+        3, "long", "made-b0-3-long", Estimate(0.8, 0.7, 0.9),
+    )  # fmt: skip
+    path.write_text(json.dumps({**lines[0], "seed": 4}) + "\n")
+    with pytest.raises(InputError, match="line 1: the record was edited"):
         load("made", tmp_path)
+
+
+def test_a_line_that_another_program_laid_out_is_the_same_record(tmp_path):
+    one = made()
+    path = append(one, tmp_path)
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(row.items())), separators=(",", ":")) + "\n")
+    assert load("made", tmp_path) == (one,)
+
+
+def test_the_verdict_of_many_records_hashes_the_claim_once(monkeypatch):
+    """Counted and not timed: the hash of the protocol once, each gate once a record."""
+    asked = {"hash": 0, "gates": 0}
+    plain, holds = Claim.hash.fget, Gate.holds
+
+    def hashed(claim):
+        asked["hash"] += 1
+        return plain(claim)
+
+    def held(gate, number):
+        asked["gates"] += 1
+        return holds(gate, number)
+
+    records = [dataclasses.replace(made(), seed=i, base=f"b{i % 7}") for i in range(500)]
+    monkeypatch.setattr(Claim, "hash", property(hashed))
+    monkeypatch.setattr(Gate, "holds", held)
+    assert verdict(CLAIM, records).records == 500
+    assert asked == {"hash": 1, "gates": 2 * 500}

@@ -203,7 +203,8 @@ def test_a_full_disk_of_every_size_leaves_whole_lines_and_takes_the_rest_later(s
 
 
 def test_a_full_disk_leaves_the_evidence_that_was_there(small_disk):
-    from keyturn.atlas.evidence import append, load, record
+    from keyturn.atlas.evidence import record
+    from keyturn.atlas.store import append, load
     from keyturn.core.measurement import Estimate
     from keyturn.experiments.contract import Outcome, Subject
 
@@ -236,7 +237,8 @@ import sys
 from pathlib import Path
 from keyturn.atlas import CLAIMS
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.atlas.evidence import append, record
+from keyturn.atlas.evidence import record
+from keyturn.atlas.store import append
 from keyturn.core.measurement import Estimate
 for i in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
     outcome = Outcome(numbers={"x": Estimate(.5)}, base="b", base_name="b", run="r" * 3000, n=i)
@@ -246,7 +248,7 @@ for i in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
 
 @pytest.mark.slow
 def test_processes_that_add_evidence_at_once_lose_none(tmp_path):
-    from keyturn.atlas.evidence import load
+    from keyturn.atlas.store import load
 
     started = [subprocess.Popen([sys.executable, "-c", _ADD, str(tmp_path), str(1000 * i)]) for i in range(4)]
     assert [process.wait() for process in started] == [0, 0, 0, 0]

@@ -1,31 +1,65 @@
 """Evidence: the record that one run of a claim's study left. Appended, never edited.
 
-A record's id is the hash of its content, so that an edited one no longer carries its name and is
-refused, and the same one imported twice counts once. A record with an interval that cannot be (upside down,
-infinite) is refused when it is made and when it is read.
+A record *is* its declared run: claim, protocol, base, models and problems that were brought, seed and
+profile (:attr:`Evidence.run_key`). Its clock, its folder and its machine stand beside it. So a run that is
+repeated counts once: with equal numbers it says nothing new, with other numbers it becomes one record of their
+mean that keeps the spread (:func:`merged`). The version of the code is no part of the identity either: a
+protocol's version says that the numbers of two runs may be compared, so the same seed on later code is the same
+run again.
+
+How records lie on disk is the business of :mod:`keyturn.atlas.store`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-
-import filelock
+from typing import Literal, TypeAlias
 
 import keyturn
 from keyturn.atlas.contract import Claim
-from keyturn.core.errors import InputError, NumericsError
+from keyturn.core.errors import NumericsError
 from keyturn.core.identity import identity
-from keyturn.core.jsonl import append_jsonl, read_jsonl
-from keyturn.core.measurement import Estimate, Json, from_json_number, json_number
-from keyturn.core.rundir import SCHEMA, check_schema, storage_errors
+from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.experiments.contract import Outcome, Subject
+
+RECORD_SCHEMA = 2
+"""Version of a record. Records of schema 1 were named by their clock and folder; they are read as of today."""
+
+Kind: TypeAlias = Literal["shipped", "mine", "imported", "reported"]
+Basis: TypeAlias = Literal["exact", "problems"]
+
+UNDEFINED = Estimate(math.nan)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Origin:
+    """Where a record comes from.
+
+    Args:
+        kind: ``shipped`` with keyturn, ``mine`` (made in this home), ``imported``, or ``reported`` (a published
+            number, which never enters a verdict).
+        whom: from whom it was imported, or the source of what was reported.
+    """
+
+    kind: Kind
+    whom: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """Flat."""
+        return {"kind": self.kind, "whom": self.whom}
+
+
+MINE = Origin(kind="mine")
+SHIPPED = Origin(kind="shipped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +67,27 @@ class Evidence:
     """One record.
 
     Args:
-        id: hash of the content.
         claim, version, claim_hash: which claim, and the hash of its protocol when the run was made.
-        base, base_name, seed: what it was run on; records of one ``base`` form one cluster.
+        base: fingerprint of the base; records of one base form one cluster.
+        base_name: the base's name, for people.
+        base_made: the study made the base itself, so that the declared run names none.
+        tuned, problems: fingerprints of a tuned model and of problems that were brought; empty where the study
+            makes them.
+        seed: root of the run's streams.
+        profile: ``short`` or ``long``.
         numbers: estimands, gates and controls.
+        basis: number -> what it rests on where that is not the usual (seeds, or what the study drew again):
+            ``exact`` for a number that is computed and not estimated, ``problems`` for an interval over
+            problems, since seeds showed no spread.
         n: problems behind the estimand.
-        run: the run directory.
+        run: the run directory, relative to the home, or its name.
         environment: versions and device.
         made: UTC time, for people; verdicts do not read it.
-        code: version of all code behind the study; "" in records of a keyturn that did not note it.
+        code: version of all code behind the study; "" where it was not noted.
+        origin: where the record comes from; no part of what is written.
+        parts: the records that a repeated run left, of which this one is the mean; empty for a run made once.
     """
 
-    id: str
     claim: str
     version: int
     claim_hash: str
@@ -56,85 +99,159 @@ class Evidence:
     run: str
     environment: Mapping[str, str]
     made: str
+    base_made: bool = False
+    tuned: str = ""
+    problems: str = ""
+    profile: str = "short"
+    basis: Mapping[str, Basis] = field(default_factory=dict)
     code: str = ""
+    origin: Origin = MINE
+    parts: tuple[Evidence, ...] = ()
+
+    @property
+    def run_key(self) -> tuple[str, str, str, str, str, int, str]:
+        """The declared run; equal keys are repetitions of one run."""
+        base = "" if self.base_made else self.base
+        return self.claim, self.claim_hash, base, self.tuned, self.problems, self.seed, self.profile
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the declared run, 16 hexadecimal digits."""
+        names = ("claim", "claim_hash", "base", "tuned", "problems", "seed", "profile")
+        return identity(dict(zip(names, self.run_key, strict=True)), length=16)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all content: a record that was edited by accident no longer carries it."""
+        return digest_of(canonical(self.content()))
+
+    @property
+    def repeats(self) -> int:
+        """How many times the run was made with numbers of its own."""
+        return max(len(self.parts), 1)
+
+    def deciding(self, name: str) -> Estimate:
+        """A number as far as it can decide something."""
+        return self.numbers.get(name, UNDEFINED)
+
+    def reproduction(self, name: str) -> tuple[float, float] | None:
+        """Smallest and largest value of a number over repetitions of this run; None for a run made once."""
+        found = [one.numbers[name].value for one in self.parts if name in one.numbers]
+        found = [value for value in found if not math.isnan(value)]
+        return (min(found), max(found)) if len(found) > 1 else None
 
     def content(self) -> dict[str, Json]:
-        """What the id is the hash of."""
+        """What is written, and what the digest is the hash of."""
         return {
-            "schema": SCHEMA,
-            "claim": self.claim,
+            "schema": RECORD_SCHEMA,
+            **{name: getattr(self, name) for name in TEXTS},
             "version": self.version,
-            "claim_hash": self.claim_hash,
-            "base": self.base,
-            "base_name": self.base_name,
+            "base_made": self.base_made,
             "seed": self.seed,
-            "numbers": {
-                k: {f: json_number(getattr(v, f)) for f in ("value", "low", "high")}
-                for k, v in self.numbers.items()
-            },
             "n": self.n,
-            "run": self.run,
+            "numbers": {name: self._cell(name) for name in self.numbers},
             "environment": dict(self.environment),
-            "made": self.made,
-            # Where it was not noted it is left out, so that the record keeps its name.
-            **({"code": self.code} if self.code else {}),
         }
 
+    def to_json(self) -> dict[str, Json]:
+        """The content with id, origin and, of a run that was repeated, the spread of every number."""
+        spread = {name: self.reproduction(name) for name in self.numbers}
+        own: dict[str, Json] = {"id": self.id, "origin": self.origin.to_json(), **self.content()}
+        if self.parts:
+            own["reproduction"] = {
+                "repeats": self.repeats,
+                "origins": [origin.to_json() for origin in sorted({one.origin for one in self.parts})],
+                "spread": {name: list(ends) for name, ends in spread.items() if ends},
+            }
+        return own
 
-def home() -> Path:
-    """Where evidence is kept: ``$KEYTURN_HOME``, or ``runs`` here."""
-    return Path(os.environ.get("KEYTURN_HOME", "runs"))
+    def _cell(self, name: str) -> dict[str, Json]:
+        number = self.numbers[name]
+        ends: dict[str, Json] = {end: json_number(getattr(number, end)) for end in ("value", "low", "high")}
+        return ends | ({"basis": self.basis[name]} if name in self.basis else {})
 
 
-def record(claim: Claim, subject: Subject, outcome: Outcome) -> Evidence:
+TEXTS = (
+    "claim",
+    "claim_hash",
+    "base",
+    "base_name",
+    "tuned",
+    "problems",
+    "profile",
+    "run",
+    "made",
+    "code",
+)
+"""Fields of a record that are text."""
+
+
+def canonical(content: Mapping[str, Json]) -> str:
+    """The one text of a record: what is hashed, and what is written after the digest."""
+    return json.dumps(content, sort_keys=True, allow_nan=False)
+
+
+def digest_of(text: str) -> str:
+    """Hash of a record's text, 32 hexadecimal digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | None = None) -> Evidence:
     """The record of one outcome.
+
+    Args:
+        claim: whose study was run.
+        subject: what it was run on.
+        outcome: what it found.
+        home: the run directory is named relative to it.
 
     Raises:
         NumericsError: an interval of the study cannot be; nothing is recorded.
     """
     for name, number in outcome.numbers.items():
-        wrong = _wrong(number)
-        if wrong:
+        said = wrong(number)
+        if said:
             raise NumericsError(
-                f"the study of {claim.id} gave {name} {wrong}; nothing was recorded",
+                f"the study of {claim.id} gave {name} {said}; nothing was recorded",
                 fix="this is a bug of the study: report it with the command",
             )
-    fields = {
-        "claim": claim.id,
-        "version": claim.version,
-        "claim_hash": claim.hash,
-        "base": outcome.base,
-        "base_name": outcome.base_name,
-        "seed": subject.seed,
-        "numbers": outcome.numbers,
-        "n": outcome.n,
-        "run": outcome.run,
-        "environment": {
+    return Evidence(
+        claim=claim.id,
+        version=claim.version,
+        claim_hash=claim.hash,
+        base=outcome.base,
+        base_name=outcome.base_name,
+        base_made=not (subject.base or claim.default.base),
+        seed=subject.seed,
+        profile=subject.profile,
+        numbers=outcome.numbers,
+        n=outcome.n,
+        run=run_name(outcome.run, home),
+        environment={
             "keyturn": keyturn.__version__,
             "python": platform.python_version(),
             "torch": metadata.version("torch"),
             "machine": platform.machine(),
         },
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code": claim.code.hash,
-    }
-    nameless = Evidence(id="", **fields)
-    return Evidence(id=identity(nameless.content(), length=32), **fields)
+        made=datetime.now(UTC).isoformat(timespec="microseconds"),
+        code=claim.code.hash,
+    )
 
 
-def append(evidence: Evidence, folder: Path) -> Path:
-    """Add a record to its claim's file; processes that add at the same time wait for one another."""
-    path = folder / "evidence" / f"{evidence.claim}.jsonl"
-    lock = path.with_name(f".{evidence.claim}.lock")
-    with storage_errors(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(lock):
-            append_jsonl(path, {"id": evidence.id, **evidence.content()}, flush=True)
-    return path
+def run_name(run: str, home: Path | None) -> str:
+    """A run directory without what is private of this machine: relative to the home, or its last part."""
+    path = Path(run)
+    if home is not None:
+        absolute, root = path.absolute(), home.absolute()
+        if absolute.is_relative_to(root):
+            return absolute.relative_to(root).as_posix()
+    return path.name
 
 
-def _wrong(number: Estimate) -> str:
+def wrong(number: Estimate) -> str:
     """What is wrong with a number and its interval, in words; undefined ones are fine."""
+    if number.low <= number.value <= number.high and number.high - number.low < math.inf:
+        return ""
     shown = f"{number.value:g} [{number.low:g}, {number.high:g}]"
     if any(math.isinf(end) for end in (number.value, number.low, number.high)):
         return f"as {shown}, which is not finite"
@@ -151,45 +268,45 @@ def _wrong(number: Estimate) -> str:
     return ""
 
 
-def load(claim: str, folder: Path) -> tuple[Evidence, ...]:
-    """All records of a claim, each once.
+def merged(records: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Records of which each counts once: repetitions of one declared run are put together.
 
-    Raises:
-        InputError: a record's content is not what its id says (it was edited), or says what cannot be.
-        NewerError: a newer keyturn wrote a record.
+    Equal numbers are one record, the earliest. Other numbers are one record of their mean, whose ``parts`` are
+    the records that differ. The order of the input decides nothing but the order of the output.
     """
-    path = folder / "evidence" / f"{claim}.jsonl"
-    again = "delete the line and run the claim's study again"
-    found: dict[str, Evidence] = {}
-    for number, row in enumerate(read_jsonl(path), start=1):
-        where = f"{path}, line {number}"
-        check_schema(row, where, again)
-        content = {k: v for k, v in row.items() if k != "id"}
-        if identity(content, length=32) != row.get("id"):
-            raise InputError(f"{where}: the record was edited after it was written", fix=again)
-        try:
-            one = _read(row)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{where}: the record lacks something ({error})", fix=again) from error
-        wrong = next((f"{name} {said}" for name, x in one.numbers.items() if (said := _wrong(x))), "")
-        if wrong:
-            raise InputError(f"{where}: {wrong}", fix=again)
-        found[one.id] = one
-    return tuple(found.values())
+    runs: dict[tuple[str, str, str, str, str, int, str], list[Evidence]] = {}
+    for one in records:
+        runs.setdefault(one.run_key, []).append(one)
+    return tuple(group[0] if len(group) == 1 else _mean(group) for group in runs.values())
 
 
-def _read(row: Mapping[str, Json]) -> Evidence:
-    numbers = {
-        name: Estimate(*(from_json_number(cell[f]) for f in ("value", "low", "high")))  # type: ignore[index,call-overload]
-        for name, cell in row["numbers"].items()  # type: ignore[union-attr]
-    }
-    plain = {
-        k: row[k] for k in ("id", "claim", "version", "claim_hash", "base", "base_name", "seed", "n", "run")
-    }
-    return Evidence(
-        **plain,  # type: ignore[arg-type]
-        numbers=numbers,
-        environment=row["environment"],  # type: ignore[arg-type]
-        made=str(row["made"]),
-        code=str(row.get("code", "")),
+def _mean(group: list[Evidence]) -> Evidence:
+    """One record of several repetitions of a run."""
+    parts: dict[str, Evidence] = {}
+    for one in sorted((part for whole in group for part in whole.parts or (whole,)), key=_age):
+        numbers = sorted((name, x.value, x.low, x.high) for name, x in one.numbers.items())
+        parts.setdefault(repr((one.n, numbers)), one)
+    first, *others = parts.values()
+    if not others:
+        return first
+    every = tuple(parts.values())
+    names = [name for name in first.numbers if all(name in one.numbers for one in others)]
+    return replace(
+        first,
+        numbers={name: _average([one.numbers[name] for one in every]) for name in names},
+        basis={name: first.basis[name] for name in names if all(name in one.basis for one in every)},
+        n=min(one.n for one in every),
+        parts=every,
     )
+
+
+def _age(one: Evidence) -> tuple[str, str]:
+    return one.made, one.digest
+
+
+def _average(found: list[Estimate]) -> Estimate:
+    """The mean of values and of ends; undefined where one is."""
+    value, low, high = (
+        math.fsum(getattr(x, end) for x in found) / len(found) for end in ("value", "low", "high")
+    )
+    return Estimate(value, low, high)

@@ -1,6 +1,6 @@
-"""The verdict: a pure function of a claim's version and its evidence.
+"""The verdict: a pure function of a claim's protocol and its evidence.
 
-A run that was repeated with the same numbers counts once.
+A run that was repeated counts once, whatever its numbers (:func:`keyturn.atlas.evidence.merged`).
 
 Rule: the interval of the combined effect beyond the smallest effect of interest supports the claim, one
 that does not reach it contradicts the claim, else it is undecided. Unmet gates: not applicable. Fewer
@@ -21,8 +21,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
-from keyturn.atlas.contract import Claim
-from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.contract import Claim, Gate
+from keyturn.atlas.evidence import UNDEFINED, Evidence, merged
 from keyturn.core.measurement import Estimate, Json
 
 State: TypeAlias = Literal["untested", "not applicable", "invalid", "supported", "contradicted", "undecided"]
@@ -74,38 +74,39 @@ class ClaimVerdict:
 
 def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     """The verdict of a claim on records, in any order."""
-    mine = [e for e in evidence if e.claim == claim.id]
-    of_protocol = [e for e in mine if e.claim_hash == claim.hash]
-    current = list({_run(e): e for e in of_protocol}.values())
-    invalid = [e for e in current if any(not g.holds(_number(e, g.name)) for g in claim.controls)]
-    sound = [e for e in current if e not in invalid]
-    idle = [e for e in sound if any(not g.holds(_number(e, g.name)) for g in claim.gates)]
-    usable = [e for e in sound if e not in idle and not math.isnan(_number(e, claim.threshold.estimand).value)]
+    protocol, estimand = claim.hash, claim.threshold.estimand
+    mine = [e for e in evidence if e.claim == claim.id and e.origin.kind != "reported"]
+    of_protocol = [e for e in mine if e.claim_hash == protocol]
+    current = merged(of_protocol)
+    sound = [e for e in current if _all_hold(claim.controls, e)]
+    running = [e for e in sound if _all_hold(claim.gates, e)]
+    effects = [(e, e.deciding(estimand)) for e in running]
+    usable = [(e, effect) for e, effect in effects if not math.isnan(effect.value)]
     left_out = tuple(
         (reason, count)
         for reason, count in (
             ("another protocol of the claim", len(mine) - len(of_protocol)),
-            ("a run repeated, with the same numbers", len(of_protocol) - len(current)),
-            ("a control failed", len(invalid)),
-            ("a gate was not met", len(idle)),
-            ("the estimand is undefined", len(sound) - len(idle) - len(usable)),
+            ("a run repeated", len(of_protocol) - len(current)),
+            ("a control did not hold", len(current) - len(sound)),
+            ("a gate was not met", len(sound) - len(running)),
+            ("the estimand is undefined", len(running) - len(usable)),
         )
         if count
     )
-    bases = len({e.base for e in usable})
+    bases = len({e.base for e, _ in usable})
     preliminary = len(usable) < ENOUGH_RECORDS or bases < ENOUGH_BASES
     if not usable:
         state: State = "untested" if not current else "not applicable" if sound else "invalid"
         return ClaimVerdict(
             state=state,
             preliminary=True,
-            effect=Estimate(math.nan),
+            effect=UNDEFINED,
             records=0,
             bases=0,
             left_out=left_out,
             why=_unmet(claim, current[-1]) if current else "no record of this version yet",
         )
-    effect = combine([(e.base, _number(e, claim.threshold.estimand)) for e in usable])
+    effect = combine([(e.base, number) for e, number in usable])
     state = _decide(effect, claim.threshold.direction, claim.threshold.smallest)
     sign = ">=" if claim.threshold.direction > 0 else "<="
     return ClaimVerdict(
@@ -119,37 +120,39 @@ def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
             f"{claim.threshold.says}: {_shown(effect)} over "
             f"{len(usable)} record(s) of {bases} base(s), needed {sign} {claim.threshold.smallest:g}"
         ),
-        other_code=other_code(claim, usable),
+        other_code=other_code(claim, [e for e, _ in usable]),
     )
 
 
-def _run(one: Evidence) -> tuple[object, ...]:
-    """What tells a run from a repetition of it: a run that was only read again knows nothing new."""
-    numbers = sorted((name, x.value, x.low, x.high) for name, x in one.numbers.items())
-    return one.base, one.seed, one.n, repr(numbers)
+def _all_hold(gates: Sequence[Gate], one: Evidence) -> bool:
+    return all(gate.holds(one.deciding(gate.name)) for gate in gates)
 
 
 def other_code(claim: Claim, evidence: Sequence[Evidence]) -> int:
     """How many records say that other code made them than the study would run on now."""
     noted = [e.code for e in evidence if e.code]
-    return sum(code != claim.code.hash for code in noted) if noted else 0
+    now = claim.code.hash if noted else ""
+    return sum(code != now for code in noted)
 
 
 def _unmet(claim: Claim, record: Evidence) -> str:
     """Which controls and gates the record did not meet, in words."""
-    kinds = (("control failed", claim.controls), ("gate not met", claim.gates))
+    kinds = (("control did not hold", claim.controls), ("gate not met", claim.gates))
     missed = [
-        f"{kind}: {gate.says} ({_shown(_number(record, gate.name))}, must be {gate.bounds})"
+        f"{kind}: {gate.says} ({_shown(number)}, must be {gate.bounds})"
         for kind, gates in kinds
         for gate in gates
-        if not gate.holds(_number(record, gate.name))
+        if not gate.holds(number := record.deciding(gate.name))
     ]
     return "; ".join(missed) or "the estimand is undefined"
 
 
 def _shown(number: Estimate) -> str:
-    interval = "" if math.isnan(number.low) else f" [{number.low:.3f}, {number.high:.3f}]"
-    return f"{number.value:.3f}{interval}"
+    if math.isnan(number.value):
+        return "undefined"
+    if not number.high - number.low < math.inf:
+        return f"{number.value:.3f}, without an interval"
+    return f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}]"
 
 
 def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
@@ -161,9 +164,9 @@ def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
     groups: dict[str, list[Estimate]] = {}
     for base, number in numbers:
         groups.setdefault(base, []).append(number)
-    means = np.array([np.mean([x.value for x in group]) for group in groups.values()])
+    means = np.array([_mean([x.value for x in group]) for group in groups.values()])
     # Problems are shared by the records of one base, so their errors are not averaged away.
-    own = np.array([np.mean([_variance(x) for x in group]) for group in groups.values()])
+    own = np.array([_mean([_variance(x) for x in group]) for group in groups.values()])
     count = len(means)
     own_variance = float(own.sum()) / count**2
     value = float(means.mean())
@@ -177,6 +180,10 @@ def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
+def _mean(found: Sequence[float]) -> float:
+    return sum(found) / len(found)
+
+
 def _variance(x: Estimate) -> float:
     if math.isnan(x.low) or math.isnan(x.high):
         return math.inf
@@ -187,7 +194,3 @@ def _decide(effect: Estimate, direction: int, smallest: float) -> State:
     low, high = (effect.low, effect.high) if direction > 0 else (-effect.high, -effect.low)
     bar = smallest * direction
     return "supported" if low >= bar else "contradicted" if high < bar else "undecided"
-
-
-def _number(evidence: Evidence, name: str) -> Estimate:
-    return evidence.numbers.get(name, Estimate(math.nan))

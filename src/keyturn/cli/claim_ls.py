@@ -1,4 +1,4 @@
-"""List the claims with what your own evidence says of each."""
+"""List the claims with what the evidence says of each: the records that ship with keyturn, and your own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.contract import Claim
-from keyturn.atlas.evidence import home, load
+from keyturn.atlas.store import home, load, origins_of
 from keyturn.atlas.verdict import verdict
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
@@ -23,9 +23,18 @@ def run(json: bool = False) -> None:
     Args:
         json: one JSON document on stdout instead of text.
     """
-    found = {claim.id: verdict(claim, load(claim.id, home())) for claim in CLAIMS.values()}
+    evidence = {claim.id: load(claim.id, home()) for claim in CLAIMS.values()}
+    found = {claim.id: verdict(claim, evidence[claim.id]) for claim in CLAIMS.values()}
     if json:
-        rows = [{**claim.to_json(), "verdict": found[claim.id].to_json()} for claim in CLAIMS.values()]
+        rows = [
+            {
+                **claim.to_json(),
+                "verdict": found[claim.id].to_json(),
+                "origins": origins_of(evidence[claim.id]),
+                "records": [one.to_json() for one in evidence[claim.id]],
+            }
+            for claim in CLAIMS.values()
+        ]
         sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "claim ls", "claims": rows}) + "\n")
         return
     groups: dict[str, list[tuple[str, str, str]]] = {heading: [] for heading in _HEADINGS}

@@ -11,7 +11,8 @@ import tyro
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim
-from keyturn.atlas.evidence import append, home, load, record
+from keyturn.atlas.evidence import record
+from keyturn.atlas.store import append, home, load
 from keyturn.atlas.verdict import verdict
 from keyturn.auditing.model_places import place_of
 from keyturn.core.errors import UsageError
@@ -55,7 +56,7 @@ def run(
     root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
     outcome = run_study(found.study, subject, root, workers=workers, plans=bool(found.methods))
-    made = record(found, subject, outcome)
+    made = record(found, subject, outcome, home=home())
     path = append(made, home())
     said = verdict(found, load(found.id, home()))
     if json:

@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim, Gate
-from keyturn.atlas.evidence import home, load
+from keyturn.atlas.store import home, load, origins_of
 from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
 
@@ -32,9 +32,11 @@ def run(
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     Console().print(Markdown(_page(found)))
-    said = verdict(found, load(found.id, home()))
+    evidence = load(found.id, home())
+    said = verdict(found, evidence)
     early = " (preliminary)" if said.preliminary and said.records else ""
-    sys.stdout.write(f"\nyour evidence: {said.state}{early}, {said.records} record(s)\n")
+    told = ", ".join(f"{count} {kind}" for kind, count in origins_of(evidence).items())
+    sys.stdout.write(f"\nevidence: {said.state}{early}, {told or 'no record'}\n")
     sys.stdout.write(f"run it: keyturn claim run {found.id}\n")
 
 

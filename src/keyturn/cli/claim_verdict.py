@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from keyturn.atlas import claim_named
-from keyturn.atlas.evidence import home, load
+from keyturn.atlas.store import home, load, origins_of
 from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
 
@@ -24,13 +24,23 @@ def run(
         json: one JSON document on stdout instead of text.
     """
     found = claim_named(claim)
-    said = verdict(found, load(found.id, home()))
+    evidence = load(found.id, home())
+    said, origins = verdict(found, evidence), origins_of(evidence)
     if json:
-        document = {"schema": SCHEMA, "command": "claim verdict", "claim": found.id, "verdict": said.to_json()}
+        document = {
+            "schema": SCHEMA,
+            "command": "claim verdict",
+            "claim": found.id,
+            "verdict": said.to_json(),
+            "origins": origins,
+        }
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     preliminary = " (preliminary)" if said.preliminary and said.records else ""
     sys.stdout.write(f"{found.id}: {said.state}{preliminary}\n  {said.why}\n")
+    if origins:
+        told = ", ".join(f"{count} {kind}" for kind, count in origins.items())
+        sys.stdout.write(f"  records: {told}\n")
     if said.other_code:
         sys.stdout.write(f"  {said.other_code} of these record(s) were made by another version of the code\n")
     for reason, count in said.left_out:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +101,30 @@ def read_jsonl(path: Path, *, growing: bool = False) -> list[dict[str, Json]]:
     Raises:
         StorageError: a line within the file is no JSON object; the message says which.
     """
+    return [row for _, _, row in lines_of(path, growing=growing)]
+
+
+def lines_of(path: Path, *, growing: bool = False) -> Iterator[tuple[int, bytes, dict[str, Json]]]:
+    """The whole lines one by one: number, bytes without the line's end, and what they say.
+
+    Args, errors and a torn last line are those of :func:`read_jsonl`.
+    """
     if not path.exists():
-        return []
+        return
     try:
         lines = read_whole(path).split(b"\n")
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error}", fix="move it away, then run again") from error
-    rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         row = _parsed(line)
         if row is not None:
-            rows.append(row)
+            yield number, line, row
         elif number < len(lines):
             raise StorageError(f"{path} line {number} is damaged", fix="remove that line")
         elif not growing:
             _log.warning("left out the last line of %s, which a crash tore off", path)
-    return rows
 
 
 def damage_within(path: Path, size: int) -> str:

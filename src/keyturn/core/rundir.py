@@ -191,8 +191,14 @@ def read_json(path: Path) -> dict[str, Json]:
     return document
 
 
-def check_schema(document: Mapping[str, Any], where: str, fix: str) -> None:
+def check_schema(document: Mapping[str, Any], where: str, fix: str, *, newest: int = SCHEMA) -> None:
     """Refuse a document of a newer keyturn, or one whose schema is no number; none at all is the first.
+
+    Args:
+        document: what was read.
+        where: file and line, for the message.
+        fix: what to do about a schema that is no version.
+        newest: the newest schema that is read here.
 
     Raises:
         NewerError: newer than this keyturn reads.
@@ -201,9 +207,9 @@ def check_schema(document: Mapping[str, Any], where: str, fix: str) -> None:
     schema = document.get("schema", SCHEMA)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 0:
         raise StorageError(f"{where} is of schema {str(schema)[:40]!r}, which is no version", fix=fix)
-    if schema > SCHEMA:
+    if schema > newest:
         raise NewerError(
-            f"{where} was written by a newer keyturn (schema {schema}, this one reads {SCHEMA})",
+            f"{where} was written by a newer keyturn (schema {schema}, this one reads {newest})",
             fix="upgrade keyturn",
         )
 
