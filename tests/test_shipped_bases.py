@@ -128,6 +128,7 @@ def test_graph_executes_and_does_not_yet_plan():
 
 def exact(policy, world, problems):
     """The probability of the one valid completion of each problem."""
+    from keyturn.policies.batching import Texts
     from keyturn.policies.hooks import evaluating
     from keyturn.policies.scorer import score_rows
     from keyturn.problems.world.vocabulary import encode
@@ -135,6 +136,6 @@ def exact(policy, world, problems):
     prompts = [np.array(encode(problem.prompt), dtype=np.int32) for problem in problems]
     gold = [np.array(valid_completions(world, problem).ids[0], dtype=np.int32) for problem in problems]
     with evaluating(policy.model):
-        logprobs, _, _ = score_rows(policy.model, prompts, gold)
+        logprobs, _, _ = score_rows(policy.model, Texts.build(prompts, gold))
     starts = np.cumsum([0, *(len(trace) for trace in gold[:-1])])
     return np.exp(np.add.reduceat(logprobs, starts))

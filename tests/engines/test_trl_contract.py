@@ -27,6 +27,7 @@ from keyturn.objectives.dapo import DapoConfig
 from keyturn.objectives.dr_grpo import DrGrpoConfig
 from keyturn.objectives.grpo import GrpoConfig, grpo
 from keyturn.objectives.gspo import GspoConfig
+from keyturn.policies.batching import Texts
 from keyturn.policies.scorer import policy_tokens
 from keyturn.rewards import REWARDS
 from keyturn.rollouts.store import read_completions, read_grades
@@ -58,13 +59,11 @@ def own_gradient(objective, folder, kept=None):
         roles=trl_rows.roles_of(chosen),
     )
     policy = tiny_policy(3)
-    asked = [chosen.prompts.row(int(p)) for p in chosen.problem]
-    answered = [chosen.row(row) for row in range(len(chosen))]
     with torch.no_grad():
-        anchors = policy_tokens(policy.model, asked, answered).logprobs
+        anchors = policy_tokens(policy.model, Texts.of(chosen)).logprobs
     batch = replace(batch, reference_logprobs=anchors, streams=Streams(5).child("step", 0, "credit"))
     batch = judged(objective, batch)
-    scores = policy_tokens(policy.model, asked, answered)
+    scores = policy_tokens(policy.model, Texts.of(chosen))
     entropies = scores.entropies if "policy_entropies" in objective.needs else batch.entropies
     terms = objective.loss(PolicyTokens(scores.logprobs, entropies), batch)
     if objective.adapt is not None:
@@ -186,7 +185,7 @@ def test_credit_and_loss_are_trls_own_on_equal_batches(name, ours, theirs, model
     stock.current_gradient_accumulation_steps = 1
     inputs = stock._generate_and_score_completions([{"prompt": "ask a"}] * 3 + [{"prompt": "tell b c"}] * 3)
     shift = torch.from_numpy(rng.normal(0, 0.3, inputs["completion_mask"].shape).astype(np.float32))
-    scores = policy_tokens(stock.model, asked, answered)
+    scores = policy_tokens(stock.model, Texts.build(asked, answered))
     old = scores.logprobs.detach() + shift * (0.002 if name == "gspo" else 1.0)
     reference = scores.logprobs.detach() + shift.flip(0)
     inputs |= {"old_per_token_logps": old, "ref_per_token_logps": reference}

@@ -103,7 +103,7 @@ def drawn_otherwise(engine, model, rows, theirs, sampling=None, ends=(1,)):
 def in_float64(model, prompts, completions, temperature, weights):
     """Scores and gradients of the same weights by torch in float64."""
     wide = copy.deepcopy(model).double()
-    found = policy_tokens(wide, prompts, completions, temperature=temperature, share=False)
+    found = policy_tokens(wide, Texts.build(prompts, completions), temperature=temperature, share=False)
     (found.logprobs * weights[0] + found.entropies * weights[1]).sum().backward()
     return found, {name: p.grad for name, p in wide.named_parameters()}
 

@@ -75,7 +75,7 @@ def test_ranks_and_scores_without_gradient(name, threads):
     shape, model, native = prepared(name)
     prompts, completions = cases.texts_of(shape, PROMPTS, (5, 0, 1, 30, 17, 9, 0, 2))
     with evaluating(model):
-        theirs = score_rows(model, prompts, completions, share=False)
+        theirs = score_rows(model, Texts.build(prompts, completions), share=False)
     ours = native.score(model, Texts.build(prompts, completions))
     assert np.abs(ours[0] - theirs[0]).max() < 5e-5
     assert np.abs(ours[1] - theirs[1]).max() < 5e-5
@@ -200,7 +200,7 @@ def test_a_gate_far_below_zero_is_closed():
             block.mlp.gate_proj.weight.mul_(200.0)
     prompts, completions = cases.texts_of(shape, PROMPTS, (5, 9, 3, 30))
     with evaluating(model):
-        theirs = score_rows(model, prompts, completions, share=False)
+        theirs = score_rows(model, Texts.build(prompts, completions), share=False)
     ours = native.score(model, Texts.build(prompts, completions))
     assert np.allclose(ours[0], theirs[0], rtol=1e-4, atol=1e-3)
 
@@ -218,9 +218,7 @@ def test_policies_take_it_by_themselves(monkeypatch):
         monkeypatch.setattr(engine.Engine, name, counted(name, getattr(engine.Engine, name)))
     ours = policy.draw(asked, range(20), Streams(1), limits)
     table = policy.score(ours)
-    prompts = [ours.prompts.row(int(index)) for index in ours.problem]
-    rows = [ours.row(index) for index in range(len(ours))]
-    flat = policy_tokens(policy.model, prompts, rows).logprobs
+    flat = policy_tokens(policy.model, Texts.of(ours)).logprobs
     assert {"decode", "score", "policy_tokens"} == set(used)
     monkeypatch.setenv(build.SWITCH, "0")
     used.clear()
@@ -229,7 +227,7 @@ def test_policies_take_it_by_themselves(monkeypatch):
     assert ours.tokens.tolist() == theirs.tokens.tolist()
     assert np.abs(ours.logprobs - theirs.logprobs).max() < 5e-5
     assert np.abs(policy.score(theirs).logprobs - table.logprobs).max() < 5e-5
-    assert torch.allclose(policy_tokens(policy.model, prompts, rows).logprobs, flat, atol=5e-5)
+    assert torch.allclose(policy_tokens(policy.model, Texts.of(ours)).logprobs, flat, atol=5e-5)
 
 
 TWINS = {

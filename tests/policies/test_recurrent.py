@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from keyturn.core.streams import Streams
 from keyturn.policies import runners
+from keyturn.policies.batching import Texts
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
@@ -75,9 +76,8 @@ def test_draws_and_scores_are_the_plain_forwards(name, caplog):
     expected = plain(model, drawn)
     assert np.abs(drawn.logprobs - expected).max() < 5e-5
     assert np.abs(who.score(drawn).logprobs - expected).max() < 5e-5
-    prompts = [drawn.prompts.row(int(problem)) for problem in drawn.problem]
     with evaluating(model):
-        shared = score_rows(model, prompts, [drawn.row(row) for row in range(len(drawn))], share=True)
+        shared = score_rows(model, Texts.of(drawn), share=True)
     assert np.abs(shared[0] - expected).max() < 5e-5
     assert ("state outside its cache" in caplog.text) == (name in SLOW_BUT_RIGHT)
     if runners.takes_cache(model):

@@ -56,7 +56,7 @@ def gradients(model, scores, weights):
 def test_equal_to_the_naive_forward_with_gradient(name, share, temperature):
     model = small_models.family(name)
     prompts, completions = rows()
-    found = policy_tokens(model, prompts, completions, temperature=temperature, share=share)
+    found = policy_tokens(model, Texts.build(prompts, completions), temperature=temperature, share=share)
     expected = naive(model, prompts, completions, temperature)
     for ours, theirs in zip(found[:2], expected, strict=True):
         assert ours.shape == theirs.shape
@@ -80,10 +80,11 @@ def test_forgetting_the_convolution_between_prompt_and_completion_is_caught(monk
 
     monkeypatch.setattr(BufferLayer, "branch", forgetful)
     expected = naive(model, prompts, completions)[0]
-    assert torch.allclose(policy_tokens(model, prompts, completions, share=True).logprobs, expected, atol=1e-5)
+    texts = Texts.build(prompts, completions)
+    assert torch.allclose(policy_tokens(model, texts, share=True).logprobs, expected, atol=1e-5)
     assert not scorer.branches_are_whole(model)  # and so prompts were read once a row
     monkeypatch.setattr(scorer, "branches_are_whole", lambda _: True)
-    found = policy_tokens(model, prompts, completions, share=True)
+    found = policy_tokens(model, texts, share=True)
     assert not torch.allclose(found.logprobs, expected, atol=1e-2)
 
 
@@ -96,7 +97,7 @@ def test_gradient_reaches_the_prompt_only_if_it_flows_through_the_branches():
     original = scorer.branched
     try:
         scorer.branched = lambda cache, index, room: _detached(original(cache, index, room))
-        broken = policy_tokens(model, prompts, completions, share=True)
+        broken = policy_tokens(model, Texts.build(prompts, completions), share=True)
     finally:
         scorer.branched = original
     assert torch.allclose(broken.logprobs, naive(model, prompts, completions)[0], atol=1e-5)
@@ -115,9 +116,9 @@ def _detached(cache):
 def test_scores_without_gradient(name, share):
     model = small_models.family(name)
     prompts, completions = rows(seed=3)
-    done = []
+    texts, done = Texts.build(prompts, completions), []
     with evaluating(model):
-        logprobs, entropies, ranks = score_rows(model, prompts, completions, share=share, advance=done.append)
+        logprobs, entropies, ranks = score_rows(model, texts, share=share, advance=done.append)
         expected = naive(model, prompts, completions)
     assert sum(done) == sum(len(tokens) > 0 for tokens in completions)
     flat = [
@@ -139,9 +140,9 @@ def test_small_budgets_change_nothing(monkeypatch):
     model = small_models.family("llama")
     prompts, completions = rows(seed=5)
     with evaluating(model):
-        whole = score_rows(model, prompts, completions)
+        whole = score_rows(model, Texts.build(prompts, completions))
         monkeypatch.setattr(scorer, "_BATCH_TOKENS", 20)
-        pieces = score_rows(model, prompts, completions)
+        pieces = score_rows(model, Texts.build(prompts, completions))
     for one, other in zip(whole, pieces, strict=True):
         assert np.allclose(one, other, atol=1e-5)
 
@@ -150,9 +151,9 @@ def test_nothing_to_score():
     model = small_models.family("tiny")
     empty = [np.zeros(0, dtype=np.int32)] * 2
     prompt = [np.array([3], dtype=np.int32)] * 2
-    assert policy_tokens(model, prompt, empty).logprobs.shape == (2, 0)
-    assert policy_tokens(model, [], []).logprobs.shape == (0, 0)
-    assert [len(column) for column in score_rows(model, prompt, empty)] == [0, 0, 0]
+    assert policy_tokens(model, Texts.build(prompt, empty)).logprobs.shape == (2, 0)
+    assert policy_tokens(model, Texts.build([], [])).logprobs.shape == (0, 0)
+    assert [len(column) for column in score_rows(model, Texts.build(prompt, empty))] == [0, 0, 0]
 
 
 def test_which_heads_split_off():
@@ -266,10 +267,10 @@ def test_equal_prompts_are_held_once():
 
 def test_dropout_is_the_callers_business():
     model = small_models.gpt2().train()
-    prompts, completions = rows()
-    assert not torch.equal(*(policy_tokens(model, prompts, completions).logprobs for _ in range(2)))
+    texts = Texts.build(*rows())
+    assert not torch.equal(*(policy_tokens(model, texts).logprobs for _ in range(2)))
     model.eval()
-    assert torch.equal(*(policy_tokens(model, prompts, completions).logprobs for _ in range(2)))
+    assert torch.equal(*(policy_tokens(model, texts).logprobs for _ in range(2)))
 
 
 def test_checkpointing_models_are_read_apart():
@@ -277,6 +278,6 @@ def test_checkpointing_models_are_read_apart():
     model.gradient_checkpointing_enable()
     assert not scorer._Runner(model, None).can_branch()
     prompts, completions = rows()
-    found = policy_tokens(model, prompts, completions)
+    found = policy_tokens(model, Texts.build(prompts, completions))
     found.logprobs.sum().backward()
     assert torch.allclose(found.logprobs, naive(model, prompts, completions)[0], atol=1e-5)

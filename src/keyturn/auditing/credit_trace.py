@@ -19,6 +19,7 @@ from keyturn.core.problem import Problem
 from keyturn.core.roles import Role
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, PolicyTokens, total
+from keyturn.policies.batching import Texts
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
 from keyturn.policies.scorer import policy_tokens
@@ -187,12 +188,7 @@ def _until_gradient(
     with torch.no_grad():
         credit = objective.credit(batch)
     batch = replace(batch, credit=credit)
-    scores = policy_tokens(
-        policy.model,
-        [drawn.prompts.row(0)] * len(drawn),
-        [drawn.row(i) for i in range(len(drawn))],
-        temperature=policy.sampling.temperature,
-    )
+    scores = policy_tokens(policy.model, Texts.of(drawn), temperature=policy.sampling.temperature)
     terms = objective.loss(PolicyTokens(scores.logprobs, scores.entropies), batch)
     loss = total(terms, {term.name: term.denominator for term in terms})
     (gradient,) = torch.autograd.grad(loss, scores.logprobs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keyturn.rollouts.completions import ragged
+from keyturn.rollouts.completions import Completions, gather_ragged, pad_ragged, ragged
 
 Tokens = NDArray[np.int32]
 
@@ -27,30 +27,50 @@ class Texts:
         prompt: which of them a row has, ``[row]``.
         tokens: completion tokens end to end.
         offsets: of each row's completion in ``tokens``, ``[row + 1]``.
+        table: the completions as int64 ``[row, token]``, zeros behind each, where somebody has padded them
+            already (an RL step does, for the objective).
     """
 
     prompts: list[Tokens]
     prompt: NDArray[np.int64]
     tokens: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    table: Tensor | None = None
 
     @staticmethod
     def build(prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Texts:
         """From one prompt and one completion a row."""
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts for {len(completions)} completions")
-        place: dict[bytes, int] = {}
-        distinct: list[Tokens] = []
-        which = np.empty(len(prompts), dtype=np.int64)
-        for row, tokens in enumerate(prompts):
-            array = np.asarray(tokens, dtype=np.int32)
-            if not len(array):
-                raise ValueError(f"the prompt of row {row} has no tokens")
-            which[row] = place.setdefault(array.tobytes(), len(distinct))
-            if which[row] == len(distinct):
-                distinct.append(array)
+        distinct, which = _distinct(prompts)
         flat, offsets = ragged(completions)  # type: ignore[arg-type]
         return Texts(prompts=distinct, prompt=which, tokens=flat, offsets=offsets)
+
+    @staticmethod
+    def of(completions: Completions) -> Texts:
+        """What was drawn, as it lies there: no token is copied."""
+        asked, order = _in_order(completions.problem)
+        distinct, which = _distinct(completions.prompts.row(int(problem)) for problem in asked)
+        return Texts(
+            prompts=distinct, prompt=which[order], tokens=completions.tokens, offsets=completions.offsets
+        )
+
+    def rows(self, rows: NDArray[np.int64], table: Tensor | None = None) -> Texts:
+        """Some rows, in the order given.
+
+        Args:
+            rows: which.
+            table: of these rows.
+        """
+        used, prompt = _in_order(self.prompt[rows])
+        taken, offsets = gather_ragged(self.offsets, rows)
+        return Texts(
+            prompts=[self.prompts[int(index)] for index in used],
+            prompt=prompt,
+            tokens=self.tokens[taken],
+            offsets=offsets,
+            table=table,
+        )
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -72,6 +92,50 @@ class Texts:
     def completion(self, row: int) -> Tokens:
         """Tokens of one completion."""
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
+
+    def fed(self, rows: NDArray[np.int64]) -> Tensor:
+        """All tokens but the last of some completions, which are read: int64 ``[row, token]``, zeros behind."""
+        lengths = self.lengths[rows] - 1
+        if self.table is None:
+            return torch.from_numpy(pad_ragged(self.tokens, self.offsets[rows], lengths, np.int64))
+        device = self.table.device
+        table = self.table[torch.from_numpy(rows).to(device), : int(lengths.max())]
+        inside = torch.arange(table.shape[1], device=device) < torch.from_numpy(lengths).to(device)[:, None]
+        return table * inside
+
+    def whole(self, rows: NDArray[np.int64]) -> Tensor:
+        """As :meth:`fed`, each behind its prompt."""
+        starts, fed = self.prompt_lengths[self.prompt[rows]], self.lengths[rows] - 1
+        place, own = np.arange(int((starts + fed).max())), starts[:, None]
+        table = np.zeros((len(rows), len(place)), dtype=np.int64)
+        table[place < own] = np.concatenate([self.prompts[index] for index in self.prompt[rows]])
+        inside = (place >= own) & (place < own + fed[:, None])
+        table[inside] = self.tokens[(self.offsets[rows][:, None] + place - own)[inside]]
+        return torch.from_numpy(table)
+
+
+def _distinct(prompts: Iterable[Tokens]) -> tuple[list[Tokens], NDArray[np.int64]]:
+    """Prompts, each once, in the order of their first appearance, and which of them each one is."""
+    place: dict[bytes, int] = {}
+    distinct: list[Tokens] = []
+    which: list[int] = []
+    for row, tokens in enumerate(prompts):
+        array = np.asarray(tokens, dtype=np.int32)
+        if not len(array):
+            raise ValueError(f"the prompt of row {row} has no tokens")
+        which.append(place.setdefault(array.tobytes(), len(distinct)))
+        if which[-1] == len(distinct):
+            distinct.append(array)
+    return distinct, np.array(which, dtype=np.int64)
+
+
+def _in_order(names: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+    """The distinct numbers in the order of their first appearance, and which of them each one is."""
+    found, first, which = np.unique(names, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(found), dtype=np.int64)
+    rank[order] = np.arange(len(found))
+    return found[order], rank[which]
 
 
 def buckets(lengths: NDArray[np.int64], *, budget: int = 0, call: int = CALL_TOKENS) -> list[NDArray[np.int64]]:
@@ -115,11 +179,3 @@ def pad_left(rows: Sequence[Tokens], filler: int = 0) -> tuple[Tensor, Tensor]:
     for index, row in enumerate(rows):
         table[index, table.shape[1] - len(row) :] = row
     return torch.from_numpy(table), torch.from_numpy(lengths)
-
-
-def pad_right(rows: Sequence[Tokens], filler: int = 0) -> Tensor:
-    """Rows as int64 ``[row, token]`` padded on the right."""
-    table = np.full((len(rows), max(len(row) for row in rows)), filler, dtype=np.int64)
-    for index, row in enumerate(rows):
-        table[index, : len(row)] = row
-    return torch.from_numpy(table)

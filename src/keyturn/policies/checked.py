@@ -10,6 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from keyturn.core.errors import NumericsError
+from keyturn.policies.batching import Texts
 from keyturn.policies.runners import NARROW, Decoded, Rows
 from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
@@ -48,7 +49,8 @@ def check_drawn(
     for row in sorted({int(full[place]) for place in ends}):
         size = int(drawn.lengths[row])
         prompt = np.asarray(rows.prompts[rows.prompt[row]], dtype=np.int32)
-        logprobs, entropies, _ = score_rows(model, [prompt], [drawn.tokens[row, :size]], share=False)
+        texts = Texts.build([prompt], [drawn.tokens[row, :size]])
+        logprobs, entropies, _ = score_rows(model, texts, share=False)
         apart = np.abs(entropies - drawn.entropies[row, :size])
         if sampling.plain and not shaped:
             apart = np.maximum(apart, np.abs(logprobs - drawn.logprobs[row, :size]))

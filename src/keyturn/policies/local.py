@@ -334,17 +334,12 @@ class LocalPolicy:
         Raises:
             InputError: ids that the model does not know, or more tokens than its context.
         """
+        from keyturn.policies.batching import Texts
         from keyturn.policies.scorer import score_rows
 
         self.check_fits(completions)
-        prompts = [completions.prompts.row(index) for index in range(len(completions.prompts))]
         with evaluating(self.model), hooked(self.model, self.hooks):
-            table = score_rows(
-                self.model,
-                [prompts[index] for index in completions.problem],
-                [completions.row(index) for index in range(len(completions))],
-                advance=advance,
-            )
+            table = score_rows(self.model, Texts.of(completions), advance=advance)
         return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
 
     def check_fits(self, completions: Completions) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from keyturn.policies.batching import Texts, Tokens, buckets, pad_left, pad_right
+from keyturn.policies.batching import Texts, buckets, pad_left
 from keyturn.policies.cache import BufferLayer, branched, decoding_cache, without_cache
 from keyturn.policies.context import context_length
 from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, split_head
@@ -38,12 +38,7 @@ _BATCH_LOGITS = 1 << 24
 
 
 def policy_tokens(
-    model: PreTrainedModel,
-    prompts: Sequence[Tokens],
-    completions: Sequence[Tokens],
-    *,
-    temperature: float = 1.0,
-    share: bool | None = None,
+    model: PreTrainedModel, texts: Texts, *, temperature: float = 1.0, share: bool | None = None
 ) -> TokenScores:
     """Log-probabilities and entropies of completions, with gradient.
 
@@ -52,8 +47,7 @@ def policy_tokens(
 
     Args:
         model: any Hugging Face causal LM.
-        prompts: token ids of each row's prompt, ``[row]``; equal prompts are found and read once.
-        completions: token ids of each row's completion, ``[row]``; may be empty.
+        texts: prompts and completions; a completion may be empty.
         temperature: of the log-probabilities (no truncation); entropies are those at temperature 1.
         share: read shared prompts once; None where it pays and the model allows it, or by the native engine
             where that fits.
@@ -61,11 +55,10 @@ def policy_tokens(
     Returns:
         ``logprobs`` and ``entropies``, float32 ``[row, longest completion]``, zero after the end of a row.
     """
-    texts = Texts.build(prompts, completions)
     native = _native(model, texts, share) if temperature > 0 else None
     if native is not None:
         return native.policy_tokens(model, texts, temperature)  # type: ignore[arg-type]
-    shape = (len(completions), int(texts.lengths.max(initial=0)))
+    shape = (len(texts.lengths), int(texts.lengths.max(initial=0)))
     head = split_head(model)
     parts = list(_read(model, head, texts, share=share))
     if not parts:
@@ -82,8 +75,7 @@ def policy_tokens(
 
 def score_rows(
     model: PreTrainedModel,
-    prompts: Sequence[Tokens],
-    completions: Sequence[Tokens],
+    texts: Texts,
     *,
     share: bool | None = None,
     advance: Callable[[int], None] | None = None,
@@ -94,12 +86,10 @@ def score_rows(
 
     Args:
         model: any Hugging Face causal LM.
-        prompts: as in :func:`policy_tokens`.
-        completions: as in :func:`policy_tokens`.
+        texts: as in :func:`policy_tokens`.
         share: as in :func:`policy_tokens`.
         advance: called with the number of rows that were just finished.
     """
-    texts = Texts.build(prompts, completions)
     native = _native(model, texts, share)
     if native is not None:
         found = native.score(model, texts)  # type: ignore[arg-type]
@@ -158,10 +148,7 @@ def _read_apart(run: _Runner, texts: Texts, budget: int) -> Iterator[_Part]:
     starts = texts.prompt_lengths[texts.prompt]
     for chosen in buckets((starts + texts.lengths)[rows] - 1, budget=budget):
         batch = rows[chosen]
-        whole = [
-            np.concatenate([texts.prompts[texts.prompt[row]], texts.completion(row)[:-1]]) for row in batch
-        ]
-        out = run(pad_right(whole))
+        out = run(texts.whole(batch))
         local, column = _places(texts.lengths[batch])
         yield _Part(batch[local], column, out[local, starts[batch[local]] - 1 + column])
 
@@ -183,7 +170,7 @@ def _read_shared(run: _Runner, texts: Texts, budget: int) -> Iterator[_Part]:
         remaining = texts.lengths[mine[longer]] - 1
         for part in buckets(remaining, budget=budget):
             now = longer[part]
-            out = prompts.go_on(branch[now], pad_right([texts.completion(row)[:-1] for row in mine[now]]))
+            out = prompts.go_on(branch[now], texts.fed(mine[now]))
             local, column = _places(texts.lengths[mine[now]] - 1)
             yield _Part(mine[now][local], column + 1, out[local, column])
 
@@ -271,15 +258,15 @@ def _tried(model: PreTrainedModel) -> bool:
     size = min(6, context // 2) if context else 6
     some = ((np.arange(3 * 2 * size).reshape(3, -1) * 7 + 3) % vocabulary).astype(np.int32)
     prompts = [some[0, : max(size // 2, 1)], some[1, :size], some[1, :size]]
-    completions = [row[size:] for row in some]
+    texts = Texts.build(prompts, [row[size:] for row in some])
     with evaluating(model):
         try:
-            shared = score_rows(model, prompts, completions, share=True)
+            shared = score_rows(model, texts, share=True)
         except torch.OutOfMemoryError:
             raise
         except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
             return False  # a cache of another kind
-        apart = score_rows(model, prompts, completions, share=False)
+        apart = score_rows(model, texts, share=False)
     distance = max(float(np.abs(one - two).mean()) for one, two in zip(shared[:2], apart[:2], strict=True))
     return distance <= tolerance(model.dtype)
 

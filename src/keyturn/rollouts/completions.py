@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 
 class Stop(IntEnum):
@@ -190,6 +190,24 @@ def ragged(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     flat = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
     return flat, offsets
+
+
+def pad_ragged(
+    values: NDArray, starts: NDArray[np.int64], lengths: NDArray[np.int64], dtype: DTypeLike | None = None
+) -> NDArray:
+    """Rows of a flat array as a table ``[row, place]`` that is as wide as the longest, zeros behind each row.
+
+    Args:
+        values: all rows end to end.
+        starts: where each row begins in ``values``.
+        lengths: of each row.
+        dtype: of the table; that of ``values`` by default.
+    """
+    place = np.arange(int(lengths.max(initial=0)))
+    inside = place < lengths[:, None]
+    table = np.zeros(inside.shape, dtype=dtype or values.dtype)
+    table[inside] = values[(starts[:, None] + place)[inside]]
+    return table
 
 
 def gather_ragged(

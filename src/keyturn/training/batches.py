@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import RolloutBatch
-from keyturn.rollouts.completions import Completions, Stop
+from keyturn.rollouts.completions import Completions, Stop, pad_ragged
 
 
 def padded(completions: Completions, values: NDArray) -> NDArray:
@@ -20,13 +20,7 @@ def padded(completions: Completions, values: NDArray) -> NDArray:
         completions: whose tokens they are.
         values: ``[token]``, aligned with ``completions.tokens``.
     """
-    lengths = completions.lengths
-    width = int(lengths.max(initial=0))
-    inside = np.arange(width) < lengths[:, None]
-    out = np.zeros((len(completions), width), dtype=values.dtype)
-    # Rows follow one another in both layouts, so the flat values fill the mask in order.
-    out[inside] = values
-    return out
+    return pad_ragged(values, completions.offsets[:-1], completions.lengths)
 
 
 def rollout_batch(

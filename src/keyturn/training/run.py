@@ -130,14 +130,14 @@ class Run:
         passes = config.update.micro_tokens
         base: torch.Tensor | None = None
         if config.kl_every and loop.step % config.kl_every == 0:
-            base = logprobs_under(loop.base, completions, passes)
+            base = logprobs_under(loop.base, completions, passes, tokens=batch.tokens)
             gap = (batch.sampled_logprobs - base)[batch.mask].double()
             if len(gap):
                 row["kl/base"] = float(k3(gap).mean())
         if "reference_logprobs" not in self.objective.needs:
             return batch, row
         if base is None or loop.reference is not loop.base:
-            base = logprobs_under(loop.reference, completions, passes)
+            base = logprobs_under(loop.reference, completions, passes, tokens=batch.tokens)
         return replace(batch, reference_logprobs=base), row
 
     def save(self) -> None:

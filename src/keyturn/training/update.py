@@ -32,6 +32,7 @@ from keyturn.training.config import UpdateConfig
 from keyturn.training.loop import Loop
 
 if TYPE_CHECKING:
+    from keyturn.policies.batching import Texts
     from keyturn.policies.head import TokenScores
 
 BAD_IN_A_ROW = 3
@@ -80,10 +81,12 @@ def update(
     Raises:
         NumericsError: too many updates in a row were not finite.
     """
-    sums = _Sums()
+    from keyturn.policies.batching import Texts
+
+    sums, texts = _Sums(), Texts.of(completions)
     for rows in minibatches(batch, config.epochs, config.minibatches, streams):
         looks = term_norms and not sums.updates
-        _one_update(loop, objective, config, completions, batch, rows, sums, bad, looks)
+        _one_update(loop, objective, config, completions, texts, batch, rows, sums, bad, looks)
     row = {
         "updates": float(sums.updates),
         "rows/used": sums.used / max(len(batch.rewards) * config.epochs, 1),
@@ -107,6 +110,7 @@ def _one_update(
     objective: Objective,
     config: UpdateConfig,
     completions: Completions,
+    texts: Texts,
     batch: RolloutBatch,
     rows: NDArray[np.int64],
     sums: _Sums,
@@ -135,7 +139,7 @@ def _one_update(
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
     for chosen in microbatches(completions, used, config.micro_tokens):
-        tokens, cut = _policy_on(loop.policy, completions, batch, chosen)
+        tokens, cut = _policy_on(loop.policy, texts, batch, chosen)
         terms = _weighted(objective.loss(tokens, cut), loop)
         loss = total(terms, denominators)
         losses.append(float(loss.detach()))
@@ -207,34 +211,43 @@ class _Apart:
 
 
 def _policy_on(
-    policy: LocalPolicy, completions: Completions, batch: RolloutBatch, rows: NDArray[np.int64]
+    policy: LocalPolicy, texts: Texts, batch: RolloutBatch, rows: NDArray[np.int64]
 ) -> tuple[PolicyTokens, RolloutBatch]:
     """The policy's outputs for some rows, with gradient, and those rows of the batch."""
-    scores = _scores(policy, completions, rows)
-    return PolicyTokens(scores.logprobs, scores.entropies), narrowed(batch, rows, scores.logprobs.shape[1])
+    cut = narrowed(batch, rows, int(texts.lengths[rows].max(initial=0)))
+    scores = _scores(policy, texts.rows(rows, cut.tokens))
+    return PolicyTokens(scores.logprobs, scores.entropies), cut
 
 
-def logprobs_under(policy: LocalPolicy, completions: Completions, micro_tokens: int) -> torch.Tensor:
-    """Log-probabilities of completions under a policy at its temperature, ``[row, token]``, no gradient."""
-    width = int(completions.lengths.max(initial=0))
-    out = torch.zeros(len(completions), width, device=policy.model.device)
+def logprobs_under(
+    policy: LocalPolicy, completions: Completions, micro_tokens: int, *, tokens: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Log-probabilities of completions under a policy at its temperature, ``[row, token]``, no gradient.
+
+    Args:
+        policy: whose.
+        completions: whoever drew them.
+        micro_tokens: read at once, see ``batches.microbatches``.
+        tokens: of the completions, as a batch has them, ``[row, token]``; what is not given is padded anew.
+    """
+    from keyturn.policies.batching import Texts
+
+    texts = Texts.of(completions)
+    out = torch.zeros(len(completions), int(texts.lengths.max(initial=0)), device=policy.model.device)
     with evaluating(policy.model):
         for rows in microbatches(completions, np.arange(len(completions)), micro_tokens):
-            scores = _scores(policy, completions, rows)
-            out[torch.from_numpy(rows), : scores.logprobs.shape[1]] = scores.logprobs
+            where = torch.from_numpy(rows)
+            table = None if tokens is None else tokens[where.to(tokens.device)]
+            scores = _scores(policy, texts.rows(rows, table))
+            out[where, : scores.logprobs.shape[1]] = scores.logprobs
     return out
 
 
-def _scores(policy: LocalPolicy, completions: Completions, rows: NDArray[np.int64]) -> TokenScores:
+def _scores(policy: LocalPolicy, texts: Texts) -> TokenScores:
     from keyturn.policies.scorer import policy_tokens
 
     with hooked(policy.model, policy.hooks):
-        return policy_tokens(
-            policy.model,
-            [completions.prompts.row(int(index)) for index in completions.problem[rows]],
-            [completions.row(int(index)) for index in rows],
-            temperature=policy.sampling.temperature,
-        )
+        return policy_tokens(policy.model, texts, temperature=policy.sampling.temperature)
 
 
 def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
