@@ -380,3 +380,43 @@ def test_the_verdict_of_many_records_hashes_the_claim_once(monkeypatch):
     monkeypatch.setattr(Gate, "holds", held)
     assert verdict(CLAIM, records).records == 500
     assert asked == {"hash": 1, "gates": 2 * 500}
+
+
+FLAT = {"agreed": (0.9, 0.9, 0.9), "no interval": (0.9, math.nan, math.nan)}
+
+
+@pytest.mark.parametrize("x", FLAT.values(), ids=FLAT.keys())
+def test_a_number_without_a_spread_decides_nothing_unless_it_is_declared_exact(x):
+    said = verdict(CLAIM, three(x=x))
+    assert said.state == "undecided"
+    assert "without an interval" in said.why
+    exact = [dataclasses.replace(one, basis={"x": "exact"}) for one in three(x=x)]
+    assert verdict(CLAIM, exact).state == "supported"
+
+
+@pytest.mark.parametrize("flat", FLAT.values(), ids=FLAT.keys())
+def test_a_gate_or_a_control_without_a_spread_does_not_hold(flat):
+    assert verdict(CLAIM, three(gain=flat)).state == "not applicable"
+    null = (0.0, *(end - 0.9 for end in flat[1:]))
+    assert verdict(CLAIM, three(null=null)).state == "invalid"
+    exact = [dataclasses.replace(one, basis={"null": "exact", "gain": "exact"}) for one in three(gain=flat)]
+    assert verdict(CLAIM, exact).state == "supported"
+
+
+def test_an_outcome_says_what_its_numbers_rest_on(tmp_path):
+    numbers = {name: Estimate(0.5, 0.4, 0.6) for name in ("x", "y", "z")}
+    outcome = Outcome(
+        numbers=numbers,
+        base="b",
+        base_name="b",
+        run="r",
+        n=1,
+        exact=frozenset("x"),
+        over_problems=frozenset("y"),
+    )
+    one = record(CLAIM, Subject(), outcome)
+    assert one.basis == {"x": "exact", "y": "problems"}
+    append(one, tmp_path)
+    assert load("made", tmp_path) == (one,)
+    assert one.deciding("x") == Estimate(0.5, 0.5, 0.5)
+    assert one.deciding("y") == Estimate(0.5, 0.4, 0.6)

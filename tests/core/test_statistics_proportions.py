@@ -19,8 +19,9 @@ from keyturn.core.statistics.pass_at_k import (
     posterior_pass_at_k,
     powers_of_two,
 )
-from keyturn.core.statistics.proportions import probability_below, wilson
+from keyturn.core.statistics.proportions import difference_of_shares, jeffreys, probability_below, wilson
 from keyturn.core.statistics.two_stage import pass_at_k_after_going_on, rate_after_going_on
+from keyturn.core.streams import Streams
 
 COUNTS = st.integers(1, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
 
@@ -207,3 +208,28 @@ def test_all_budgets_at_once_are_each_budget_alone(rows):
         own = n >= k
         assert found[own, column] == pytest.approx(pass_at_k(n[own], c[own], k), abs=1e-12)
         assert np.isnan(found[~own, column]).all()
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.0, 69), (1.0, 28), (0.5, 10), (0.15, 28), (1 / 3, 3)])
+def test_the_jeffreys_interval_is_the_quantiles_of_its_posterior(share, n):
+    low, high = jeffreys(share, n)
+    assert 0 <= low <= share <= high <= 1
+    assert high > low
+    posterior = stats.beta(share * n + 0.5, (1 - share) * n + 0.5)
+    assert low == (0 if share == 0 else pytest.approx(posterior.ppf(0.025)))
+    assert high == (1 if share == 1 else pytest.approx(posterior.ppf(0.975)))
+
+
+@pytest.mark.parametrize(("share", "n"), [(-0.1, 5), (1.1, 5), (0.5, 0), (math.nan, 5)])
+def test_what_is_no_share_has_no_interval(share, n):
+    assert all(math.isnan(end) for end in jeffreys(share, n))
+    assert all(math.isnan(end) for end in difference_of_shares(0.5, share, n))
+
+
+def test_a_difference_of_shares_covers_and_is_the_other_way_round_with_its_sign_changed():
+    low, high = difference_of_shares(0.7, 0.4, 50)
+    assert difference_of_shares(0.4, 0.7, 50) == (pytest.approx(-high), pytest.approx(-low))
+    generator = Streams(5).generator("difference")
+    one, other = generator.binomial(50, 0.9, 800) / 50, generator.binomial(50, 0.75, 800) / 50
+    ends = [difference_of_shares(float(a), float(b), 50) for a, b in zip(one, other, strict=True)]
+    assert np.mean([low <= 0.15 <= high for low, high in ends]) == pytest.approx(0.95, abs=0.025)

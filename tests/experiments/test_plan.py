@@ -1,15 +1,15 @@
 """Plans by hand: which rate is chosen, what is replicated, what a contrast says, and what it must not say."""
 
-import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from keyturn.atlas.store import shipped_runs
 from keyturn.core.errors import UsageError
+from keyturn.core.statistics.proportions import difference_of_shares, jeffreys
 from keyturn.core.streams import Streams
 from keyturn.experiments.arms import CHAIN_RL, Cells, base_arm, embedded_task, numbers_on_test, rl_arm
 from keyturn.experiments.plan import (
@@ -191,9 +191,6 @@ def test_the_best_rival_is_chosen_seed_by_seed():
     assert cost.name == "x: least of a at its x, b - own"
 
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results" / "methods"
-
-
 @pytest.mark.parametrize(
     ("study", "arm", "rivals", "number", "smaller"),
     [
@@ -214,7 +211,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results" / "methods"
     ],
 )
 def test_the_committed_effects_follow_from_the_committed_runs(study, arm, rivals, number, smaller):
-    table = json.loads((RESULTS / f"{study}.json").read_text(encoding="utf-8"))
+    ((_, table),) = shipped_runs(study)
     own = ("arm", "lr", "seed", "chosen", "validation")
     runs = [
         ArmRun(
@@ -230,3 +227,50 @@ def test_the_committed_effects_follow_from_the_committed_runs(study, arm, rivals
     assert (found["seeds"], found["reading"]) == (committed["seeds"], committed["reading"])
     for end in ("value", "low", "high", "smallest"):
         assert found[end] == pytest.approx(committed[end], abs=1e-4), end
+
+
+def share_runs(arm, found, *, problems=None, number="success"):
+    counts = {"": 40, "depth 3": 10} if problems is None else problems
+    return [
+        ArmRun(
+            arm=arm, lr=1e-3, seed=seed, chosen=True, validation=0.0, numbers={number: value}, problems=counts
+        )
+        for seed, value in enumerate(found)
+    ]
+
+
+def test_seeds_that_agree_give_the_interval_over_problems_and_no_certainty():
+    """Width 0 says that three seeds gave one number, not that no other number could be."""
+    runs = [*share_runs("RL", [0.4] * 3), *share_runs("base", [0.4] * 3)]
+    found = contrast(runs, "RL", "base", "success")
+    assert (found.value, found.basis, found.seeds) == (0.0, "problems", 3)
+    assert (found.low, found.high) == pytest.approx(difference_of_shares(0.4, 0.4, 40))
+    assert found.smallest == pytest.approx(
+        (found.high - found.low) / 2 / 1.959964 * (1.959964 + 0.841621), rel=1e-5
+    )
+    assert found.to_json()["basis"] == "problems"
+    of_one = level(share_runs("base", [0.0]), "base", "success")
+    assert (of_one.low, of_one.high) == pytest.approx(jeffreys(0.0, 40))
+    # Of a cell there are fewer problems, and its interval is wider.
+    cell = level(share_runs("base", [0.0], number="success depth 3"), "base", "success depth 3")
+    assert (cell.low, cell.high) == pytest.approx(jeffreys(0.0, 10))
+
+
+def test_seeds_that_differ_keep_their_own_interval():
+    runs = [*share_runs("RL", [0.4, 0.5, 0.6]), *share_runs("base", [0.4] * 3)]
+    found = contrast(runs, "RL", "base", "success")
+    assert found.basis == ""
+    assert "basis" not in found.to_json()
+
+
+@pytest.mark.parametrize(("number", "problems"), [("length", None), ("success", {})])
+def test_what_is_no_share_or_of_unknown_problems_gets_no_interval_from_them(number, problems):
+    runs = share_runs("RL", [0.4] * 3, number=number, problems=problems)
+    assert level(runs, "RL", number).basis == ""
+
+
+def test_a_plan_notes_the_problems_behind_each_number(tmp_path):
+    task = embedded_task(Lab(tmp_path, Streams(0)), "chain", FEW)
+    sizes = PlanSizes(seeds=1, lrs=(1e-3,))
+    (found,) = run_plan(Session(Lab(tmp_path, Streams(0)), task), [base_arm()], sizes, numbers_on_test(2))
+    assert [found.behind(name) for name in ("success", "success depth 1", "pass@2")] == [6, 3, 6]

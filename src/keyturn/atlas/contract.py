@@ -35,10 +35,8 @@ class Gate:
     maximum: float = math.inf
 
     def holds(self, number: Estimate) -> bool:
-        """Whether the whole interval lies inside; an undefined number never holds."""
-        low = number.value if math.isnan(number.low) else number.low
-        high = number.value if math.isnan(number.high) else number.high
-        return low > self.minimum and high < self.maximum
+        """Whether the whole interval lies inside; a number that is undefined or has no interval never holds."""
+        return number.low > self.minimum and number.high < self.maximum
 
     @property
     def bounds(self) -> str:

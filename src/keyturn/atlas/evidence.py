@@ -131,8 +131,15 @@ class Evidence:
         return max(len(self.parts), 1)
 
     def deciding(self, name: str) -> Estimate:
-        """A number as far as it can decide something."""
-        return self.numbers.get(name, UNDEFINED)
+        """A number as far as it can decide something.
+
+        An interval without width says that a few seeds agreed, not that nothing could be otherwise: such a
+        number, and one without an interval, keeps its value and has no interval, unless it is declared exact.
+        """
+        number = self.numbers.get(name, UNDEFINED)
+        if self.basis.get(name) == "exact":
+            return Estimate(number.value, number.value, number.value)
+        return number if number.low < number.high else Estimate(number.value)
 
     def reproduction(self, name: str) -> tuple[float, float] | None:
         """Smallest and largest value of a number over repetitions of this run; None for a run made once."""
@@ -225,6 +232,13 @@ def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | Non
         seed=subject.seed,
         profile=subject.profile,
         numbers=outcome.numbers,
+        basis={
+            name: "exact" if name in outcome.exact else "problems"
+            for name in outcome.numbers
+            if name in outcome.exact | outcome.over_problems
+        },
+        tuned=outcome.tuned,
+        problems=outcome.given_problems,
         n=outcome.n,
         run=run_name(outcome.run, home),
         environment={

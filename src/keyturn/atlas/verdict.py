@@ -1,6 +1,7 @@
 """The verdict: a pure function of a claim's protocol and its evidence.
 
-A run that was repeated counts once, whatever its numbers (:func:`keyturn.atlas.evidence.merged`).
+A run that was repeated counts once, whatever its numbers (:func:`keyturn.atlas.evidence.merged`). A number
+without a spread decides nothing (:meth:`keyturn.atlas.evidence.Evidence.deciding`).
 
 Rule: the interval of the combined effect beyond the smallest effect of interest supports the claim, one
 that does not reach it contradicts the claim, else it is undecided. Unmet gates: not applicable. Fewer

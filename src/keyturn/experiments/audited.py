@@ -45,9 +45,16 @@ def audited_beyond_training(lab: Lab, subject: Subject) -> Outcome:
     ratio = math.nan if deep.exact is None else float(np.mean(deep.exact) / np.mean(floor))
     numbers = _numbers(deep, verdict, streams.generator("claim"))
     atoms = paired.at(np.flatnonzero(depth == 1)).counts().base.rate
-    numbers["atoms"] = bootstrap_mean(atoms, streams.generator("atoms"))
+    numbers["atoms"] = bootstrap_mean(atoms, streams.generator("atoms"), bounds=(0.0, 1.0))
     numbers["base at floor"] = Estimate(ratio)
-    return Outcome(numbers=numbers, base=base, base_name=result.base, run=result.run, n=verdict.problems)
+    return Outcome(
+        numbers=numbers,
+        base=base,
+        base_name=result.base,
+        run=result.run,
+        n=verdict.problems,
+        exact=frozenset({"base at floor"}),
+    )
 
 
 def _numbers(paired: Paired, verdict: Verdict, generator: np.random.Generator) -> dict[str, Estimate]:
@@ -58,10 +65,10 @@ def _numbers(paired: Paired, verdict: Verdict, generator: np.random.Generator) -
         "gain": verdict.masses.get("gain", nothing),
         "deployed share": verdict.shares.get("deployed", nothing),
         "created share": verdict.shares.get("created", nothing),
-        "pass@K tuned - base": bootstrap_mean(after - before, generator),
-        "base pass@K": bootstrap_mean(before, generator),
-        "replicate gain": bootstrap_mean(rates[0] - rates[1], generator),
-        "replicate pass@K": bootstrap_mean(solved[0] - solved[1], generator),
+        "pass@K tuned - base": bootstrap_mean(after - before, generator, bounds=(-1.0, 1.0)),
+        "base pass@K": bootstrap_mean(before, generator, bounds=(0.0, 1.0)),
+        "replicate gain": bootstrap_mean(rates[0] - rates[1], generator, bounds=(-1.0, 1.0)),
+        "replicate pass@K": bootstrap_mean(solved[0] - solved[1], generator, bounds=(-1.0, 1.0)),
     }
 
 

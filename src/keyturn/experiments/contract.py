@@ -50,6 +50,9 @@ class Outcome:
         rows: every run behind it, one line each.
         contrasts: comparisons over seeds, one line each, with the smallest detectable effect.
         setting: the study's setting in one sentence: base, problems, steps, learning rates.
+        exact: numbers that are computed and not estimated, so that they need no interval to decide something.
+        over_problems: numbers whose interval is over problems, since seeds showed no spread.
+        tuned, given_problems: fingerprints of a tuned model and of problems that the subject brought.
     """
 
     numbers: Mapping[str, Estimate]
@@ -60,6 +63,10 @@ class Outcome:
     rows: tuple[Mapping[str, Json], ...] = ()
     contrasts: tuple[Mapping[str, Json], ...] = ()
     setting: str = ""
+    exact: frozenset[str] = frozenset()
+    over_problems: frozenset[str] = frozenset()
+    tuned: str = ""
+    given_problems: str = ""
 
 
 Study: TypeAlias = Callable[[Lab, Subject], Outcome]

@@ -118,4 +118,5 @@ def study(lab: Lab, subject: Subject) -> Outcome:
             f"the base against itself {REPLICATES} times; clip .2 and .4, dynamic sampling, penalty "
             f"{config.kl_weight:g}"
         ),
+        exact=(AFTER, f"{AFTER}, fixed"),  # whether these runs went on long enough is no estimate
     )

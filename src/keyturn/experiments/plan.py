@@ -8,7 +8,10 @@ share the runs that they have in common.
 A contrast is the difference of two arms, paired by seed (same problems, same random streams), with Student's t
 interval over the seeds, ``mean +- t(n - 1) sd / sqrt(n)``, and the smallest effect that n seeds detect with
 power .8, ``(t_.975 + t_.8) sd / sqrt(n)``.
-Denominator: seeds. Degenerate: one seed gives a value and no interval.
+Denominator: seeds. Degenerate: one seed, or seeds of one value, have no spread, and an interval of width 0
+would claim certainty. The interval of a share of draws or problems is then the one over the test problems
+(:func:`~keyturn.core.statistics.proportions.jeffreys` and its difference; ``basis`` says so); any other number
+has none, and decides nothing unless its study declares it exact.
 Known bias: seeds share the base and the test problems, so the interval covers another seed on this base, not
 another base. With three seeds any result is only a lead.
 Source: none; ours. Paired designs: Box, Hunter and Hunter 2005, chapter 3.
@@ -17,9 +20,10 @@ Source: none; ours. Paired designs: Box, Hunter and Hunter 2005, chapter 3.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
@@ -27,6 +31,7 @@ from scipy import stats
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.progress import progress
+from keyturn.core.statistics.proportions import difference_of_shares, jeffreys
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy
 from keyturn.lab.task import Task
@@ -89,6 +94,7 @@ class ArmRun:
         chosen: the rate that validation chose.
         validation: the score that chooses the rate: mean success on validation problems, or the plan's own.
         numbers: of the finished policy on test problems; empty if this rate was not chosen.
+        problems: test problems, in all (under ``""``) and by cell (under ``"depth 3"``).
     """
 
     arm: str
@@ -97,6 +103,12 @@ class ArmRun:
     chosen: bool
     validation: float
     numbers: Mapping[str, float]
+    problems: Mapping[str, int] = field(default_factory=dict)
+
+    def behind(self, number: str) -> int:
+        """How many test problems stand behind a number; 0 where that is not known."""
+        cell = number.removeprefix("success ")
+        return self.problems.get(cell, self.problems.get("", 0))
 
     def to_json(self) -> dict[str, Json]:
         """One flat line."""
@@ -171,7 +183,15 @@ def _arm(session: Session, arm: Arm, sizes: PlanSizes, evaluate: Evaluate, score
             chosen=True,
             validation=score(session, model),
             numbers=dict(evaluate(session, model)),
+            problems=_counts(session.task),
         )
+
+
+def _counts(task: Task) -> dict[str, int]:
+    """Test problems, in all and by cell."""
+    problems = task.test.problems
+    cells = [f"{key} {value}" for problem in problems for key, value in problem.cell.items()]
+    return {"": len(problems), **Counter(cells)}
 
 
 def _success(draws: int) -> Score:
@@ -202,6 +222,7 @@ class Contrast:
         seeds: replicates.
         smallest: the smallest effect that this number of seeds detects with power .8.
         level: True for the level of one arm instead of a difference; that it excludes 0 then means nothing.
+        basis: ``problems`` where seeds show no spread and the interval is the one over test problems.
     """
 
     name: str
@@ -211,6 +232,7 @@ class Contrast:
     seeds: int
     smallest: float
     level: bool = False
+    basis: Literal["", "problems"] = ""
 
     @property
     def estimate(self) -> Estimate:
@@ -229,13 +251,19 @@ class Contrast:
     def to_json(self) -> dict[str, Json]:
         """One flat line."""
         numbers = {name: json_number(getattr(self, name)) for name in ("value", "low", "high", "smallest")}
-        return {"name": self.name, **numbers, "seeds": self.seeds, "reading": self.reading}
+        basis: dict[str, Json] = {"basis": self.basis} if self.basis else {}
+        return {"name": self.name, **numbers, "seeds": self.seeds, "reading": self.reading, **basis}
 
 
 def contrast(runs: Sequence[ArmRun], arm: str, control: str, number: str) -> Contrast:
     """A number of one arm minus that of another, paired by seed."""
-    difference = values(runs, arm, number) - values(runs, control, number)
-    return over_seeds(f"{number}: {arm} - {control}", difference, _range_of_difference(number))
+    one, other = values(runs, arm, number), values(runs, control, number)
+    found = over_seeds(f"{number}: {arm} - {control}", one - other, _range_of_difference(number))
+    known = np.isfinite(one - other)
+    if found.low < found.high or not known.any() or not is_rate(number):
+        return found
+    n = min(run.behind(number) for run in runs if run.arm in (arm, control) and run.chosen)
+    return _over_problems(found, difference_of_shares(float(one[known].mean()), float(other[known].mean()), n))
 
 
 def against_best(
@@ -271,13 +299,34 @@ def level(runs: Sequence[ArmRun], arm: str, number: str) -> Contrast:
     found = values(runs, arm, number)
     idle = all(math.isnan(one.lr) for one in runs if one.arm == arm) and len(set(found.tolist())) == 1
     within = (0.0, 1.0) if is_rate(number) else None
-    return replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found, within), level=True)
+    own = replace(over_seeds(f"{number}: {arm}", found[:1] if idle else found, within), level=True)
+    if own.low < own.high or not own.seeds or not is_rate(number):
+        return own
+    n = min(run.behind(number) for run in runs if run.arm == arm and run.chosen)
+    return _over_problems(own, jeffreys(own.value, n))
+
+
+def _over_problems(found: Contrast, ends: tuple[float, float]) -> Contrast:
+    """The same value with its interval over problems, and the effect that they detect with power .8."""
+    low, high = ends
+    if math.isnan(low):
+        return found
+    error = (high - low) / (2 * float(stats.norm.ppf(0.975)))
+    smallest = float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error
+    return replace(found, low=low, high=high, smallest=smallest, basis="problems")
 
 
 RATES = (
     "success",
-    "pass@",
+    "greedy success",
+    "pass",
     "right",
+    "short_right",
+    "think_right",
+    "regret",
+    "score",
+    "share of the habit",
+    "trace F1",
     "verified",
     "strategy ",
     "format ",

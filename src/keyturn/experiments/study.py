@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from keyturn.core.measurement import Estimate
@@ -22,6 +22,7 @@ def outcome_of(
     *,
     setting: str,
     more: Mapping[str, Estimate] | None = None,
+    exact: Collection[str] = (),
 ) -> Outcome:
     """The outcome of a study that runs a plan.
 
@@ -31,6 +32,7 @@ def outcome_of(
         contrasts: the claim's numbers (estimand, gates, controls) by name.
         setting: the study's setting in one sentence.
         more: numbers that are not contrasts over seeds.
+        exact: numbers that are computed and not estimated.
     """
     numbers = {name: one.estimate for name, one in contrasts.items()}
     return Outcome(
@@ -42,6 +44,8 @@ def outcome_of(
         rows=tuple(one.to_json() for one in runs),
         contrasts=tuple({"key": name, **one.to_json()} for name, one in contrasts.items()),
         setting=setting,
+        exact=frozenset(exact),
+        over_problems=frozenset(name for name, one in contrasts.items() if one.basis == "problems"),
     )
 
 
