@@ -28,9 +28,10 @@ from keyturn.core.statistics.proportions import wilson
 from keyturn.core.streams import Streams
 from keyturn.measures.coverage_statement import compare_pass_at_k
 from keyturn.measures.deployed_created import judge
-from keyturn.measures.draws import ENOUGH, FIRST_STAGE, Draws, plain_draws
+from keyturn.measures.draws import ENOUGH, FIRST_STAGE, plain_draws
 from keyturn.measures.labels import LEAST_PROBLEMS
 from keyturn.measures.paired import PairedCounts
+from keyturn.measures.truths import skewed, thirds, two_stage_draws
 
 SCHEMA = 2
 ROOT = 20_261_129
@@ -63,18 +64,6 @@ class Problems:
     q: Array
     kind: Array
     chance: Array | None = None
-
-
-def mixture(generator: Generator, problems: int) -> tuple[Array, Array]:
-    """A third of the problems easy for the base, a third at its edge, a third absent; (p, which third)."""
-    third = generator.integers(0, 3, problems)
-    easy, edge = generator.uniform(0.3, 0.9, problems), generator.uniform(0.03, 0.3, problems)
-    return np.select([third == 0, third == 1], [easy, edge], 0.0), third
-
-
-def skewed(generator: Generator, problems: int) -> tuple[Array, Array]:
-    """Beta(.15, .6): most problems hopeless, some sure, as on public benchmarks."""
-    return generator.beta(0.15, 0.6, problems), np.zeros(problems, dtype=int)
 
 
 def middling(generator: Generator, problems: int) -> tuple[Array, Array]:
@@ -131,7 +120,7 @@ class Condition:
     says: str
     right: tuple[str, ...]
     tuned: Callable[[Generator, Array, Array], Array]
-    base: Callable[[Generator, int], tuple[Array, Array]] = mixture
+    base: Callable[[Generator, int], tuple[Array, Array]] = thirds
     chance: Callable[[Array], Array] | None = None
 
     def draw(self, generator: Generator, problems: int) -> Problems:
@@ -221,7 +210,7 @@ CONDITIONS = {
     "at the boundary": Condition(
         says="absent third has p = 1/K and gains .15: no class can be sure",
         right=("undecided",),
-        base=lambda g, n: (np.where((m := mixture(g, n))[1] == 2, 1 / K, m[0]), m[1]),
+        base=lambda g, n: (np.where((m := thirds(g, n))[1] == 2, 1 / K, m[0]), m[1]),
         tuned=lambda g, p, t: np.where(t == 2, p + 0.15, p),
     ),
 }
@@ -241,25 +230,13 @@ def population(name: str) -> tuple[dict[str, float], Array]:
     return {"gain": gain, **shares}, curve
 
 
-def two_stage_draws(generator: Generator, p: Array) -> Draws:
-    """Base draws as the audit takes them."""
-    early = generator.binomial(FIRST_STAGE, p)
-    late = generator.binomial(N - FIRST_STAGE, p)
-    on = early < ENOUGH
-    first = np.full(len(p), FIRST_STAGE)
-    return Draws(
-        n=np.where(on, N, FIRST_STAGE), c=np.where(on, early + late, early), first_n=first, first_c=early,
-        went_on=on, enough=ENOUGH,
-    )  # fmt: skip
-
-
 def simulate(name: str, problems: int, audit: int) -> dict[str, str | bool | None]:
     """One simulated audit: label, coverage, whether the gain is seen, and which intervals hold the truth."""
     streams = Streams(ROOT).child("operating characteristic", name, problems, audit)
     generator = streams.generator("world")
     asked = CONDITIONS[name].draw(generator, problems)
     counts = PairedCounts(
-        base=two_stage_draws(generator, asked.p),
+        base=two_stage_draws(generator, asked.p, N),
         tuned=plain_draws(np.full(problems, K), generator.binomial(K, asked.q)),
         chance=asked.chance,
         cells=None if asked.chance is None else asked.kind.astype(np.int64),

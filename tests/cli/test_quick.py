@@ -30,6 +30,7 @@ LISTINGS = (
     "claim show rl-narrows",
     "claim verdict rl-narrows",
     "audit --help",
+    "audit --plan --k 16 --tokens-per-second 100",
     "train --help",
     "train grpo --help",
     "train sft --help",

@@ -19,6 +19,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.identity import identity
 from keyturn.core.rundir import SCHEMA, write_text
 from keyturn.front.options import refuse_idle
+from keyturn.front.planning import PlanOptions
 from keyturn.policies.connect import ServerOptions
 from keyturn.rollouts.readers import Columns, read_samples
 
@@ -52,6 +53,7 @@ def run(
     draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
     server: ServerOptions = ServerOptions(),  # noqa: B008
+    planning: Annotated[PlanOptions, tyro.conf.arg(name="")] = PlanOptions(),  # noqa: B008
 ) -> int:
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
 
@@ -82,16 +84,43 @@ def run(
         draws_independent: count every draw of the sample files, also where they look like copies of each other.
         columns: names of a sample file's columns where the known ones do not do.
         server: how policies behind a server are asked.
+        planning: what a plan is asked, and what it assumes.
     """
     started = time.monotonic()
-    options = {name: value for name, value in locals().items() if name != "started"}
+    options = {name: value for name, value in locals().items() if name not in ("started", "planning")}
     way = _way_in(policies, samples, problems)
+    if planning.plan:
+        return _plan(way, options, planning)
     refuse_idle(options, run, way, policies)
     root = out or Path("runs") / f"audit-{asked_for(options)}"
     results = _audited(way, options, root)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
+    return 0
+
+
+def _plan(way: str, options: Mapping[str, Any], planning: PlanOptions) -> int:
+    """Print what the audit would need. Without models it is the design alone."""
+    from keyturn.cli.audit_plan import print_plan
+    from keyturn.front.planning import plan
+
+    if way == "samples":
+        raise UsageError(
+            "--plan: samples are drawn already", fix="leave --samples out to plan an audit of models"
+        )
+    if way == "embedded" and options["problems"] is not None:
+        raise UsageError("--problems without models", fix="name base and tuned, or --limit for the number")
+    refuse_idle(options, run, "file" if way == "embedded" else way, options["policies"])
+    known = set(inspect.signature(plan).parameters) - {"asked", "problems"}
+    passed = {name: value for name, value in options.items() if name in known}
+    base, tuned = options["policies"] or ("", "")
+    made = plan(base, tuned, options["problems"], asked=planning, **passed)
+    if options["json"]:
+        document = {"schema": SCHEMA, "command": "audit --plan", "plan": made.to_json()}
+        sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
+    else:
+        print_plan(made, sys.argv[1:], named=bool(options["policies"]))
     return 0
 
 
