@@ -35,7 +35,7 @@ def result_of(claim, subject, root, workers):
     """One run of a study: its record, without a folder of this machine, and what is behind it."""
     place = root / f"{claim.id}-{subject.profile}" if not subject.seed else None
     place = place or root / f"{claim.id}-{subject.profile}-{subject.seed}"
-    outcome = run_study(claim.study, subject, place, workers=workers, plans=bool(claim.methods))
+    outcome = run_study(claim, subject, place, workers=workers)
     made = record(claim, subject, outcome)
     details = {
         "setting": outcome.setting,

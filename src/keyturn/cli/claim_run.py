@@ -55,7 +55,7 @@ def run(
     )
     root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
-    outcome = run_study(found.study, subject, root, workers=workers, plans=bool(found.methods))
+    outcome = run_study(found, subject, root, workers=workers)
     made = record(found, subject, outcome, home=home())
     path = append(made, home())
     said = verdict(found, load(found.id, home()))

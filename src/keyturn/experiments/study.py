@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from keyturn.core.measurement import Estimate
 from keyturn.core.streams import Streams
@@ -49,21 +50,34 @@ def outcome_of(
     )
 
 
-def run_study(study: Study, subject: Subject, root: Path, *, workers: int = 0, plans: bool = True) -> Outcome:
-    """Run a study, with the arms of its plans in several single-threaded processes.
+class Claimed(Protocol):
+    """What a claim (``atlas.contract.Claim``) says of its study."""
+
+    @property
+    def study(self) -> Study:
+        """The function that tests it."""
+        ...
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it trains; none: it is one audit."""
+        ...
+
+
+def run_study(claim: Claimed, subject: Subject, root: Path, *, workers: int = 0) -> Outcome:
+    """Run a claim's study; the arms of the plan of one that trains methods are shared among processes.
 
     Args:
-        study: the study to run.
-        subject: what it is run on.
+        claim: the claim.
+        subject: what its study is run on.
         root: the run directory.
-        workers: number of processes; 0 uses the free cores.
-        plans: True if the study runs plans, whose arms may be distributed; False: run it in this process alone.
+        workers: number of single-threaded processes; 0 uses the free cores.
     """
     count = workers or free_cores()
-    if count > 1 and plans:
-        jobs = {f"worker {i + 1}": (_share, (study, subject, root, i, count)) for i in range(count)}
+    if count > 1 and claim.methods:
+        jobs = {f"worker {i + 1}": (_share, (claim.study, subject, root, i, count)) for i in range(count)}
         run_together(jobs, dict.fromkeys(jobs, root))
-    return study(Lab(root, Streams(subject.seed)), subject)
+    return claim.study(Lab(root, Streams(subject.seed)), subject)
 
 
 def _share(study: Study, subject: Subject, root: Path, number: int, count: int) -> None:
