@@ -75,14 +75,19 @@ def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
         return f"{shots}Question: {text}\nAnswer:"
 
     return tuple(
-        replace(p, prompt=behind(p.prompt), messages=_last_of_user(p.messages, behind)) for p in problems
+        replace(p, prompt=behind(p.prompt), messages=last_of_user(p.messages, behind)) for p in problems
     )
 
 
-def _last_of_user(
+def last_of_user(
     messages: tuple[tuple[str, str], ...], change: Callable[[str], str]
 ) -> tuple[tuple[str, str], ...]:
-    """Messages with the last one of the user's changed: what stands before it keeps its role."""
+    """Messages with the last one of the user's changed: what stands before it keeps its role.
+
+    Args:
+        messages: ``(role, text)`` each; without any, none are made.
+        change: the text of that message, as it was -> as it is to be.
+    """
     place = max((i for i, (role, _) in enumerate(messages) if role == "user"), default=-1)
     return tuple((role, change(text) if i == place else text) for i, (role, text) in enumerate(messages))
 

@@ -5,13 +5,14 @@ messages name Python arguments instead, see :func:`~keyturn.front.wording.in_pyt
 """
 
 from keyturn.core.errors import KeyturnError
-from keyturn.front import audits, judging, loading, training
+from keyturn.front import audits, eliciting, judging, loading, training
 from keyturn.front.wording import in_python
 from keyturn.rollouts.readers import Columns
 
 audit = in_python(audits.audit)
+elicit = in_python(eliciting.elicit)
 judge = in_python(judging.judge)
 load = in_python(loading.load)
 train = in_python(training.train)
 
-__all__ = ["Columns", "KeyturnError", "audit", "judge", "load", "train"]
+__all__ = ["Columns", "KeyturnError", "audit", "elicit", "judge", "load", "train"]

@@ -17,8 +17,8 @@ from keyturn.core.rundir import read_json, write_json
 from keyturn.policies.model_folder import holds_weights, same_folder
 from keyturn.training.record import CONFIG, MODEL
 
-TRAINED, EXPERIMENTED = "train.json", "experiment.json"
-"""Files that say what made a run directory: a method, or an experiment."""
+TRAINED, EXPERIMENTED, ELICITED = "train.json", "experiment.json", "elicit.json"
+"""Files that say what made a run directory: a method, an experiment, or an elicitation method."""
 
 
 def vacant(out: Path, *, resume: bool = True) -> None:
@@ -35,7 +35,7 @@ def vacant(out: Path, *, resume: bool = True) -> None:
         raise UsageError(
             f"{out} is a model folder", fix=f"another --out: the model is saved in its folder {MODEL!r}"
         )
-    if not resume and any((out / record).exists() for record in (TRAINED, EXPERIMENTED, CONFIG)):
+    if not resume and any((out / record).exists() for record in (TRAINED, EXPERIMENTED, ELICITED, CONFIG)):
         raise UsageError(f"{out} holds a run already", fix="--resume to go on with it, or another --out")
 
 
@@ -47,7 +47,7 @@ def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) 
 
     Args:
         out: the run directory.
-        record: :data:`TRAINED` or :data:`EXPERIMENTED`.
+        record: :data:`TRAINED`, :data:`EXPERIMENTED` or :data:`ELICITED`.
         asked: name -> setting, of a kind that can be described.
         code: the code that does the work.
 
@@ -65,7 +65,12 @@ def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) 
             what = f"{out} holds a run of other settings ({found.settings_in_words})"
             raise UsageError(what, fix="the same again, or another --out")
     else:
-        kinds = {TRAINED: "a method", EXPERIMENTED: "an experiment", CONFIG: "an objective"}
+        kinds = {
+            TRAINED: "a method",
+            EXPERIMENTED: "an experiment",
+            ELICITED: "an elicitation method",
+            CONFIG: "an objective",
+        }
         for other, kind in kinds.items():
             if (out / other).exists():
                 raise UsageError(f"{out} holds a run of {kind}", fix="another --out")

@@ -14,7 +14,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -144,6 +144,11 @@ class ServerPolicy:
     def fingerprint(self) -> str:
         """Hash of address, model name and decoding; a server does not show its weights."""
         return identity({"server": self._asked})
+
+    def at(self, temperature: float) -> ServerPolicy:
+        """The same server and model, asked at another temperature."""
+        config = replace(self.config, temperature=temperature)
+        return ServerPolicy(config, key=self._key, tokenizer=self._tokenizer, journal=self._journal)
 
     def draw(self, problems: Sequence[Problem], draws: range, streams: Streams, limits: Limits) -> Completions:
         """Draw completions ``draws`` of every problem; row order is problem-major, draw-minor.

@@ -1,0 +1,156 @@
+"""Let a policy answer under an elicitation method: no weight is changed, and every cost is counted.
+
+The answers become a sample file that `keyturn audit --samples` reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import json as jsonlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from keyturn.auditing.opening import PER_CELL
+from keyturn.cli.options import positional, switches, typed
+from keyturn.cli.saved import say_next
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import from_json_number
+from keyturn.core.rundir import SCHEMA
+from keyturn.elicitation import ELICITATIONS
+from keyturn.front.elicited import Elicited
+from keyturn.front.eliciting import elicit, elicitation_of
+from keyturn.policies.connect import ServerOptions
+
+Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
+Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Options that every method takes."""
+
+    problems: Path | None = None
+    """JSONL or Parquet with prompts and answers; a model of a world brings its own."""
+    development: Path | None = None
+    """Other problems with answers, on which a method makes its choices; column `solution`: worked solutions."""
+    draws: int = 8
+    """Answers per problem."""
+    limit: int = 0
+    """Ask only the first so many problems of the file; 0 means all."""
+    per_cell: int = PER_CELL
+    """Test problems per cell, if a world makes them."""
+    grader: str = "auto"
+    """How answers to problems from a file are graded."""
+    max_new_tokens: int = 0
+    """Maximum number of tokens in an answer; 0: what the world needs, or 512."""
+    template: Literal["auto", "chat", "plain"] = "auto"
+    """chat: apply the tokenizer's chat template; auto: where it has one."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """float32, bfloat16, float16 or auto (as stored)."""
+    revision: str | None = None
+    """Of a Hub repository."""
+    trust_remote_code: bool = False
+    """Run model code that comes with weights; needs a pinned revision."""
+    allow_pickle: bool = False
+    """Read pytorch_model.bin where there are no safetensors."""
+    server: ServerOptions = field(default_factory=ServerOptions)
+    """How a policy behind a server is asked."""
+    seed: int = 0
+    """Root of all randomness."""
+    out: Path | None = None
+    """Run directory; the same command finds its own again and goes on from what is finished."""
+    json: bool = False
+    """One JSON document on stdout."""
+
+
+def runner(words: Sequence[str]) -> Callable[..., None]:
+    """The function that a command line calls. Its method decides which settings exist.
+
+    Raises:
+        UsageError: no method was given, or there is none of that name.
+    """
+    named = (*positional(words, every_switch()), "")
+    if not named[0]:
+        return no_method
+    return typed(by_method, settings=elicitation_of(named[0]).config)
+
+
+@functools.cache
+def every_switch() -> frozenset[str]:
+    """The switches of all methods: a command line is read for its method before that method's own are known."""
+    found = switches(no_method)
+    for method in ELICITATIONS.values():
+        found |= switches(typed(by_method, settings=method.config))
+    return found
+
+
+def no_method(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) -> None:
+    """Let a policy answer under a method: keyturn elicit METHOD MODEL. `keyturn elicit ls` lists the methods.
+
+    Args:
+        common: options that every method takes.
+    """
+    raise UsageError(
+        "no method named", fix="keyturn elicit METHOD MODEL, e.g. keyturn elicit self-consistency graph"
+    )
+
+
+def by_method(
+    method: Method,
+    model: Model = "",
+    common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
+    settings: Annotated[Any, tyro.conf.arg(name="")] = None,
+) -> None:
+    """Let a policy answer under an elicitation method.
+
+    Args:
+        method: as `keyturn elicit ls` lists it.
+        model: an embedded world (graph, chain), a model folder, a Hub id, or http://host:port/v1#model.
+        common: options that every method takes.
+        settings: settings of the method.
+    """
+    if not model:
+        raise UsageError("no model named", fix=f"keyturn elicit {method} MODEL, e.g. graph or a model folder")
+    chosen = ELICITATIONS[method]
+    sys.stderr.write(f"{chosen.name}: {chosen.summary} ({chosen.source})\n")
+    said = {one.name: getattr(common, one.name) for one in fields(common) if one.name != "json"}
+    done = elicit(method, model, settings=settings, **said)
+    if common.json:
+        document = {"schema": SCHEMA, "command": "elicit", **done.to_json()}
+        sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
+        return
+    _tell(done)
+    if chosen.control:
+        say_next("its control", "elicit", chosen.control[0], model, *_again(common))
+
+
+def _again(common: Common) -> list[str]:
+    """The options that were given, for the same questions to another method."""
+    usual, words = Common(), list[str]()
+    for one in fields(common):
+        value = getattr(common, one.name)
+        if one.name in ("out", "json", "server") or value == getattr(usual, one.name):
+            continue
+        option = f"--{one.name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
+    return words
+
+
+def _tell(done: Elicited) -> None:
+    """Success, costs and the file, in words."""
+    found, cost = done.success, done.cost()
+    sys.stdout.write(f"{done.method}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {done.unit}\n")
+    for name, value in cost.items():
+        number = None if value is None else from_json_number(value)  # type: ignore[arg-type]
+        shown = "unknown" if number is None else f"{number:.4g}"
+        sys.stdout.write(f"  {name.replace('_', ' ')}: {shown}\n")
+    for name, value in done.to_json()["prepared"].items():  # type: ignore[union-attr]
+        sys.stdout.write(f"  {name}: {value}\n")
+    sys.stdout.write(f"samples: {done.samples}\n")

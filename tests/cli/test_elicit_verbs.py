@@ -1,0 +1,122 @@
+"""`keyturn elicit`: answers under a method, their costs, a sample file that the audit reads."""
+
+import json
+import shlex
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+import keyturn
+from keyturn.cli.elicit import Common
+from keyturn.cli.elicit_ls import methods
+from keyturn.elicitation import ELICITATIONS
+
+FEW = ("--per-cell", 2, "--draws", 4)
+
+
+def test_every_method_is_listed_and_shown_whole(call):
+    code, out, _ = call("elicit", "ls", "--json")
+    rows = json.loads(out)["methods"]
+    assert code == 0
+    assert [row["name"] for row in rows] == list(ELICITATIONS)
+    assert all(row[key] for row in rows for key in ("name", "summary", "source", "cost"))
+    assert all(row["control"] for row in rows if row["name"] != "plain")
+    _, out, _ = call("elicit", "ls")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    for row in methods():
+        code, out, err = call("elicit", "show", row["name"])
+        assert (code, err) == (0, "")
+        assert " ".join(row["source"].split()) in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ELICITATIONS)
+def test_no_setting_of_a_method_has_the_name_of_an_option_that_all_have(name):
+    config = ELICITATIONS[name].config
+    own = {one.name for one in fields(config)} if is_dataclass(config) else set()
+    assert not own & {one.name for one in fields(Common)}
+
+
+def test_what_show_says_can_be_set_can_be_set(call):
+    for name in ("self-consistency", "few-shot-corrupted"):
+        shown = json.loads(call("elicit", "show", name, "--json")[1])["method"]
+        known = call("elicit", name, "--help")[1]
+        assert [option for option in shown["settings"] if option not in known] == []
+
+
+def test_answers_become_a_sample_file_that_the_audit_reads(call, tmp_path):
+    code, out, err = call("elicit", "plain", "graph", *FEW, "--out", tmp_path / "plain")
+    assert code == 0, err
+    assert "weights changed: 0" in out
+    code, out, err = call(
+        "elicit", "best-of-n-verifier", "graph", *FEW, "--samples", 4, "--out", tmp_path / "best", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["cost"]["checks"] == 4
+    assert found["cost"]["weights_changed"] == 0
+    files = (tmp_path / "plain" / "samples.jsonl", found["samples"])
+    code, out, err = call("audit", "--samples", *files, "--k", 4, "--json")
+    assert code == 0, err
+    assert json.loads(out)["audits"][0]["verdict"]
+
+
+def test_the_same_command_finds_its_folder_and_names_its_control(call, tmp_path):
+    words = ("elicit", "low-temperature", "chain", "--per-cell", 2, "--draws", 2)
+    code, _, err = call(*words)
+    assert code == 0, err
+    [line] = [line for line in err.splitlines() if line.startswith("its control: keyturn ")]
+    assert shlex.split(line.removeprefix("its control: keyturn ")) == [
+        "elicit",
+        "plain",
+        "chain",
+        "--draws",
+        "2",
+        "--per-cell",
+        "2",
+    ]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/elicit-*/stages/*/DONE")}
+    assert before
+    assert call(*words)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/elicit-*/stages/*/DONE")} == before
+    [folder] = tmp_path.glob("runs/elicit-low-temperature-*")
+    code, _, err = call("elicit", "plain", "chain", "--per-cell", 2, "--out", folder)
+    assert (code, "other settings" in err) == (2, True)
+    code, _, err = call("train", "rloo", "chain", "--out", folder)
+    assert (code, "holds a run already" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("elicit", "no method named"),
+        ("elicit plian graph", "did you mean plain?"),
+        ("elicit graph", "the method comes first"),
+        ("elicit plain", "no model named"),
+        ("elicit plain graph --draws 0", "--draws is 0"),
+        ("elicit plain graph --grader math", "leave --grader and --limit out"),
+        ("elicit self-consistency graph --samples 0", "--samples is 0"),
+        ("elicit few-shot graph --shots -1", "--shots is -1"),
+        ("elicit show plian", "did you mean plain?"),
+        ("elicit plain graph --development d.jsonl --problems d.jsonl", "among those that are asked"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_fix(call, tmp_path, words, said):
+    (tmp_path / "d.jsonl").write_text('{"prompt": "BOS CH f 3 ?", "answer": "2"}\n')
+    code, out, err = call(*words.split())
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "fix: " in err
+    assert "Traceback" not in err
+
+
+def test_the_front_door_elicits(tmp_path):
+    found = keyturn.elicit(
+        "self-consistency", "chain", per_cell=2, draws=2, settings={"samples": 3}, out=tmp_path / "run"
+    )
+    assert found.samples.exists()
+    assert len(found.to_frame()) == len(found.completions)
+    assert "self-consistency" in repr(found)
+    assert found.cost()["weights_changed"] == 0
+    with pytest.raises(keyturn.KeyturnError, match="settings") as refused:
+        keyturn.elicit("plain", "chain", settings={"samples": 3})
+    assert "--" not in str(refused.value)

@@ -1,0 +1,63 @@
+"""What elicitation methods are given in tests: stock architectures with random weights, and problems in
+their words."""
+
+from dataclasses import replace
+
+import small_models
+
+from keyturn.core.streams import Streams
+from keyturn.elicitation.contract import Asked, Exemplar
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.protocol import Limits
+from keyturn.problems.contract import ProblemSet
+from keyturn.problems.graders.extraction import OneByOne, TextGrader
+
+STOCK = ("llama", "gpt2", "qwen")
+
+
+def last_word(text):
+    """The answer of a made-up text: its last word."""
+    words = text.split()
+    return words[-1] if words else None
+
+
+def same(gold, answer):
+    return float(gold == answer)
+
+
+GRADER = TextGrader(
+    name="last word", strict=last_word, lenient=last_word, gold=last_word, compare=OneByOne(same), form=""
+)
+
+
+def problem_set(lengths, seed, name):
+    """Problems whose prompts have these numbers of words; each has five right answers."""
+    found = [
+        replace(p, id=f"{name}{i}", answer=f"w{5 + i}", also=tuple(f"w{9 + i + 6 * j}" for j in range(4)))
+        for i, p in enumerate(small_models.problems(lengths, seed))
+    ]
+    return ProblemSet(name=name, problems=tuple(found), grader=GRADER)
+
+
+def made(family="llama", draws=range(3), tokens=10, lengths=(4, 6, 5), **more):
+    """A random model of an architecture, asked three problems."""
+    policy = LocalPolicy(small_models.family(family), small_models.tokenizer())
+    return asked_of(policy, draws=draws, tokens=tokens, lengths=lengths, **more)
+
+
+def asked_of(policy, draws=range(3), tokens=10, lengths=(4, 6, 5), seed=0, **more):
+    development = problem_set((5, 4), 7, "d")
+    shots = [
+        Exemplar(problem=p, solution=f"w3 w{20 + i} w{30 + i} w4 {p.answer}")
+        for i, p in enumerate(development.problems)
+    ]
+    given = {
+        "policy": policy,
+        "problems": problem_set(lengths, 1, "p"),
+        "draws": draws,
+        "streams": Streams(seed),
+        "limits": Limits(max_new_tokens=tokens),
+        "development": development,
+        "exemplars": tuple(shots),
+    }
+    return Asked(**(given | more))

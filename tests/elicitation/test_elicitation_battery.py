@@ -1,0 +1,236 @@
+"""Every elicitation method: neutral is plain, nothing is left on the model, costs are counted, streams
+decide all."""
+
+from dataclasses import replace
+
+import made_asked
+import numpy as np
+import pytest
+import torch
+
+from keyturn.core.errors import KeyturnError, UsageError
+from keyturn.core.streams import Streams
+from keyturn.elicitation import ELICITATIONS
+from keyturn.elicitation.contract import NEEDS, Costs, Elicitation
+from keyturn.elicitation.stage import elicit, hooks_on, untouched
+from keyturn.lab.lab import Lab
+
+SMALL = {
+    "few-shot": {"shots": 2},
+    "zero-shot": {"extract_tokens": 3},
+    "forced-opener": {"openers": (" w7", " w8 w9"), "first_tokens": 1, "trials": 2},
+    "no-thinking": {"thought": "w5 w6 ", "samples": 2},
+    "self-consistency": {"samples": 3},
+    "confident-vote": {"samples": 4, "window": 3},
+    "best-of-n": {"samples": 3},
+    "best-of-n-verifier": {"samples": 3},
+    "budget-more": {"wait": " w9", "end": "w11"},
+    "budget-less": {"budget": 4, "close": " w8", "end": "w11", "answer_tokens": 2},
+    "answer-prompt": {"close": " w8", "answer_tokens": 2},
+    "revision": {"rounds": 1, "request": "w3 w9"},
+}
+"""Settings that are quick and in the made models' words."""
+
+
+def small(method):
+    """The method's settings for these tests."""
+    if method.config is None:
+        return None
+    return replace(method.config, **SMALL.get(method.name, {}))
+
+
+def run(method, asked, config):
+    prepared = method.prepare(asked, config) if method.prepare is not None else {}
+    return method.answer(asked, config, prepared)
+
+
+def same(one, other):
+    """Whether two results hold the same answers, to the last bit of the record."""
+    one, other = one.completions, other.completions
+    return (
+        np.array_equal(one.tokens, other.tokens)
+        and np.array_equal(one.offsets, other.offsets)
+        and np.array_equal(one.stop, other.stop)
+        and np.array_equal(one.logprobs, other.logprobs, equal_nan=True)
+        and np.array_equal(one.draw, other.draw)
+        and one.texts == other.texts
+    )
+
+
+def check_neutral(method, asked):
+    assert same(run(method, asked, method.neutral), run(ELICITATIONS["plain"], asked, None))
+
+
+def check_untouched(method, asked):
+    model = asked.policy.model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    untouched(asked, lambda: run(method, asked, small(method)))
+    assert hooks_on(asked) == 0
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def check_streams(method, asked):
+    config = small(method)
+    found = run(method, asked, config)
+    assert same(found, run(method, asked, config))
+    prepared = method.prepare(asked, config) if method.prepare is not None else {}
+    alone = method.answer(asked.of(asked.problems.problems[1:2]), config, prepared)
+    rows = np.flatnonzero(found.completions.problem == 1)
+    assert alone.completions.texts == tuple(found.completions.texts[row] for row in rows)
+    few = method.answer(replace(asked, draws=range(1, 2)), config, prepared)
+    rows = np.flatnonzero(found.completions.draw == 1)
+    assert few.completions.texts == tuple(found.completions.texts[row] for row in rows)
+
+
+def check_costs(method, asked, monkeypatch):
+    """Costs are what a spy at the decoder counts, which knows nothing of the method."""
+    seen = {"generated": 0, "read": 0}
+    from keyturn.policies import sampler
+
+    own = sampler.decode
+
+    def spied(model, rows, *args, **kwargs):
+        drawn = own(model, rows, *args, **kwargs)
+        seen["generated"] += int(drawn.lengths.sum())
+        seen["read"] += sum(len(rows.prompts[i]) for i in rows.prompt.tolist())
+        return drawn
+
+    prepared = method.prepare(asked, small(method)) if method.prepare is not None else {}
+    monkeypatch.setattr(sampler, "decode", spied)
+    costs = method.answer(asked, small(method), prepared).costs
+    monkeypatch.undo()
+    assert costs.generated.sum() == seen["generated"]
+    assert costs.read.sum() == seen["read"]
+    assert (costs.passes >= costs.generated).all()
+
+
+def check_shape(method, asked):
+    found = run(method, asked, small(method))
+    rows = len(asked.problems.problems) * len(asked.draws)
+    assert len(found.completions) == rows
+    assert found.completions.prompts.ids == tuple(p.id for p in asked.problems.problems)
+    assert found.completions.draw.tolist() == list(asked.draws) * len(asked.problems.problems)
+    for column in (*found.costs.columns().values(), *found.facts.values()):
+        assert column.shape == (rows,)
+        assert np.isfinite(column).all()
+
+
+CHECKS = {
+    "neutral": check_neutral,
+    "untouched": check_untouched,
+    "streams": check_streams,
+    "shape": check_shape,
+}
+
+
+@pytest.mark.parametrize("name", ELICITATIONS)
+def test_a_method_says_what_it_is(name):
+    method = ELICITATIONS[name]
+    assert method.name == name
+    assert all((method.summary, method.source, method.cost))
+    assert set(method.control) <= set(ELICITATIONS)
+    assert name not in method.control
+    assert method.control or name == "plain"
+    assert method.needs <= set(NEEDS)
+    assert type(method.config) is type(method.neutral)
+    assert method.config is None or method.config != method.neutral
+
+
+@pytest.mark.parametrize("family", made_asked.STOCK)
+@pytest.mark.parametrize("name", ELICITATIONS)
+def test_a_method_on_a_stock_architecture(name, family):
+    asked = made_asked.made(family)
+    for check in CHECKS.values():
+        check(ELICITATIONS[name], asked)
+
+
+@pytest.mark.parametrize("name", ELICITATIONS)
+def test_costs_are_what_the_decoder_saw(name, monkeypatch):
+    check_costs(ELICITATIONS[name], made_asked.made("qwen"), monkeypatch)
+
+
+@pytest.mark.parametrize("name", [name for name, method in ELICITATIONS.items() if method.needs])
+def test_what_a_method_needs_is_asked_for_in_one_line(name):
+    bare = replace(made_asked.made(), policy=Silent(), development=None, exemplars=())
+    with pytest.raises(UsageError, match=name) as refused:
+        ELICITATIONS[name].check(bare)
+    assert refused.value.fix
+
+
+class Silent:
+    fingerprint = "silent"
+
+    def draw(self, *_):
+        raise AssertionError
+
+
+def plainly(asked):
+    return run(ELICITATIONS["plain"], asked, None)
+
+
+def never_neutral(asked, config, prepared):
+    found = plainly(replace(asked, streams=Streams(99)))
+    return found
+
+
+def changes_weights(asked, config, prepared):
+    with torch.no_grad():
+        next(asked.policy.model.parameters()).add_(1e-7)
+    return plainly(asked)
+
+
+def leaves_a_hook(asked, config, prepared):
+    asked.policy.model.register_forward_hook(lambda *_: None)
+    return plainly(asked)
+
+
+def depends_on_others(asked, config, prepared):
+    return plainly(replace(asked, streams=Streams(len(asked.problems.problems))))
+
+
+def counts_nothing(asked, config, prepared):
+    found = plainly(asked)
+    return replace(found, costs=Costs.nothing(len(found.completions)))
+
+
+def loses_a_row(asked, config, prepared):
+    found = plainly(asked)
+    return Elicitation(completions=found.completions.select(np.arange(1)), costs=found.costs)
+
+
+TWINS = {
+    never_neutral: "neutral",
+    changes_weights: "untouched",
+    leaves_a_hook: "untouched",
+    depends_on_others: "streams",
+    loses_a_row: "shape",
+}
+
+
+@pytest.mark.parametrize("broken", TWINS, ids=lambda one: one.__name__)
+def test_a_broken_twin_is_rejected(broken):
+    twin = replace(ELICITATIONS["plain"], answer=broken)
+    with pytest.raises((AssertionError, KeyturnError)):
+        CHECKS[TWINS[broken]](twin, made_asked.made())
+
+
+def test_a_twin_that_counts_nothing_is_rejected(monkeypatch):
+    twin = replace(ELICITATIONS["plain"], answer=counts_nothing)
+    with pytest.raises(AssertionError):
+        check_costs(twin, made_asked.made(), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["self-consistency", "forced-opener"])
+def test_stages_give_what_the_method_gives_and_are_found_again(name, tmp_path):
+    method, asked = ELICITATIONS[name], made_asked.made()
+    found = elicit(Lab(tmp_path, asked.streams), method, small(method), asked)
+    assert same(found.elicitation, run(method, asked, small(method)))
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/DONE"))
+    again = elicit(Lab(tmp_path, asked.streams), method, small(method), asked)
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/DONE")) == before
+    for one, other in zip(
+        found.elicitation.costs.columns().values(), again.elicitation.costs.columns().values(), strict=True
+    ):
+        assert np.array_equal(one, other)
+    elicit(Lab(tmp_path, asked.streams), method, method.neutral, asked)
+    assert len(list(tmp_path.glob("stages/elicit-*/DONE"))) > len(before), "other settings are other work"
