@@ -92,7 +92,10 @@ def described(policy: Policy) -> Setting:
     if isinstance(policy, ServerPolicy):
         said["prompt"] = prompt_format(policy)
         config = policy.config
-        said |= {"server": address(config.url), "served as": config.model} | _decoding(config)
+        said |= {
+            "server": ", ".join(map(address, (config.url, *config.others))),
+            "served as": config.model,
+        } | _decoding(config)
         said["log-probabilities"] = "not given" if config.logprobs == "off" else f"given, {config.logprobs}"
         said["the server's own sampling defaults"] = (
             "in force, as far as it has any" if config.dialect == "openai" else "switched off"

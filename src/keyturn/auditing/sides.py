@@ -119,7 +119,7 @@ def _called(policy: Policy) -> str:
         acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
         return _named(policy.model) + (f" under {', '.join(acting)}" if acting else "")
     if isinstance(policy, ServerPolicy):
-        return f"{policy.config.url}#{policy.config.model}"
+        return f"{','.join((policy.config.url, *policy.config.others))}#{policy.config.model}"
     return type(policy).__name__
 
 

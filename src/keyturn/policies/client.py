@@ -2,8 +2,9 @@
 
 A request asks for one completion, with a seed from the draw's own stream, so that a draw is the same whoever
 else is drawn with it; or for several of one problem, with a seed of their own, where the server can. A run goes
-on where it stopped. Rate limits, server faults and time-outs are tried again with growing pauses; what still
-fails is a row with ``Stop.ERROR``, never a wrong answer. Standard library only.
+on where it stopped. Rate limits, server faults and time-outs are tried again with growing pauses, at another
+address where a model has several; what still fails is a row with ``Stop.ERROR``, never a wrong answer. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from keyturn.core.identity import identity
 from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
 from keyturn.core.streams import Streams
+from keyturn.policies.balance import Addresses
 from keyturn.policies.http import Refused, Unanswered, post
 from keyturn.policies.journal import Journal
 from keyturn.policies.protocol import Limits, TokenTable
@@ -55,6 +57,9 @@ class ServerConfig:
     """Base address, with or without ``/v1``."""
     model: str
     """Name under which the server knows the model."""
+    others: tuple[str, ...] = ()
+    """Base addresses of further servers of the same model. The first address names the policy: what was drawn
+    stays when these change."""
     route: Literal["completions", "chat"] = "completions"
     """``completions`` sends the prompt as it is, ``chat`` as messages for the server's template."""
     temperature: float = 1.0
@@ -75,7 +80,7 @@ class ServerConfig:
     draws_a_request: int = 1
     """Completions of a problem that one request asks for, where the server gives several."""
     concurrency: int = 8
-    """Requests in flight."""
+    """Requests in flight at each address."""
     timeout_s: float = 120.0
     """Seconds for one answer."""
     retries: int = 5
@@ -84,8 +89,9 @@ class ServerConfig:
     """First pause before a further attempt; doubled each time, with jitter, at most 30 s."""
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise UsageError(f"not a server address: {self.url}", fix="http://host:port")
+        for url in (self.url, *self.others):
+            if not url.startswith(("http://", "https://")):
+                raise UsageError(f"not a server address: {url}", fix="http://host:port")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise UsageError(f"temperature {self.temperature} is not a number >= 0", fix="0 is greedy, 1 plain")
         if not 0 < self.top_p <= 1:
@@ -100,10 +106,10 @@ class ServerConfig:
         return self.temperature == 0
 
     @property
-    def address(self) -> str:
+    def addresses(self) -> tuple[str, ...]:
         """Where completions are asked for."""
         path = "completions" if self.route == "completions" else "chat/completions"
-        return f"{root_of(self.url)}/{path}"
+        return tuple(dict.fromkeys(f"{root_of(url)}/{path}" for url in (self.url, *self.others)))
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,8 @@ class ServerPolicy:
         self._key = key
         self._tokenizer = tokenizer
         self._journal = journal
-        how = ("concurrency", "timeout_s", "retries", "pause_s", "token_ids")
+        self._addresses = Addresses(config.addresses)
+        how = ("others", "concurrency", "timeout_s", "retries", "pause_s", "token_ids")
         self._asked = {name: value for name, value in asdict(config).items() if name not in how}
 
     @property
@@ -164,7 +171,7 @@ class ServerPolicy:
         answers: list[Answer] = []
         journal = Journal(self._journal)
         with (
-            ThreadPoolExecutor(self.config.concurrency) as pool,
+            ThreadPoolExecutor(self.config.concurrency * len(self._addresses)) as pool,
             progress(f"ask {self.config.model}", len(problems) * len(draws)) as advance,
         ):
             try:
@@ -209,7 +216,7 @@ class ServerPolicy:
             return [NOTHING] * len(job.draws)
         try:
             pauses = streams.generator("pause", *name)
-            reply = post(self.config.address, body, self._key, self.config, pauses, halt)
+            reply = post(self._addresses, body, self._key, self.config, pauses, halt)
             answers = self._read(reply, len(job.draws), limits)
         except Refused as error:
             # No other request will fare better: whoever waits stops, and map hands the error on.

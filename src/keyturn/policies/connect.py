@@ -23,6 +23,7 @@ from keyturn.core.problem import Problem
 from keyturn.core.progress import waiting
 from keyturn.core.rundir import read_json, write_json
 from keyturn.core.streams import Streams
+from keyturn.policies.balance import Addresses
 from keyturn.policies.client import Dialect, ServerConfig, ServerPolicy, body_of, root_of
 from keyturn.policies.http import Refused, Unanswered, get, post
 from keyturn.policies.protocol import Limits
@@ -35,6 +36,7 @@ _SAYS_NO = frozenset({400, 404, 405, 415, 422, 501})
 """A request of another form may do: an unknown field, no chat template, no such route."""
 
 _TRIAL = Problem(id="trial", prompt="1 + 1 =")
+_COMPARED = ("1 + 1 =", "The capital of France is", "def add(a, b):")
 _LIMITS = Limits(max_new_tokens=2)
 _log = logging.getLogger("keyturn")
 
@@ -46,7 +48,7 @@ class ServerOptions:
     draws_a_request: int = 8
     """Completions of a problem that one request asks for; 1 where a server gives one only."""
     concurrency: int = 8
-    """Requests in flight."""
+    """Requests in flight at each address."""
     timeout_s: float = 120.0
     """Seconds for one answer."""
     retries: int = 5
@@ -74,7 +76,9 @@ def connect(
     """A policy behind a server, after a few trial requests.
 
     Args:
-        name: ``http://host:port/v1#model``; the model may be left out where the server has one only.
+        name: ``http://host:port/v1#model``; the model may be left out where the server has one only. Several
+            servers of one model have their addresses before its name, with commas:
+            ``http://a:8000/v1,http://b:8000/v1#model``.
         options: how it is asked.
         temperature, top_p: of the draws.
         template: ``chat``: the server applies its template; ``plain``: prompts as they are; ``auto``: chat
@@ -83,12 +87,14 @@ def connect(
 
     Raises:
         UsageError: the address is none, or the server does not know the model.
-        InputError: nothing answers, a key is wanted, or no form of a request is taken.
+        InputError: nothing answers, a key is wanted, no form of a request is taken, or servers of one name have
+            different models.
     """
-    url, model = _split(name)
+    (url, *others), model = _split(name)
     key = os.environ.get(options.key_variable, "")
     asked = ServerConfig(
         url=url,
+        others=tuple(others),
         model=model,
         temperature=temperature,
         top_p=top_p,
@@ -99,15 +105,21 @@ def connect(
         retries=options.retries,
     )
     place = None if folder is None else folder / f"{_identity(asked, template)}.json"
-    if place is not None and place.is_file():
-        found = {name: value for name, value in read_json(place).items() if name != "schema"}
-        config = replace(asked, **found)  # type: ignore[arg-type]
+    known: dict[str, Any] = read_json(place) if place is not None and place.is_file() else {}
+    if known:
+        config = replace(asked, **{name: known[name] for name in _FOUND})
     else:
         with waiting(f"asking {url}"):
             config = _tried(asked, template, key, options.key_variable)
-        if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, {name: getattr(config, name) for name in _FOUND})
+    compared: list[str] = known.get("compared", [])
+    new = [one for one in others if one not in compared]
+    for one in new:
+        with waiting(f"asking {one}"):
+            compare_servers(config, one, key)
+    if place is not None and (new or not known):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found = {name: getattr(config, name) for name in _FOUND}
+        write_json(place, found | ({"compared": [*compared, *new]} if compared or new else {}))
     journal = None if place is None else place.with_suffix(".jsonl")
     return ServerPolicy(config, key=key, journal=journal)
 
@@ -117,18 +129,25 @@ _FOUND = ("model", "route", "dialect", "logprobs", "draws_a_request")
 
 
 def _identity(asked: ServerConfig, template: str) -> str:
-    how = ("concurrency", "timeout_s", "retries", "pause_s")
+    how = ("others", "concurrency", "timeout_s", "retries", "pause_s")
     fields = {name: value for name, value in asdict(asked).items() if name not in how}
     return identity({"asked": fields, "template": template})
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Address and model of a policy's name.
+def _split(name: str) -> tuple[list[str], str]:
+    """Addresses and model of a policy's name.
 
     Raises:
-        UsageError: there is a password, a query or no host in it.
+        UsageError: there is a password, a query or no host in it, or a model behind each address.
     """
-    address, model = urllib.parse.urldefrag(name)
+    addresses, model = urllib.parse.urldefrag(name)
+    if ",http://" in model or ",https://" in model:
+        raise UsageError("the model is named once, behind all addresses", fix="http://a/v1,http://b/v1#model")
+    return list(dict.fromkeys(map(_address, addresses.split(",")))), urllib.parse.unquote(model)
+
+
+def _address(address: str) -> str:
+    """One address, as it is asked."""
     try:
         parts = urllib.parse.urlsplit(address)
         port = parts.port
@@ -138,10 +157,10 @@ def _split(name: str) -> tuple[str, str]:
         where = f"{parts.scheme}://{parts.hostname or ''}{f':{port}' if port else ''}{parts.path}"
         what = "an address is written into reports, so no key may be in it"
         raise UsageError(what, fix=f"{where}, and export {KEY}=...")
-    if not parts.hostname:
+    if not parts.hostname or not is_server(address):
         raise UsageError(f"not a server address: {address}", fix="http://host:port/v1#model")
     scheme, rest = address.split("://", 1)
-    return f"{scheme.lower()}://{rest}", urllib.parse.unquote(model)
+    return f"{scheme.lower()}://{rest}"
 
 
 def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> ServerConfig:
@@ -194,10 +213,50 @@ def _forms(asked: ServerConfig, template: str) -> Iterator[ServerConfig]:
 
 
 def _trial(config: ServerConfig, key: str) -> dict[str, Any]:
-    count = min(config.draws_a_request, 2)
-    body = body_of(config, _TRIAL, count, 1, _LIMITS)
-    streams = Streams(0)
-    return post(config.address, body, key, config, streams.generator("trial"), threading.Event())
+    body = body_of(config, _TRIAL, min(config.draws_a_request, 2), 1, _LIMITS)
+    return _asked_once(replace(config, others=()), body, key)
+
+
+def _asked_once(config: ServerConfig, body: dict[str, Any], key: str) -> dict[str, Any]:
+    """A request to the first address alone."""
+    to = Addresses(config.addresses[:1])
+    return post(to, body, key, config, Streams(0).generator("trial"), threading.Event())
+
+
+def compare_servers(config: ServerConfig, other: str, key: str) -> None:
+    """Refuse a further address that serves another model, or that wants to be asked in another way.
+
+    Greedy answers are compared, and a majority of them must be the same: arithmetic on other hardware may turn
+    one of them at a tie.
+
+    Args:
+        config: the first address, as it was settled.
+        other: the further address.
+        key: bearer token.
+
+    Raises:
+        InputError: the two differ, or the further one does not answer.
+    """
+    there = replace(config, url=other, others=())
+    try:
+        settled = _settled(there, _trial(there, key))
+        pairs = [(_greedy(config, prompt, key), _greedy(there, prompt, key)) for prompt in _COMPARED]
+    except Unanswered as error:
+        raise InputError(f"{other} does not answer as it must: {error}", fix="look at its log") from error
+    changed = [name for name in _FOUND if getattr(settled, name) != getattr(config, name)]
+    if changed:
+        what = f"{other} is to be asked in another way than {config.url} ({', '.join(changed)})"
+        raise InputError(what, fix="start all servers of a model alike")
+    if 2 * sum(one == another for one, another in pairs) <= len(pairs):
+        shown = f"{pairs[0][0]!r} and {pairs[0][1]!r}"
+        what = f"{config.url} and {other} answer differently when greedy ({shown}): they serve different models"
+        raise InputError(what, fix="name servers of one model, started alike")
+
+
+def _greedy(config: ServerConfig, prompt: str, key: str) -> str:
+    plain = replace(config, temperature=0.0, top_p=1.0, others=())
+    body = body_of(plain, Problem(id="compared", prompt=prompt), 1, 1, Limits(max_new_tokens=16))
+    return text_of(choices_of(_asked_once(plain, body, key), 1)[0], config.route)
 
 
 def _settled(config: ServerConfig, reply: dict[str, Any]) -> ServerConfig:

@@ -15,9 +15,9 @@ import numpy as np
 
 from keyturn.core.errors import InputError
 from keyturn.core.text import one_line
+from keyturn.policies.balance import Addresses
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_LONGEST_PAUSE_S = 30.0
 _MOST_BYTES = 64 << 20
 
 
@@ -68,7 +68,7 @@ class Patience(Protocol):
 
 
 def post(
-    url: str,
+    to: Addresses,
     body: Mapping[str, Any],
     key: str,
     patience: Patience,
@@ -78,7 +78,7 @@ def post(
     """Post a JSON document and return the JSON object that comes back.
 
     Args:
-        url: where to.
+        to: where to.
         body: what.
         key: bearer token, empty for none; it is in no message.
         patience: time-out, attempts, pauses.
@@ -90,22 +90,26 @@ def post(
         Unanswered: rate limits, faults, time-outs or broken replies to the end.
     """
     why = "not tried"
-    for attempt in range(patience.retries + 1):
+    attempts = patience.retries + len(to)
+    for attempt in range(attempts):
         if halt.is_set():
             raise Unanswered("stopped")
-        wait = 0.0
+        wait, url = 0.0, to.take()
         try:
-            return _once(url, body, key, patience.timeout_s)
+            reply = _once(url, body, key, patience.timeout_s)
+            to.answered(url)
+            return reply
         except urllib.error.HTTPError as error:
             why = f"status {error.code}: {_said(error, key)}"
             if error.code not in _AGAIN:
+                to.answered(url)
                 raise Refused(f"{url} refuses: {why}", fix=_fix(error.code, why), status=error.code) from error
             wait = _asked_to_wait(error)
         except (TimeoutError, urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
-        if attempt < patience.retries:
-            pause = patience.pause_s * 2**attempt * (0.5 + jitter.random())
-            halt.wait(min(max(pause, wait), _LONGEST_PAUSE_S))
+        pause = to.failed(url, patience.pause_s * (0.5 + jitter.random()), wait)
+        if attempt < attempts - 1:
+            halt.wait(pause)
     raise Unanswered(why)
 
 
