@@ -21,6 +21,9 @@ from keyturn.core.rundir import write_json
 from keyturn.experiments.contract import Subject
 from keyturn.experiments.study import run_study
 
+AUDITED = {"rl-deploys": ("graph", "chain"), "rl-narrows": ("graph", "chain")}
+"""Bases of the claims that are one audit and hold of any base; the others run on their own."""
+
 
 def commit():
     """The commit that is run; none outside a checkout."""
@@ -33,8 +36,9 @@ def commit():
 
 def result_of(claim, subject, root, workers):
     """One run of a study: its record, without a folder of this machine, and what is behind it."""
-    place = root / f"{claim.id}-{subject.profile}" if not subject.seed else None
-    place = place or root / f"{claim.id}-{subject.profile}-{subject.seed}"
+    other_base = f"-{subject.base}" if subject.base != claim.default.base else ""
+    seed = f"-{subject.seed}" if subject.seed else ""
+    place = root / f"{claim.id}{other_base}-{subject.profile}{seed}"
     outcome = run_study(claim, subject, place, workers=workers)
     made = record(claim, subject, outcome)
     details = {
@@ -57,9 +61,10 @@ def main():
     for claim in [claim_named(name) for name in asked.claims] or CLAIMS.values():
         started = time.monotonic()
         runs = []
-        for seed in range(asked.seeds or (1 if claim.methods else 3)):
-            subject = Subject(base=claim.default.base, profile=asked.profile, seed=seed)
-            runs.append(result_of(claim, subject, asked.out, asked.workers))
+        for base in AUDITED.get(claim.id, (claim.default.base,)):
+            for seed in range(asked.seeds or (1 if claim.methods else 3)):
+                subject = Subject(base=base, profile=asked.profile, seed=seed)
+                runs.append(result_of(claim, subject, asked.out, asked.workers))
         write_json(ASSETS / f"{claim.id}.json", shipped_document(claim.id, runs))
         said = verdict(claim, [made for made, _ in runs])
         spent = time.monotonic() - started

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from keyturn.atlas import CLAIMS, claim_named
+from keyturn.atlas import CLAIMS, claim_named, store
 from keyturn.atlas.contract import Claim, Gate, Threshold
 from keyturn.atlas.evidence import RECORD_SCHEMA, SHIPPED, Origin, digest_of, merged, record
 from keyturn.atlas.store import append, line_of, load
@@ -360,6 +360,30 @@ def test_a_line_that_another_program_laid_out_is_the_same_record(tmp_path):
     row = json.loads(path.read_text())
     path.write_text(json.dumps(dict(reversed(row.items())), separators=(",", ":")) + "\n")
     assert load("made", tmp_path) == (one,)
+
+
+def test_each_line_is_hashed_and_parsed_once_and_a_copy_is_not_parsed_again(tmp_path, monkeypatch):
+    asked = {"digests": 0, "parsed": 0}
+    digest, parse = store.digest_of, store.parsed
+
+    def hashed(text):
+        asked["digests"] += 1
+        return digest(text)
+
+    def read(*args):
+        asked["parsed"] += 1
+        return parse(*args)
+
+    rows = [dataclasses.replace(made(), seed=i).content() for i in range(40)]
+    write(tmp_path, *rows, *rows)
+    path = tmp_path / "evidence" / "made.jsonl"
+    rewritten = [json.dumps(line_of(one)) for one in load("made", tmp_path)]
+    path.write_text("".join(f"{line}\n" for line in (*rewritten, *rewritten)))
+    monkeypatch.setattr(store, "digest_of", hashed)
+    monkeypatch.setattr(store, "parsed", read)
+    monkeypatch.setattr(Claim, "hash", None)  # reading asks no claim
+    assert len(load("made", tmp_path)) == 40
+    assert asked == {"digests": 80, "parsed": 40}
 
 
 def test_the_verdict_of_many_records_hashes_the_claim_once(monkeypatch):

@@ -9,14 +9,13 @@ A line is a record with the hash of its text before it. What cannot be is refuse
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import filelock
@@ -34,6 +33,7 @@ from keyturn.atlas.evidence import (
     run_name,
     wrong,
 )
+from keyturn.core.collector import no_collector
 from keyturn.core.errors import InputError
 from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, lines_of
@@ -46,6 +46,7 @@ _BODY = len(_HEAD) + 32 + len(b'", ')
 _AGAIN = "delete the line and run the claim's study again"
 _FIELDS = frozenset((*TEXTS, "schema", "version", "base_made", "seed", "n", "numbers", "environment"))
 _CELL = {"value", "low", "high"}
+_CELL_ON = {*_CELL, "basis"}
 
 
 def home() -> Path:
@@ -119,10 +120,11 @@ def records_in(path: Path, origin: Origin) -> tuple[Evidence, ...]:
         NewerError: a newer keyturn wrote a record.
     """
     found: dict[object, Evidence] = {}
-    with _no_collector():
+    name = str(path)
+    with no_collector():
         for number, raw, row in lines_of(path):
             if row.get("schema", 1) == 1:
-                one = _first_schema(row, f"{path}, line {number}", origin)
+                one = _first_schema(row, f"{name}, line {number}", origin)
                 found[canonical(one.content())] = one
                 continue
             digest = row.pop("digest", None)
@@ -130,25 +132,13 @@ def records_in(path: Path, origin: Origin) -> tuple[Evidence, ...]:
             plain = raw.startswith(_HEAD) and digest_of("{" + raw[_BODY:].decode()) == digest
             if digest in found and plain:
                 continue
-            one = parsed(row, f"{path}, line {number}", origin)
+            one = parsed(row, f"{name}, line {number}", origin)
             if not plain and digest != one.digest:
                 raise InputError(
                     f"{path}, line {number}: the record was edited after it was written", fix=_AGAIN
                 )
             found[digest] = one
     return tuple(found.values())
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without Python's cycle collector, which would walk all records again and again while they are made."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def parsed(row: Mapping[str, Any], where: str, origin: Origin) -> Evidence:
@@ -178,7 +168,7 @@ def parsed(row: Mapping[str, Any], where: str, origin: Origin) -> Evidence:
         raise InputError(f"{where}: base_made is neither true nor false", fix=_AGAIN)
     if row["profile"] not in ("short", "long"):
         raise InputError(f"{where}: profile is {row['profile']!r:.40}, not short or long", fix=_AGAIN)
-    if "\\" in row["run"] or PurePosixPath(row["run"]).is_absolute() or ".." in PurePosixPath(row["run"]).parts:
+    if not inside(row["run"]):
         raise InputError(f"{where}: run is {row['run']!r:.60}, no name within a home", fix=_AGAIN)
     environment = row["environment"]
     if type(environment) is not dict or not all(type(value) is str for value in environment.values()):
@@ -199,27 +189,35 @@ def _numbers(cells: Any, where: str) -> tuple[dict[str, Estimate], dict[str, Any
     numbers: dict[str, Estimate] = {}
     basis: dict[str, Any] = {}
     for name, cell in cells.items():
-        if type(cell) is not dict or not (cell.keys() == _CELL or cell.keys() == _CELL | {"basis"}):
+        if type(cell) is not dict or not (cell.keys() == _CELL or cell.keys() == _CELL_ON):
             raise InputError(f"{where}: {name!r:.60} is not a value with low and high", fix=_AGAIN)
         if "basis" in cell:
             if cell["basis"] not in ("exact", "problems"):
                 raise InputError(f"{where}: {name!r:.60} rests on {cell['basis']!r:.40}", fix=_AGAIN)
             basis[name] = cell["basis"]
-        ends = []
-        for end in (cell["value"], cell["low"], cell["high"]):
-            if end is None:
-                ends.append(math.nan)
-            elif type(end) in (float, int) and math.isfinite(end):
-                ends.append(float(end))
-            else:
-                raise InputError(
-                    f"{where}: {name!r:.60} holds {end!r:.40}, which is no finite number", fix=_AGAIN
-                )
-        numbers[name] = number = Estimate(*ends)
+        value, low, high = cell["value"], cell["low"], cell["high"]
+        if type(value) is type(low) is type(high) is float and -math.inf < low <= value <= high < math.inf:
+            numbers[name] = Estimate(value, low, high)  # the usual case, which needs no further look
+            continue
+        numbers[name] = number = Estimate(*(_end(end, name, where) for end in (value, low, high)))
         said = wrong(number)
         if said:
             raise InputError(f"{where}: {name} {said}", fix=_AGAIN)
     return numbers, basis
+
+
+def _end(end: Any, name: str, where: str) -> float:
+    """A finite number, or NaN for one that is undefined."""
+    if end is None:
+        return math.nan
+    if type(end) in (float, int) and math.isfinite(end):
+        return float(end)
+    raise InputError(f"{where}: {name!r:.60} holds {end!r:.40}, which is no finite number", fix=_AGAIN)
+
+
+def inside(name: str) -> bool:
+    """Whether a name with slashes stays within the folder that it is read in, on any system."""
+    return not (name.startswith("/") or "\\" in name or ":" in name or "\0" in name or ".." in name.split("/"))
 
 
 def _first_schema(row: Mapping[str, Any], where: str, origin: Origin) -> Evidence:

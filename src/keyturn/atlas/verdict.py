@@ -24,6 +24,7 @@ from scipy import stats
 
 from keyturn.atlas.contract import Claim, Gate
 from keyturn.atlas.evidence import UNDEFINED, Evidence, merged
+from keyturn.core.collector import no_collector
 from keyturn.core.measurement import Estimate, Json
 
 State: TypeAlias = Literal["untested", "not applicable", "invalid", "supported", "contradicted", "undecided"]
@@ -75,6 +76,11 @@ class ClaimVerdict:
 
 def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     """The verdict of a claim on records, in any order."""
+    with no_collector():
+        return _verdict(claim, evidence)
+
+
+def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     protocol, estimand = claim.hash, claim.threshold.estimand
     mine = [e for e in evidence if e.claim == claim.id and e.origin.kind != "reported"]
     of_protocol = [e for e in mine if e.claim_hash == protocol]
