@@ -27,6 +27,10 @@ class Known:
         """The records of a claim."""
         return self.records.get(claim, ())
 
+    def seeds_behind(self, record: str, number: str) -> int:
+        """Seeds of training behind a number of a record."""
+        return self.seeds.get((record, number), self.seeds.get((record, ""), 1))
+
 
 def load_known(home: Path | None) -> Known:
     """What ships and what was made in a home.
@@ -41,6 +45,8 @@ def load_known(home: Path | None) -> Known:
     seeds: dict[tuple[str, str], int] = {}
     for claim in CLAIMS:
         for record, details in shipped_runs(claim):
-            for contrast in details.get("contrasts", ()):
-                seeds[record.id, contrast["key"]] = int(contrast["seeds"])
+            own = {contrast["key"]: int(contrast["seeds"]) for contrast in details.get("contrasts", ())}
+            seeds |= {(record.id, number): count for number, count in own.items()}
+            # What is no contrast is pooled over the same runs.
+            seeds[record.id, ""] = max(own.values(), default=1)
     return Known(records=records, seeds=seeds)

@@ -130,7 +130,7 @@ def reading_state(reading: Reading, claim: Claim | None, known: Known) -> Readin
         number=number,
         records=tuple(one.id for one in usable),
         bases=tuple(dict.fromkeys(one.base_name or one.base for one in usable)),
-        seeds=sum(known.seeds.get((one.id, reading.number), 1) for one in usable),
+        seeds=sum(known.seeds_behind(one.id, reading.number) for one in usable),
         seen=sum(one.origin.kind == "shipped" for one in usable) if reading.illustrative else 0,
         spread=math.isfinite(number.high - number.low),
         origins=tuple(dict.fromkeys(one.origin.kind for one in usable)),

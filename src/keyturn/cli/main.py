@@ -34,6 +34,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "claim show": ("claim_show", "one claim, whole"),
     "claim run": ("claim_run", "run a claim's study and record the evidence"),
     "claim verdict": ("claim_verdict", "what the recorded evidence says of a claim"),
+    "ask": ("ask", "a question in your own words, answered from the records of the atlas"),
+    "question ls": ("question_ls", "list the questions of the atlas and what their answers begin with"),
+    "question show": ("question_show", "one question, answered: what holds, what fails, what nobody measured"),
+    "note ls": ("note_ls", "list the notes of the atlas with the states of their facts"),
+    "note show": ("note_show", "one note, whole: facts, relations, questions"),
     "trace": ("trace", "follow one token's credit from problem to gradient"),
     "doctor": ("doctor", "check this machine and say what to mend"),
 }

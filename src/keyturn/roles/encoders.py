@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from keyturn.core.errors import InputError
 from keyturn.core.extras import need
+from keyturn.core.lazy import torch
 
 Encoder: TypeAlias = Callable[[list[str]], NDArray[np.floating]]
 """``(phrases) -> one vector each``, float ``[phrase, dim]``; lengths do not matter, only directions."""
@@ -65,6 +66,42 @@ def sentence_encoder(name: str, *, batch: int = 256) -> Encoder:
     """
     model = need("sentence_transformers", "a sentence encoder").SentenceTransformer(name)
     return lambda phrases: np.asarray(model.encode(phrases, batch_size=batch, show_progress_bar=False))
+
+
+def mean_pooled_encoder(name: str, *, batch: int = 32) -> Encoder:
+    """A transformer encoder by folder or Hub id, whose last states are averaged over the tokens of a text.
+
+    Args:
+        name: as transformers takes it.
+        batch: texts at once.
+
+    Raises:
+        InputError: there is no such model, or transformers cannot load it.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModel.from_pretrained(name).eval()
+    except (OSError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(
+            f"no encoder at {name!r}: {said}", fix="a folder or a Hub id of an encoder, or none"
+        ) from error
+
+    def encode(phrases: list[str]) -> NDArray[np.float32]:
+        found = []
+        for start in range(0, len(phrases), batch):
+            words = tokenizer(
+                phrases[start : start + batch], padding=True, truncation=True, return_tensors="pt"
+            )
+            with torch.no_grad():
+                states = model(**words).last_hidden_state
+            mask = words["attention_mask"].unsqueeze(-1).to(states.dtype)
+            found.append(((states * mask).sum(1) / mask.sum(1)).float().numpy())
+        return np.concatenate(found)
+
+    return encode
 
 
 def directions(encoder: Encoder, phrases: Sequence[str]) -> NDArray[np.float64]:

@@ -1,0 +1,201 @@
+"""The first sentence of an answer, by a table over the states of the facts that answer.
+
+A fact that holds speaks for yes, one that fails for no; a role that *denies* turns this round. Facts without a
+sound test have no say.
+
+=====================================================
+========================================================== facts with role answer
+sentence =====================================================
+========================================================== none has a sound test
+Nothing here measures it; n experiments would. all speak for yes (for no)                             Yes (No),
+in the worlds tried. some speak for yes, some for no                        It depends: yes where..., no
+where... both hold, and their notes stand against each other    Both sides hold here. anything else, or a
+question that asks what or why     Undecided: k of n facts are settled.
+=====================================================
+==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keyturn.atlas.answers.parts import Clause, Gap, Leaning
+from keyturn.atlas.answers.phrases import count, listed, sentence, word
+from keyturn.atlas.collection.atlas import Atlas
+from keyturn.atlas.collection.objects import Question
+from keyturn.atlas.readings import ReadingState
+from keyturn.atlas.states import SETTLED, FactState
+
+_TESTED = frozenset(("holds", "fails", "split", "open"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """A fact with role answer, and whether it speaks for no where it holds."""
+
+    fact: FactState
+    denies: bool
+
+    @property
+    def side(self) -> str:
+        """``yes``, ``no``, or empty where the fact is not settled."""
+        if self.fact.state not in SETTLED:
+            return ""
+        return "yes" if (self.fact.state == "holds") != self.denies else "no"
+
+
+def first_sentence(
+    atlas: Atlas, question: Question, votes: Sequence[Vote], gaps: Sequence[Gap]
+) -> tuple[Leaning, Clause]:
+    """What the answer says first, and the one word for it.
+
+    Args:
+        atlas: for relations between the notes that answer.
+        question: what is asked.
+        votes: its facts with role answer, each once.
+        gaps: what would settle the rest.
+    """
+    ids = tuple(dict.fromkeys(one for vote in votes for one in _from(vote.fact)))
+    if question.answerable == "outside":
+        why = f" ({question.missing})" if question.missing else ""
+        return "outside", Clause(text=sentence(f"Nothing in this laboratory measures it{why}"))
+    tested = [vote for vote in votes if vote.fact.state in _TESTED]
+    if not tested or question.answerable == "no":
+        return "unmeasured", Clause(text=_unmeasured(question, votes, gaps), data_from=ids)
+    leaning, text = _decided(atlas, question, votes, tested)
+    return leaning, Clause(text=text, data_from=ids)
+
+
+def _unmeasured(question: Question, votes: Sequence[Vote], gaps: Sequence[Gap]) -> str:
+    would = len({gap.by for gap in gaps if gap.by})
+    settle = f"; {count(would, 'experiment')} would" if would else ", and nobody has said what would"
+    if any(vote.fact.state == "indication only" for vote in votes):
+        start = "Nothing here measures it directly, and there are only indications"
+    elif any(one.records for vote in votes for one in vote.fact.readings):
+        start = "Nothing here measures it soundly"
+    else:
+        start = "Nothing here measures it"
+    lacks = f" ({question.missing})" if question.answerable == "no" and question.missing else ""
+    return sentence(start + lacks + settle)
+
+
+def _decided(
+    atlas: Atlas, question: Question, votes: Sequence[Vote], tested: Sequence[Vote]
+) -> tuple[Leaning, str]:
+    settled = [vote for vote in tested if vote.side]
+    sides = {vote.side for vote in settled}
+    complete = len(settled) == len(tested)
+    if question.asks == "open":
+        if complete and len(settled) == len(votes):
+            return "measured", _all_measured(settled)
+        return "undecided", _so_far(settled, votes)
+    words = {
+        "yes": question.if_yes or "yes",
+        "no": question.if_no or "no",
+    }
+    if complete and len(sides) == 1:
+        side: Leaning = "yes" if "yes" in sides else "no"
+        so_far = (
+            "" if len(tested) == len(votes) else f"; {word(len(tested))} of {count(len(votes), 'fact')} tested"
+        )
+        return side, sentence(f"{words[side]}, in the worlds tried ({_basis(settled)}{so_far})")
+    if len(sides) == 2:
+        duel = _duel(atlas, settled)
+        if duel:
+            return "both", sentence(f"Both sides hold here: {duel}")
+        return "depends", _depends(settled, question)
+    return "undecided", _so_far(settled, votes)
+
+
+def _depends(settled: Sequence[Vote], question: Question) -> str:
+    """Where it is so and where not; by the facts where the scopes do not tell the two apart."""
+    speaking = {side: [vote for vote in settled if vote.side == side] for side in ("yes", "no")}
+    scopes = {side: _scopes(votes) for side, votes in speaking.items()}
+    if set(scopes["yes"]) & set(scopes["no"]):
+        yes, no = (word(len(speaking[side])) for side in ("yes", "no"))
+        of, plural = word(len(settled)), "s" if len(speaking["yes"]) == 1 else ""
+        if question.if_yes and question.if_no:
+            said = f"of {of} facts {yes} say{plural} that {question.if_yes}, and {no} that {question.if_no}"
+        else:
+            said = f"of {of} facts {yes} speak{plural} for yes and {no} for no"
+        return sentence(f"It depends on the case: {said}")
+    yes, no = (listed(scopes[side]) for side in ("yes", "no"))
+    if question.if_yes and question.if_no:
+        return sentence(f"It depends: {yes}, {question.if_yes}; {no}, {question.if_no}")
+    return sentence(f"It depends: yes {yes}, but not {no}")
+
+
+def _all_measured(settled: Sequence[Vote]) -> str:
+    hold = sum(vote.fact.state == "holds" for vote in settled)
+    fail = len(settled) - hold
+    if not fail or not hold:
+        verb = "holds" if hold else "fails"
+        if len(settled) == 1:
+            return sentence(f"The one fact behind it {verb} in the worlds tried ({_basis(settled)})")
+        every = "Both" if len(settled) == 2 else f"All {word(len(settled))}"
+        return sentence(f"{every} facts behind it {verb[:-1]} in the worlds tried ({_basis(settled)})")
+    parts = [
+        f"{word(hold)} {'holds' if hold == 1 else 'hold'}",
+        f"{word(fail)} {'fails' if fail == 1 else 'fail'}",
+    ]
+    return sentence(f"Of the {word(len(settled))} facts behind it, {listed(parts)} in the worlds tried")
+
+
+def _so_far(settled: Sequence[Vote], votes: Sequence[Vote]) -> str:
+    if len(votes) == 1:
+        return sentence("Undecided: the one fact behind it is not settled")
+    verb = "is" if len(settled) < 2 else "are"
+    return sentence(
+        f"Undecided: {word(len(settled))} of the {count(len(votes), 'fact')} behind it {verb} settled"
+    )
+
+
+def _basis(settled: Sequence[Vote]) -> str:
+    readings = _readings(settled)
+    bases = {base for one in readings for base in one.bases}
+    seeds = sorted({one.seeds for one in readings})
+    if not seeds:
+        return "nothing shown"
+    said = (
+        count(seeds[0], "seed") if len(seeds) == 1 else f"{word(seeds[0])} to {count(seeds[-1], 'seed')} each"
+    )
+    return f"{count(len(bases), 'base')}, {said}"
+
+
+def _readings(votes: Sequence[Vote]) -> list[ReadingState]:
+    return [one for vote in votes for one in vote.fact.deciding if one.sound]
+
+
+def _scopes(votes: Sequence[Vote]) -> tuple[str, ...]:
+    """The worlds of some facts, without the conditions within them: ``in CHAIN``."""
+    return tuple(dict.fromkeys(one.reading.where.split(",")[0] for one in _readings(votes)))
+
+
+def _duel(atlas: Atlas, settled: Sequence[Vote]) -> str:
+    """Two notes, both of whose facts hold, of which one speaks against the other; in words."""
+    holding = {vote.fact.fact.note: vote for vote in settled if vote.fact.state == "holds"}
+    for relation in atlas.relations:
+        if relation.polarity == "against" and {relation.source, relation.target} <= set(holding):
+            return relation.why
+    return ""
+
+
+def _from(fact: FactState) -> tuple[str, ...]:
+    readings = [one for one in fact.deciding if one.sound]
+    return (fact.fact.id, *(x for one in readings for x in (one.reading.id, *one.records)))
+
+
+def votes_of(question: Question, cited: Mapping[int, Sequence[FactState]]) -> tuple[Vote, ...]:
+    """The facts with role answer, each once.
+
+    Args:
+        question: its roles.
+        cited: index of a role -> its facts.
+    """
+    found: dict[tuple[str, ...], Vote] = {}
+    for index, role in enumerate(question.roles):
+        if role.role == "answer":
+            for fact in cited.get(index, ()):
+                found.setdefault(fact.told_by, Vote(fact=fact, denies=role.denies))
+    return tuple(found.values())

@@ -1,0 +1,96 @@
+"""``keyturn ask``, ``question``, ``note``: answers come from records; an unknown name is told the near ones."""
+
+import json
+
+import pytest
+
+from keyturn.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def said(capsys, *words, code=0):
+    assert main(list(words)) == code
+    captured = capsys.readouterr()
+    return captured.out if code == 0 else captured.err
+
+
+def document(capsys, *words):
+    return json.loads(said(capsys, *words, "--json"))
+
+
+def test_a_question_is_answered_with_its_gaps(capsys):
+    text = said(capsys, "question", "show", "create-or-deploy")
+    assert "It depends: in PAR, RL deploys what the base has" in " ".join(text.split())
+    for heading in ("what was measured here", "what the literature reports", "tensions", "gaps", "sources"):
+        assert f"\n{heading}\n" in text
+    assert "      keyturn claim run " in text
+    found = document(capsys, "question", "show", "create-or-deploy")["answer"]
+    assert found["leaning"] == "depends"
+    assert {"create-or-deploy/2", "create-or-activate/2"} <= {one["fact"] for one in found["measured"]}
+    assert all(one["data_from"] for one in found["article"][0])
+
+
+def test_an_unknown_id_is_answered_with_the_near_ones(capsys):
+    assert "create-or-deploy" in said(capsys, "question", "show", "create-or-deploi", code=2)
+    assert "one-example" in said(capsys, "note", "show", "one-exampel", code=2)
+
+
+def test_all_questions_are_listed_with_what_their_answers_begin_with(capsys):
+    rows = document(capsys, "question", "ls")["questions"]
+    assert len(rows) >= 319
+    assert {"outside", "unmeasured", "undecided", "depends", "yes", "measured"} <= {
+        row["leaning"] for row in rows
+    }
+    text = said(capsys, "question", "ls", "--topic", "deploy")
+    assert "create-or-deploy" in text
+    assert "abstention" not in text
+    assert "no question has such a topic" in said(capsys, "question", "ls", "--topic", "cooking")
+
+
+def test_a_note_is_shown_with_the_states_of_its_facts(capsys):
+    text = said(capsys, "note", "show", "three-phases")
+    assert "✕ fails (a lead): Then it declines: overfitting." in text
+    assert "deepens two-phases" in text
+    found = document(capsys, "note", "show", "three-phases")
+    assert [one["state"] for one in found["note"]["facts"]].count("fails") == 1
+    assert found["answer"]["leaning"] == "undecided"
+    rows = document(capsys, "note", "ls")["notes"]
+    assert len(rows) == 40
+    assert "● holds" in said(capsys, "note", "ls")
+
+
+def test_asked_in_other_words_the_nearest_question_is_answered(capsys):
+    text = said(capsys, "ask", "is one example enough?")
+    assert text.startswith("Can one training example activate mathematical reasoning")
+    assert "or did you mean" in text
+    found = document(capsys, "ask", "is one example enough?")
+    assert found["same"]
+    assert found["answer"]["leaning"] == "yes"
+
+
+def test_what_nobody_asked_is_not_passed_off_as_the_same(capsys):
+    text = said(capsys, "ask", "how long should an egg boil")
+    assert "The nearest, not the same" in " ".join(text.split())
+    assert not document(capsys, "ask", "how long should an egg boil")["same"]
+    assert "Nothing in the atlas is near that" in said(capsys, "ask", "жжж")
+    assert "nothing was asked" in said(capsys, "ask", " ", code=2)
+
+
+def test_what_was_asked_cannot_act_on_the_terminal(capsys):
+    text = said(capsys, "ask", "how long \x1b[2J\u202eshould an egg boil")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_a_users_own_note_changes_what_is_shown(capsys, empty_home):
+    folder = empty_home / "atlas" / "notes"
+    folder.mkdir(parents=True)
+    (folder / "mine.md").write_text("---\nid: Mine\n")
+    message = said(capsys, "note", "ls", code=1)
+    assert "mine.md, line 1" in message
+    assert "fix: " in message
