@@ -9,10 +9,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) torch,torch==2.13.0)
 CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
 
-.PHONY: audit test install check studies clean
+.PHONY: audit atlas test install check studies clean
 
 audit: install ## train on the two embedded worlds, audit them, write the report
 	$(BIN)/keyturn audit
+
+atlas: install ## the atlas as a folder of pages: open atlas-site/index.html
+	$(BIN)/keyturn atlas build atlas-site
 
 test: install ## the quick tests, in as many processes as there are cores, four at most
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not browser" $(PARALLEL)

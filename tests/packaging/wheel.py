@@ -31,6 +31,19 @@ NEEDED = (
     "keyturn/assets/report/report.js",
     "keyturn/assets/style/shared.css",
     "keyturn/assets/style/shared.js",
+    *(
+        f"keyturn/assets/site/{name}"
+        for name in (
+            "base.html.jinja",
+            "site.css",
+            "site.js",
+            "theme.js",
+            "minisearch.js",
+            "places.json",
+            "trust.json",
+        )
+    ),
+    "keyturn/assets/site/minisearch.LICENSE.txt",
     "keyturn/assets/atlas/notes/create-or-deploy.md",
     "keyturn/assets/atlas/questions/create-or-deploy.yaml",
     "keyturn/assets/atlas/experiments.yaml",

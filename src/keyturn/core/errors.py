@@ -60,5 +60,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:  # what is much farther than the nearest was not meant
+        nearest = difflib.SequenceMatcher(None, near[0], name).ratio()
+        near = difflib.get_close_matches(name, names, n=3, cutoff=max(0.5, nearest - 0.3))
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
     return UsageError(f"unknown {kind} {name!r}", fix=hint)

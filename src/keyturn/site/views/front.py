@@ -1,0 +1,280 @@
+"""The pages about the whole: home, what to run next, what moved, whether to trust it, what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from keyturn.atlas.answers import Answer
+from keyturn.atlas.answers.costs import minutes_of
+from keyturn.atlas.answers.gaps import next_seed
+from keyturn.atlas.states import STATES, counts
+from keyturn.core import numbers
+from keyturn.report.page import asset
+from keyturn.report.svg import Point
+from keyturn.report.tables import Table
+from keyturn.site import paths
+from keyturn.site.figures import counted
+from keyturn.site.history import Step, steps
+from keyturn.site.mini_map import mini_map
+from keyturn.site.page import Page
+from keyturn.site.source import Source
+from keyturn.site.views.questions import LEANINGS, article, clause
+
+FLAGSHIP = "create-or-deploy"
+"""The question at which the home page opens, where the collection has it."""
+ANSWERED = ("yes", "no", "depends", "both", "measured")
+ON_HOME = 3
+NEAR = 4
+"""How many lines of a list stand on the home page."""
+
+
+def pages(source: Source, places: Mapping[str, Point]) -> Iterator[Page]:
+    """All of them."""
+    history = steps(source)
+    plans = to_run(source)
+    yield _home(source, places, history, plans)
+    yield Page(
+        path="next.html",
+        template="next.html.jinja",
+        title="What to run next",
+        under="next.html",
+        shows={"plans": plans},
+    )
+    yield Page(
+        path="changes.html",
+        template="changes.html.jinja",
+        title="What moved",
+        under="changes.html",
+        shows={"days": _days(source, history)},
+    )
+    yield _trust(source)
+    yield Page(
+        path="about.html",
+        template="about.html.jinja",
+        title="About this atlas",
+        shows={"counts": _sizes(source), "flagship": paths.question(_flagship(source))},
+    )
+
+
+def _flagship(source: Source) -> str:
+    return FLAGSHIP if FLAGSHIP in source.atlas.questions else next(iter(source.atlas.questions), "")
+
+
+def _home(
+    source: Source, places: Mapping[str, Point], history: tuple[Step, ...], plans: list[dict[str, Any]]
+) -> Page:
+    name = _flagship(source)
+    moved = [one for one in history if one.moves]
+    return Page(
+        path="index.html",
+        template="home.html.jinja",
+        title="Does post-training create reasoning, or deploy it?",
+        summary="Answers computed from records; what nobody has measured is named.",
+        shows={
+            "flagship": _opened(source, source.answer(name)) if name else None,
+            "others": [_card(source, one) for one in _answered(source, name)],
+            "states": [(state, counted(n, f"facts:{state}")) for state, n in _facts(source).items()],
+            "facts": counted(len(source.atlas.distinct_facts), "facts"),
+            "moves": [_move(source, step) for step in moved[:NEAR]],
+            "map": mini_map(source, places),
+            "plans": plans[:NEAR],
+            "asks": _asks(source, plans),
+            "sizes": _sizes(source),
+        },
+    )
+
+
+def _opened(source: Source, found: Answer) -> dict[str, Any]:
+    word, look = LEANINGS[found.leaning]
+    return {
+        "path": paths.question(found.question.id),
+        "title": found.question.question,
+        "word": word,
+        "look": look,
+        "sentence": clause(found.sentence),
+        "article": article(found)[:2],
+        "facts": [
+            {"path": paths.fact(line.fact.fact.id), "says": line.fact.fact.says, "state": line.fact.state}
+            for line in found.reported
+        ],
+    }
+
+
+def _card(source: Source, found: Answer) -> dict[str, Any]:
+    word, look = LEANINGS[found.leaning]
+    return {
+        "path": paths.question(found.question.id),
+        "title": found.question.question,
+        "sentence": clause(found.sentence),
+        "word": word,
+        "look": look,
+        "states": [line.fact.state for line in found.reported],
+    }
+
+
+def _answered(source: Source, but: str) -> list[Answer]:
+    """Questions that records answer, those with most sound tests first; no two of one topic."""
+    found = [one for one in source.answers.values() if one.leaning in ANSWERED and one.question.id != but]
+    rank = {"depends": 0, "both": 0, "yes": 1, "no": 1, "measured": 2}
+
+    def sound(one: Answer) -> int:
+        return sum(line.state.sound and line.state.reading.how == "tests" for line in one.measured)
+
+    topics = {source.atlas.questions[but].topic} if but else set()
+    told = {source.answer(but).sentence.text} if but else set()
+    chosen = []
+    for one in sorted(found, key=lambda one: (rank[one.leaning], -sound(one))):
+        if one.question.topic not in topics and one.sentence.text not in told:
+            topics.add(one.question.topic)
+            told.add(one.sentence.text)
+            chosen.append(one)
+    return chosen[:ON_HOME]
+
+
+def _asks(source: Source, plans: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """What a researcher asks first: (page, question, what stands there)."""
+    one_example = "one-example-nearly-suffices"
+    record = next((one.id for one in source.known.of(one_example)), "")
+    found = [
+        (
+            "claims/index.html#contradicted",
+            "Which published claims fail here, and why?",
+            "verdicts with their numbers",
+        ),
+        (
+            f"{paths.question(_flagship(source))}#tensions",
+            "What contradicts “RL only deploys”?",
+            "notes in tension, and what decides",
+        ),
+    ]
+    if one_example in source.claims:
+        found.append(
+            (
+                f"{paths.claim(one_example)}#change",
+                "What would change the verdict on one-example RL?",
+                "the nearest bound, and the seeds it takes",
+            )
+        )
+    if plans:
+        found.append(("next.html", "Which experiment would settle most?", "ranked, with the command to copy"))
+    if record:
+        found.append(
+            (f"{paths.record(record)}#rows", "Where does a number come from?", "down to the rows of its run")
+        )
+    return found
+
+
+def _facts(source: Source) -> dict[str, int]:
+    found = counts(source.atlas, source.states)
+    return {state: found[state] for state in STATES}
+
+
+def _sizes(source: Source) -> list[tuple[str, Markup, str]]:
+    atlas = source.atlas
+    return [
+        ("notes", counted(len(atlas.notes), "notes"), "map.html"),
+        ("facts", counted(len(atlas.distinct_facts), "facts"), "topics/index.html"),
+        ("claims as experiments", counted(len(source.claims), "claims"), "claims/index.html"),
+        ("questions", counted(len(atlas.questions), "questions"), "questions/index.html"),
+        ("papers", counted(len(atlas.papers), "papers"), "papers/index.html"),
+    ]
+
+
+def _move(source: Source, step: Step) -> dict[str, Any]:
+    record = step.record
+    return {
+        "day": record.made[:10],
+        "path": paths.record(record.id),
+        "record": record.id[:6],
+        "claim": source.claims[record.claim].statement,
+        "claim_path": paths.claim(record.claim),
+        "origin": record.origin.kind,
+        "facts": [
+            {
+                "path": paths.fact(one.fact),
+                "says": source.atlas.facts[one.fact].says,
+                "before": one.before,
+                "after": one.after,
+            }
+            for one in step.moves
+        ],
+    }
+
+
+def _days(source: Source, history: tuple[Step, ...]) -> list[dict[str, Any]]:
+    days: dict[str, list[dict[str, Any]]] = {}
+    for step in history:
+        days.setdefault(step.record.made[:10], []).append(_move(source, step))
+    return [{"day": day, "steps": found} for day, found in days.items()]
+
+
+def to_run(source: Source) -> list[dict[str, Any]]:
+    """What would settle most, per estimated minute: runs of written claims, and experiments to be written."""
+    questions: dict[str, set[str]] = {}
+    facts: dict[str, set[str]] = {}
+    for one in source.answers.values():
+        for gap in one.gaps:
+            if gap.by:
+                questions.setdefault(gap.by, set()).add(one.question.id)
+                facts.setdefault(gap.by, set()).update(gap.facts)
+    found = [_plan(source, name, len(asked), facts[name]) for name, asked in questions.items()]
+    return sorted(found, key=lambda one: (-one["rate"], one["name"]))
+
+
+def _plan(source: Source, name: str, asked: int, facts: set[str]) -> dict[str, Any]:
+    claim, experiment = source.claims.get(name), source.atlas.experiments.get(name)
+    minutes = minutes_of(claim) if claim else experiment.minutes if experiment else 0.0
+    says = claim.statement if claim else experiment.says if experiment else name
+    return {
+        "name": name,
+        "id": name,
+        "says": says[:1].upper() + says[1:],
+        "path": paths.claim(name) if claim else "",
+        "written": claim is not None,
+        "exists": experiment.exists if experiment else "",
+        "lacks": experiment.lacks if experiment else "",
+        "questions": counted(asked, f"settles-questions:{name}"),
+        "asked": asked,
+        "facts": [
+            (paths.fact(fact), source.atlas.facts[fact].says)
+            for fact in sorted(facts)
+            if fact in source.atlas.facts
+        ],
+        "minutes": numbers.counted(max(1, round(minutes)), "minute") if minutes else "",
+        "rate": asked / max(minutes, 1.0),
+        "command": f"keyturn claim run {name} --seed {next_seed(source.known, name)}" if claim else "",
+    }
+
+
+def _trust(source: Source) -> Page:
+    tests = [one for one in source.states.readings.values() if one.reading.how == "tests" and one.sound]
+    decided = [one for one in tests if one.outcome in ("holds", "fails")]
+    return Page(
+        path="trust.html",
+        template="trust.html.jinja",
+        title="Can this atlas be trusted?",
+        under="trust.html",
+        shows={
+            "tests": counted(len(tests), "sound tests"),
+            "decided": counted(len(decided), "decided tests"),
+            "illustrative": counted(sum(one.illustrates for one in tests), "illustrative tests"),
+            "chance": Markup('<span class="n" data-count="false by chance">{}</span>').format(
+                numbers.number(0.025 * len(tests), digits=1)
+            ),
+            "tables": [_table(one) for one in json.loads(asset("trust.json", "site"))["tables"]],
+        },
+    )
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    header = tuple(found["header"])
+    return Table(
+        caption=found["caption"],
+        header=header,
+        rows=tuple(tuple(row) for row in found["rows"]),
+        words=frozenset(found["words"]),
+    )

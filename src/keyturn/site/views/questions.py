@@ -1,0 +1,219 @@
+"""Pages of questions: the computed answer, and the list with its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from markupsafe import Markup
+
+from keyturn.atlas.answers import Answer, Clause, Gap, Reported, Tension, Turning
+from keyturn.atlas.collection import Question
+from keyturn.core.numbers import counted
+from keyturn.report.svg import clip
+from keyturn.site import paths
+from keyturn.site.clauses import clauses_of, sentence_of
+from keyturn.site.figures import quoted
+from keyturn.site.page import Page
+from keyturn.site.source import Source
+
+ANSWERABLE = {
+    "yes": "answerable now",
+    "partly": "answerable in part",
+    "no": "measurable, nothing does yet",
+    "outside": "outside this laboratory",
+}
+"""How far the current claims answer a question."""
+LEANINGS = {
+    "yes": ("yes", "holds"),
+    "no": ("no", "fails"),
+    "depends": ("it depends", "split"),
+    "both": ("both sides hold", "split"),
+    "measured": ("measured", "holds"),
+    "undecided": ("undecided", "open"),
+    "unmeasured": ("not measured", "no reading"),
+    "outside": ("outside", "no sound record"),
+}
+"""What the first sentence says -> (word, the mark that goes with it)."""
+AGREEMENT = {
+    "agrees": "holds",
+    "agrees in part": "split",
+    "differs": "fails",
+    "not comparable": "no reading",
+}
+
+
+def pages(source: Source) -> Iterator[Page]:
+    """Every question, and their list."""
+    for one in source.atlas.questions.values():
+        yield _page(source, source.answer(one.id))
+    yield _list(source)
+
+
+def question_row(source: Source, one: Question) -> dict[str, Any]:
+    """What a list shows of a question."""
+    found = source.answer(one.id)
+    word, look = LEANINGS[found.leaning]
+    return {
+        "path": paths.question(one.id),
+        "title": one.question,
+        "answerable": one.answerable,
+        "state": look,
+        "word": word,
+        "leaning": found.leaning,
+        "topic": one.topic,
+        "sentence": clause(found.sentence),
+    }
+
+
+def clause(one: Clause) -> Markup:
+    """A sentence with the ids that it rests on."""
+    if not one.data_from:
+        return Markup('<span class="c">{}</span>').format(one.text)
+    return Markup('<span class="c" data-from="{}">{}</span>').format(" ".join(one.data_from), one.text)
+
+
+def _list(source: Source) -> Page:
+    topics: dict[str, list[dict[str, Any]]] = {}
+    for one in source.atlas.questions.values():
+        topics.setdefault(one.topic, []).append(question_row(source, one))
+    order = {"yes": 0, "partly": 1, "no": 2, "outside": 3}
+    groups = [
+        {"name": topic, "rows": sorted(rows, key=lambda row: order[row["answerable"]])}
+        for topic, rows in sorted(topics.items(), key=lambda item: (item[0] == "outside the subject", item[0]))
+    ]
+    kinds = [row["answerable"] for group in groups for row in group["rows"]]
+    return Page(
+        path="questions/index.html",
+        template="questions.html.jinja",
+        title="Questions",
+        under="questions/index.html",
+        shows={
+            "groups": groups,
+            "answerable": [(key, words, kinds.count(key)) for key, words in ANSWERABLE.items()],
+            "leanings": [(key, word) for key, (word, _) in LEANINGS.items()],
+            "count": len(kinds),
+        },
+    )
+
+
+def _page(source: Source, found: Answer) -> Page:
+    one = found.question
+    word, look = LEANINGS[found.leaning]
+    return Page(
+        path=paths.question(one.id),
+        template="question.html.jinja",
+        title=one.question,
+        summary=found.sentence.text,
+        under="questions/index.html",
+        shows={
+            "question": one,
+            "answerable": ANSWERABLE[one.answerable],
+            "word": word,
+            "look": look,
+            "sentence": clause(found.sentence),
+            "article": article(found),
+            "facts": [_fact(source, line) for line in found.reported],
+            "tensions": [_tension(source, line) for line in found.tensions],
+            "gaps": [gap_line(source, line) for line in found.gaps],
+            "turning": [turning_line(line) for line in found.turning],
+            "absent": found.absent,
+            "sources": [
+                {
+                    "path": paths.note(line.note.id),
+                    "title": line.note.question,
+                    "statement": line.note.statement,
+                    "states": source.marks(line.note),
+                    "words": line.states,
+                }
+                for line in found.sources
+            ],
+            "further": [question_row(source, source.atlas.questions[name]) for name in found.further],
+        },
+    )
+
+
+def article(found: Answer, *, first: bool = False) -> list[Markup]:
+    """The paragraphs; without the first sentence, which stands above, unless it is asked for."""
+    paragraphs = []
+    for index, paragraph in enumerate(found.article):
+        sentences = paragraph if first or index else paragraph[1:]
+        if sentences:
+            paragraphs.append(Markup(" ").join(clause(one) for one in sentences))
+    return paragraphs
+
+
+def _fact(source: Source, line: Reported) -> dict[str, Any]:
+    fact = line.fact.fact
+    papers = [source.atlas.papers[name] for name in line.papers if name in source.atlas.papers]
+    return {
+        "path": paths.fact(fact.id),
+        "says": fact.says,
+        "state": line.fact.state,
+        "clauses": clauses_of(line.fact.readings),
+        "agreement": line.agreement,
+        "agreement_look": AGREEMENT[line.agreement],
+        "why": line.why,
+        "caution": fact.caution,
+        "quantities": [
+            {"what": q.what, "number": quoted(str(q), f"{fact.id}/{q.id}")} for q in line.quantities
+        ],
+        "papers": [(paths.paper(p.id), paper_name(p.authors, p.year)) for p in papers],
+    }
+
+
+def paper_name(authors: str, year: int) -> str:
+    """A paper in a line of text."""
+    return f"{authors.split(' and ')[0].split(',')[0]} {year}"
+
+
+def _tension(source: Source, line: Tension) -> dict[str, Any]:
+    notes = [source.atlas.notes[name] for name in (line.relation.source, line.relation.target)]
+    return {
+        "sides": [
+            {
+                "path": paths.note(note.id),
+                "title": note.question,
+                "states": source.marks(note),
+                "state": source.note_state(note),
+            }
+            for note in notes
+        ],
+        "why": line.relation.why,
+        "verb": "denies a part of" if line.relation.type == "contradicts-in-part" else "stands against",
+        "decides": source.decides(line.relation),
+        "origin": line.relation.id,
+    }
+
+
+def gap_line(source: Source, one: Gap) -> dict[str, Any]:
+    """What is missing, and the command or the experiment that would give it."""
+    facts = [source.atlas.facts[name] for name in one.facts if name in source.atlas.facts]
+    claim, experiment = source.claims.get(one.by), source.atlas.experiments.get(one.by)
+    says, path = "", ""
+    if claim:
+        says, path = claim.question, paths.claim(claim.id)
+    elif experiment:
+        says, path = experiment.says, paths.experiment(experiment.id)
+    return {
+        "id": f"run-{one.by or 'none'}",
+        "says": says,
+        "path": path,
+        "written": one.written,
+        "why": one.why,
+        "command": one.command,
+        "cost": f"about {counted(max(1, round(one.minutes)), 'minute')}" if one.minutes else "",
+        "facts": [(paths.fact(fact.id), clip(fact.says, 120)) for fact in facts],
+    }
+
+
+def turning_line(one: Turning) -> dict[str, Any]:
+    """What would change a reading."""
+    return {
+        "state": one.state.outcome,
+        "sentence": sentence_of(one.state),
+        "text": Markup('<span data-from="turning:{}">{}</span>').format(
+            one.state.reading.id, f"{one.text[:1].upper()}{one.text[1:]}."
+        ),
+        "path": paths.fact(one.state.reading.fact),
+    }
