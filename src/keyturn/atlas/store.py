@@ -1,8 +1,10 @@
 """Where evidence lies: shipped with keyturn, made here, imported from others, reported by papers.
 
     $KEYTURN_HOME/evidence/CLAIM.jsonl                    made here
-    $KEYTURN_HOME/evidence/imported/WHOM/CLAIM.jsonl      imported
-    keyturn/assets/atlas/evidence/CLAIM.json              shipped, with the rows behind the numbers
+    $KEYTURN_HOME/evidence/runs/DIGEST.json               what is behind a record: setting, contrasts, rows
+    $KEYTURN_HOME/evidence/imported/WHOM/CLAIM.jsonl      imported, see :mod:`keyturn.atlas.imported`
+    $KEYTURN_HOME/evidence/reported/CLAIM.jsonl           published numbers, see :mod:`keyturn.atlas.reported`
+    keyturn/assets/atlas/evidence/CLAIM.json              shipped, with what is behind
 
 A line is a record with the hash of its text before it. What cannot be is refused with file and line.
 """
@@ -38,7 +40,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, lines_of
 from keyturn.core.measurement import Estimate, Json
-from keyturn.core.rundir import check_schema, read_json, storage_errors
+from keyturn.core.rundir import check_schema, read_json, storage_errors, write_json
 
 ASSETS = Path(__file__).parent.parent / "assets" / "atlas" / "evidence"
 _HEAD = b'{"digest": "'
@@ -54,14 +56,44 @@ def home() -> Path:
     return Path(os.environ.get("KEYTURN_HOME", "runs"))
 
 
-def load(claim: str, folder: Path) -> tuple[Evidence, ...]:
-    """What counts for a claim: shipped records and those made here, each run once.
+def load(claim: str, folder: Path, *, everything: bool = False) -> tuple[Evidence, ...]:
+    """What counts for a claim: shipped records, those made here and imported ones that count, each run once.
+
+    Args:
+        claim: its id.
+        folder: the home.
+        everything: all that was imported counts.
 
     Raises:
         InputError: a record was edited, lacks something, or says what cannot be.
         NewerError: a newer keyturn wrote a record.
     """
-    return merged((*shipped(claim), *mine(claim, folder)))
+    others = [one for whom in imported_from(folder) if everything or counts(whom, folder)
+              for one in imported(claim, folder, whom)]  # fmt: skip
+    return merged((*shipped(claim), *mine(claim, folder), *others))
+
+
+def imported_from(folder: Path) -> tuple[str, ...]:
+    """From whom there are imported records, in order of their names."""
+    place = folder / "evidence" / "imported"
+    return tuple(sorted(path.name for path in place.iterdir())) if place.is_dir() else ()
+
+
+def imported(claim: str, folder: Path, whom: str) -> tuple[Evidence, ...]:
+    """The records of a claim that were imported from somebody."""
+    path = folder / "evidence" / "imported" / whom / f"{claim}.jsonl"
+    return records_in(path, Origin(kind="imported", whom=whom))
+
+
+def about_path(whom: str, folder: Path) -> Path:
+    """Where it is written what is known of somebody's records."""
+    return folder / "evidence" / "imported" / whom / "about.json"
+
+
+def counts(whom: str, folder: Path) -> bool:
+    """Whether the records from somebody count in the verdicts of this home."""
+    path = about_path(whom, folder)
+    return path.exists() and read_json(path).get("counts") is True
 
 
 def mine(claim: str, folder: Path) -> tuple[Evidence, ...]:
@@ -88,12 +120,39 @@ def shipped_runs(claim: str) -> tuple[tuple[Evidence, Mapping[str, Any]], ...]:
     return tuple(found)
 
 
-def append(evidence: Evidence, folder: Path) -> Path:
-    """Add a record to its claim's file; processes that add at the same time wait for one another."""
+def append(evidence: Evidence, folder: Path, behind: Mapping[str, Any] | None = None) -> Path:
+    """Add a record to its claim's file; processes that add at the same time wait for one another.
+
+    Args:
+        evidence: the record.
+        folder: the home.
+        behind: ``setting``, ``contrasts`` and ``rows`` of the run, which are kept beside.
+    """
     path = folder / "evidence" / f"{evidence.claim}.jsonl"
+    if behind is not None:
+        write_json(behind_path(evidence, folder), behind)
     with adding_to(path):
         append_jsonl(path, line_of(evidence), flush=True)
     return path
+
+
+def behind_path(evidence: Evidence, folder: Path) -> Path:
+    """Where what is behind a record lies."""
+    return folder / "evidence" / "runs" / f"{evidence.digest}.json"
+
+
+def behind(evidence: Evidence, folder: Path | None) -> Mapping[str, Any]:
+    """What is behind a record: ``setting``, ``contrasts``, ``rows``; empty where nobody kept it.
+
+    Args:
+        evidence: one record; of a repeated run, one of its ``parts``.
+        folder: the home; None for what ships alone.
+    """
+    if evidence.origin.kind == "shipped":
+        digest = evidence.digest
+        return next((found for one, found in shipped_runs(evidence.claim) if one.digest == digest), {})
+    path = None if folder is None else behind_path(evidence, folder)
+    return read_json(path) if path is not None and path.exists() else {}
 
 
 @contextmanager

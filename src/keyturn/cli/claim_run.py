@@ -57,7 +57,12 @@ def run(
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
     outcome = run_study(found, subject, root, workers=workers)
     made = record(found, subject, outcome, home=home())
-    path = append(made, home())
+    details = {
+        "setting": outcome.setting,
+        "contrasts": list(outcome.contrasts),
+        "rows": list(outcome.rows),
+    }
+    path = append(made, home(), details)
     said = verdict(found, load(found.id, home()))
     if json:
         document = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import math
 import sys
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.markdown import Markdown
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim, Gate
+from keyturn.atlas.reported import reported
 from keyturn.atlas.store import home, load, origins_of
 from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import SCHEMA
@@ -37,6 +39,11 @@ def run(
     early = " (preliminary)" if said.preliminary and said.records else ""
     told = ", ".join(f"{count} {kind}" for kind, count in origins_of(evidence).items())
     sys.stdout.write(f"\nevidence: {said.state}{early}, {told or 'no record'}\n")
+    for one in reported(found.id, home()):
+        place = f", {one.locator}" if one.locator else ""
+        interval = "" if math.isnan(one.estimate.low) else f" [{one.estimate.low:g}, {one.estimate.high:g}]"
+        said_there = f"{one.number} {one.estimate.value:g}{interval}"
+        sys.stdout.write(f"reported, in no verdict: {said_there} ({one.source}{place})\n")
     sys.stdout.write(f"run it: keyturn claim run {found.id}\n")
 
 

@@ -41,6 +41,9 @@ def run(
     if origins:
         told = ", ".join(f"{count} {kind}" for kind, count in origins.items())
         sys.stdout.write(f"  records: {told}\n")
+    whole = verdict(found, load(found.id, home(), everything=True))
+    if whole != said:
+        sys.stdout.write(f"  with everything imported it would read: {whole.state}. {whole.why}\n")
     if said.other_code:
         sys.stdout.write(f"  {said.other_code} of these record(s) were made by another version of the code\n")
     for reason, count in said.left_out:

@@ -41,6 +41,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "note show": ("note_show", "one note, whole: facts, relations, questions"),
     "atlas build": ("atlas_build", "build the atlas as a folder of pages"),
     "atlas serve": ("atlas_serve", "serve the atlas to a browser on this machine"),
+    "evidence ls": ("evidence_ls", "list records by where they come from"),
+    "evidence export": ("evidence_export", "write your records into one file, for others"),
+    "evidence import": ("evidence_import", "take over the records of a file"),
+    "evidence verify": ("evidence_verify", "check such a file: hashes, records, numbers by their rows"),
+    "evidence trust": ("evidence_trust", "let imported records count in verdicts here"),
+    "evidence report": ("evidence_report", "write down a published number, beside what was measured"),
     "trace": ("trace", "follow one token's credit from problem to gradient"),
     "doctor": ("doctor", "check this machine and say what to mend"),
 }

@@ -1,0 +1,117 @@
+"""Evidence from others: what a bundle brings is added to a home, set by set.
+
+Importing is a union of sets of records: whatever the order of bundles, and however often one is imported, the
+same records lie there in the end. Imported records count in verdicts only where the user says so
+(:func:`trust`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyturn.atlas.bundle import Bundle, bundle_hash
+from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.store import (
+    about_path,
+    adding_to,
+    behind,
+    behind_path,
+    counts,
+    imported,
+    imported_from,
+    line_of,
+    mine,
+)
+from keyturn.core.errors import UsageError, unknown
+from keyturn.core.rundir import read_json, storage_errors, write_bytes, write_json
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did.
+
+    Args:
+        whom: the name under which the records lie.
+        new: records that were not there.
+        known: records that were.
+        counts: whether records of that name count in verdicts here.
+    """
+
+    whom: str
+    new: int
+    known: int
+    counts: bool
+
+
+def name_of(bundle: Bundle, asked: str = "") -> str:
+    """The name under which a bundle's records lie: what was asked for, what the bundle says, or its hash.
+
+    Raises:
+        UsageError: it cannot be the name of a folder.
+    """
+    name = asked or bundle.whom or f"bundle-{bundle_hash(bundle)}"
+    if not _NAME.fullmatch(name) or name.endswith("."):
+        what = f"{name!r:.80} cannot be a name: letters, digits, dots, dashes, 64 at most"
+        raise UsageError(what, fix="--from NAME")
+    return name
+
+
+def add(bundle: Bundle, folder: Path, *, whom: str = "") -> Imported:
+    """Add the records of a bundle to a home; those that are there already are left as they are.
+
+    Everything was checked when the bundle was read. What is behind a record is written before the record is,
+    and each claim's file is written whole, so that an import that was cut off leaves a home that can be read;
+    importing again completes it.
+
+    Raises:
+        UsageError: the name cannot be one.
+        StorageError: the home cannot be written.
+    """
+    name = name_of(bundle, whom)
+    place = folder / "evidence" / "imported" / name
+    with storage_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+    new = 0
+    for claim in sorted({one.claim for one in bundle.records}):
+        path = place / f"{claim}.jsonl"
+        with adding_to(path):
+            there = {one.digest: one for one in imported(claim, folder, name)}
+            brought = {one.digest: one for one in bundle.records if one.claim == claim}
+            new += len(brought.keys() - there.keys())
+            for digest, one in brought.items():
+                if digest in bundle.behind and not behind_path(one, folder).exists():
+                    write_json(behind_path(one, folder), bundle.behind[digest])
+            lines = [json.dumps(line_of(one)) for _, one in sorted((there | brought).items())]
+            write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    return Imported(whom=name, new=new, known=len(bundle.records) - new, counts=counts(name, folder))
+
+
+def trust(whom: str, folder: Path, *, yes: bool = True) -> None:
+    """Let the records from somebody count in the verdicts of this home, or no longer.
+
+    Raises:
+        UsageError: nothing was imported from there.
+    """
+    if whom not in imported_from(folder):
+        raise unknown("source of imported records", whom, imported_from(folder))
+    path = about_path(whom, folder)
+    said: Mapping[str, Any] = read_json(path) if path.exists() else {}
+    write_json(path, {**said, "counts": yes})
+
+
+LEVELS = ("numbers only", "rows", "run again here")
+"""How much of an imported record can be seen here, from nothing to everything."""
+
+
+def level(one: Evidence, folder: Path) -> str:
+    """How much of an imported record can be seen here, one of :data:`LEVELS`."""
+    if any(own.run_key == one.run_key for own in mine(one.claim, folder)):
+        return LEVELS[2]
+    return LEVELS[1] if behind(one, folder).get("rows") else LEVELS[0]

@@ -1,0 +1,55 @@
+"""Check a bundle of evidence without importing it."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from keyturn.atlas.bundle import read_bundle
+from keyturn.atlas.checking import check
+from keyturn.core.rundir import SCHEMA
+
+
+def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], json: bool = False) -> int:
+    """Check a bundle: its hashes, its records, and every number that its rows can show.
+
+    The exit code is 1 where one is wrong.
+
+    Args:
+        file: what `keyturn evidence export` wrote.
+        json: one JSON document on stdout.
+    """
+    found = check(read_bundle(file))
+    if json:
+        rows = [
+            {
+                "digest": one.evidence.digest,
+                "claim": one.evidence.claim,
+                "protocol": one.protocol,
+                "followed": list(one.followed),
+                "wrong": list(one.wrong),
+                "left": list(one.left),
+            }
+            for one in found
+        ]
+        document = {"schema": SCHEMA, "command": "evidence verify", "records": rows}
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
+        return int(any(one.wrong for one in found))
+    sys.stdout.write(f"{len(found)} record(s), every hash as it must be\n")
+    for one in found:
+        record = one.evidence
+        sys.stdout.write(f"{record.claim}, base {record.base_name}, seed {record.seed}:\n")
+        if not one.protocol:
+            sys.stdout.write("  of another protocol than this keyturn's: it cannot count here\n")
+        if one.followed:
+            sys.stdout.write(f"  {len(one.followed)} number(s) follow from the rows\n")
+        if one.left:
+            sys.stdout.write(f"  {len(one.left)} number(s) cannot be seen in the rows: {', '.join(one.left)}\n")
+        for said in one.wrong:
+            sys.stdout.write(f"  wrong: {said}\n")
+    sys.stdout.write("hashes show that nothing was changed by accident, not that it is true\n")
+    return int(any(one.wrong for one in found))
