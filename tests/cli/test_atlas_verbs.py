@@ -94,3 +94,19 @@ def test_a_users_own_note_changes_what_is_shown(capsys, empty_home):
     message = said(capsys, "note", "ls", code=1)
     assert "mine.md, line 1" in message
     assert "fix: " in message
+
+
+def test_lint_says_what_is_wrong_and_fails(capsys, empty_home):
+    assert "nothing is wrong" in said(capsys, "atlas", "lint")
+    folder = empty_home / "atlas" / "notes"
+    folder.mkdir(parents=True)
+    (folder / "mine.md").write_text(
+        "---\nid: mine\nquestion: Why?\nstatement: So.\ntopics: [why]\n---\n<b>5</b>\n"
+    )
+    assert main(["atlas", "lint"]) == 1
+    text = capsys.readouterr().out
+    assert "mine.md, line 2: HTML in a text (fix: Markdown, or &lt; for a sign)" in text
+    assert "mine.md, line 7: the number 5 in the prose" in text
+    assert "2 problems" in text
+    assert main(["atlas", "lint", "--json"]) == 1
+    assert {row["line"] for row in json.loads(capsys.readouterr().out)["problems"]} == {2, 7}

@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "question show": ("question_show", "one question, answered: what holds, what fails, what nobody measured"),
     "note ls": ("note_ls", "list the notes of the atlas with the states of their facts"),
     "note show": ("note_show", "one note, whole: facts, relations, questions"),
+    "atlas lint": ("atlas_lint", "check the notes and questions, the shipped ones and your own"),
     "atlas build": ("atlas_build", "build the atlas as a folder of pages"),
     "atlas serve": ("atlas_serve", "serve the atlas to a browser on this machine"),
     "evidence ls": ("evidence_ls", "list records by where they come from"),

@@ -129,6 +129,7 @@ def read_note(text: str, file: File) -> tuple[Note, tuple[Relation, ...]] | Addi
         papers=fields.texts("papers"),
         facts=facts,
         body=body.strip(),
+        body_line=head.count("\n") + 4 + len(body) - len(body.lstrip("\n")),
         place=file.place(fields.line_of("id")),
     )
     return found, relations

@@ -185,6 +185,7 @@ class Note:
         papers: ids of papers.
         facts: in the order of the file, those that another file adds last.
         body: prose in Markdown with ``[[note-id]]`` and ``{number}`` references; may be empty.
+        body_line: the line of the file on which it begins.
         place: where it is written.
     """
 
@@ -196,6 +197,7 @@ class Note:
     papers: tuple[str, ...]
     facts: tuple[Fact, ...]
     body: str
+    body_line: int = 1
     place: Place
 
 
