@@ -130,11 +130,11 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_yaml_that_could_harm_is_refused_at_once(text, line, said):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(Refused, match=said) as refused:
         read_yaml(text)
     assert refused.value.line == line
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_unknown_names_are_answered_with_the_near_ones():

@@ -9,10 +9,14 @@ import sys
 import time
 
 import pytest
+from ready_for_signals import CHILD_S, wait_until_ready
 
 from keyturn.cli.main import VERBS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+SLOW_S = 120
+"""How long the slow end of a probe lasts, which a second signal cuts short."""
 
 # The verb `probe` waits; `slow` makes its end last, as a thread pool's may.
 _PROBE = """
@@ -27,7 +31,7 @@ def wait():
     finally:
         if {slow}:
             print("ending", flush=True)
-            time.sleep(30)
+            time.sleep({slow})
 
 module = types.ModuleType("keyturn.cli.probe", "A verb.")
 module.run = wait
@@ -37,7 +41,7 @@ sys.exit(front.run())
 """
 
 
-def probe(*, slow=False, before=None):
+def probe(*, slow=0, before=None):
     process = subprocess.Popen(
         [sys.executable, "-c", _PROBE.format(slow=slow), "probe"],
         stdout=subprocess.PIPE,
@@ -60,20 +64,20 @@ def probe(*, slow=False, before=None):
 def test_a_signal_is_one_message_with_the_command_that_goes_on(number, code, says):
     process = probe()
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=CHILD_S)
     assert process.returncode == code
     assert said == f"keyturn: {says}; what is finished is kept. Resume with:\n    keyturn probe\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_does_not_wait_for_the_end_of_the_first(number):
-    process = probe(slow=True)
+    process = probe(slow=SLOW_S)
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "ending\n"
     started = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert time.monotonic() - started < 10
+    _, said = process.communicate(timeout=CHILD_S)
+    assert time.monotonic() - started < SLOW_S, "it waited for the end of the first"
     assert process.returncode == 128 + number
     assert "Traceback" not in said
     assert said.strip() == "keyturn: ended at once; what is finished is kept, the same command goes on."
@@ -87,7 +91,7 @@ def test_what_is_ignored_stays_ignored(number):
     time.sleep(0.2)
     assert process.poll() is None
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=CHILD_S)
     assert process.returncode == 143
 
 
@@ -105,7 +109,7 @@ def test_ctrl_c_in_the_first_moments_is_no_traceback(words, tmp_path):
         )
         time.sleep(0.02 * step)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=CHILD_S)
         # Python's own start, and the milliseconds in which our first module is found, answer as Python does.
         assert ("Traceback" in said and ", in run\n" in said) is False, said
         codes.add(process.returncode)
@@ -124,7 +128,7 @@ EVERY_VERB = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [0.4, 2.5])
+@pytest.mark.parametrize("after", [0.1, 2.0])
 @pytest.mark.parametrize("verb", VERBS)
 def test_ctrl_c_in_any_verb_is_130_or_its_own_end(verb, after, tmp_path):
     process = subprocess.Popen(
@@ -136,10 +140,11 @@ def test_ctrl_c_in_any_verb_is_130_or_its_own_end(verb, after, tmp_path):
         start_new_session=True,
         env={**os.environ, "KEYTURN_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"},
     )
+    wait_until_ready(process)
     time.sleep(after)
     ended = process.poll()
     os.killpg(process.pid, signal.SIGINT) if ended is None else None
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=CHILD_S)
     assert process.returncode in ((130, 0, 1, 2, -signal.SIGINT) if ended is None else (0, 1, 2))
     assert "Traceback" not in said, said
     if process.returncode == 130:

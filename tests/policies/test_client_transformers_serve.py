@@ -50,9 +50,11 @@ def served_folder(path):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder, tokenizer = served_folder(tmp_path_factory.mktemp("served") / "model")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    # Held until the end: the server shares the port, and no other process is given it while the server starts.
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
     code = "from transformers.cli.transformers import main; main()"
     words = [sys.executable, "-c", code, "serve", str(folder), "--port", str(port), "--host", "127.0.0.1"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -73,6 +75,7 @@ def server(tmp_path_factory):
         yield url, str(folder), tokenizer
     finally:
         process.terminate()
+        probe.close()
         process.wait(20)
 
 

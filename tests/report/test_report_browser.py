@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LATE_MS = 500
+"""How long a page is watched after all that it names was loaded, for what its scripts may ask for later."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ class Watched:
         self.page.on("console", lambda m: self.complaints.append(m.text))
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
         self.page.goto(path.as_uri())
-        self.page.wait_for_load_state("networkidle")
+        # Not "networkidle": on a busy machine Playwright sometimes misses the end of a request that is refused,
+        # and waits for it for ever.
+        self.page.wait_for_timeout(LATE_MS)
         self.asked = [url for url in self.requests if url != path.as_uri() and not url.startswith("data:")]
 
 
@@ -122,7 +126,7 @@ def test_the_policy_stops_what_slips_through(browser, path, tmp_path):
     unguarded = tmp_path / "unguarded.html"
     unguarded.write_text(slipped.read_text("utf-8").replace("Content-Security-Policy", "x"), "utf-8")
     context, watched = opened(browser, unguarded)
-    assert watched.dialogs, "without the policy the same page does alert: the test can see it"
+    assert watched.dialogs == ["1", "2"], "without the policy the same page does alert: the test can see it"
     context.close()
 
 
@@ -370,15 +374,20 @@ def test_hundreds_of_long_completions_still_open_at_once(browser, audits, tmp_pa
         one, text=(" token",) * size, role=("unknown",) * size, entropy=unknown, logprob=unknown,
         base_logprob=unknown, sibling=None,
     )  # fmt: skip
-    started = time.perf_counter()
+    started = time.process_time()
     file = write_report(
         [replace(audits[0], spans=(long,) * 64), audits[1]], tmp_path / "r.html", command="c", seconds=1.0
     )
-    written = time.perf_counter() - started
+    written = time.process_time() - started
     assert file.stat().st_size < 8_000_000
-    context, watched = opened(browser, file)
-    loaded = watched.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
-    assert loaded < 2_000
+    context = browser.new_context()
+    watched = Watched(context, file)
+    # Processor time of the page, since other processes decide how long that takes.
+    session = context.new_cdp_session(watched.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    watched.page.reload(wait_until="domcontentloaded")
+    spent = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    assert 0 < spent["TaskDuration"] < 2
     assert written < 20
     assert "more tokens are not shown" in watched.page.content()
     context.close()

@@ -272,9 +272,9 @@ def test_matching_is_that_of_difflib(a, b):
 
 def test_a_policy_that_repeats_itself_does_not_stall_matching():
     # difflib takes half a minute for this pair: every block is one character long.
-    started = time.monotonic()
+    started = time.process_time()
     assert similarity("a" * 1000, "ab" * 500) == 0.5
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_step_similarity_without_a_monologue_or_a_target():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from ready_for_signals import CHILD_S
 from test_resume import go, product
 
 from keyturn.core import rundir
@@ -161,7 +162,7 @@ def test_a_real_signal_at_any_moment_and_the_run_goes_on(tmp_path, straight, num
     assert child.stdout.readline() == b"ready\n"
     time.sleep(after)
     child.send_signal(number)
-    child.communicate(timeout=60)
+    child.communicate(timeout=CHILD_S)
     assert child.returncode != 0 or (tmp_path / "DONE").exists()
     assert go(tmp_path) is not None
     assert product(tmp_path) == straight

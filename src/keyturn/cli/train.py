@@ -133,6 +133,7 @@ def by_recipe(
     recipe = METHODS[method]
     sys.stderr.write(f"{recipe.name}: {recipe.summary} ({recipe.source})\n")
     done = train(method, model, settings=settings, **_shared(common))
+    _say_notes(done)
     if common.json:
         _document(done, {"rows": done.rows})
         return
@@ -178,8 +179,7 @@ def by_objective(
         demonstrations_a_step=demonstrations_a_step,
         **_shared(common),
     )
-    for note in done.notes:
-        sys.stderr.write(f"{note}\n")
+    _say_notes(done)
     last = dict(done.history[-1]) if done.history else {}
     if common.json:
         _document(done, {"last": last})
@@ -202,6 +202,11 @@ def _shared(common: Common) -> dict[str, Any]:
     command = ("resume", "json")
     said = {field.name: getattr(common, field.name) for field in fields(common) if field.name not in command}
     return said | {"teacher": common.teacher or None}
+
+
+def _say_notes(done: Training) -> None:
+    for note in done.notes:
+        sys.stderr.write(f"{note}\n")
 
 
 def _document(done: Training, found: Mapping[str, Any]) -> None:

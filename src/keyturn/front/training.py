@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from keyturn.core.identity import identity
 from keyturn.core.jsonl import read_jsonl
 from keyturn.core.streams import Streams
 from keyturn.front.method_of import method_of, objective_of, recipe_settings, settled, sizes
+from keyturn.front.missing_answers import missing_answers
 from keyturn.front.options import spelled
 from keyturn.front.run_folder import TRAINED, hold_to, saved, vacant
 from keyturn.front.trained import Training
@@ -35,6 +37,8 @@ from keyturn.training.config import RLConfig
 from keyturn.training.record import METRICS
 from keyturn.training.rl import FinishedRun, train_rl
 from keyturn.training.rollout import Beside, RolloutFunction, Sampled
+
+_log = logging.getLogger("keyturn")
 
 BASE = "base"
 """Folder in a run for a base that was given in memory. A method of several stages reads the base from it."""
@@ -160,7 +164,8 @@ def _trained(said: Mapping[str, Any]) -> Training:
         rl = replace(rl, max_new_tokens=_length(rl, run.given, task))
     if run.dry_run:
         rl = replace(rl, steps=2, prompts=min(rl.prompts, 2), draws=min(rl.draws, 2))
-    return _by_objective(run, task, objective, reward, rl, said["roles"], demonstrations_a_step)
+    notes = _notes_before(task, reward)
+    return _by_objective(run, task, objective, reward, rl, said["roles"], demonstrations_a_step, notes)
 
 
 def _refuse_idle(recipe: Method, said: Mapping[str, Any]) -> None:
@@ -184,6 +189,7 @@ def _by_recipe(recipe: Method, run: _Run, settings: Any) -> Training:
         vacant(run.out)
     task = task_for(run.model, run.given, Streams(run.seed))
     recipe.check(task)
+    notes = _notes_before(task, None)
     config = recipe.brief(settings) if run.dry_run else settings
     out = run.placed(recipe.name, task, {"settings": config, "max_new_tokens": task.max_new_tokens})
     begun = (out / TRAINED).exists()
@@ -215,6 +221,7 @@ def _by_recipe(recipe: Method, run: _Run, settings: Any) -> Training:
         policies=saved(out, made.policies),
         history=tuple(read_jsonl(metrics)) if metrics.exists() else (),  # type: ignore[arg-type]
         rows=tuple(made.rows),
+        notes=notes,
         device=task.device,
     )
 
@@ -227,6 +234,7 @@ def _by_objective(
     rl: RLConfig,
     roles: str | Path | RoleSource | None,
     demonstrations_a_step: int,
+    notes: tuple[str, ...],
 ) -> Training:
     """RL with an objective."""
     streams = Streams(run.seed)
@@ -257,9 +265,21 @@ def _by_objective(
         folder=out,
         policies={"policy": done.model},
         history=done.history,
-        notes=_notes(done, reward, run.dry_run),
+        notes=(*notes, *_notes(done, reward, run.dry_run)),
         device=task.device,
     )
+
+
+def _notes_before(task: Task, reward: Reward | None) -> tuple[str, ...]:
+    """What is known of the problems before anything is drawn; it is said at once, and again with the result.
+
+    Raises:
+        UsageError: nothing can be learnt from them.
+    """
+    lacking = missing_answers(task, reward)
+    for line in lacking:
+        _log.warning("%s", line)
+    return (*dict.fromkeys((*task.train.notes, *task.test.notes)), *lacking)
 
 
 def _notes(done: FinishedRun, reward: Reward, dry_run: bool) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def file_task(
             fix="give more problems, or a file of test problems with --test",
         )
     sets = {
-        name: ProblemSet(name=f"{asked.name} {name}", problems=tuple(found), grader=asked.grader)
+        name: replace(asked, name=f"{asked.name} {name}", problems=tuple(found))
         for name, found in parts.items()
     }
     solved = any("solution" in problem.facts for problem in asked.problems)
