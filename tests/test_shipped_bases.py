@@ -12,8 +12,8 @@ import keyturn.policies.tiny  # noqa: F401 (registers the architecture)
 from keyturn.core.identity import identity
 from keyturn.core.rundir import read_json
 from keyturn.core.streams import Streams
+from keyturn.policies.hashes import weights_hash
 from keyturn.policies.loading import load_policy, world_of
-from keyturn.policies.local import weights_hash
 from keyturn.policies.protocol import Limits
 from keyturn.pretraining.recipes import PRETRAIN
 from keyturn.pretraining.role_accuracy import role_accuracy

@@ -11,8 +11,8 @@ from keyturn.auditing.embedded import EMBEDDED, MODELS, audit_embedded, session_
 from keyturn.cli.main import main
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.policies.hashes import weights_hash
 from keyturn.policies.loading import load_policy
-from keyturn.policies.local import weights_hash
 
 SMALL = AuditConfig(k=8, n_base=48, batch_rows=256, token_draws=1)
 

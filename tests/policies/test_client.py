@@ -301,3 +301,39 @@ def test_scoring_is_refused_with_the_way_out(server):
     with pytest.raises(UsageError, match="cannot score"):
         asked.score(drawn)
     assert math.isnan(drawn.entropies[0])
+
+
+@pytest.mark.parametrize("route", ["completions", "chat"])
+@pytest.mark.parametrize("logprobs", ["raw", "off"])
+def test_a_stop_text_is_sent_and_what_a_server_gives_beyond_it_is_cut(server, route, logprobs):
+    url, faults = server
+    asked = policy(url, route=route, logprobs=logprobs)
+    whole = asked.draw(PROBLEMS, range(8), Streams(1), LIMITS)
+    assert all("stop" not in body for body in faults.bodies)
+    stopped = asked.having(stops=["three", "five"])
+    drawn = stopped.draw(PROBLEMS, range(8), Streams(1), LIMITS)
+    assert faults.bodies[-1]["stop"] == ["three", "five"]
+    assert stopped.fingerprint != asked.fingerprint == policy(url, route=route, logprobs=logprobs).fingerprint
+    hit = [any(stop in text for stop in ("three", "five")) for text in whole.texts]
+    assert 0 < sum(hit) < len(hit)
+    for row, (text, was) in enumerate(zip(whole.texts, hit, strict=True)):
+        ended = min((text.index(s) for s in ("three", "five") if s in text), default=len(text))
+        assert drawn.texts[row] == text[:ended]
+        assert drawn.stop[row] == (Stop.EOS if was else whole.stop[row])
+        words = len(text[:ended].split()) + 1
+        if was and logprobs == "raw":
+            # This server does not know stop texts: its tokens are counted up to the one that completes it.
+            assert len(drawn.row(row)) == words
+        elif not was:
+            assert len(drawn.row(row)) == len(whole.row(row))
+
+
+def test_tokens_behind_a_stop_text_are_dropped_with_their_ids(server):
+    url, _ = server
+    asked = policy(url, token_ids=True, stop=("three",))
+    drawn = asked.draw(PROBLEMS, range(8), Streams(1), LIMITS)
+    three = WORDS.index("three")
+    ended = [row for row in range(len(drawn)) if three in drawn.row(row)]
+    assert ended
+    assert all(drawn.row(row).tolist().index(three) == len(drawn.row(row)) - 1 for row in ended)
+    assert all(drawn.stop[row] == Stop.EOS for row in ended)

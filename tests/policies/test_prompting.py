@@ -11,8 +11,9 @@ from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.offsets import Spelling
-from keyturn.policies.prompting import as_given, cut_at, turn_end, unknown_words
+from keyturn.policies.prompting import as_given, turn_end, unknown_words
 from keyturn.policies.protocol import Limits
+from keyturn.policies.stop_texts import cut_at
 from keyturn.rollouts.completions import Stop
 
 CHATML = (

@@ -10,8 +10,8 @@ from keyturn.cli.main import main
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import read_json
 from keyturn.core.streams import Streams
+from keyturn.policies.hashes import weights_hash
 from keyturn.policies.loading import load_policy, world_of
-from keyturn.policies.local import weights_hash
 from keyturn.policies.optimise import FitConfig
 from keyturn.pretraining.pretrain import pretrain
 from keyturn.pretraining.recipes import PRETRAIN, PretrainRecipe, Probe, Size

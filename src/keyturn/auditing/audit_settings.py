@@ -92,6 +92,8 @@ def described(policy: Policy) -> Setting:
     if isinstance(policy, ServerPolicy):
         said["prompt"] = prompt_format(policy)
         config = policy.config
+        if config.stop:
+            said["stops at"] = ", ".join(f"the text {text!r}" for text in config.stop)
         said |= {
             "server": ", ".join(map(address, (config.url, *config.others))),
             "served as": config.model,

@@ -38,6 +38,7 @@ from keyturn.measures.estimates import SMALLEST_K
 from keyturn.measures.paired import Paired
 from keyturn.policies.by_name import Loading
 from keyturn.problems.contract import ProblemSet
+from keyturn.problems.examples import with_examples
 from keyturn.problems.world.worlds import World
 from keyturn.rollouts.readers import Columns
 
@@ -56,6 +57,8 @@ class ProblemChoice:
     problems: Any = None
     """What :func:`~keyturn.auditing.sides.problems_in` takes; None: the problems of the base's world."""
     grader: str = "auto"
+    examples: Any = None
+    """Problems with worked solutions in front of every problem, or None."""
     limit: int = 0
     per_cell: int = PER_CELL
 
@@ -100,10 +103,16 @@ def audit_models(
         problems_name=in_world if asked.problems is None else problems_called(asked.problems, problem_set),
         facts=None if world is None else WorldFacts(world, plain=plain),
         weights=None if folders[0] is None or folders[1] is None else (folders[0], folders[1]),
-        form="" if asked.problems is None else getattr(problem_set.grader, "form", ""),
+        form=_form(asked, problem_set),
     )
     result = audit(lab, made, config)
     return replace(result, limits=(*result.limits, *problem_set.notes))
+
+
+def _form(asked: ProblemChoice, problem_set: ProblemSet) -> str:
+    """What the few-shot format arm shows; nothing where a world or worked examples show a format already."""
+    shown = asked.problems is None or asked.examples is not None
+    return "" if shown else getattr(problem_set.grader, "form", "")
 
 
 def problems_of(
@@ -114,6 +123,8 @@ def problems_of(
         problem_set = problems_in(asked.problems, asked.grader)
         if asked.limit:
             problem_set = replace(problem_set, problems=problem_set.problems[: asked.limit])
+        if asked.examples is not None:
+            problem_set = with_examples(problem_set, problems_in(asked.examples).problems)
         return problem_set, None, config
     world = base.world
     if world is None:

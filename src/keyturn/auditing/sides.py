@@ -21,7 +21,7 @@ from keyturn.problems.files import choose_grader, known_grader, problem_set, rea
 from keyturn.problems.world.worlds import World
 from keyturn.rollouts.readers import Columns, Samples, read_samples, records_in, samples_of
 
-ASKED = ("sampling", "hooks", "processors", "chat")
+ASKED = ("sampling", "hooks", "processors", "chat", "stops")
 """Attributes that distinguish two policies of the same model."""
 
 

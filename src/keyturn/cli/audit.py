@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from keyturn.cli.options import unescaped
 from keyturn.cli.saved import say_next
 from keyturn.core.describe import describe
 from keyturn.core.errors import UsageError
@@ -42,6 +43,8 @@ def run(
     temperature: float = 1.0,
     top_p: float = 1.0,
     template: Literal["auto", "chat", "plain"] = "auto",
+    stop: tuple[str, ...] = (),
+    examples: Path | None = None,
     grader: str = "auto",
     worlds: tuple[str, ...] = ("graph", "chain"),
     workers: int = 0,
@@ -73,6 +76,8 @@ def run(
         temperature: of both policies; 0 is greedy and then one draw a problem is all there is.
         top_p: nucleus of both policies; 1 keeps everything.
         template: chat: apply the tokenizer's chat template; auto: where it has one.
+        stop: texts that end an answer, e.g. Question: behind worked examples; \\n is a line break.
+        examples: a file of problems with worked solutions that stand in front of every problem.
         grader: how answers are judged; auto: by the file's layout.
         worlds: which embedded worlds, when no model is given.
         workers: processes for the embedded worlds, one thread each; 0: decided by the free cores.
@@ -87,6 +92,7 @@ def run(
         planning: what a plan is asked, and what it assumes.
     """
     started = time.monotonic()
+    stop = unescaped(stop)
     options = {name: value for name, value in locals().items() if name not in ("started", "planning")}
     way = _way_in(policies, samples, problems)
     if planning.plan:
@@ -137,6 +143,8 @@ DECIDES = (
     "temperature",
     "top_p",
     "template",
+    "stop",
+    "examples",
     "grader",
     "worlds",
     "device",
@@ -153,9 +161,11 @@ DECIDES = (
 
 def asked_for(options: Mapping[str, Any]) -> str:
     """Hash of what an audit was asked for: the same command finds its own directory again."""
-    said = {name: options[name] for name in DECIDES}
+    said = {name: options[name] for name in DECIDES if options[name] or name not in ("stop", "examples")}
     # Here a path is a word of the command; what the file holds is told apart by the stages in the directory.
-    said["problems"] = None if said["problems"] is None else str(said["problems"])
+    for name in ("problems", "examples"):
+        if name in said:
+            said[name] = None if said[name] is None else str(said[name])
     return identity({"asked": describe(said, "audit")}, length=8)
 
 

@@ -120,6 +120,11 @@ def typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:
     return with_settings
 
 
+def unescaped(texts: Sequence[str]) -> tuple[str, ...]:
+    r"""Texts with ``\\n`` and ``\\t`` read as a line break and a tab, which are hard to type in a shell."""
+    return tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in texts)
+
+
 def flat_settings(settings: Any, path: str = "") -> dict[str, str]:
     """Settings by the dotted name of their option, as words; those of a nested record under its name."""
     if settings is None or not is_dataclass(settings):

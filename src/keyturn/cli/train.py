@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from keyturn.auditing.embedded import EMBEDDED
 from keyturn.cli.listing import result_line
-from keyturn.cli.options import after, positional, switches, typed
+from keyturn.cli.options import after, positional, switches, typed, unescaped
 from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
@@ -48,6 +48,12 @@ class Common:
     """Separate test problems; a tenth of --problems by default."""
     grader: str = "auto"
     """How answers to problems from a file are graded."""
+    examples: Path | None = None
+    """A file of problems with worked solutions that stand in front of every problem."""
+    template: Literal["auto", "chat", "plain"] = "auto"
+    """chat: apply the tokenizer's chat template; auto: where it has one."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer, e.g. Question: behind worked examples; \\n is a line break."""
     roles: Path | None = None
     """Strategic grams (`keyturn grams`) that say which tokens plan; a world's grammar by default."""
     teacher: str = ""
@@ -201,7 +207,7 @@ def _shared(common: Common) -> dict[str, Any]:
     """The options that every method takes, as arguments of :func:`keyturn.train`."""
     command = ("resume", "json")
     said = {field.name: getattr(common, field.name) for field in fields(common) if field.name not in command}
-    return said | {"teacher": common.teacher or None}
+    return said | {"teacher": common.teacher or None, "stop": unescaped(common.stop)}
 
 
 def _say_notes(done: Training) -> None:
@@ -222,6 +228,12 @@ def _hint(common: Common, base: str | Path, policy: Path) -> None:
         given += ["--problems", common.test or common.problems]
     if common.grader != "auto":
         given += ["--grader", common.grader]
+    if common.examples is not None:
+        given += ["--examples", common.examples]
+    if common.template != "auto":
+        given += ["--template", common.template]
+    if common.stop:
+        given += ["--stop", *common.stop]
     if common.problems is not None and common.max_new_tokens:
         given += ["--max-new-tokens", str(common.max_new_tokens)]
     say_next("audit it", "audit", base, policy, *given)

@@ -26,10 +26,12 @@ from keyturn.measures.classes import classify
 from keyturn.measures.contract import Tables
 from keyturn.measures.draws import draws_of
 from keyturn.measures.verdict import REACHABLE
+from keyturn.policies.client import ServerPolicy
 from keyturn.policies.context import context_length
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
+from keyturn.problems.examples import NEXT_QUESTION, solved
 from keyturn.rollouts.grades import Answers
 
 SUMS = (
@@ -43,7 +45,10 @@ LEAST_ROOM = 0.5
 """Share of the tokens of a plain completion that the longer prompts must leave, else the arm would measure the
 context and not the format."""
 
-_NEXT = re.compile(r"\n\s*Question:")
+NEXT = f"\n{NEXT_QUESTION}"
+"""What ends a draw under the format prompt."""
+
+_NEXT = re.compile(rf"\n\s*{NEXT_QUESTION}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,13 +71,10 @@ def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
         problems: what is asked.
         form: a whole completion as the grader reads it, with ``{answer}`` and perhaps ``{work}`` in it.
     """
-    shots = "".join(
-        f"Question: {question}\nAnswer: {form.format(work=work, answer=answer)}\n\n"
-        for question, work, answer in SUMS
-    )
+    shots = "".join(solved(question, form.format(work=work, answer=answer)) for question, work, answer in SUMS)
 
     def behind(text: str) -> str:
-        return f"{shots}Question: {text}\nAnswer:"
+        return shots + solved(text, "")
 
     return tuple(
         replace(p, prompt=behind(p.prompt), messages=last_of_user(p.messages, behind)) for p in problems
@@ -127,7 +129,9 @@ def elicit_format(
     asked = few_shot(problem_set.problems, form)
     tables: dict[str, Answers] = {}
     for name, policy in policies.items():
-        stage, drawn = lab.draw(policy, asked, range(k), limits, name=f"few-shot format {name}")
+        # A policy of another kind draws on, and what it writes from there on is cut off all the same.
+        asking = policy.having(stops=[NEXT]) if isinstance(policy, LocalPolicy | ServerPolicy) else policy
+        stage, drawn = lab.draw(asking, asked, range(k), limits, name=f"few-shot format {name}")
         drawn = replace(drawn, texts=tuple(without_next_question(text) for text in drawn.texts))
         _, grades = lab.grade(problem_set.grader, asked, drawn, stage, name="grade")
         tables[name] = answers(name, problem_set.problems, drawn, grades)

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from keyturn.front.trained import Training
 from keyturn.lab.lab import Lab
 from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
+from keyturn.policies.stop_texts import checked
 from keyturn.rollouts.readers import Columns, Samples
 
 WORLDS = ("graph", "chain")
@@ -39,6 +40,8 @@ def audit(
     temperature: float = 1.0,
     top_p: float = 1.0,
     template: str = "auto",
+    stop: Sequence[str] = (),
+    examples: Any = None,
     grader: str = "auto",
     device: str = "auto",
     dtype: str = "float32",
@@ -74,6 +77,9 @@ def audit(
         top_p: nucleus of both policies; 1 keeps everything.
         template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: apply it if there
             is one.
+        stop: texts that end an answer where they are first complete, such as ``["Question:"]`` behind worked
+            examples. An answer that a text ends is not cut.
+        examples: problems with worked solutions that stand in front of every problem: what ``problems`` takes.
         grader: how answers are graded; ``auto``: by the layout of the problems.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, for models that are loaded by name.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored).
@@ -117,6 +123,7 @@ def _audited(given: Mapping[str, Any]) -> Audit:
             found = opening.audit_base(lab, base, per_cell=given["per_cell"], config=config)
         else:
             loading = Loading(**{field.name: given[field.name] for field in fields(Loading)})
+            loading = replace(loading, stop=checked(loading.stop))
             asked = opening.ProblemChoice(
                 **{field.name: given[field.name] for field in fields(opening.ProblemChoice)}
             )

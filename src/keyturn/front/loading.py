@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.auditing.model_places import place_of
 from keyturn.policies.by_name import Loading, open_policy
 from keyturn.policies.connect import ServerOptions
 from keyturn.policies.protocol import Policy
+from keyturn.policies.stop_texts import checked
 
 
 def load(
@@ -21,6 +23,7 @@ def load(
     temperature: float = 1.0,
     top_p: float = 1.0,
     template: str = "auto",
+    stop: Sequence[str] = (),
     server: ServerOptions = ServerOptions(),  # noqa: B008
 ) -> Policy:
     """Load a policy in the same way as an audit or a training does.
@@ -29,7 +32,7 @@ def load(
         name: an embedded base (``"graph"``, ``"chain"``), a model folder, a run of keyturn, ``owner/name`` on
             the Hub, or ``http://host:port/v1#model``.
         device, dtype, revision, trust_remote_code, allow_pickle: how it is loaded, see :func:`keyturn.audit`.
-        temperature, top_p, template: how it is asked.
+        temperature, top_p, template, stop: how it is asked.
         server: how a policy behind a server is asked.
 
     Returns:
@@ -48,6 +51,7 @@ def load(
         temperature=temperature,
         top_p=top_p,
         template=template,
+        stop=checked(stop),
         server=server,
     )
     return open_policy(place_of(str(name)), loading)

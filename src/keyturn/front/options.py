@@ -20,6 +20,7 @@ WAYS = {
 _OF_MODELS = ("file", "world")
 _READ_BY = {
     "problems": ("samples", "file"),
+    "examples": ("file",),
     "grader": ("samples", "file"),
     "columns": ("samples",),
     "draws_independent": ("samples",),
@@ -29,14 +30,14 @@ _READ_BY = {
     "max_new_tokens": ("file",),
     "worlds": ("embedded",),
     "workers": ("embedded",),
-    **dict.fromkeys(("temperature", "top_p", "template", "device", "dtype", "revision"), _OF_MODELS),
+    **dict.fromkeys(("temperature", "top_p", "template", "stop", "device", "dtype", "revision"), _OF_MODELS),
     **dict.fromkeys(("trust_remote_code", "allow_pickle", "server"), _OF_MODELS),
 }
 """Option -> the kinds of audit that read it. All kinds read the other options."""
 
 _LOADED = ("device", "dtype", "revision", "trust_remote_code", "allow_pickle")
 """Options for loading a model by its name."""
-_ASKED = ("temperature", "top_p", "template")
+_ASKED = ("temperature", "top_p", "template", "stop")
 """Options for asking a model. A policy that is given as an object is used as it is."""
 _LEAST = {"limit": 0, "per_cell": 1, "workers": 0, "max_new_tokens": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,9 @@ from keyturn.measures.truths import BaseName
 from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.connect import is_server
 from keyturn.policies.protocol import Limits
+from keyturn.policies.stop_texts import checked
 from keyturn.problems.contract import ProblemSet
+from keyturn.problems.examples import with_examples
 
 OPENED_UP_TO = 500_000_000
 """Parameters of the largest model that is opened to measure it: it takes seconds, and a few GB."""
@@ -169,6 +171,8 @@ def plan(
     temperature: float = 1.0,
     top_p: float = 1.0,
     template: str = "auto",
+    stop: Sequence[str] = (),
+    examples: Any = None,
     grader: str = "auto",
     device: str = "auto",
     dtype: str = "float32",
@@ -184,7 +188,7 @@ def plan(
         problems: the problems; None: those of the base's world.
         asked: the budget, the rate, and what is assumed.
         k, n_base, limit, per_cell, max_new_tokens: how much is drawn, as for the audit.
-        temperature, top_p, template, grader: how policies are asked and judged.
+        temperature, top_p, template, stop, examples, grader: how policies are asked and judged.
         device, dtype, revision, trust_remote_code, allow_pickle: how models are loaded.
         seed: that of the audit; it decides which problems a world makes.
 
@@ -198,9 +202,11 @@ def plan(
         raise UsageError(what, fix=f"--n-base {3 * k}, or a smaller --k")
     loading = Loading(
         device=device, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code,
-        allow_pickle=allow_pickle, temperature=temperature, top_p=top_p, template=template,
+        allow_pickle=allow_pickle, temperature=temperature, top_p=top_p, template=template, stop=checked(stop),
     )  # fmt: skip
     given, config, of = _problems(base, problems, grader, limit, per_cell, config, seed)
+    if given is not None and examples is not None:
+        given = with_examples(given, problems_in(examples).problems)
     assumed = Assumed(base=asked.assumed_base, gain=asked.assumed_gain)
     available = len(given.problems) if given else limit
     powers, least = powers_of(config, assumed, asked.power, (available,))
@@ -269,12 +275,13 @@ def _sampling(
     else:
         tokens, tokens_from = float(config.max_new_tokens), "the limit: not measured, so all of this is at most"
     local = bool(names) and not any(map(is_server, names))
+    shown = any(problem.facts.get("examples") for problem in problems[:1])
     return (
         Sampling(
             tokens_per_draw=tokens,
             tokens_from=tokens_from,
             prompt_tokens=sum(prompts) / len(prompts) if prompts else typed,
-            formats=bool(given and getattr(given.grader, "form", "")),
+            formats=bool(given and getattr(given.grader, "form", "") and not shown),
             scores=local,
         ),
         tuple(rates),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,7 @@ from keyturn.objectives.contract import Objective
 from keyturn.policies.loading import save_policy
 from keyturn.policies.offsets import Decodes, GramRoles
 from keyturn.policies.protocol import Limits
+from keyturn.policies.stop_texts import checked
 from keyturn.rewards.by_name import reward_named
 from keyturn.rewards.contract import Reward
 from keyturn.roles.grams import read_grams
@@ -59,6 +60,9 @@ def train(
     teacher: Any = None,
     test: Any = None,
     grader: str = "auto",
+    examples: Any = None,
+    template: str = "auto",
+    stop: Sequence[str] = (),
     profile: str = "demo",
     per_cell: int = Given.per_cell,
     max_new_tokens: int = 0,
@@ -85,6 +89,10 @@ def train(
         teacher: a second model, if the method needs one.
         test: separate test problems; a tenth of the problems by default.
         grader: how answers are graded; ``auto``: by the layout of the problems.
+        examples: problems with worked solutions that stand in front of every problem.
+        template: ``chat``: apply the tokenizer's chat template; ``plain``: do not; ``auto``: apply it if there
+            is one.
+        stop: texts that end an answer where they are first complete, such as ``["Question:"]``.
         profile: ``demo`` (three minutes on two cores), ``study`` or ``real`` (about 1e9 parameters).
         per_cell: training problems per cell, if a world makes them.
         max_new_tokens: maximum number of tokens in an answer; 0 takes the run's own for a world, 1024 for a
@@ -132,12 +140,12 @@ def _dry(out: Path, dry_run: bool) -> Path:
 def _trained(said: Mapping[str, Any]) -> Training:
     """Run :func:`train` on its arguments, given as a mapping."""
     method, teacher = method_of(said["method"]), said["teacher"]
-    shared = ("problems", "test", "grader", "per_cell", "max_new_tokens", "device")
+    shared = ("problems", "test", "grader", "examples", "template", "per_cell", "max_new_tokens", "device")
     others = {} if teacher is None else {"teacher": teacher}
     out = None if said["out"] is None else _dry(Path(said["out"]).expanduser(), said["dry_run"])
     run = _Run(
         model=said["model"],
-        given=Given(**{name: said[name] for name in shared}, others=others),
+        given=Given(**{name: said[name] for name in shared}, others=others, stop=checked(said["stop"])),
         out=out,
         seed=said["seed"],
         dry_run=said["dry_run"],

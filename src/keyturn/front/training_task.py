@@ -16,6 +16,7 @@ from keyturn.policies.connect import is_server
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import MOST_UNKNOWN, unreadable
 from keyturn.problems.contract import ProblemSet
+from keyturn.problems.examples import with_examples
 
 FILE_TOKENS = 1024
 """Maximum number of tokens in an answer to a problem from a file."""
@@ -29,6 +30,9 @@ class Given:
         problems: what :func:`~keyturn.auditing.sides.problems_in` takes, or None for a world's own.
         test: the same for test problems, or None.
         grader: how answers to problems from a file are graded.
+        examples: problems with worked solutions in front of every problem, or None.
+        template: how prompts are given to the model, see :class:`~keyturn.policies.by_name.Loading`.
+        stop: texts that end an answer.
         per_cell: training problems per cell of a world.
         max_new_tokens: length limit of an answer; 0 for the usual one.
         device: as for loading a policy.
@@ -38,6 +42,9 @@ class Given:
     problems: Any = None
     test: Any = None
     grader: str = "auto"
+    examples: Any = None
+    template: str = "auto"
+    stop: tuple[str, ...] = ()
     per_cell: int = 112
     max_new_tokens: int = 0
     device: str = "auto"
@@ -68,7 +75,11 @@ def task_for(model: Any, given: Given, streams: Streams) -> Task:
     elif given.per_cell != Given().per_cell:
         raise UsageError("--per-cell would do nothing: the problems are those of a file", fix="leave it out")
     test = None if given.test is None else problems_in(given.test, given.grader)
-    loading = Loading(device=given.device)
+    if asked is not None and given.examples is not None:
+        examples = problems_in(given.examples).problems
+        asked = with_examples(asked, examples)
+        test = None if test is None else with_examples(test, examples)
+    loading = Loading(device=given.device, template=given.template, stop=given.stop)
     base = _in_this_process(subject, loading)
     policies = {slot: _in_this_process(one, loading) for slot, one in others.items()}
     device = str(base.model.device)
@@ -128,7 +139,11 @@ def _refuse_idle(given: Given, model: str, world: bool) -> None:
     if not world:
         what = f"{model} was made in no controlled world, so it brings no problems of its own"
         raise UsageError(what, fix="--problems FILE")
-    for option, said in (("--test", given.test is not None), ("--grader", given.grader != "auto")):
+    for option, said in (
+        ("--test", given.test is not None),
+        ("--examples", given.examples is not None),
+        ("--grader", given.grader != "auto"),
+    ):
         if said:
             raise UsageError(
                 f"a world brings its own; {option} goes with a file", fix="--problems FILE beside it"

@@ -14,6 +14,7 @@ from keyturn.lab.task import Task
 from keyturn.policies.fit import Row
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.prompting import encode_answer
+from keyturn.problems.examples import gone_on_with
 from keyturn.rollouts.completions import Completions, ragged
 
 
@@ -29,8 +30,9 @@ def supervised(policy: LocalPolicy, pairs: Sequence[tuple[Problem, str]], *, wei
     """
     prompts = policy.prompts([problem for problem, _ in pairs])
     rows = []
-    for index, (_, text) in enumerate(pairs):
-        rows.append(row_of(prompts.row(index), encoded(policy, text), weight))
+    for index, (problem, text) in enumerate(pairs):
+        answer = encoded(policy, gone_on_with(problem, text, chat=policy.chat))
+        rows.append(row_of(prompts.row(index), answer, weight))
     return rows
 
 
@@ -43,7 +45,8 @@ def demonstration_completions(policy: LocalPolicy, pairs: Sequence[tuple[Problem
             policy drew the texts.
     """
     prompts = policy.prompts([problem for problem, _ in pairs])
-    tokens, offsets = ragged([encoded(policy, text) for _, text in pairs])
+    written = [gone_on_with(problem, text, chat=policy.chat) for problem, text in pairs]
+    tokens, offsets = ragged([encoded(policy, text) for text in written])
     unknown = np.full(len(tokens), np.nan, np.float32)
     return Completions(
         policy="shown",
@@ -55,7 +58,7 @@ def demonstration_completions(policy: LocalPolicy, pairs: Sequence[tuple[Problem
         logprobs=unknown,
         entropies=unknown,
         stop=np.zeros(len(pairs), np.uint8),
-        texts=tuple(text for _, text in pairs),
+        texts=tuple(written),
     )
 
 

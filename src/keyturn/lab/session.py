@@ -293,7 +293,8 @@ def _unit(given: Answers) -> str:
 def loaded(task: Task, folder: Path) -> LocalPolicy:
     """A model folder as a policy that is asked and decoded like the task's base."""
     read = load_policy(folder, device=task.device)
-    return LocalPolicy(read.model, read.tokenizer, sampling=task.base.sampling, chat=task.base.chat)
+    how = {"sampling": task.base.sampling, "chat": task.base.chat, "stops": task.base.stops}
+    return LocalPolicy(read.model, read.tokenizer, **how)
 
 
 def _parents(start: Model) -> list[Stage]:

@@ -44,6 +44,8 @@ class Loading:
     """Nucleus of the draws; 1 keeps everything."""
     template: str = "auto"
     """``chat``: apply the chat template; ``plain``: do not; ``auto``: where the tokenizer has one."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer where they are first complete."""
     server: ServerOptions = field(default_factory=ServerOptions)
     """How a policy behind a server is asked."""
 
@@ -72,6 +74,7 @@ def open_policy(place: str | Path, loading: Loading, kept: Path | None = None) -
             temperature=loading.temperature,
             top_p=loading.top_p,
             template=loading.template,
+            stop=loading.stop,
             folder=kept,
         )
     return open_model(place, loading)
@@ -94,4 +97,4 @@ def with_template(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lo
     """A policy of a loaded model, asked through its chat template where ``loading`` says so."""
     has_template = bool(getattr(tokenizer, "chat_template", None))
     chat = loading.template == "chat" or (loading.template == "auto" and has_template)
-    return LocalPolicy(model, tokenizer, sampling=loading.sampling, chat=chat)
+    return LocalPolicy(model, tokenizer, sampling=loading.sampling, chat=chat, stops=loading.stop)

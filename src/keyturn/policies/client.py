@@ -31,7 +31,17 @@ from keyturn.policies.balance import Addresses
 from keyturn.policies.http import Refused, Unanswered, post
 from keyturn.policies.journal import Journal
 from keyturn.policies.protocol import Limits, TokenTable
-from keyturn.policies.reply import NOTHING, UNKNOWN_TOKEN, Answer, choices_of, logprobs_of, stop_of, text_of
+from keyturn.policies.reply import (
+    NOTHING,
+    UNKNOWN_TOKEN,
+    Answer,
+    choices_of,
+    logprobs_of,
+    stop_of,
+    text_of,
+    tokens_until,
+)
+from keyturn.policies.stop_texts import before_any, checked
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
 __all__ = ["UNKNOWN_TOKEN", "ServerConfig", "ServerPolicy", "body_of"]
@@ -68,6 +78,8 @@ class ServerConfig:
     """Nucleus; 1 is off."""
     top_k: int = 0
     """0 is off; sent only when on, since plain OpenAI servers do not know it."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer. They are sent, and what a server gives beyond one is cut off here."""
     dialect: Dialect = "openai"
     """How the server's own defaults (many take a model's ``generation_config.json``: top-k 20, a penalty) are
     switched off. ``open``: by the fields of vLLM, SGLang and llama.cpp. ``transformers``: by a whole generation
@@ -145,7 +157,12 @@ class ServerPolicy:
         self._journal = journal
         self._addresses = Addresses(config.addresses)
         how = ("others", "concurrency", "timeout_s", "retries", "pause_s", "token_ids")
-        self._asked = {name: value for name, value in asdict(config).items() if name not in how}
+        self._asked = {name: value for name, value in stated(config).items() if name not in how}
+
+    def having(self, *, stops: Sequence[str]) -> ServerPolicy:
+        """The same policy, whose answers end at these texts too."""
+        config = replace(self.config, stop=checked((*self.config.stop, *stops)))
+        return ServerPolicy(config, key=self._key, tokenizer=self._tokenizer, journal=self._journal)
 
     @property
     def fingerprint(self) -> str:
@@ -250,16 +267,23 @@ class ServerPolicy:
         return found + [NOTHING] * (wanted - len(found))
 
     def _answer(self, choice: Mapping[str, Any], counted: int, limit: int) -> Answer:
-        text = text_of(choice, self.config.route)
+        whole = text_of(choice, self.config.route)
         logprobs = logprobs_of(choice)
         stop = stop_of(choice, len(logprobs) or counted, limit)
         if stop == Stop.ERROR:
             return NOTHING
+        text = before_any(whole, self.config.stop)
+        kept: int | None = None
+        if text != whole:
+            # A server that does not know stop texts goes on behind them, and some give the text itself.
+            kept = tokens_until(choice, self.config.stop)
+            counted, stop = counted if stop == Stop.EOS else 0, Stop.EOS
+            logprobs = logprobs[:kept] if kept is not None else []
         exact = self.config.temperature == 1 and self.config.top_p == 1 and not self.config.top_k
         if self.config.logprobs != "processed" and not exact:
             logprobs = [math.nan] * len(logprobs)
         if choice.get("token_ids"):
-            tokens = [int(token) for token in choice["token_ids"]]
+            tokens = [int(token) for token in choice["token_ids"]][:kept]
         elif self._tokenizer is not None:
             tokens = self._tokenizer.encode(text, add_special_tokens=False)
         else:
@@ -290,6 +314,11 @@ class ServerPolicy:
         )
 
 
+def stated(config: ServerConfig) -> dict[str, Any]:
+    """How a server is asked, as plain data; stop texts only where there are any."""
+    return {name: value for name, value in asdict(config).items() if name != "stop" or value}
+
+
 def root_of(url: str) -> str:
     """The address that OpenAI's paths are appended to: with ``/v1``."""
     base = url.rstrip("/")
@@ -307,6 +336,8 @@ def body_of(config: ServerConfig, problem: Problem, count: int, seed: int, limit
         "n": count,
         "stream": False,
     }
+    if config.stop:
+        body["stop"] = list(config.stop)
     if config.dialect == "open":
         body |= {"top_k": config.top_k or -1, "min_p": 0.0, "repetition_penalty": 1.0}
     elif config.dialect == "transformers":

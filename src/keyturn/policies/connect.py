@@ -13,7 +13,7 @@ import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +24,11 @@ from keyturn.core.progress import waiting
 from keyturn.core.rundir import read_json, write_json
 from keyturn.core.streams import Streams
 from keyturn.policies.balance import Addresses
-from keyturn.policies.client import Dialect, ServerConfig, ServerPolicy, body_of, root_of
+from keyturn.policies.client import Dialect, ServerConfig, ServerPolicy, body_of, root_of, stated
 from keyturn.policies.http import Refused, Unanswered, get, post
 from keyturn.policies.protocol import Limits
 from keyturn.policies.reply import Route, choices_of, logprobs_of, text_of
+from keyturn.policies.stop_texts import checked
 
 KEY = "KEYTURN_SERVER_KEY"
 """Environment variable of the bearer token; it is never read from a command line, which others can see."""
@@ -71,6 +72,7 @@ def connect(
     temperature: float = 1.0,
     top_p: float = 1.0,
     template: str = "auto",
+    stop: tuple[str, ...] = (),
     folder: Path | None = None,
 ) -> ServerPolicy:
     """A policy behind a server, after a few trial requests.
@@ -83,6 +85,7 @@ def connect(
         temperature, top_p: of the draws.
         template: ``chat``: the server applies its template; ``plain``: prompts as they are; ``auto``: chat
             where the server takes it.
+        stop: texts that end an answer.
         folder: where drawn completions and what was found out are kept; nothing is without one.
 
     Raises:
@@ -98,6 +101,7 @@ def connect(
         model=model,
         temperature=temperature,
         top_p=top_p,
+        stop=checked(stop),
         logprobs=options.logprobs,
         draws_a_request=options.draws_a_request,
         concurrency=options.concurrency,
@@ -130,7 +134,7 @@ _FOUND = ("model", "route", "dialect", "logprobs", "draws_a_request")
 
 def _identity(asked: ServerConfig, template: str) -> str:
     how = ("others", "concurrency", "timeout_s", "retries", "pause_s")
-    fields = {name: value for name, value in asdict(asked).items() if name not in how}
+    fields = {name: value for name, value in stated(asked).items() if name not in how}
     return identity({"asked": fields, "template": template})
 
 

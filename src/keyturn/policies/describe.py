@@ -27,6 +27,6 @@ def prompt_format(policy: Policy) -> str:
 def stop_tokens(policy: LocalPolicy) -> str:
     """What ends an answer: tokens and texts, in a fixed order."""
     tokens = [str(policy.tokenizer.convert_ids_to_tokens(token)) for token in policy.ends]
-    texts = [f"the text {text!r}" for text in policy.turn.texts]
+    texts = [f"the text {text!r}" for text in policy.stop_texts]
     shown = tokens if len(tokens) <= MOST else [f"{len(tokens)} tokens"]
     return ", ".join([*shown, *texts]) or "none: every answer runs to the limit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -18,10 +17,12 @@ from keyturn.core.lazy import torch
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 from keyturn.policies.context import check_causal, context_length
+from keyturn.policies.hashes import tokenizer_hash, weights_hash
 from keyturn.policies.hooks import ForwardHook, Processor, evaluating, hooked
-from keyturn.policies.prompting import TurnEnd, as_given, cut_at, encode, turn_end, unknown_words
+from keyturn.policies.prompting import TurnEnd, as_given, encode, turn_end, unknown_words
 from keyturn.policies.protocol import Limits, TokenTable
 from keyturn.policies.sampling import Sampling
+from keyturn.policies.stop_texts import StopTexts, checked, cut_at
 from keyturn.policies.which_engine import engine_of
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
@@ -51,6 +52,7 @@ class LocalPolicy:
         hooks: put on the model while it draws or scores.
         processors: shape the logits while it draws (scoring is of the model under its hooks alone).
         chat: put prompts through the tokenizer's chat template.
+        stops: texts that end an answer where they are first complete, beside the tokens that end it.
 
     Raises:
         InputError: an encoder-decoder, or ``chat`` without a template.
@@ -65,6 +67,7 @@ class LocalPolicy:
         hooks: Sequence[ForwardHook] = (),
         processors: Sequence[Processor] = (),
         chat: bool = False,
+        stops: Sequence[str] = (),
     ) -> None:
         check_causal(model)
         if chat and not getattr(tokenizer, "chat_template", None):
@@ -78,6 +81,7 @@ class LocalPolicy:
         self.processors = tuple(processors)
         self.chat = chat
         self.turn = turn_end(tokenizer) if chat else TurnEnd()
+        self.stops = checked(stops)
         self._weights: tuple[object, str] | None = None
 
     def having(
@@ -86,8 +90,9 @@ class LocalPolicy:
         sampling: Sampling | None = None,
         hooks: Sequence[ForwardHook] = (),
         processors: Sequence[Processor] = (),
+        stops: Sequence[str] = (),
     ) -> LocalPolicy:
-        """The same model decoded otherwise: other sampling, further hooks and processors."""
+        """The same model decoded otherwise: other sampling, further hooks, processors and stop texts."""
         return LocalPolicy(
             self.model,
             self.tokenizer,
@@ -95,6 +100,7 @@ class LocalPolicy:
             hooks=(*self.hooks, *hooks),
             processors=(*self.processors, *processors),
             chat=self.chat,
+            stops=(*self.stops, *stops),
         )
 
     @property
@@ -104,15 +110,17 @@ class LocalPolicy:
         Raises UsageError where a hook or a processor holds what cannot be named.
         """
         usual = self.ends == (self.tokenizer.eos_token_id,) and not self.turn.texts
-        stops = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
+        ends = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
+        stops = {"stops": list(self.stops)} if self.stops else {}
         return identity(
             {
                 "weights": self._weights_hash(),
-                "tokenizer": _tokenizer_hash(self.tokenizer),
+                "tokenizer": tokenizer_hash(self.tokenizer),
                 "sampling": asdict(self.sampling),
                 "hooks": describe(self.hooks, "hooks"),
                 "processors": describe(self.processors, "processors"),
                 "chat": self.chat,
+                **ends,
                 **stops,
             }
         )
@@ -124,6 +132,11 @@ class LocalPolicy:
         if self._weights is None or versions is None or self._weights[0] != versions:
             self._weights = (versions, weights_hash(self.model))
         return self._weights[1]
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """Texts that end an answer: of a chat's turn, and those that were asked for."""
+        return tuple(dict.fromkeys((*self.turn.texts, *self.stops)))
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -231,6 +244,7 @@ class LocalPolicy:
             raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
         parts: list[tuple[NDArray[np.int64], Decoded]] = []
+        texts = self.stop_texts
         if engine_of(self) == "torch":
             cache_is_whole(self.model)  # tried out before hooks are on
         with evaluating(self.model), hooked(self.model, self.hooks):
@@ -243,6 +257,7 @@ class LocalPolicy:
                     self.sampling,
                     ends=self.ends,
                     processors=self.processors,
+                    stops=StopTexts(self.tokenizer, texts) if texts else None,
                     compact=compact,
                 )
                 self._check(batch, drawn)
@@ -324,7 +339,7 @@ class LocalPolicy:
             stop=np.where(ended, Stop.EOS, Stop.LENGTH).astype(np.uint8),
             texts=tuple(self.tokenizer.batch_decode(pieces, skip_special_tokens=True)),
         )
-        return cut_at(found, self.tokenizer, self.turn.texts) if self.turn.texts else found
+        return cut_at(found, self.tokenizer, self.stop_texts) if self.stop_texts else found
 
     def score(self, completions: Completions, *, advance: Callable[[int], None] | None = None) -> TokenTable:
         """Teacher-forced log-probabilities, entropies and ranks at temperature 1, under the policy's hooks.
@@ -372,22 +387,6 @@ def _batches(prompts: Prompts, draws: range, batch_rows: int) -> Iterator[NDArra
     rows = (order[:, None] * len(draws) + np.arange(len(draws))).reshape(-1)
     for start in range(0, len(rows), max(batch_rows, 1)):
         yield rows[start : start + max(batch_rows, 1)]
-
-
-def weights_hash(model: torch.nn.Module) -> str:
-    """Hash of every parameter and persistent buffer: names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        flat = tensor.detach().contiguous().cpu().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    body = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    return identity({"body": body, "special": tokenizer.special_tokens_map, "chat": tokenizer.chat_template})
 
 
 def _listed(ids: Sequence[str], most: int = 8) -> str:

@@ -8,7 +8,7 @@ every turn ends with another token). A template that separates turns by text end
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from jinja2 import TemplateError
 
 from keyturn.core.errors import InputError
 from keyturn.core.problem import Problem
-from keyturn.rollouts.completions import Completions, Stop, gather_ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -152,45 +151,6 @@ def unreadable(share: float, whose: str) -> InputError:
     return InputError(
         f"{share:.0%} of the prompts' words are unknown to {whose}",
         fix="problems in words that it knows, or another model",
-    )
-
-
-def cut_at(completions: Completions, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Completions:
-    """Completions that end where one of these texts is first complete; their texts end before it.
-
-    Args:
-        completions: as they were drawn.
-        tokenizer: decodes them.
-        texts: what ends a turn.
-    """
-
-    def said(tokens: Any) -> str:
-        return str(tokenizer.decode(tokens.tolist(), skip_special_tokens=True))
-
-    lengths, shown, stop = completions.lengths.copy(), list(completions.texts), completions.stop.copy()
-    for row, text in enumerate(completions.texts):
-        if not any(end in text for end in texts):
-            continue
-        tokens = completions.row(row)
-        low, high = 1, len(tokens)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if any(e in said(tokens[:middle]) for e in texts) else (middle + 1, high)
-        lengths[row], stop[row] = low, Stop.EOS
-        shown[row] = text[: min(text.index(end) for end in texts if end in text)]
-    if (lengths == completions.lengths).all() and tuple(shown) == completions.texts:
-        return completions
-    place, _ = gather_ragged(completions.offsets, np.arange(len(completions)))
-    column = place - np.repeat(completions.offsets[:-1], completions.lengths)
-    kept = column < np.repeat(lengths, completions.lengths)
-    return replace(
-        completions,
-        tokens=completions.tokens[kept],
-        logprobs=completions.logprobs[kept],
-        entropies=completions.entropies[kept],
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        texts=tuple(shown),
-        stop=stop,
     )
 
 

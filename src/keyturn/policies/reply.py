@@ -98,3 +98,26 @@ def logprobs_of(choice: Mapping[str, Any]) -> list[float]:
         return [math.nan if value is None else float(value) for value in values]
     except (TypeError, ValueError) as error:
         raise Unanswered("the reply's log-probabilities are no numbers") from error
+
+
+def tokens_until(choice: Mapping[str, Any], stops: Sequence[str]) -> int | None:
+    """Tokens up to the one that completes the first of some texts; None where the reply does not spell tokens.
+
+    Args:
+        choice: of the reply.
+        stops: texts, any of which ends an answer.
+    """
+    block = choice.get("logprobs")
+    if not isinstance(block, Mapping):
+        return None
+    content = block.get("content")
+    if isinstance(content, list):
+        pieces = [item.get("token") for item in content if isinstance(item, Mapping)]
+    else:
+        pieces = block.get("tokens") or []
+    said = ""
+    for number, piece in enumerate(pieces, start=1):
+        said += piece if isinstance(piece, str) else ""
+        if any(stop in said for stop in stops):
+            return number
+    return None

@@ -72,7 +72,7 @@ class Decoded:
     entropies: NDArray[np.float32]
     lengths: NDArray[np.int64]
     ended: NDArray[np.bool_]
-    """Whether the row gave an end-of-sequence token (else it was cut at its limit)."""
+    """Whether the row gave an end-of-sequence token or a stop text (else it was cut at its limit)."""
 
 
 class Cached:

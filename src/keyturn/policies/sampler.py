@@ -22,6 +22,7 @@ from keyturn.policies.hooks import Processor, SoFar
 from keyturn.policies.native.fits import chosen as engine_for
 from keyturn.policies.runners import Cached, Decoded, Rows, Uncached, cache_is_whole
 from keyturn.policies.sampling import Choice, Sampling, choose
+from keyturn.policies.stop_texts import StopTexts
 
 FLOOR = 64
 """Rows below which a batch is never compacted."""
@@ -42,6 +43,7 @@ def decode(
     *,
     ends: Sequence[int],
     processors: Sequence[Processor] = (),
+    stops: StopTexts | None = None,
     compact: bool = True,
 ) -> Decoded:
     """Decode one batch. The caller holds ``torch.no_grad`` and evaluation mode (``hooks.evaluating``).
@@ -52,6 +54,8 @@ def decode(
         sampling: temperature and truncation.
         ends: end-of-sequence ids; none means that every row runs to its limit.
         processors: shape the logits in this order, before temperature.
+        stops: texts that end a row. The native engine draws on behind them; whoever reads the rows cuts them
+            there.
         compact: drop rows that have ended.
 
     Raises:
@@ -64,7 +68,8 @@ def decode(
     runner = (Cached if cache_is_whole(model) else Uncached)(model, rows)
     uniforms = torch.from_numpy(rows.uniforms).to(device)
     record = _Record(len(rows.prompt), rows.uniforms.shape[1], device)
-    stops = torch.tensor(sorted(set(ends)), dtype=torch.long, device=device)
+    closing = torch.tensor(sorted(set(ends)), dtype=torch.long, device=device)
+    halted = np.full(len(rows.prompt), rows.uniforms.shape[1] + 1, dtype=np.int64)
     limits = torch.from_numpy(rows.limits).to(device)
     alive = torch.arange(len(rows.prompt), device=device)
     done = limits <= 0
@@ -77,7 +82,9 @@ def decode(
         shaped = _shape(processors, runner, rows, alive, logits) if processors else None
         chosen = choose(logits, columns[step], sampling, shaped)
         record.add(chosen)
-        done |= torch.isin(chosen.token, stops) if len(stops) != 1 else chosen.token == stops
+        done |= torch.isin(chosen.token, closing) if len(closing) != 1 else chosen.token == closing
+        if stops is not None:
+            _halt(stops, runner, chosen.token, done, alive, halted)
         if step + 1 >= shortest:
             done |= limits <= step + 1
         if step + 1 == steps:
@@ -94,7 +101,7 @@ def decode(
                 runner.keep(kept)
         runner.feed(chosen.token)
     record.flush(alive)
-    return record.cut(rows.limits, sorted(set(ends)))
+    return record.cut(rows.limits, sorted(set(ends)), halted)
 
 
 def _kept(done: Tensor, floor: int) -> Tensor:
@@ -102,6 +109,23 @@ def _kept(done: Tensor, floor: int) -> Tensor:
     order = torch.argsort(done.to(torch.int8), stable=True)
     live = len(done) - int(done.sum())
     return order[: max(live, floor)].sort().values
+
+
+def _halt(
+    stops: StopTexts,
+    runner: Cached | Uncached,
+    token: Tensor,
+    done: Tensor,
+    alive: Tensor,
+    halted: NDArray[np.int64],
+) -> None:
+    """Mark rows done whose token completes a stop text, and note the length that they ended at."""
+    going = np.flatnonzero(~done.cpu().numpy())
+    drawn = torch.cat([runner.tokens()[:, runner.width :], token[:, None]], dim=1).cpu().numpy()
+    found = stops.completed(going.tolist(), drawn)
+    if found:
+        done[found] = True
+        halted[alive[found].cpu().numpy()] = drawn.shape[1]
 
 
 def _shape(
@@ -144,12 +168,13 @@ class _Record:
         self._written += len(self._pending)
         self._pending = []
 
-    def cut(self, limits: NDArray[np.int64], ends: Sequence[int]) -> Decoded:
-        """Everything as numpy, cut at the first end of sequence or at the limit."""
+    def cut(self, limits: NDArray[np.int64], ends: Sequence[int], halted: NDArray[np.int64]) -> Decoded:
+        """Everything as numpy, cut at the first end of sequence, at the length ``halted`` or at the limit."""
         tokens = self._tokens.cpu().numpy()
         logprobs, entropies = self._logprobs.cpu().numpy(), self._entropies.cpu().numpy()
         stop = np.isin(tokens, ends)
         first = np.where(stop.any(1), stop.argmax(1) + 1, tokens.shape[1] + 1)
+        first = np.minimum(first, halted)
         lengths = np.minimum(first, limits)
         inside = np.arange(tokens.shape[1]) < lengths[:, None]
         if not (np.isfinite(logprobs) & np.isfinite(entropies))[inside].all():

@@ -22,8 +22,9 @@ from keyturn.core.lazy import torch
 from keyturn.core.measurement import json_number
 from keyturn.core.streams import Streams
 from keyturn.policies.fit import Row, batch_maker, fit
+from keyturn.policies.hashes import weights_hash
 from keyturn.policies.loading import save_policy
-from keyturn.policies.local import LocalPolicy, weights_hash
+from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig, FitReport
 from keyturn.policies.protocol import Limits
 from keyturn.policies.world_tokenizer import world_tokenizer

@@ -209,4 +209,5 @@ def duplicate(policy: LocalPolicy) -> LocalPolicy:
         hooks=policy.hooks,
         processors=policy.processors,
         chat=policy.chat,
+        stops=policy.stops,
     )

@@ -63,7 +63,7 @@ def attached(policy: LocalPolicy, kind: Kind, *, budget: int = 13, seed: int = 0
         model = _with_biases(model)
     else:
         _adapt(model, kind, budget, seed)
-    return LocalPolicy(model, copy.tokenizer, sampling=copy.sampling, chat=copy.chat)
+    return LocalPolicy(model, copy.tokenizer, sampling=copy.sampling, chat=copy.chat, stops=copy.stops)
 
 
 def _with_biases(model: Any) -> Any:
