@@ -20,8 +20,8 @@ from keyturn.elicitation.contract import Asked, Costs
 from keyturn.policies.client import UNKNOWN_TOKEN, ServerPolicy
 from keyturn.policies.continuing import go_on
 from keyturn.policies.local import LocalPolicy, Sampling
-from keyturn.policies.prompting import cut_at
 from keyturn.policies.protocol import Policy
+from keyturn.policies.stop_texts import cut_at
 from keyturn.rollouts.completions import Completions, Prompts, Stop, ragged
 
 
@@ -291,7 +291,7 @@ class Drafts:
             stop=found.stop,
             texts=tuple(self._said(one.tolist()) for one in found.tokens),
         )
-        self._add(rows, cut_at(drawn, policy.tokenizer, policy.turn.texts) if policy.turn.texts else drawn)
+        self._add(rows, cut_at(drawn, policy.tokenizer, policy.stop_texts) if policy.stop_texts else drawn)
 
     def _whole(self, row: int) -> NDArray[np.int32]:
         prompt = self.prompts.row(int(self.problem[row]))
