@@ -28,6 +28,12 @@ SMALL = {
     "budget-less": {"budget": 4, "close": " w8", "end": "w11", "answer_tokens": 2},
     "answer-prompt": {"close": " w8", "answer_tokens": 2},
     "revision": {"rounds": 1, "request": "w3 w9"},
+    "cot-decoding": {"k": 4, "span": "appended", "ask": " w9", "ask_tokens": 3},
+    "cot-decoding-sum": {"k": 4},
+    "cot-branches-vote": {"k": 3},
+    "power": {"alpha": 2.0, "block": 6, "steps": 1},
+    "power-smc": {"alpha": 2.0, "particles": 4, "bridge": 3},
+    **{name: {"words": ("w9", "w11"), "duration": 3} for name in ("tip", "tip-flipped", "tip-random")},
 }
 """Settings that are quick and in the made models' words."""
 
@@ -37,6 +43,13 @@ def small(method):
     if method.config is None:
         return None
     return replace(method.config, **SMALL.get(method.name, {}))
+
+
+def neutral(method):
+    """Its neutral settings, in words that the made models know."""
+    if method.name.startswith("tip"):
+        return replace(method.neutral, words=("w9", "w11"))
+    return method.neutral
 
 
 def run(method, asked, config):
@@ -58,7 +71,7 @@ def same(one, other):
 
 
 def check_neutral(method, asked):
-    assert same(run(method, asked, method.neutral), run(ELICITATIONS["plain"], asked, None))
+    assert same(run(method, asked, neutral(method)), run(ELICITATIONS["plain"], asked, None))
 
 
 def check_untouched(method, asked):
@@ -144,7 +157,7 @@ def test_a_method_on_a_stock_architecture(name, family):
         check(ELICITATIONS[name], asked)
 
 
-@pytest.mark.parametrize("name", ELICITATIONS)
+@pytest.mark.parametrize("name", [name for name in ELICITATIONS if name != "power-smc"])
 def test_costs_are_what_the_decoder_saw(name, monkeypatch):
     check_costs(ELICITATIONS[name], made_asked.made("qwen"), monkeypatch)
 

@@ -9,13 +9,17 @@ from keyturn.elicitation import (
     best_of,
     budget,
     confident_vote,
+    cot_decoding,
     exemplars,
     no_thinking,
     opener,
     plain,
+    power,
+    power_smc,
     revision,
     self_consistency,
     temperature,
+    tip,
     zero_shot,
 )
 from keyturn.elicitation.contract import ElicitationMethod
@@ -36,5 +40,13 @@ ELICITATIONS: dict[str, ElicitationMethod] = {
     "budget-less": budget.LESS,
     "answer-prompt": budget.PROMPT,
     "revision": revision.METHOD,
+    "cot-decoding": cot_decoding.MAX,
+    "cot-decoding-sum": cot_decoding.SUM,
+    "cot-branches-vote": cot_decoding.VOTE,
+    "power": power.METHOD,
+    "power-smc": power_smc.METHOD,
+    "tip": tip.METHOD,
+    "tip-flipped": tip.FLIPPED,
+    "tip-random": tip.RANDOM,
 }
 """Name -> the method."""
