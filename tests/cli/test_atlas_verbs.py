@@ -110,3 +110,63 @@ def test_lint_says_what_is_wrong_and_fails(capsys, empty_home):
     assert "2 problems" in text
     assert main(["atlas", "lint", "--json"]) == 1
     assert {row["line"] for row in json.loads(capsys.readouterr().out)["problems"]} == {2, 7}
+
+
+def test_what_to_run_next_names_a_command_that_there_is(capsys):
+    found = document(capsys, "atlas", "next")["next"]
+    first = next(one for one in found if one["written"])
+    assert first["command"].split()[:3] == ["keyturn", "claim", "run"]
+    assert said(capsys, "claim", "show", first["by"])
+    text = said(capsys, "atlas", "next", "--most", "3")
+    assert "next: keyturn claim run " in text
+    assert "to write first" in text
+
+
+def test_files_to_fill_in_are_written_once_and_lint_says_what_is_left(capsys, empty_home):
+    reading = ("--claim", "dapo-keeps-entropy", "--number", "effect", "--bound", "0.01")
+    for words in (
+        ("note", "my-note"),
+        ("fact", "one-example/mine"),
+        ("reading", "format-collapse/3", *reading),
+        ("question", "my-question"),
+    ):
+        path = said(capsys, "atlas", "new", *words).split("\n")[0]
+        assert path.startswith(str(empty_home / "atlas"))
+        assert "is there already" in said(capsys, "atlas", "new", *words, code=2)
+    assert main(["atlas", "lint", "--json"]) == 1
+    left = json.loads(capsys.readouterr().out)["problems"]
+    assert {one["what"] for one in left} == {"a text is not filled in yet"}
+    assert len({one["file"] for one in left}) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (("note", "My Note"), "my-note"),
+        (("note", "one-example"), "another id"),
+        (("fact", "one-exampel/x"), "one-example"),
+        (("fact", "one-example"), "one-example/my-fact"),
+        (("fact", "one-example/1"), "another name"),
+        (("reading", "one-example/1"), "--claim"),
+        (("reading", "one-example/1", "--claim", "one-example-nearly-suffices"), "--number, one of"),
+        (("reading", "one-example/1", "--claim", "rl-narrows", "--number", "gian"), "gain"),
+        (("reading", "one-example/1", "--claim", "rl-narrows", "--number", "gain"), "--bound"),
+        (("reading", "reward-learning/1"), "rlvr-boundary/1"),
+        (("note", "mine", "--bound", "1"), "atlas new reading"),
+        (("question", "create-or-deploy"), "another id"),
+    ],
+)
+def test_what_cannot_be_made_is_told_with_its_fix(capsys, empty_home, words, fix):
+    assert fix in said(capsys, "atlas", "new", *words, code=2)
+    assert not (empty_home / "atlas").exists()
+
+
+def test_what_moved_between_two_homes(capsys, empty_home, tmp_path):
+    assert "0 of" in said(capsys, "atlas", "diff", "shipped", "shipped", "--save", str(tmp_path / "then.json"))
+    said(capsys, "atlas", "new", "fact", "one-example/mine")
+    text = said(capsys, "atlas", "diff", str(tmp_path / "then.json"), str(empty_home))
+    assert "amendments" in text
+    assert "absent -> no reading" in text
+    found = document(capsys, "atlas", "diff", "shipped", str(empty_home))["changes"]
+    assert [one["fact"] for one in found] == ["one-example/mine"]
+    assert "no home" in said(capsys, "atlas", "diff", "shipped", str(tmp_path / "nowhere"), code=2)

@@ -1,6 +1,7 @@
 """The pages that say how to add a thing are followed, word by word, and what they add works."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -222,6 +223,24 @@ for problem in asked:
         assert not reader(changed, ended=True).verified, (problem.prompt, at)
     assert not reader(list(trace.completion), ended=False).verified
 """
+
+
+@pytest.mark.slow
+def test_a_note_is_added_as_its_page_says(root):
+    page = (root / "docs" / "add-a-note.md").read_text(encoding="utf-8")
+    ((name, text),) = re.findall(r"^`(runs/\S+\.md)`\n\n```markdown\n(.*?)^```$", page, flags=re.M | re.DOTALL)
+    keyturn = ("-m", "keyturn.cli.main")
+    assert run(root, *keyturn, "atlas", "new", "note", "shorter-wrong-answers").startswith(name)
+    run(root, *keyturn, "atlas", "lint", code=1)
+    (root / name).write_text(text, encoding="utf-8")
+    assert "nothing is wrong" in run(root, *keyturn, "atlas", "lint")
+    found = json.loads(run(root, *keyturn, "note", "show", "shorter-wrong-answers", "--json"))
+    (fact,) = found["note"]["facts"]
+    assert (fact["state"], fact["lead"]) == ("holds", True)
+    shown = run(root, *keyturn, "note", "show", "shorter-wrong-answers")
+    assert "{" not in shown
+    assert "[[" not in shown
+    assert "1 of" in run(root, *keyturn, "atlas", "diff", "shipped", "runs")
 
 
 def test_lines_go_behind_the_last_import_and_to_the_end_of_the_dictionary(tmp_path):

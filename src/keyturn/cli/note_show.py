@@ -11,12 +11,16 @@ import tyro
 from keyturn.atlas.answers import answer, question_of_note
 from keyturn.atlas.collection import Atlas, Note, load_atlas
 from keyturn.atlas.known import load_known
+from keyturn.atlas.prose import plain
 from keyturn.atlas.relation_types import INVERSE
 from keyturn.atlas.states import MARKS, FactState, States, all_states
 from keyturn.atlas.store import home
 from keyturn.cli.answer_text import wrapped
 from keyturn.core.rundir import SCHEMA
 from keyturn.core.text import visible
+
+MOST_ASKING = 8
+"""Questions that are listed."""
 
 
 def run(note: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NOTE")], json: bool = False) -> None:
@@ -39,16 +43,12 @@ def run(note: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NOTE")
         *wrapped(found.statement),
         "",
         *wrapped(own.sentence.text),
-        *(["", *wrapped(" ".join(found.body.split()))] if found.body else []),
+        *(["", *wrapped(" ".join(plain(found, atlas.notes, states).split()))] if found.body else []),
         "",
         "facts",
         *(line for state in states.of(fact.id for fact in found.facts) for line in _fact(state)),
         *_relations(found, atlas),
-        "",
-        "asked by",
-        *(f"  {one}: {atlas.questions[one].question}" for one in atlas.questions_of.get(found.id, ())[:8]),
-        "",
-        f"keyturn question show {own.question.id}" if own.question.id in atlas.questions else "",
+        *_asked_by(found, atlas),
     ]
     sys.stdout.write(visible("\n".join(lines).rstrip(), max_line=0) + "\n")
 
@@ -60,6 +60,15 @@ def _fact(state: FactState) -> list[str]:
     numbers = [f"      {one.what}: {one}" for one in state.fact.quantities]
     caution = wrapped(f"Caution: {state.fact.caution}", "      ") if state.fact.caution else []
     return ["  - " + first[4:], *rest, *numbers, *caution]
+
+
+def _asked_by(note: Note, atlas: Atlas) -> list[str]:
+    asking = atlas.questions_of.get(note.id, ())
+    if not asking:
+        return []
+    more = [f"  and {len(asking) - MOST_ASKING} more"] if len(asking) > MOST_ASKING else []
+    shown = [f"  {one}: {atlas.questions[one].question}" for one in asking[:MOST_ASKING]]
+    return ["", "asked by", *shown, *more, "", f"keyturn question show {asking[0]}"]
 
 
 def _relations(note: Note, atlas: Atlas) -> list[str]:

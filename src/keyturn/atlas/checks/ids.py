@@ -64,7 +64,7 @@ def facts_and_readings(atlas: Atlas, known: Known) -> list[Problem]:
     """Facts belong to their note, are told once, and their readings pick numbers that there are."""
     found: list[Problem] = []
     seen: dict[str, Fact] = {}
-    numbers = {claim: _numbers(claim, known) for claim in CLAIMS}
+    numbers = {claim: numbers_of(claim, known) for claim in CLAIMS}
     for note in atlas.notes.values():
         for fact in note.facts:
             if fact.id in seen:
@@ -114,7 +114,7 @@ def _fact(fact: Fact, atlas: Atlas) -> list[Problem]:
     return found
 
 
-def _numbers(claim: str, known: Known) -> set[str]:
+def numbers_of(claim: str, known: Known) -> set[str]:
     """Numbers that a study is known to return: of its records, else of its protocol."""
     made = {name for one in known.of(claim) for name in one.numbers}
     protocol = CLAIMS[claim]

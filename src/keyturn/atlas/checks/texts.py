@@ -15,6 +15,8 @@ from keyturn.core.text import visible
 
 _NUMBER = re.compile(r"(?<![\w.@−-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?![\w]*[a-zA-Z]*-)")
 """A number that stands alone: not that of a name such as MATH-500, pass@8 or GPT-4."""
+BLANK = "..."
+"""Stands where a text is to be written."""
 _TAG = re.compile(r"<\s*[a-zA-Z/!?]")
 _SCHEME = re.compile(r"\b(?:javascript|vbscript|data|file)\s*:", re.IGNORECASE)
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
@@ -94,12 +96,16 @@ def _values(facts: Iterable[Fact]) -> set[str]:
 
 
 def what_acts(atlas: Atlas, known: Known) -> list[Problem]:
-    """No HTML, no address that runs something, no control or bidirectional character."""
+    """Nothing left blank, no HTML, no address that runs something, no control or bidirectional character."""
     found: list[Problem] = []
     for place, text in _texts(atlas):
         if visible(text, max_line=0) != text:
             what = "a control, bidirectional or invisible character in a text"
             found.append(Problem(place=place, what=what, fix="plain characters only"))
+        if BLANK in text.split("\n"):
+            found.append(
+                Problem(place=place, what="a text is not filled in yet", fix="write it in place of ...")
+            )
         if _TAG.search(text):
             found.append(Problem(place=place, what="HTML in a text", fix="Markdown, or &lt; for a sign"))
         bad = _SCHEME.search(text)

@@ -1,0 +1,62 @@
+"""Write a file to fill in: a note, a fact or a reading for one, or a question."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import math
+import sys
+from typing import Annotated, Literal
+
+import tyro
+
+from keyturn.atlas.blanks import new_fact, new_note, new_question, new_reading
+from keyturn.atlas.collection import load_atlas
+from keyturn.atlas.known import load_known
+from keyturn.atlas.store import home
+from keyturn.core.errors import UsageError
+from keyturn.core.rundir import SCHEMA, storage_errors
+
+
+def run(
+    kind: Annotated[Literal["note", "fact", "reading", "question"], tyro.conf.Positional],
+    id: Annotated[str, tyro.conf.Positional],
+    claim: str = "",
+    number: str = "",
+    counts: Literal[">=", "<="] = ">=",
+    bound: float = math.nan,
+    json: bool = False,
+) -> None:
+    """Write a file under $KEYTURN_HOME/atlas to fill in; `keyturn atlas lint` says what is left to do.
+
+    Args:
+        kind: what to write.
+        id: of the note or question (my-note); NOTE/NAME for a fact; for a reading the fact that it tests.
+        claim: of a reading: the claim whose number it reads.
+        number: of a reading: a number that the claim's study returns.
+        counts: of a reading: the fact holds where the whole interval is at least, or at most, the bound.
+        bound: of a reading: fixed before the study is run.
+        json: one JSON document on stdout.
+    """
+    if kind != "reading" and (claim or number or not math.isnan(bound)):
+        raise UsageError(
+            "only a reading has a claim, a number and a bound", fix=f"keyturn atlas new reading {id}"
+        )
+    atlas, folder = load_atlas(home()), home() / "atlas"
+    if kind == "reading":
+        known = load_known(home())
+        path, text = new_reading(
+            atlas, known, folder, id, claim=claim, number=number, counts=counts, bound=bound
+        )
+    else:
+        path, text = {"note": new_note, "fact": new_fact, "question": new_question}[kind](atlas, folder, id)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise UsageError(f"{path} is there already", fix="fill it in, or another id") from None
+    if json:
+        sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "atlas new", "file": str(path)}) + "\n")
+        return
+    sys.stdout.write(f"{path}\nfill it in, then: keyturn atlas lint\n")
