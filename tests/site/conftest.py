@@ -21,7 +21,7 @@ def rendered(source, out):
 @pytest.fixture(scope="session")
 def source(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    return Source(atlas=load_atlas(home), known=load_known(home), claims=CLAIMS)
+    return Source(atlas=load_atlas(home), known=load_known(home), claims=CLAIMS, home=home)
 
 
 @pytest.fixture(scope="session")

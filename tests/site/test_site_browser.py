@@ -351,7 +351,7 @@ def test_where_a_number_comes_from_down_to_its_rows(home, source):
     assert home.path.startswith("records/")
     rows = home.page.locator("#rows tbody tr")
     record = home.path.removeprefix("records/").removesuffix(".html")
-    assert rows.count() == len(source.details[record]["rows"]) > 1
+    assert rows.count() == len(source.details(source.records[record])["rows"]) > 1
     # And any number of an answer leads there: from the flagship's first clause to its record.
     home.go("questions/create-or-deploy.html")
     tab_to(home.page, "record ", most=80)

@@ -41,7 +41,11 @@ def load_known(home: Path | None) -> Known:
     Raises:
         InputError: a record was edited or is not what it must be.
     """
-    records = {claim: load(claim, home) if home else shipped(claim) for claim in CLAIMS}
+    records = {
+        # In an order of their own, so that it is all the same in which order they came.
+        claim: tuple(sorted(load(claim, home) if home else shipped(claim), key=lambda one: (one.made, one.id)))
+        for claim in CLAIMS
+    }
     seeds: dict[tuple[str, str], int] = {}
     for claim in CLAIMS:
         for record, details in shipped_runs(claim):

@@ -11,6 +11,7 @@ from keyturn.atlas.readings import ReadingState
 from keyturn.core.numbers import counted
 from keyturn.site import paths
 from keyturn.site.figures import bound, measured
+from keyturn.site.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Clause:
     cautions: tuple[str, ...]
 
 
-def clause_of(one: ReadingState) -> Clause:
+def clause_of(source: Source, one: ReadingState) -> Clause:
     """The clause of a reading."""
     reading = one.reading
     scope = []
@@ -46,8 +47,9 @@ def clause_of(one: ReadingState) -> Clause:
         scope.append("bears on it, does not test it")
     if one.sound and one.illustrates:
         scope.append("bound set after the number was known")
-    links = [(paths.record(name), f"record {name[:6]}") for name in one.records]
-    links.append((paths.claim(reading.claim), "claim"))
+    links = [(paths.record(name), f"record {name[:6]}") for name in one.records if name in source.records]
+    if reading.claim in source.claims:
+        links.append((paths.claim(reading.claim), "claim"))
     return Clause(
         state=_look(one),
         sentence=sentence_of(one),
@@ -59,9 +61,9 @@ def clause_of(one: ReadingState) -> Clause:
     )
 
 
-def clauses_of(states: Sequence[ReadingState]) -> tuple[Clause, ...]:
+def clauses_of(source: Source, states: Sequence[ReadingState]) -> tuple[Clause, ...]:
     """Clauses of several readings, those that test first."""
-    return tuple(clause_of(one) for one in sorted(states, key=lambda s: s.reading.how != "tests"))
+    return tuple(clause_of(source, one) for one in sorted(states, key=lambda s: s.reading.how != "tests"))
 
 
 def sentence_of(one: ReadingState) -> str:

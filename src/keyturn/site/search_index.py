@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from keyturn.core.text import visible
 from keyturn.site import paths
 from keyturn.site.source import Source
 
 
 def search_index(source: Source) -> bytes:
     """Every document with its kind, title and the words that it is found by."""
-    text = json.dumps(list(documents(source)), ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(list(documents(source)), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return f"globalThis.keyturnSearch = {{ documents: {text} }};\n".encode()
 
 
@@ -34,4 +35,4 @@ def documents(source: Source) -> Iterator[dict[str, str]]:
 
 
 def _document(url: str, kind: str, title: str, words: list[str]) -> dict[str, str]:
-    return {"url": url, "kind": kind, "title": title, "text": " ".join(words)}
+    return {"url": url, "kind": kind, "title": visible(title), "text": " ".join(words)}

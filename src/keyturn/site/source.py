@@ -19,8 +19,10 @@ from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import Evidence, merged
 from keyturn.atlas.known import Known, load_known
 from keyturn.atlas.relation_types import INVERSE
+from keyturn.atlas.reported import Reported, reported
+from keyturn.atlas.search import Hit, note_index
 from keyturn.atlas.states import States, all_states
-from keyturn.atlas.store import shipped_runs
+from keyturn.atlas.store import behind, imported_from, load
 from keyturn.atlas.verdict import ClaimVerdict, verdict
 from keyturn.site import paths
 
@@ -44,11 +46,13 @@ class Source:
         atlas: the collection.
         known: every record that may count.
         claims: id -> claim.
+        home: where records and what is behind them lie; None for what ships alone.
     """
 
     atlas: Atlas
     known: Known
     claims: Mapping[str, Claim]
+    home: Path | None = None
 
     @cached_property
     def states(self) -> States:
@@ -62,13 +66,52 @@ class Source:
 
     @cached_property
     def records(self) -> Mapping[str, Evidence]:
-        """Id -> record, those of another protocol of their claim too."""
-        return {one.id: one for name in self.claims for one in self.known.of(name)}
+        """Id -> record, those of another protocol of their claim and those that do not count here too."""
+        others = {one.id: one for name in self.claims for one in self.of(name)}
+        return others | {one.id: one for name in self.claims for one in self.known.of(name)}
+
+    def of(self, claim: str) -> tuple[Evidence, ...]:
+        """Every record of a claim: those that count, then those that were imported and do not."""
+        counting = tuple(self.known.of(claim))
+        ids = {one.id for one in counting}
+        others = self.everything.of(claim) if self.everything else ()
+        return (*counting, *(one for one in others if one.id not in ids))
+
+    def counts(self, record: Evidence) -> bool:
+        """Whether a record may count in verdicts here."""
+        return any(one.id == record.id for one in self.known.of(record.claim))
 
     @cached_property
-    def details(self) -> Mapping[str, Mapping[str, Any]]:
-        """Id of a shipped record -> its setting, contrasts and rows."""
-        return {one.id: behind for name in self.claims for one, behind in shipped_runs(name)}
+    def everything(self) -> Known | None:
+        """What is known if everything imported counts; None where nothing was imported."""
+        if self.home is None or not imported_from(self.home):
+            return None
+        records = {name: load(name, self.home, everything=True) for name in self.claims}
+        return Known(records=records, seeds=self.known.seeds)
+
+    @cached_property
+    def _with_everything(self) -> States | None:
+        return all_states(self.atlas, self.everything, self.claims) if self.everything else None
+
+    def otherwise(self, fact: str) -> str:
+        """The state of a fact if everything imported counted, where that differs."""
+        if self._with_everything is None:
+            return ""
+        state = self._with_everything.facts[fact].state
+        return state if state != self.state(fact) else ""
+
+    def details(self, record: Evidence) -> Mapping[str, Any]:
+        """What is behind a record: setting, contrasts, rows; of a repeated run, those of its first time."""
+        return behind(record.parts[0] if record.parts else record, self.home)
+
+    def reported(self, claim: str) -> tuple[Reported, ...]:
+        """Published numbers of a claim that were written down here."""
+        return reported(claim, self.home) if self.home else ()
+
+    @cached_property
+    def related(self) -> Mapping[str, tuple[Hit, ...]]:
+        """Note -> the notes whose text is nearest, with the cosine."""
+        return note_index(self.atlas).related()
 
     def counting(self, claim: Claim) -> tuple[Evidence, ...]:
         """The records of a claim that its verdict is made of: of its protocol, controls and gates held."""
@@ -148,4 +191,4 @@ def load_source(home: Path) -> Source:
     Raises:
         InputError: a note or a record cannot be read.
     """
-    return Source(atlas=load_atlas(home), known=load_known(home), claims=CLAIMS)
+    return Source(atlas=load_atlas(home), known=load_known(home), claims=CLAIMS, home=home)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from keyturn.atlas.answers.phrases import shown
 from keyturn.atlas.answers.turning import turning_of
 from keyturn.atlas.contract import Claim, Gate
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.readings import ReadingState
+from keyturn.atlas.reported import Reported
 from keyturn.atlas.states import FactState
 from keyturn.atlas.verdict import ClaimVerdict
 from keyturn.core.numbers import counted
@@ -56,7 +59,7 @@ def pages(source: Source) -> Iterator[Page]:
     groups = []
     for state in ORDER:
         found = [claim for name, claim in source.claims.items() if source.verdicts[name].state == state]
-        if found:
+        if found or state == "contradicted":
             groups.append(
                 {
                     "state": state,
@@ -105,8 +108,8 @@ def needed(claim: Claim) -> Markup:
 
 def _page(source: Source, claim: Claim) -> Page:
     said = source.verdicts[claim.id]
-    records = list(source.known.of(claim.id))
-    current = [one for one in records if one.claim_hash == claim.hash]
+    records = source.of(claim.id)
+    current = [one for one in source.known.of(claim.id) if one.claim_hash == claim.hash]
     facts = [source.states.facts[fact.id] for fact in source.facts_of_claim(claim.id)]
     questions = [q for q in source.atlas.questions.values() if claim.id in q.claims]
     return Page(
@@ -129,7 +132,9 @@ def _page(source: Source, claim: Claim) -> Page:
             "checks": _checks(claim, current),
             "changes": [turning_line(one) for one in turning_of(_readings(facts, claim))],
             "command": f"keyturn claim run {claim.id} --seed {_next_seed(current)}",
-            "records": [record_row(one, claim) for one in records],
+            "records": [record_row(source, one) for one in records],
+            "reported": [_reported(source, one) for one in source.reported(claim.id)],
+            "slide": _slide(claim, said),
             "relations": [
                 (paths.claim(other), source.claims[other].statement, forward(kind.replace(" ", "-")), why)
                 for other, (kind, why) in claim.relations.items()
@@ -140,7 +145,7 @@ def _page(source: Source, claim: Claim) -> Page:
                     "path": paths.fact(one.fact.id),
                     "says": one.fact.says,
                     "state": one.state,
-                    "clauses": clauses_of([r for r in one.readings if r.reading.claim == claim.id]),
+                    "clauses": clauses_of(source, [r for r in one.readings if r.reading.claim == claim.id]),
                 }
                 for one in facts
             ],
@@ -178,9 +183,44 @@ def unmet(source: Source, claim: Claim) -> Markup:
     return Markup(" ").join(found) or Markup("The number that decides is undefined.")
 
 
-def record_row(one: Evidence, claim: Claim) -> dict[str, Any]:
-    """What a list shows of a record."""
+def _reported(source: Source, one: Reported) -> dict[str, Any]:
+    """A published number; it stands beside ours and enters no state."""
+    kind, _, name = one.source.partition(":")
+    paper = source.atlas.papers.get(re.sub(r"v\d+$", "", name)) if kind.lower() == "arxiv" else None
     return {
+        "number": Markup('<span class="n" data-from="reported:{}">{}</span>').format(
+            one.claim, shown(one.estimate)
+        ),
+        "what": one.number,
+        "source": one.source,
+        "path": paths.paper(paper.id) if paper else "",
+        "locator": one.locator,
+    }
+
+
+def _slide(claim: Claim, said: ClaimVerdict) -> dict[str, Any] | None:
+    """The ends of the interval, and a range of bounds in which the verdict flips; None without an interval."""
+    low, high = said.effect.low, said.effect.high
+    if not (said.records and math.isfinite(low) and math.isfinite(high)):
+        return None
+    ends = min(low, claim.threshold.smallest), max(high, claim.threshold.smallest)
+    step = 10 ** math.floor(math.log10(max(ends[1] - ends[0], 1e-3))) / 20
+    return {
+        "low": low,
+        "high": high,
+        "counts": ">=" if claim.threshold.direction > 0 else "<=",
+        "bound": claim.threshold.smallest,
+        "from": round((math.floor(ends[0] / step) - 4) * step, 6),
+        "to": round((math.ceil(ends[1] / step) + 4) * step, 6),
+        "step": round(step, 6),
+    }
+
+
+def record_row(source: Source, one: Evidence) -> dict[str, Any]:
+    """What a list shows of a record."""
+    claim = source.claims[one.claim]
+    return {
+        "counts": source.counts(one),
         "path": paths.record(one.id),
         "name": one.id[:6],
         "base": one.base_name or one.base,

@@ -56,12 +56,17 @@ def pages(source: Source, places: Mapping[str, Point]) -> Iterator[Page]:
         path="about.html",
         template="about.html.jinja",
         title="About this atlas",
-        shows={"counts": _sizes(source), "flagship": paths.question(_flagship(source))},
+        shows={"counts": _sizes(source), "flagship": _flagship_page(source)},
     )
 
 
 def _flagship(source: Source) -> str:
     return FLAGSHIP if FLAGSHIP in source.atlas.questions else next(iter(source.atlas.questions), "")
+
+
+def _flagship_page(source: Source) -> str:
+    name = _flagship(source)
+    return paths.question(name) if name else "questions/index.html"
 
 
 def _home(
@@ -135,37 +140,38 @@ def _answered(source: Source, but: str) -> list[Answer]:
     return chosen[:ON_HOME]
 
 
-def _asks(source: Source, plans: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def _asks(source: Source, plans: list[dict[str, Any]]) -> list[list[str]]:
     """What a researcher asks first: (page, question, what stands there)."""
-    one_example = "one-example-nearly-suffices"
+    flagship, one_example = _flagship(source), "one-example-nearly-suffices"
     record = next((one.id for one in source.known.of(one_example)), "")
-    found = [
+    found = (
         (
+            bool(source.claims),
             "claims/index.html#contradicted",
             "Which published claims fail here, and why?",
             "verdicts with their numbers",
         ),
         (
-            f"{paths.question(_flagship(source))}#tensions",
+            bool(flagship),
+            f"{paths.question(flagship)}#tensions",
             "What contradicts “RL only deploys”?",
             "notes in tension, and what decides",
         ),
-    ]
-    if one_example in source.claims:
-        found.append(
-            (
-                f"{paths.claim(one_example)}#change",
-                "What would change the verdict on one-example RL?",
-                "the nearest bound, and the seeds it takes",
-            )
-        )
-    if plans:
-        found.append(("next.html", "Which experiment would settle most?", "ranked, with the command to copy"))
-    if record:
-        found.append(
-            (f"{paths.record(record)}#rows", "Where does a number come from?", "down to the rows of its run")
-        )
-    return found
+        (
+            one_example in source.claims,
+            f"{paths.claim(one_example)}#change",
+            "What would change the verdict on one-example RL?",
+            "the nearest bound, and the seeds it takes",
+        ),
+        (bool(plans), "next.html", "Which experiment would settle most?", "ranked, with the command to copy"),
+        (
+            bool(record) and one_example in source.claims,
+            f"{paths.record(record)}#rows",
+            "Where does a number come from?",
+            "down to the rows of its run",
+        ),
+    )
+    return [ask for there, *ask in found if there]
 
 
 def _facts(source: Source) -> dict[str, int]:
@@ -214,8 +220,8 @@ def _days(source: Source, history: tuple[Step, ...]) -> list[dict[str, Any]]:
 
 def to_run(source: Source) -> list[dict[str, Any]]:
     """What would settle most, per estimated minute: runs of written claims, and experiments to be written."""
-    questions: dict[str, set[str]] = {}
-    facts: dict[str, set[str]] = {}
+    questions: dict[str, set[str]] = {name: set() for name in source.atlas.experiments}
+    facts: dict[str, set[str]] = {name: set() for name in source.atlas.experiments}
     for one in source.answers.values():
         for gap in one.gaps:
             if gap.by:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from keyturn.atlas.answers.phrases import decimals
 from keyturn.atlas.collection import Fact, Note, Quantity, Relation
 from keyturn.core.numbers import counted
 from keyturn.report.svg import Point
@@ -96,7 +97,15 @@ def _note_page(source: Source, note: Note) -> Page:
         "sides": _sides(source, note),
         "questions": [question_row(source, one) for one in questions],
         "papers": [_paper(source, name) for name in note.papers],
-        "related": (),
+        "related": [
+            {
+                **card(source, source.atlas.notes[hit.id]),
+                "number": Markup('<span class="n" data-related="{}">{}</span>').format(
+                    f"{note.id} {hit.id}", decimals(hit.cosine, 2)
+                ),
+            }
+            for hit in source.related.get(note.id, ())
+        ],
     }
     return Page(
         path=path,
@@ -158,8 +167,9 @@ def _fact(source: Source, fact: Fact) -> dict[str, Any]:
         "anchor": paths.fact_anchor(fact.id),
         "says": fact.says,
         "state": state.state,
-        "clauses": () if elsewhere else clauses_of(state.readings),
+        "clauses": () if elsewhere else clauses_of(source, state.readings),
         "elsewhere": [(paths.fact(one.id), source.atlas.notes[one.note].question) for one in elsewhere],
+        "otherwise": source.otherwise(fact.id),
         "why": "" if state.readings or elsewhere else "Nothing here measures it yet.",
         "reported": [_reported(source, fact, one) for one in fact.quantities],
         "caution": fact.caution,

@@ -150,7 +150,7 @@ def _fact(source: Source, line: Reported) -> dict[str, Any]:
         "path": paths.fact(fact.id),
         "says": fact.says,
         "state": line.fact.state,
-        "clauses": clauses_of(line.fact.readings),
+        "clauses": clauses_of(source, line.fact.readings),
         "agreement": line.agreement,
         "agreement_look": AGREEMENT[line.agreement],
         "why": line.why,

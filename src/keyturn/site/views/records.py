@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.imported import level
 from keyturn.core.numbers import number, whole
 from keyturn.report.tables import Table
 from keyturn.site import paths
@@ -27,7 +28,7 @@ def pages(source: Source) -> Iterator[Page]:
     """Every record, and their list."""
     groups = []
     for name, claim in source.claims.items():
-        found = source.known.of(name)
+        found = source.of(name)
         for one in found:
             yield _page(source, one)
         if found:
@@ -36,7 +37,7 @@ def pages(source: Source) -> Iterator[Page]:
                     "path": paths.claim(name),
                     "title": claim.statement,
                     "says": claim.threshold.says,
-                    "rows": [record_row(one, claim) for one in found],
+                    "rows": [record_row(source, one) for one in found],
                 }
             )
     yield Page(
@@ -49,7 +50,7 @@ def pages(source: Source) -> Iterator[Page]:
 
 def _page(source: Source, one: Evidence) -> Page:
     claim = source.claims[one.claim]
-    behind = source.details.get(one.id, {})
+    behind = source.details(one)
     used = [
         {
             "path": paths.fact(r.reading.fact),
@@ -69,6 +70,8 @@ def _page(source: Source, one: Evidence) -> Page:
             "claim": {"path": paths.claim(claim.id), "title": claim.statement, "id": claim.id},
             "badge": badge(source.verdicts[claim.id]),
             "old": one.claim_hash != claim.hash,
+            "counts": source.counts(one),
+            "level": level(one, source.home) if one.origin.kind == "imported" and source.home else "",
             "origin": ORIGINS[one.origin.kind],
             "about": _about(one),
             "setting": behind.get("setting", ""),
