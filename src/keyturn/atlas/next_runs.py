@@ -2,8 +2,8 @@
 
 A study that waits for its first run, or whose control or gate failed, costs one run. One whose number is open
 costs as many as would decide it at its present spread, and is set apart where no number of seeds would.
-An experiment costs what its file guesses for one run; writing it is not counted. This ranks by what *waits*, not
-by what will come out.
+An experiment costs what its file guesses for one run; writing it is not counted. This ranks by what *waits*,
+not by what will come out.
 """
 
 from __future__ import annotations
