@@ -51,9 +51,10 @@ trainer.train()
 - Settings of TRL's own loss (`loss_type`, `epsilon`, `beta`, `scale_rewards`, `entropy_coef`...) must stay
   at their defaults: nobody would read them. Draws must be plain (`temperature=1`, no truncation). Where the
   objective needs a reference, TRL is made to keep one; the penalty's weight is the objective's.
-- `use_liger_kernel` is refused: Liger's GRPO loss takes one advantage a row. TRL 1.16 uses Liger's layer
+- `use_liger_kernel` is refused: Liger's GRPO loss takes one advantage per row. TRL 1.16 uses Liger's layer
   kernels alone under that name and deprecates it; releases before put its loss in place of the trainer's.
-- `steps_per_generation` must be a multiple of `gradient_accumulation_steps`, else no denominator is known.
+- `steps_per_generation` must be a multiple of `gradient_accumulation_steps`, else the denominator of an
+  update is not known.
 - Differences from our loop: TRL samples and orders problems; an update without a row that teaches still
   moves momentum; a resumed run draws the pending rollout anew; a group needs at least two draws; images and
   a router's loss are refused. The world's own small models want `activation_checkpointing=False`.

@@ -2,7 +2,7 @@
 
     python examples/3_train_and_audit.py [steps]
 
-The run stands in a folder of its own: the same call again reads what is finished. More steps change more.
+The run has its own folder: the same call again reads the finished work. More steps change more.
 """
 
 import sys

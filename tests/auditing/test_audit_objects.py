@@ -77,7 +77,7 @@ def test_the_models_are_left_as_they_were(tmp_path, pairs):
             lambda b, t, p: keyturn.audit(b[0], t, p),
             r"base is a model without its tokenizer \(fix: base=\(model",
         ),
-        (lambda b, t, p: keyturn.audit(b, t), "LlamaForCausalLM in memory was made in no controlled world"),
+        (lambda b, t, p: keyturn.audit(b, t), "LlamaForCausalLM in memory was not made in a controlled world"),
         (lambda b, t, p: keyturn.audit(b, b, p), "one model in memory"),
         (lambda b, t, p: keyturn.audit(b, (b[0], t[1]), p), "one model in memory"),
         (lambda b, t, p: keyturn.audit(LocalPolicy(*b), LocalPolicy(*b), p), "one model in memory"),

@@ -19,6 +19,7 @@ def entries(out):
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_one_line_an_entry_that_fits_the_terminal(call, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     _, out, _ = call("train", "ls")
     assert sorted(entries(out)) == sorted(row["name"] for row in methods())
     assert all(len(line) <= columns for line in out.splitlines() if line.startswith("  "))
@@ -28,16 +29,17 @@ def test_one_line_an_entry_that_fits_the_terminal(call, monkeypatch, columns):
     assert all(len(line) <= max(columns, longest + 32) for line in out.splitlines() if line.startswith("  "))
 
 
-def test_without_a_terminal_a_listing_is_eighty_columns_and_grouped(call, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_without_a_terminal_a_listing_is_grouped_and_cuts_no_sentence(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
     for words, most, loose in (("train ls", 70, 4), ("claim ls", 45, 5)):
         _, out, _ = call(*words.split())
         lines = out.splitlines()
-        assert max(map(len, lines)) <= 80
+        assert "…" not in out
         assert len(lines) <= most
         assert sum(bool(line) and not line.startswith(" ") for line in lines) == loose, (
             "three headings and what is next; of claims also what a question mark means"
         )
+    assert all(claim.question in out for claim in CLAIMS.values())
 
 
 def test_a_method_is_shown_whole(call):

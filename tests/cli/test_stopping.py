@@ -66,7 +66,7 @@ def test_a_signal_is_one_message_with_the_command_that_goes_on(number, code, say
     process.send_signal(number)
     _, said = process.communicate(timeout=CHILD_S)
     assert process.returncode == code
-    assert said == f"keyturn: {says}; what is finished is kept. Resume with:\n    keyturn probe\n"
+    assert said == f"keyturn: {says}; finished work is kept. Resume with:\n    keyturn probe\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -80,7 +80,7 @@ def test_the_second_signal_does_not_wait_for_the_end_of_the_first(number):
     assert time.monotonic() - started < SLOW_S, "it waited for the end of the first"
     assert process.returncode == 128 + number
     assert "Traceback" not in said
-    assert said.strip() == "keyturn: ended at once; what is finished is kept, the same command goes on."
+    assert said.strip() == "keyturn: ended at once; finished work is kept, and the same command resumes."
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -127,7 +127,7 @@ def test_files_that_are_code_count(tree):
     (tree / "kernel.c").write_text("int b;")
     assert then.changed(version(tree)) == ("own.parts.file kernel.c",)
     (tree / "kernel.c").unlink()
-    with pytest.raises(UsageError, match=r"__code_files__, and there is no such file"):
+    with pytest.raises(UsageError, match=r"__code_files__, but there is no such file"):
         version(tree)
 
 
@@ -155,7 +155,7 @@ def test_only_what_keeps_and_shows_results_is_declared_so():
 
 def test_a_list_of_files_that_is_no_list_is_refused(tree):
     edited(tree, "parts.py", "def unused", "__code_files__ = [name for name in ()]\n\ndef unused")
-    with pytest.raises(UsageError, match=r"own\.parts\.__code_files__ is no tuple of strings"):
+    with pytest.raises(UsageError, match=r"own\.parts\.__code_files__ is not a tuple of strings"):
         version(tree)
 
 

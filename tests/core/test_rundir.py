@@ -142,7 +142,7 @@ def test_free_bytes_of_a_folder_that_is_yet_to_be_made(tmp_path):
 def test_a_schema_that_is_no_version_is_damage_and_not_a_traceback(tmp_path, schema):
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"schema": schema}))
-    with pytest.raises(StorageError, match="no version"):
+    with pytest.raises(StorageError, match="not a version number"):
         read_json(path)
 
 

@@ -125,7 +125,7 @@ def test_far_from_the_rule_two_stages_are_plain_draws():
 
 
 def test_counts_that_cannot_have_gone_on_are_refused():
-    with pytest.raises(ValueError, match="went on"):
+    with pytest.raises(ValueError, match="two-stage rule"):
         rate_after_going_on(np.array([32]), np.array([40]), np.array([39]), 8)
 
 

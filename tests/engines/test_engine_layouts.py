@@ -398,7 +398,7 @@ def test_an_engine_is_tried_and_not_listed():
     (reason,) = missing(replace(grpo(), credit=by_entropy), blind)
     assert "entropies at sampling time" in reason
     (reason,) = missing(replace(grpo(), loss=by_truth), blind)
-    assert "loss is given no rewards" in reason
+    assert "loss gets no rewards" in reason
     shown = replace(grpo(), needs=frozenset({"demonstration"}))
     assert "demonstrations" in missing(shown, everything)[0]
 

@@ -281,7 +281,7 @@ def test_rewards_and_rows_of_trl_itself(model, tmp_path):
 TRL_OWN = grpo(GrpoConfig())
 
 REFUSED = [
-    ({"use_liger_kernel": True}, "one advantage a row"),
+    ({"use_liger_kernel": True}, "one advantage per row"),
     ({"loss_type": "grpo"}, "loss_type"),
     ({"beta": 0.1}, "beta"),
     ({"temperature": 0.7}, "temperature"),

@@ -280,7 +280,7 @@ def test_stages_of_an_earlier_keyturn_are_recognised_and_never_read(tmp_path, ca
     (earlier / "stage.json").write_text(json.dumps({"schema": 1, "kind": "rl"}))
     assert trained(tmp_path) == first
     [line] = warned(caplog)
-    assert "holds 1 stages of an earlier keyturn, which did not note its code; they are not read" in line
+    assert "holds 1 stages of an earlier keyturn, which did not record its code; they are not read" in line
     assert (tmp_path / "stages" / f"rl-{first}").is_dir()
 
 

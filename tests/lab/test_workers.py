@@ -52,7 +52,7 @@ def test_an_error_of_a_worker_arrives_with_its_own_fix_and_ends_the_others(tmp_p
 
 
 def test_a_worker_that_was_killed_is_told_by_the_signal(tmp_path):
-    with pytest.raises(KeyturnError, match="the worker for k was ended by SIGKILL") as caught:
+    with pytest.raises(KeyturnError, match="the worker for k was stopped by SIGKILL") as caught:
         run_together({"k": (worker_jobs.killed, ())}, {"k": tmp_path})
     assert "run again" in caught.value.fix
 

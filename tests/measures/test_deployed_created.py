@@ -281,11 +281,11 @@ def test_draws_that_look_stopped_by_success_are_said_where_nobody_states_the_rul
     stated = judged(base, tuned).notes
     unknown = judged(replace(base, two_stages=None), tuned).notes
     assert any("drawn in two stages" in note for note in stated)
-    assert not any("if successes ended the drawing" in note for note in stated)
+    assert not any("if drawing stopped at successes" in note for note in stated)
     assert any("every problem with 32 base draws succeeds more often" in note for note in unknown)
     lost = drawn("base", p, 256, "said")
     lost = lost.select((lost.draw < 100) | (lost.problem % 2 == 0))
-    assert not any("if successes ended the drawing" in note for note in judged(lost, tuned).notes)
+    assert not any("if drawing stopped at successes" in note for note in judged(lost, tuned).notes)
 
 
 def test_the_rule_follows_the_problems():

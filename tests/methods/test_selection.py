@@ -63,7 +63,7 @@ def test_what_cannot_be_selected_is_refused():
         names("top", None)
     with pytest.raises(InputError, match="unsolvable"):
         names("unsolvable", np.ones((5, 3)))
-    with pytest.raises(InputError, match="5 are asked for"):
+    with pytest.raises(InputError, match="5 were asked for"):
         names("top", examples=5)
 
 

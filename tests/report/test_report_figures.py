@@ -126,7 +126,7 @@ def test_of_very_many_cells_those_that_moved_most_are_drawn():
     figure = by_cell("c", cells, "answer")
     check(figure)
     assert len(figure.table.rows) == 300
-    assert "the 24 that moved most" in figure.says
+    assert "The 24 that moved most" in figure.says
     assert ">cell 299<" in figure.wide
     assert ">cell 3<" not in figure.wide
     assert float(ET.fromstring(figure.wide).get("height") or 0) < 800
@@ -308,7 +308,7 @@ def test_a_running_mean_leaves_gaps_out():
 
 
 def test_an_element_refuses_what_is_not_finite_and_escapes_the_rest():
-    with pytest.raises(ValueError, match="cannot hold nan"):
+    with pytest.raises(ValueError, match="cannot contain nan"):
         element("rect", x=NAN)
     made = element("text", '<b a="1">&', class_='x" onload="y')
     assert ET.fromstring(made).text == '<b a="1">&'

@@ -90,7 +90,7 @@ def test_ticks_are_round():
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 350), st.sampled_from(["K = 32", "another label at K = 2"])), max_size=6)
+    st.lists(st.tuples(st.floats(0, 350), st.sampled_from(["K = 32", "label changes at K = 2"])), max_size=6)
 )
 def test_notes_stand_apart_and_within(places):
     placed = place_notes([Note(x=x, words=words) for x, words in places], 350).placed

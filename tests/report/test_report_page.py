@@ -116,7 +116,7 @@ def test_all_that_was_promised_is_there(text, audits):
     for result in audits:
         titles = {section.title for section in sections_of(result, "x")}
         assert {"Where the gain came from", "Success within k draws", "Routing and execution"} <= titles
-        assert {"While training went on", "Which tokens moved", "Weights", "Everything measured"} <= titles
+        assert {"During training", "Which tokens moved", "Weights", "Everything measured"} <= titles
         assert all(not section.absent for section in sections_of(result, "x"))
         for limit in result.limits:
             assert limit.split("'")[-1][:40] in text
@@ -169,7 +169,7 @@ def test_a_section_with_nothing_says_why(audits):
     assert all(s.absent.endswith(".") for s in empty)
     text = render([bare], command="c", seconds=1.0)
     assert "Not computed: update_geometry needs weights" in text
-    assert "that takes both models" in text
+    assert "that needs both models" in text
     assert breaches(text) == []
 
 

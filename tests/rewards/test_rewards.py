@@ -304,7 +304,7 @@ def test_a_specification_nests_to_the_right():
         ("proces", "process"),
         ("shuffled:proces", "process"),
         ("", "unknown reward ''"),
-        ("outcome:process", "made of no other reward"),
+        ("outcome:process", "wraps no other reward"),
         ("shuffled:", "unknown reward ''"),
         ("shuffled:outcome+process", "unknown reward 'outcome\\+process'"),
         ("sum:outcome+", "unknown reward ''"),

@@ -172,7 +172,7 @@ def test_several_models_in_nested_records(tmp_path):
     samples = read_samples(f"{jsonl(path, rows)}#large")
     assert samples.answered.tolist() == [True, False, True]
     np.testing.assert_array_equal(samples.success, [1, np.nan, 1])
-    assert "1 of 3 draws hold no completion" in samples.notes[0]
+    assert "1 of 3 draws have no completion" in samples.notes[0]
 
 
 def test_a_column_of_models(tmp_path):
@@ -184,7 +184,7 @@ def test_a_column_of_models(tmp_path):
     with pytest.raises(UsageError, match="'z'"):
         read_samples(f"{path}#z")
     assert read_samples(jsonl(path, rows[:1])).policy == "x"
-    with pytest.raises(UsageError, match="nothing in it is called 'z'"):
+    with pytest.raises(UsageError, match="it contains no 'z'"):
         read_samples(f"{jsonl(path, PLAIN)}#z")
 
 
@@ -309,7 +309,7 @@ def test_a_draw_that_occurs_twice_is_refused(tmp_path):
         read_samples(jsonl(tmp_path / "f.jsonl", [rows[0], other, {**other, "draw": 1}]))
     path = jsonl(tmp_path / "f.jsonl", [{**rows[0], "draw": -1}])
     assert "'draw' does not number every draw" in read_samples(path).notes[0]
-    with pytest.raises(InputError, match="'-1' is no number of a draw"):
+    with pytest.raises(InputError, match="'-1' is not a draw's number"):
         read_samples(path, Columns(draw="draw"))
 
 

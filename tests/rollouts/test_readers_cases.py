@@ -116,9 +116,9 @@ def test_the_two_filters_of_an_old_log_are_two_gradings_of_the_same_draws():
 
 
 def test_each_way_of_saying_which_problem_is_said():
-    assert "'doc_id' begins anew for every 'task'" in read_samples(CASES / "ids_anew_base.jsonl").notes[0]
+    assert "'doc_id' starts again for every 'task'" in read_samples(CASES / "ids_anew_base.jsonl").notes[0]
     assert "'id' numbers the 64 records" in read_samples(CASES / "row_ids_base.jsonl").notes[0]
-    assert "begins anew for every 'rank'" in read_samples(CASES / "attempt_restarts.jsonl").notes[0]
+    assert "starts again for every 'rank'" in read_samples(CASES / "attempt_restarts.jsonl").notes[0]
     assert "'epoch' does not number every draw" in read_samples(CASES / "training_epoch.jsonl").notes[0]
     assert "'answer' differs within 5 of 8" in read_samples(CASES / "own_answer_base.jsonl").no_gold
     assert not read_samples(CASES / "own_answer_base.jsonl", Columns(answer="answer")).no_gold

@@ -165,8 +165,8 @@ def test_a_file_that_does_not_say_what_was_cut_has_no_share_that_was(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"id": 3, "c": 70, "n": 64}, "record 4: c 70, n 64 are no counts"),
-        ({"id": 3, "c": -1, "n": 64}, "record 4: c -1, n 64 are no counts"),
+        ({"id": 3, "c": 70, "n": 64}, "record 4: c 70, n 64 are not counts"),
+        ({"id": 3, "c": -1, "n": 64}, "record 4: c -1, n 64 are not counts"),
         ({"id": 0, "c": 5, "n": 64}, "1 problems have several counts"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_key_that_stands_twice_with_two_values_is_refused(tmp_path, layout):
     }[layout]
     path = tmp_path / "f.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="'reward' stands twice") as told:
+    with pytest.raises(InputError, match="'reward' occurs twice") as told:
         read_samples(path)
     assert ("line 6" in told.value.what) == (layout in ("lines", "torn"))
     assert told.value.what.endswith("('0' and '0.25')")
@@ -95,7 +95,7 @@ def test_a_column_that_stands_twice_in_a_table_is_refused(tmp_path, kind):
     else:
         with pa.ipc.new_file(path, table.schema) as out:
             out.write_table(table)
-    with pytest.raises(InputError, match="'reward' stands twice"):
+    with pytest.raises(InputError, match="'reward' occurs twice"):
         read_samples(path)
 
 

@@ -122,7 +122,7 @@ def test_read(tmp_path, kind):
 ASKED = {
     # rows, what is said, and options, or a selection, that are advised and work
     "examples that change with every draw": (
-        plain(prompt=lambda i, d, ok: f"{d} {ask(i)}"), "6 of 6 values of 'id' stand for several prompts",
+        plain(prompt=lambda i, d, ok: f"{d} {ask(i)}"), "6 of 6 values of 'id' have several prompts",
         "--columns.problem id", {"problem": "id"}),
     "the prompt and the completion in one text": (
         plain(text=lambda i, d, ok: f"{ask(i)} c{d}"), "completion or text could hold",
@@ -147,7 +147,7 @@ ASKED = {
     "half of the prompts under two ids": (
         [{"id": 2 * i + d % 2 * (i < 3), "prompt": ask(i), "completion": f"c{d}", "reward": 1}
          for i, d, _ in DRAWS],
-        "3 of 6 prompts stand under several values of 'id'", "--columns.problem prompt", {"problem": "prompt"}),
+        "3 of 6 prompts have several values of 'id'", "--columns.problem prompt", {"problem": "prompt"}),
     "one draw graded twice": (
         [{"id": i, "completion": f"c{d}", "reward": (ok + w) % 2} for w in (0, 1) for i, d, ok in DRAWS],
         "every record occurs 2 times", "--columns.draw none", {"draw": "none"}),
@@ -251,7 +251,7 @@ def test_ids_that_mean_other_problems_in_the_other_file(tmp_path):
     both = pair(*map(read_samples, files))
     assert [p.prompt for p in both.problems] == [ask(i) for i in range(6)]
     assert both.base.counts()[1].tolist() == both.tuned.counts()[1].tolist()
-    assert "ids mean other problems" in both.notes[0]
+    assert "ids mean different problems" in both.notes[0]
     templates = [{**row, "prompt": f"<user>{row['prompt']}"} for row in base]
     both = pair(read_samples(files[0]), read_samples(lines(tmp_path, templates, "c")))
     assert "same id and different prompts" in both.notes[0]
@@ -260,7 +260,7 @@ def test_ids_that_mean_other_problems_in_the_other_file(tmp_path):
     assert len(both.problems) == 6
     assert "no id in common" in both.notes[0]
     twice = [{**row, "id": 5 - row["id"], "prompt": ask(min(row["id"], 4))} for row in base]
-    with pytest.raises(InputError, match="ids mean other problems") as caught:
+    with pytest.raises(InputError, match="ids mean different problems") as caught:
         pair(
             read_samples(files[0], Columns(problem="id")),
             read_samples(lines(tmp_path, twice, "e"), Columns(problem="id")),
@@ -278,8 +278,8 @@ def test_gold_answers_of_two_files(tmp_path):
 
     assert len(pair(*files(lambda i: i, lambda i: f" {i}.0", False)).problems) == 6
     assert len(pair(*files(lambda i: ["a", "b"], lambda i: ["b", "a"], False)).problems) == 6
-    with pytest.raises(InputError, match="6 of 6 problems have other gold answers"):
+    with pytest.raises(InputError, match="6 of 6 problems have different gold answers"):
         pair(*files(lambda i: i, lambda i: i + 1, False))
     assert any(
-        "6 problems have other gold" in n for n in pair(*files(lambda i: i, lambda i: i + 1, True)).notes
+        "6 problems have different gold" in n for n in pair(*files(lambda i: i, lambda i: i + 1, True)).notes
     )

@@ -187,7 +187,7 @@ def test_a_crash_between_side_and_main_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "write_bytes", dies_on_main)
     with pytest.raises(KeyboardInterrupt):
         store.write_completions(tmp_path, 0, completions(ids=("x", "y")))
-    with pytest.raises(StorageError, match="not the one"):
+    with pytest.raises(StorageError, match="not the file"):
         store.read_completions(tmp_path)
 
 

@@ -196,7 +196,7 @@ def test_a_reward_that_is_none_ends_the_run_by_name(tmp_path, given):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"prompts": 2}, "2 problems per step of 1"),
+        ({"prompts": 2}, "2 problems per step, but there are only 1"),
         ({"draws": 0}, "draws"),
         ({"steps": 0}, "steps"),
         ({"max_new_tokens": 0}, "max_new_tokens"),

@@ -1,4 +1,4 @@
-"""Claims, evidence and verdicts: every published claim an experiment, its evidence your own runs."""
+"""Claims, evidence and verdicts: published claims with studies that test them, judged by your own runs."""
 
 from keyturn.atlas.claims import (
     abstractions_beat_more_draws,
@@ -73,7 +73,7 @@ CLAIMS: dict[str, Claim] = {
 
 
 def claim_named(name: str) -> Claim:
-    """A claim by id; an unknown one is answered with the near matches."""
+    """The claim of this id; the error for an unknown one names near matches."""
     if name not in CLAIMS:
         raise unknown("claim", name, CLAIMS)
     return CLAIMS[name]

@@ -1,7 +1,8 @@
 """The contract of a claim: a falsifiable statement, and the study that can refute it.
 
-A claim is data and one function. The function runs the study and returns numbers; whether they support
-the claim is decided by :mod:`keyturn.atlas.verdict` alone, from the threshold written down here before.
+A claim is data and one function. The function runs the study and returns numbers. Only
+:mod:`keyturn.atlas.verdict` decides whether they support the claim, by the threshold that was fixed here
+before.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from keyturn.experiments.contract import Study, Subject
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """A condition without which a run says nothing about the claim (a failed one: not applicable).
+    """A condition without which a run says nothing about the claim.
 
     Args:
         name: key of the study's numbers.
         says: the condition in words.
-        minimum: the number's lower end must lie above it: a gate at 0 is not met by nothing at all.
-        maximum: the number's upper end must lie below it.
+        minimum: the lower end of the number's interval must be greater; at a minimum of 0, no effect fails.
+        maximum: the upper end of the number's interval must be smaller.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Gate:
     maximum: float = math.inf
 
     def holds(self, number: Estimate) -> bool:
-        """Whether the whole interval lies inside; a number that is undefined or has no interval never holds."""
+        """Whether the whole interval lies within the bounds; False for a number that is undefined or has no
+        interval."""
         return number.low > self.minimum and number.high < self.maximum
 
     @property
     def bounds(self) -> str:
-        """What the number must be, in signs."""
+        """The bounds as text, such as ``> 0``."""
         ends = (("> ", self.minimum), ("< ", self.maximum))
         return " and ".join(f"{sign}{end:g}" for sign, end in ends if math.isfinite(end))
 
@@ -50,8 +52,8 @@ class Threshold:
     """When an effect counts.
 
     Args:
-        estimand: key of the study's numbers that decides.
-        says: what the number is, in words and units.
+        estimand: key of the number that decides.
+        says: the number in words, with its unit.
         direction: +1 if the claim predicts a large number, -1 if a small one.
         smallest: the smallest effect of interest, on the estimand's scale, in the predicted direction.
         why: the reason for it.
@@ -69,21 +71,21 @@ class Claim:
     """A falsifiable statement from the literature and the study that tests it.
 
     Args:
-        id: stable and never used again.
-        version: raised whenever threshold, gates, controls or study change; old evidence stays with the old.
-        question: what it helps to answer.
+        id: stable name, never used for another claim.
+        version: raised whenever threshold, gates, controls or study change; evidence belongs to its version.
+        question: the question that it helps to answer.
         statement: the claim, in our words.
         source: authors, year, identifier.
-        threshold: what decides, fixed before any run.
-        gates: unmet: the run is not applicable.
+        threshold: the number that decides and its limit, fixed before any run.
+        gates: conditions; if one is not met, the run is not applicable.
         controls: negative controls that the same run carries; a failed one makes the record invalid.
         study: ``(lab, subject) -> outcome``.
         study_says: the study in words, with its cost.
-        default: the subject when the user names none.
-        refuted_if: what would refute it, in words.
+        default: the subject if the user names none.
+        refuted_if: the result that would refute it, in words.
         relations: id of another claim -> (relation, why).
         methods: methods, experiments, objectives and rewards (keys of their dictionaries) that it is about.
-        not_shown: what the study cannot show, whatever it finds.
+        not_shown: the limits of the study, whatever its result.
     """
 
     id: str
@@ -104,9 +106,9 @@ class Claim:
 
     @property
     def hash(self) -> str:
-        """Identity of the protocol: what is run by default and what decides.
+        """Identity of the protocol: the default subject and everything that decides.
 
-        Prose, source and relations are no part of it, so that correcting a word leaves evidence where it is.
+        Prose, source and relations are not part of it, so evidence stays valid when a word is corrected.
         """
         protocol = {
             "id": self.id,
@@ -120,11 +122,12 @@ class Claim:
 
     @property
     def code(self) -> CodeVersion:
-        """The version of all code behind the study, for people: a record that other code made still counts."""
+        """The version of all code behind the study, for information only: a record from other code still
+        counts."""
         return code_version(self.study)
 
     def to_json(self) -> dict[str, Json]:
-        """Everything but the function."""
+        """The claim as JSON, without its function."""
         return {
             "id": self.id,
             "version": self.version,
@@ -141,7 +144,7 @@ class Claim:
 
 
 def _deciding(record: Gate | Threshold) -> dict[str, Json]:
-    """A gate or a threshold without its words."""
+    """A gate or a threshold without its texts."""
     return {name: value for name, value in _flat(record).items() if name not in ("says", "why")}
 
 

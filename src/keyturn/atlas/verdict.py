@@ -3,13 +3,13 @@
 A run that was repeated counts once, whatever its numbers (:func:`keyturn.atlas.evidence.merged`). A number
 without a spread decides nothing (:meth:`keyturn.atlas.evidence.Evidence.deciding`).
 
-Rule: the interval of the combined effect beyond the smallest effect of interest supports the claim, one
-that does not reach it contradicts the claim, else it is undecided. Unmet gates: not applicable. Fewer
-than three records, or one base only: the verdict is preliminary.
+Rule: the claim is supported if the whole interval of the combined effect lies beyond the smallest effect of
+interest, and contradicted if the whole interval falls short of it; otherwise it is undecided. If a gate is not
+met, the record is not applicable. With fewer than three records or only one base, the verdict is preliminary.
 
 Records of one base are averaged first (seeds of one base are not independent bases), then bases:
-``effect = mean_b mean_(r in b) x_r``; its variance is the larger of what the records' own intervals say
-and what the spread between bases says, so that neither few bases nor noisy runs look sure.
+``effect = mean_b mean_(r in b) x_r``. Its variance is the larger of the one from the records' own intervals and
+the one from the spread between bases, so that neither few bases nor noisy runs look certain.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from keyturn.core.measurement import Estimate, Json
 State: TypeAlias = Literal["untested", "not applicable", "invalid", "supported", "contradicted", "undecided"]
 
 ENOUGH_RECORDS = 3
-"""Fewer are a lead, not a finding."""
+"""Minimum number of records for a verdict that is not preliminary."""
 ENOUGH_BASES = 2
-"""With one base nothing says that the effect is not that base's own."""
+"""Minimum number of bases; with one base the effect may be peculiar to it."""
 _Z = float(stats.norm.ppf(0.975))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimVerdict:
-    """What the evidence says of a claim.
+    """The verdict of the evidence on a claim.
 
     Args:
         state: the verdict.
-        preliminary: too few records or bases to call it a finding.
+        preliminary: whether there are too few records or bases to call it a finding.
         effect: combined estimand with its 95 % interval.
-        records: valid and applicable records that decide.
-        bases: distinct bases among them.
-        left_out: records not counted, by reason.
-        why: one sentence.
-        other_code: records among those that count whose study ran on other code than it would today.
+        records: number of valid and applicable records, which decide.
+        bases: number of distinct bases among them.
+        left_out: number of records that do not count, by reason.
+        why: the reason in one sentence.
+        other_code: number of records among those that count whose study ran on other code than today's.
     """
 
     state: State
@@ -61,7 +61,7 @@ class ClaimVerdict:
     other_code: int = 0
 
     def to_json(self) -> dict[str, Json]:
-        """Flat."""
+        """The verdict as a flat JSON object."""
         return {
             "state": self.state,
             "preliminary": self.preliminary,
@@ -75,7 +75,7 @@ class ClaimVerdict:
 
 
 def verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
-    """The verdict of a claim on records, in any order."""
+    """Judge a claim by its records, in any order."""
     with no_collector():
         return _verdict(claim, evidence)
 
@@ -125,7 +125,7 @@ def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
         left_out=left_out,
         why=(
             f"{claim.threshold.says}: {_shown(effect)} over "
-            f"{len(usable)} record(s) of {bases} base(s), needed {sign} {claim.threshold.smallest:g}"
+            f"{len(usable)} record(s) of {bases} base(s); needed: {sign} {claim.threshold.smallest:g}"
         ),
         other_code=other_code(claim, [e for e, _ in usable]),
     )
@@ -136,14 +136,14 @@ def _all_hold(gates: Sequence[Gate], one: Evidence) -> bool:
 
 
 def other_code(claim: Claim, evidence: Sequence[Evidence]) -> int:
-    """How many records say that other code made them than the study would run on now."""
+    """Number of records that were made by other code than the study's present code."""
     noted = [e.code for e in evidence if e.code]
     now = claim.code.hash if noted else ""
     return sum(code != now for code in noted)
 
 
 def _unmet(claim: Claim, record: Evidence) -> str:
-    """Which controls and gates the record did not meet, in words."""
+    """The controls and gates that the record did not meet, as text."""
     kinds = (("control did not hold", claim.controls), ("gate not met", claim.gates))
     missed = [
         f"{kind}: {gate.says} ({_shown(number)}, must be {gate.bounds})"
@@ -172,7 +172,7 @@ def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
     for base, number in numbers:
         groups.setdefault(base, []).append(number)
     means = np.array([_mean([x.value for x in group]) for group in groups.values()])
-    # Problems are shared by the records of one base, so their errors are not averaged away.
+    # Records of one base share problems, so averaging does not reduce their errors.
     own = np.array([_mean([_variance(x) for x in group]) for group in groups.values()])
     count = len(means)
     own_variance = float(own.sum()) / count**2

@@ -89,8 +89,8 @@ def trace_credit(
     """
     if objective.needs:
         raise UsageError(
-            f"{objective.name} needs {', '.join(sorted(objective.needs))}, which one group alone does not have",
-            fix="follow another objective",
+            f"{objective.name} needs {', '.join(sorted(objective.needs))}, which one group does not have",
+            fix="choose another objective",
         )
     rollout = Sampled(group, Limits(max_new_tokens=max_new_tokens))
     for problem in problems[:SEARCHED]:

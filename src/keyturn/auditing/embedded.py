@@ -146,7 +146,8 @@ def world_in(folder: Path) -> World:
     world = world_of(folder)
     if world is None:
         raise UsageError(
-            f"{folder} is no model of a controlled world", fix="name a world's model, or --problems"
+            f"{folder} is not a model of a controlled world",
+            fix="name a model of a world, or give --problems FILE",
         )
     return world
 

@@ -69,8 +69,8 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
         what = f"k must be at least {SMALLEST_K} (at K = 1 nothing can be classified) and n-base not negative"
         raise UsageError(what, fix="leave them out for the defaults")
     if max(k, n_base // 4) > LARGEST_K:
-        what = f"k is {k} and n-base {n_base}: at most {LARGEST_K} and four times that"
-        raise UsageError(what, fix="ask for fewer: K base draws are made four times for every problem")
+        what = f"k is {k} and n-base {n_base}: at most {LARGEST_K} and 4 x {LARGEST_K} are allowed"
+        raise UsageError(what, fix="choose a smaller K: the base makes 4K draws for every problem")
     return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
 
 
@@ -128,7 +128,9 @@ def problems_of(
         return problem_set, None, config
     world = base.world
     if world is None:
-        what = f"{base.place or base.name} was made in no controlled world, so it brings no problems of its own"
+        what = (
+            f"{base.place or base.name} was not made in a controlled world, so it brings no problems of its own"
+        )
         raise UsageError(what, fix="--problems FILE")
     problem_set, tokens = world_problems(world, asked.per_cell, lab.streams)
     return problem_set, world, replace(config, max_new_tokens=tokens)

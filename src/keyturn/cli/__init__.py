@@ -1,1 +1,1 @@
-"""One thin file per verb."""
+"""The command line, one thin file per verb."""

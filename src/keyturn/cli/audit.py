@@ -61,34 +61,36 @@ def run(
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
 
     Args:
-        policies: base and tuned: model folders, runs of keyturn, Hub ids, http://host:port/v1#model; none: the
-            embedded worlds, RL included.
+        policies: base and tuned: model folders, runs of keyturn, Hub ids or http://host:port/v1#model. Without
+            them the embedded worlds are trained and audited.
         problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
         samples: two files of samples already drawn; no model is needed. FILE#MODEL picks one model of a file.
         seed: root of all randomness.
-        out: run directory; the same command finds its own again and goes on from what is finished.
-        json: one JSON document on stdout.
-        k: budget K: what the base does within K draws, it could already do. Also the tuned draws per problem.
-        n_base: base draws per problem; 0 means 4K, of which 32 for all and the rest where successes are rare.
-        limit: audit only the first so many problems of the file; 0 means all.
-        per_cell: test problems per cell, where a world makes them.
-        max_new_tokens: tokens that a completion may have; 0: what the world needs, or 512.
-        temperature: of both policies; 0 is greedy and then one draw a problem is all there is.
-        top_p: nucleus of both policies; 1 keeps everything.
-        template: chat: apply the tokenizer's chat template; auto: where it has one.
-        stop: texts that end an answer, e.g. Question: behind worked examples; \\n is a line break.
-        examples: a file of problems with worked solutions that stand in front of every problem.
-        grader: how answers are judged; auto: by the file's layout.
-        worlds: which embedded worlds, when no model is given.
-        workers: processes for the embedded worlds, one thread each; 0: decided by the free cores.
+        out: run directory. The same command finds its directory again and continues where it stopped.
+        json: print one JSON document on stdout.
+        k: budget K: the base counts as able to do what it does within K draws. Also the number of tuned draws
+            for each problem.
+        n_base: base draws for each problem; 0 means 4K, of which every problem gets 32 and those with rare
+            successes the rest.
+        limit: audit only this many problems from the start of the file; 0 means all.
+        per_cell: test problems per cell, if a world makes them.
+        max_new_tokens: maximum number of tokens in a completion; 0 takes what the world needs, or 512.
+        temperature: sampling temperature of both policies; 0 is greedy and allows one draw for each problem.
+        top_p: nucleus sampling of both policies; 1 keeps everything.
+        template: chat applies the tokenizer's chat template; auto applies it if there is one.
+        stop: texts that end an answer, e.g. Question: after worked examples; \\n is a line break.
+        examples: a file of problems with worked solutions that come before every problem.
+        grader: how answers are judged; auto chooses by the gold answers.
+        worlds: which embedded worlds to audit if no model is given.
+        workers: processes for the embedded worlds, one thread each; 0 uses the free cores.
         device: auto, cpu, cuda, cuda:1.
         dtype: float32, bfloat16, float16 or auto (as stored).
-        revision: of Hub repositories.
-        trust_remote_code: run model code that comes with weights; needs a pinned revision.
-        allow_pickle: read pytorch_model.bin where there are no safetensors.
-        draws_independent: count every draw of the sample files, also where they look like copies of each other.
-        columns: names of a sample file's columns where the known ones do not do.
-        server: how policies behind a server are asked.
+        revision: revision of the Hub repositories.
+        trust_remote_code: run model code that comes with the weights; needs a pinned revision.
+        allow_pickle: read pytorch_model.bin if there are no safetensors.
+        draws_independent: count every draw of the sample files, even if some look like copies of others.
+        columns: names of a sample file's columns, if keyturn does not know them.
+        server: how to send requests to policies behind a server.
         planning: what a plan is asked, and what it assumes.
     """
     started = time.monotonic()
@@ -156,13 +158,13 @@ DECIDES = (
     "columns",
     "server",
 )
-"""Arguments that say which audit it is; the others say where it goes and how many processes work on it."""
+"""Arguments that decide the audit's result; the others set its output and the number of processes."""
 
 
 def asked_for(options: Mapping[str, Any]) -> str:
-    """Hash of what an audit was asked for: the same command finds its own directory again."""
+    """The hash of the arguments of an audit, by which the same command finds its directory again."""
     said = {name: options[name] for name in DECIDES if options[name] or name not in ("stop", "examples")}
-    # Here a path is a word of the command; what the file holds is told apart by the stages in the directory.
+    # Only paths are hashed here. The stages in the directory tell apart what the files hold.
     for name in ("problems", "examples"):
         if name in said:
             said[name] = None if said[name] is None else str(said[name])
@@ -170,7 +172,7 @@ def asked_for(options: Mapping[str, Any]) -> str:
 
 
 def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:
-    """What the front door finds: :func:`keyturn.audit`, or the embedded worlds."""
+    """Run :func:`keyturn.audit`, or audit the embedded worlds."""
     from keyturn.front import audits
 
     function = audits.audit_worlds if way == "embedded" else audits.audit
@@ -180,26 +182,26 @@ def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[Audit
         return audits.audit_worlds(out=root, **passed)
     base, tuned = options["samples"] or options["policies"]
     if way == "samples":
-        # Whatever else there is of that name: by this option it is a file's.
+        # The option decides that the name is a file's, whatever else has that name.
         unjudged = options["problems"] is not None
         base, tuned = (read_samples(name, options["columns"], unjudged=unjudged) for name in (base, tuned))
     return [audits.audit(base, tuned, options["problems"], out=root, **passed)]
 
 
 def _way_in(policies: tuple[str, ...], samples: tuple[str, str] | None, problems: Path | None) -> str:
-    """Which of :data:`~keyturn.front.options.WAYS` is asked for; refuses what names none or two."""
+    """Which of :data:`~keyturn.front.options.WAYS` the arguments ask for; refuse none and two."""
     if samples is not None and policies:
         raise UsageError("--samples and models exclude each other", fix="give either two files or two models")
     if len(policies) not in (0, 2):
         given = "1 model" if len(policies) == 1 else f"{len(policies)} models"
-        raise UsageError(f"{given} given", fix="give base and tuned, or none for the embedded worlds")
+        raise UsageError(f"{given} given", fix="give base and tuned, or neither for the embedded worlds")
     if samples is not None:
         return "samples"
     return "embedded" if not policies else "file" if problems is not None else "world"
 
 
 def _publish(results: Sequence[AuditResult], root: Path, *, json: bool, seconds: float) -> None:
-    """Report, JSON document or table."""
+    """Write the report, and print the JSON document or the table."""
     from keyturn.report import markdown_table, terminal, write_report
 
     command = "keyturn " + " ".join(shlex.quote(word) for word in sys.argv[1:])

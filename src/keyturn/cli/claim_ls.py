@@ -1,4 +1,5 @@
-"""List the claims with what the evidence says of each: the records that ship with keyturn, and your own."""
+"""List the claims with the verdict of the evidence on each: the records that ship with keyturn, and your
+own."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _HEADINGS = ("what RL does to a base", "objectives and rewards", "methods and ex
 
 
 def run(json: bool = False) -> None:
-    """List the claims, a line each; `keyturn claim show NAME` says the rest.
+    """List the claims, one per line; `keyturn claim show NAME` prints the rest.
 
     Args:
         json: one JSON document on stdout instead of text.
@@ -46,7 +47,7 @@ def run(json: bool = False) -> None:
         state = f"{said.state}{'?' if early else ''}"
         groups[_heading(claim)].append((claim.id, state, claim.question))
     footer = "keyturn claim show NAME: statement, threshold, study; claim run NAME tests it"
-    listing(groups, footer=("?: preliminary, of few records\n" if unsure else "") + footer)
+    listing(groups, footer=("?: preliminary, from few records\n" if unsure else "") + footer)
 
 
 def _heading(claim: Claim) -> str:

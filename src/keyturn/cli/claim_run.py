@@ -35,21 +35,21 @@ def run(
     """Run a claim's study and append its evidence.
 
     Args:
-        claim: its id, as `keyturn claim ls` prints it.
-        base: a shipped world (graph, chain) or a model; the claim's own default when empty.
-        tuned: a tuned model; empty: the study trains one.
-        problems: a problem file, needed where the base has no world.
-        seed: root of all randomness; another seed is another record.
-        profile: of studies that train: short (minutes) or long (a night, or a GPU).
-        workers: processes of one thread that share a study's arms; 0 takes the free cores.
-        out: run directory; under $KEYTURN_HOME or ./runs when empty.
-        json: one JSON document on stdout.
+        claim: the claim's id, as `keyturn claim ls` prints it.
+        base: a shipped world (graph, chain) or a model; the claim's default if empty.
+        tuned: a tuned model; if empty, the study trains one.
+        problems: a problem file, needed if the base has no world.
+        seed: root of all randomness; another seed makes another record.
+        profile: size of a study that trains: short (minutes) or long (a night, or a GPU).
+        workers: processes of one thread that share a study's arms; 0 uses the free cores.
+        out: run directory; under $KEYTURN_HOME or ./runs if empty.
+        json: print one JSON document on stdout.
     """
     found = claim_named(claim)
     _refuse_idle(found, base, tuned, problems)
     _refuse_idle_sizes(found, tuned, problems, profile, workers)
     for name in filter(None, (base, tuned)):
-        place_of(name)  # a typo is answered before anything is made
+        place_of(name)  # reports a typo before any work is done
     subject = Subject(
         base=base or found.default.base, tuned=tuned, problems=problems, seed=seed, profile=profile
     )
@@ -83,26 +83,28 @@ def run(
 
 
 def _refuse_idle_sizes(claim: Claim, tuned: str, problems: str, profile: str, workers: int) -> None:
-    """Refuse what an audit would not look at, and numbers that count nothing."""
+    """Refuse options that an audit would not read, and a negative number of workers."""
     if workers < 0:
-        raise UsageError(f"--workers is {workers}", fix="0 takes the free cores")
+        raise UsageError(f"--workers is {workers}", fix="0 (the free cores) or more")
     if claim.methods:
         return
     if problems and not tuned:
-        raise UsageError("without --tuned the base is trained in its own world", fix="--tuned MODEL beside it")
+        raise UsageError("without --tuned the base is trained in its own world", fix="add --tuned MODEL")
     for option, said in (("--profile", profile != "short"), ("--workers", workers != 0)):
         if said:
-            raise UsageError(f"{claim.id} is one audit and reads no {option}", fix=f"without {option}")
+            raise UsageError(f"{claim.id} is one audit and does not use {option}", fix=f"leave out {option}")
 
 
 def _refuse_idle(claim: Claim, base: str, tuned: str, problems: str) -> None:
-    """Refuse what the study would not look at: those of methods train policies of their own, some bases too."""
+    """Refuse options that the study would not read: studies of methods train their own policies, some also
+    their own bases.
+    """
     if not claim.methods:
         return
     for option, said in (("--tuned", tuned), ("--problems", problems)):
         if said:
             raise UsageError(
-                f"{claim.id} trains its own policies and reads no {option}", fix=f"without {option}"
+                f"{claim.id} trains its own policies and does not use {option}", fix=f"leave out {option}"
             )
     if base and not claim.default.base:
-        raise UsageError(f"{claim.id} pretrains its own bases and reads no --base", fix="without --base")
+        raise UsageError(f"{claim.id} pretrains its own bases and does not use --base", fix="leave out --base")

@@ -1,4 +1,4 @@
-"""Show one claim: what it says, what decides, what would refute it, and how it is tested."""
+"""Show one claim: its statement, what decides it, what would refute it, and how it is tested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     """Show one claim.
 
     Args:
-        claim: its id, as `keyturn claim ls` prints it.
+        claim: the claim's id, as `keyturn claim ls` prints it.
         json: one JSON document on stdout instead of text.
     """
     found = claim_named(claim)

@@ -1,4 +1,4 @@
-"""What the recorded evidence says of a claim."""
+"""Judge a claim by its recorded evidence."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from keyturn.core.rundir import SCHEMA
 def run(
     claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")], json: bool = False
 ) -> None:
-    """What the recorded evidence says of a claim.
+    """Judge a claim by its recorded evidence.
 
     Args:
-        claim: its id, as `keyturn claim ls` prints it.
+        claim: the claim's id, as `keyturn claim ls` prints it.
         json: one JSON document on stdout instead of text.
     """
     found = claim_named(claim)
@@ -45,8 +45,8 @@ def run(
     if whole != said:
         sys.stdout.write(f"  with everything imported it would read: {whole.state}. {whole.why}\n")
     if said.other_code:
-        sys.stdout.write(f"  {said.other_code} of these record(s) were made by another version of the code\n")
+        sys.stdout.write(f"  {said.other_code} of these record(s) come from another version of the code\n")
     for reason, count in said.left_out:
         sys.stdout.write(f"  left out: {count} record(s), {reason}\n")
     if not said.records:
-        sys.stdout.write(f"  make some: keyturn claim run {found.id}\n")
+        sys.stdout.write(f"  to make one: keyturn claim run {found.id}\n")

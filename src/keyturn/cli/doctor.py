@@ -22,11 +22,11 @@ from keyturn.core.rundir import SCHEMA, free_bytes
 from keyturn.policies.native import build
 
 _NEEDED_GIB = 1.0
-"""Free space for an audit's rollouts with room to spare; the embedded one writes some 100 MB."""
+"""Ample free space for an audit's rollouts; the embedded audit writes about 100 MB."""
 
 
 class Check(NamedTuple):
-    """One line of the table: state is ``ok``, ``note`` (something optional is missing) or ``mend``."""
+    """One line of the table; its state is ``ok``, ``note`` (something optional is missing) or ``mend``."""
 
     name: str
     state: str
@@ -89,7 +89,7 @@ def _threads() -> Check:
 
 
 def _device() -> Check:
-    """What torch would compute on, without importing it: its build, and what the driver shows."""
+    """The device that torch would use, found from its build and from the driver without importing torch."""
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
         return Check("device", "mend", "torch is missing", "pip install torch")
@@ -97,13 +97,13 @@ def _device() -> Check:
     version = Path(found.origin).with_name("version.py")
     build = version.read_text(encoding="utf-8") if version.is_file() else ""
     if names and re.search(r"^cuda\b.*= *None", build, re.MULTILINE):
-        fix = "install a build of torch for CUDA to use it"
-        return Check("device", "note", f"cpu: this torch has no CUDA, though there is {names[0]}", fix)
+        fix = "install a CUDA build of torch to use it"
+        return Check("device", "note", f"cpu: this torch has no CUDA, although there is a {names[0]}", fix)
     return Check("device", "ok", f"cuda: {', '.join(names)}" if names else "cpu")
 
 
 def _cuda_names() -> list[str]:
-    """Names of the devices that the CUDA driver shows to this process; none without a driver."""
+    """Names of the devices that the CUDA driver shows to this process; empty without a driver."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
@@ -138,15 +138,15 @@ def _models() -> Check:
 
 
 def _native() -> Check:
-    """Whether the tiny model is drawn and trained by compiled code; compiles it for the shipped bases."""
+    """Whether compiled code runs the tiny model; compiles it for the shipped bases."""
     if os.environ.get(build.SWITCH) == "0":
-        return Check("native engine", "ok", f"off ({build.SWITCH}=0): torch answers")
+        return Check("native engine", "ok", f"off ({build.SWITCH}=0): torch runs instead")
     folder = Path(keyturn.__file__).parent / "assets" / "models"
     shapes = {build.Shape.read(jsonlib.loads(p.read_text("utf-8"))) for p in folder.glob("*/config.json")}
     try:
         found = [build.library(shape).path.name for shape in sorted(shapes, key=str)]
     except build.Unavailable as error:
-        fix = f"install a C compiler, or set {build.SWITCH}=0; torch answers, some times slower"
+        fix = f"install a C compiler, or set {build.SWITCH}=0; torch runs instead, several times slower"
         return Check("native engine", "note", str(error), fix)
     return Check("native engine", "ok", ", ".join(found))
 

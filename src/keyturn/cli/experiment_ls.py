@@ -1,4 +1,4 @@
-"""List the experiments: what pretrains bases of its own for a question."""
+"""List the experiments, which pretrain their own bases to answer a question."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.experiments import EXPERIMENTS
 
 
 def run(json: bool = False) -> None:
-    """List the experiments, a line each; `keyturn experiment show NAME` says the rest.
+    """List the experiments, one per line; `keyturn experiment show NAME` prints the rest.
 
     Args:
         json: one JSON document on stdout instead of text.

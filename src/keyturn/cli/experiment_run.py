@@ -1,4 +1,4 @@
-"""Run an experiment: pretrain bases for a question, train them, report what came of it."""
+"""Run an experiment: pretrain bases for a question, train them, and report the result."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from keyturn.objectives import OBJECTIVES
 
 @dataclass(frozen=True, kw_only=True)
 class Common:
-    """What every experiment takes."""
+    """Options that every experiment takes."""
 
     out: Path | None = None
     """The run directory; runs/experiments/NAME by default."""
     resume: bool = False
-    """Go on with the run in --out; its settings must be the same."""
+    """Resume the run in --out; its settings must be the same."""
     seed: int = 0
     """Root of all randomness."""
     profile: str = "demo"
-    """demo (minutes of two cores), study (to its stopping rule) or real (larger bases)."""
+    """demo (minutes on two cores), study (to its stopping rule) or real (larger bases)."""
     dry_run: bool = False
-    """Two small steps of everything, in OUT/dry-run: proves that it runs, teaches nothing."""
+    """Two small steps of everything, in OUT/dry-run: checks that the run works, but trains nothing useful."""
     json: bool = False
     """One JSON document on stdout."""
 
 
 def runner(words: Sequence[str]) -> Callable[..., None]:
-    """The function that a command line calls: the experiment decides which settings there are.
+    """The function that a command line calls. Its experiment decides which settings exist.
 
     Raises:
-        UsageError: no experiment, none of that name, or a model beside it.
+        UsageError: no experiment was given, there is none of that name, or a model was given too.
     """
     name, *rest = positional(words, _every_switch()) or [""]
     if not name:
         return no_experiment
     one = experiment_named(name)
     if rest:
-        what = f"{name} pretrains bases of its own and takes no model: {rest[0]!r} would not be looked at"
+        what = f"{name} pretrains bases of its own and takes no model: {rest[0]!r} would be ignored"
         raise UsageError(what, fix=f"keyturn experiment run {name}")
     profile = after(words, "--profile", "demo")
     if profile not in PROFILES:
@@ -68,12 +68,12 @@ def experiment_named(name: str) -> Experiment:
     """The experiment of that name.
 
     Raises:
-        UsageError: there is none; a method is told how it is run, else the near matches are named.
+        UsageError: there is none. The error says how to run a method of that name, or gives near matches.
     """
     if name in EXPERIMENTS:
         return EXPERIMENTS[name]
     if name in METHODS or name in OBJECTIVES:
-        raise UsageError(f"{name} is a method and trains a model of yours", fix=f"keyturn train {name} MODEL")
+        raise UsageError(f"{name} is a method and trains your model", fix=f"keyturn train {name} MODEL")
     raise unknown("experiment", name, EXPERIMENTS)
 
 
@@ -89,7 +89,7 @@ def no_experiment(common: Annotated[Common, tyro.conf.arg(name="")] = Common()) 
     """Run an experiment: keyturn experiment run NAME. `keyturn experiment ls` lists them.
 
     Args:
-        common: what every experiment takes.
+        common: options that every experiment takes.
     """
     raise UsageError("no experiment named", fix=f"keyturn experiment run NAME: {', '.join(EXPERIMENTS)}")
 
@@ -99,12 +99,12 @@ def by_experiment(
     common: Annotated[Common, tyro.conf.arg(name="")] = Common(),
     settings: Annotated[Any, tyro.conf.arg(name="")] = None,
 ) -> None:
-    """Pretrain bases for a question, train them, and report what came of it.
+    """Pretrain bases for a question, train them, and report the result.
 
     Args:
         name: an experiment, as `keyturn experiment ls` lists them.
-        common: what every experiment takes.
-        settings: of the experiment, for its profile.
+        common: options that every experiment takes.
+        settings: settings of the experiment, for its profile.
     """
     one = EXPERIMENTS[name]
     out = common.out or Path("runs") / "experiments" / name
@@ -119,7 +119,7 @@ def by_experiment(
         result = one.run(Lab(out, Streams(common.seed)), config)
     except KeyturnError:
         if not begun and not (out / "stages").exists():
-            (out / EXPERIMENTED).unlink()  # nothing was made: the directory is free for other settings
+            (out / EXPERIMENTED).unlink()  # nothing was made, so other settings may use the directory
         raise
     policies = saved(out, result.policies)
     if common.json:

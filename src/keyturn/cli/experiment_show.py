@@ -1,4 +1,4 @@
-"""Show one experiment: what it does, where it is from, what it costs, what can be set."""
+"""Show one experiment: its summary, source, cost, settings and claims."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
     """Show one experiment.
 
     Args:
-        name: as `keyturn experiment ls` prints it.
+        name: the experiment's name, as `keyturn experiment ls` prints it.
         json: one JSON document on stdout instead of text.
     """
     one = experiment_named(name)
@@ -34,7 +34,7 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     lines = [f"{name}, an experiment", "", one.summary, f"source: {one.source}", f"cost: {one.cost}"]
-    lines += ["", "settings (`--help` beside its name explains them):"]
+    lines += ["", f"settings (keyturn experiment run {name} --help explains them):"]
     lines += [f"  {option} {value}" for option, value in settings.items()]
     lines += ["", "claims that rest on it (keyturn claim show NAME):", *(f"  {claim}" for claim in claims)]
     Console(highlight=False).print(Text("\n".join([*lines, "", f"try it: {command}", ""])))

@@ -1,4 +1,4 @@
-"""Mine strategic grams from the successful draws of a sample file, and freeze them to a file."""
+"""Mine strategic grams from the successful draws of a sample file, and save them to a file."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def run(
     """Mine strategic grams from the successful draws of a sample file.
 
     Args:
-        file: graded samples, .jsonl, .json or .parquet; FILE#which selects one of several policies.
-        out: where the grams are frozen.
-        config: of the mining.
-        columns: names of columns where the known ones do not do.
-        encoder: a sentence-transformers model; none: TF-IDF and LSA, without a download.
-        seed: root of the streams.
+        file: graded samples, .jsonl, .json or .parquet; FILE#MODEL selects one of several policies.
+        out: file to which the grams are saved.
+        config: settings of the mining.
+        columns: names of the file's columns, if keyturn does not know them.
+        encoder: a sentence-transformers model; if empty, TF-IDF and LSA, which need no download.
+        seed: root of all randomness.
         json: one JSON document on stdout instead of text.
     """
     samples = read_samples(file, columns)
     rows = np.flatnonzero((samples.success == 1) & samples.answered).tolist()
     if not rows:
         raise InputError(
-            f"{file} has no successful draw with a completion among {len(samples)}"
-            f" ({samples.ungraded} without a verdict)",
-            fix="graded samples with successes, or name the column of verdicts with --columns.success",
+            f"none of the {len(samples)} draws in {file} is successful and has a completion"
+            f" ({samples.ungraded} are ungraded)",
+            fix="give graded samples with successes, or name the column of verdicts with --columns.success",
         )
     grams = mine(
         [samples.texts[row] for row in rows],

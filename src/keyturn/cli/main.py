@@ -1,7 +1,7 @@
-"""``keyturn``: finds the verb, runs it, and turns what goes wrong into one line and an exit code.
+"""``keyturn``: finds the verb, runs it, and turns an error into one line and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted, 143 ended by SIGTERM. Results go to stdout, talk to
-stderr. What this module imports is imported before a signal is answered, so it is little.
+Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted, 143 ended by SIGTERM. Results go to stdout, everything
+else to stderr. This module imports little, because signals are not handled until it is loaded.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import keyturn
 from keyturn.cli import stopping
 
 VERBS: dict[str, tuple[str, str]] = {
-    "audit": ("audit", "what did post-training change? two policies, or the embedded worlds"),
-    "train": ("train", "post-train a policy: train METHOD MODEL, a method by name, or RL with an objective"),
-    "train ls": ("train_ls", "list what trains: methods, objectives, rewards"),
-    "train show": ("train_show", "one method, whole: source, cost, settings, claims"),
+    "audit": ("audit", "what did post-training change? audits two policies, or the embedded worlds"),
+    "train": ("train", "post-train a model: train METHOD MODEL; an objective as METHOD means RL with it"),
+    "train ls": ("train_ls", "list methods, objectives and rewards"),
+    "train show": ("train_show", "show one method: source, cost, settings, claims"),
     "elicit": ("elicit", "answers under a method that changes no weight: elicit METHOD MODEL"),
     "elicit ls": ("elicit_ls", "list the elicitation methods and their controls"),
     "elicit show": ("elicit_show", "one elicitation method, whole: source, cost, control, settings"),
-    "experiment run": ("experiment_run", "pretrain bases for a question, train them, report what came of it"),
+    "experiment run": ("experiment_run", "pretrain bases for a question, train them, report the result"),
     "experiment ls": ("experiment_ls", "list the experiments"),
-    "experiment show": ("experiment_show", "one experiment, whole: source, cost, settings, claims"),
+    "experiment show": ("experiment_show", "show one experiment: source, cost, settings, claims"),
     "world show": ("world_show", "print problems of a controlled world with coloured roles"),
     "world pretrain": ("world_pretrain", "pretrain a base model on a controlled world"),
     "grams": ("grams", "mine strategic grams (planning phrases) from successful samples"),
     "claim ls": ("claim_ls", "list the claims and their verdicts"),
-    "claim show": ("claim_show", "one claim, whole"),
+    "claim show": ("claim_show", "show one claim: statement, threshold, study"),
     "claim run": ("claim_run", "run a claim's study and record the evidence"),
-    "claim verdict": ("claim_verdict", "what the recorded evidence says of a claim"),
+    "claim verdict": ("claim_verdict", "judge a claim by its recorded evidence"),
     "ask": ("ask", "a question in your own words, answered from the records of the atlas"),
     "question ls": ("question_ls", "list the questions of the atlas and what their answers begin with"),
     "question show": ("question_show", "one question, answered: what holds, what fails, what nobody measured"),
@@ -64,7 +64,7 @@ examples:
 
 
 def run() -> int:
-    """The command line as a process of its own: signals are answered, and no character is one too many."""
+    """Run the command line as a process: handle signals, and print any character on any terminal."""
     stopping.watch()
     try:
         _any_character()
@@ -76,9 +76,9 @@ def run() -> int:
 
 
 def _any_character() -> None:
-    """A terminal of ASCII or cp1252 shows an arrow as its code; a lone surrogate is nowhere a character.
+    """Escape what a stream cannot encode: an arrow in ASCII or cp1252, a lone surrogate anywhere.
 
-    A stream that was closed before we came (``>&-``) takes everything and keeps nothing.
+    A stream that was closed before the start (``>&-``) is replaced by the null device.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(words)
-        # Here and not at exit, where a reader that has gone would be nobody's to catch.
+        # Flush here: at exit nothing could catch the error of a closed pipe.
         sys.stdout.flush()
         return code
     except KeyturnError as error:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refused(error)
     except SystemExit as stop:
-        if isinstance(stop.__context__, BrokenPipeError):  # rich leaves in this way
+        if isinstance(stop.__context__, BrokenPipeError):  # rich exits in this way on a closed pipe
             _give_up_stdout()
             return 0
         if stop.code is None or isinstance(stop.code, int):
@@ -120,13 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"keyturn: {stop.code}")
         return 1
     except Exception as error:
-        # A library that was interrupted in the middle may turn that into an error of its own.
+        # A library that was interrupted may raise an error of its own instead.
         if stopping.stopped():
             return _stopped(words, stopping.stopped())
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             return _no_memory(words, error)
         _traceback()
-        _say("keyturn: this is a bug; the traceback above and `keyturn doctor` belong in the report.")
+        _say("keyturn: this is a bug; please report it with this traceback and what `keyturn doctor` prints.")
         return 1
 
 
@@ -134,31 +134,31 @@ def _stopped(words: list[str], number: int) -> int:
     import shlex
 
     how = "interrupted" if number == 2 else f"ended by signal {number}"
-    _say(f"keyturn: {how}; what is finished is kept. Resume with:")
+    _say(f"keyturn: {how}; finished work is kept. Resume with:")
     _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
     return stopping.exit_code(number)
 
 
 def _no_memory(words: list[str], error: Exception) -> int:
-    """Memory ran out, here or on the GPU: torch's error is known by its name, so that torch is not imported."""
+    """Report that memory ran out, here or on the GPU."""
     import shlex
 
     _say(f"keyturn: out of memory: {(str(error).splitlines() or [type(error).__name__])[0]}")
-    _say("    fix: free some, or ask for less in another --out; what is finished is kept. Go on with:")
+    _say("    fix: free memory, or run a smaller job in another --out; finished work is kept. Resume with:")
     _say(f"    keyturn {shlex.join(_again(words))}", whole=True)
     return 1
 
 
 def _refused(error: OSError) -> int:
-    """What the operating system refuses is no bug; only an error without its number is."""
+    """Report an error of the operating system. It is no bug, unless it has no error number."""
     from keyturn.core.errors import StorageError
 
     if error.filename is None and error.errno is None:
         _traceback()
     if error.filename is None:
-        _give_up_stdout()  # what could not be written would be tried again at exit
+        _give_up_stdout()  # else exit would try again to write the same
     _say(f"keyturn: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-    _say("    fix: another path, or one that can be read and written")
+    _say("    fix: choose another path, or make this one readable and writable")
     return StorageError.exit_code
 
 
@@ -169,7 +169,7 @@ def _traceback() -> None:
 
 
 def _again(words: list[str]) -> list[str]:
-    """The command that goes on: the same one, and what trains wants it said that a run is there."""
+    """The command that resumes: the same one, and with ``--resume`` if it trains."""
     trains = words[:1] == ["train"] or words[:2] == ["experiment", "run"]
     return [*words, "--resume"] if trains and "--resume" not in words else words
 
@@ -208,20 +208,19 @@ def _run(name: str, module: ModuleType, words: list[str]) -> int | None:
 
     from keyturn.cli.options import settled, switches
 
-    # A verb whose settings depend on its first words makes its function from them.
+    # If a verb's settings depend on its first words, the module makes the function from them.
     run = module.runner(words) if hasattr(module, "runner") else module.run
     words = settled(words, switches(run))
     if {"-h", "--help"} & set(words):
-        words = ["--help"]  # else what was given already would be missing from the page
+        words = ["--help"]  # else the page would omit the options that were given
     return tyro.cli(run, args=words, prog=f"keyturn {name}", description=module.__doc__)
 
 
 def _help() -> str:
     question = "Does post-training create reasoning, or only deploy what the base model already has?"
     verbs = _table(VERBS)
-    return (
-        f"keyturn {keyturn.__version__}: {question}\n\n{_EXAMPLES}\n{verbs}\nkeyturn VERB --help says more.\n"
-    )
+    title = f"keyturn {keyturn.__version__}: {question}"
+    return f"{title}\n\n{_EXAMPLES}\n{verbs}\nkeyturn VERB --help explains a verb.\n"
 
 
 def _table(verbs: Sequence[str] | dict[str, tuple[str, str]]) -> str:
@@ -235,7 +234,7 @@ def _say(line: str, *, whole: bool = False) -> None:
 
 
 def _give_up_stdout() -> None:
-    """The reader of a pipe (head) has gone: what is left in the buffer goes nowhere, at exit too."""
+    """Discard the rest of stdout, also at exit, because the reader of the pipe (head) has gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""The words of a command line: which options are switches, and what an option says where nothing reads it."""
+"""The words of a command line: which are switches, which positional, and which settings a verb takes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def switches(function: Callable[..., Any]) -> frozenset[str]:
-    """Names of the options of a verb that take no value, nested ones by their dotted name.
+    """Names of a verb's options that take no value; nested options have dotted names.
 
     Args:
-        function: that the verb calls; an argument may be named otherwise there (``tyro.conf.arg(name=...)``),
-            and one that is named ``""`` gives its fields to the verb.
+        function: function that the verb calls. Its annotations may rename an argument
+            (``tyro.conf.arg(name=...)``); the name ``""`` gives the argument's fields to the verb.
     """
     found: set[str] = set()
     hints = get_type_hints(function, include_extras=True)
@@ -30,14 +30,14 @@ def switches(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def settled(words: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The words with ``--json=False`` written as ``--no-json`` and ``--json=true`` as ``--json``.
+    """The words, with ``--json=False`` written as ``--no-json`` and ``--json=true`` as ``--json``.
 
     Args:
-        words: of the command line.
+        words: words of the command line.
         known: switches of the verb, see :func:`switches`.
 
     Raises:
-        UsageError: a switch is given another value.
+        UsageError: a switch has a value that is neither yes nor no.
     """
     names = set(known)
     out = []
@@ -55,13 +55,14 @@ def settled(words: Sequence[str], known: Iterable[str]) -> list[str]:
 
 
 def negated(name: str) -> str:
-    """The option that switches another off: ``rl.store-rollouts`` to ``rl.no-store-rollouts``."""
+    """The option that switches another one off: ``rl.no-store-rollouts`` for ``rl.store-rollouts``."""
     *path, last = name.split(".")
     return ".".join([*path, f"no-{last}"])
 
 
 def after(words: Sequence[str], option: str, default: str) -> str:
-    """The value of an option before the command line is parsed, since it decides which settings there are."""
+    """The value of an option, read before the command line is parsed because it decides which settings
+    exist."""
     for index, word in enumerate(words):
         if word == option and index + 1 < len(words):
             return words[index + 1]
@@ -74,8 +75,8 @@ def positional(words: Sequence[str], known: Iterable[str]) -> list[str]:
     """The words that are neither options nor their values.
 
     Args:
-        words: of the command line.
-        known: options without a value; ``--no-`` before them switches them off.
+        words: words of the command line.
+        known: options without a value; the prefix ``--no-`` switches them off.
     """
     alone = {*known, "help", "h"}
     found, skip = [], False
@@ -91,12 +92,12 @@ def positional(words: Sequence[str], known: Iterable[str]) -> list[str]:
 
 
 def typed(function: Callable[..., None], **nested: Any) -> Callable[..., None]:
-    """The function with the types and defaults of its nested settings; one without settings loses them.
+    """The function with the types and defaults of its nested settings.
 
     Args:
-        function: what a verb calls.
-        nested: argument -> the record of settings that it takes by default; None leaves the argument out. What
-            is annotated to the argument, such as an empty name, stays.
+        function: function that a verb calls.
+        nested: argument -> its default record of settings; None removes the argument. Annotations of the
+            argument, such as an empty name, stay.
     """
 
     @functools.wraps(function)
@@ -126,7 +127,7 @@ def unescaped(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def flat_settings(settings: Any, path: str = "") -> dict[str, str]:
-    """Settings by the dotted name of their option, as words; those of a nested record under its name."""
+    """Values of settings as text, by the dotted name of their option."""
     if settings is None or not is_dataclass(settings):
         return {}
     found: dict[str, str] = {}
@@ -159,5 +160,5 @@ def _switches(name: str, kind: Any, default: Any) -> set[str]:
 
 
 def _plain(hint: Any) -> Any:
-    """A type without what is annotated to it."""
+    """A type without its annotations."""
     return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint

@@ -1,4 +1,4 @@
-"""The command that goes on with what a run made."""
+"""Suggest the next command after a run."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from pathlib import Path
 
 
 def say_next(what: str, *words: str | Path) -> None:
-    """The next command on stderr, to be pasted."""
+    """Print the next command on stderr, ready to be pasted."""
     sys.stderr.write(f"{what}: {shlex.join(['keyturn', *map(str, words)])}\n")

@@ -1,7 +1,7 @@
-"""What stops a process: Ctrl-C, a scheduler's SIGTERM, a terminal that closes. Imports next to nothing.
+"""Handling of the signals that stop a process: Ctrl-C, a scheduler's SIGTERM, a terminal that closes.
 
-The first such signal raises :class:`Stopped`, so that everything that is open is closed and the front door says
-how to go on. The second one ends the process at once: what is on disk is whole at any moment.
+The first signal raises :class:`Stopped`, so that open files are closed and the command line says how to resume.
+The second ends the process at once; files on disk are complete at any moment. This module imports very little.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
     """A signal asked the process to end.
 
     Args:
-        number: of the signal.
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,7 +29,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def watch() -> None:
-    """Answer these signals from now on; one that is ignored (``nohup``, a background job) stays ignored."""
+    """Handle these signals from now on; a signal that is ignored (``nohup``, a background job) stays
+    ignored."""
     for name in _NAMES:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -37,18 +38,18 @@ def watch() -> None:
 
 
 def closing() -> None:
-    """The work is done: a signal from now on ends the process without a word."""
+    """Say that the work is done: a signal from now on ends the process silently."""
     global _first
     _first = _first or -1
 
 
 def stopped() -> int:
-    """The signal that asked this process to end; 0 where none did."""
+    """The number of the signal that asked this process to end, or 0."""
     return max(_first, 0)
 
 
 def exit_code(number: int) -> int:
-    """What a shell reports of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit code that a shell reports for a process ended by a signal: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + number
 
 
@@ -61,10 +62,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _leave(number: int) -> None:
-    """End now, without what would run at the end; a cursor that a progress bar hid is shown again."""
+    """End now, without exit handlers; show the cursor again if a progress bar hid it."""
     said = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
     if _first > 0:
-        said += "\nkeyturn: ended at once; what is finished is kept, the same command goes on.\n"
+        said += "\nkeyturn: ended at once; finished work is kept, and the same command resumes.\n"
     with contextlib.suppress(OSError):
         os.write(2, said.encode())
     os._exit(exit_code(number))

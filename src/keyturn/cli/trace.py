@@ -25,12 +25,12 @@ def run(
     """Follow one token's credit from its problem to its gradient, on a shipped base.
 
     Args:
-        world: the embedded world whose base draws.
+        world: embedded world whose base answers.
         objective: how rewards become credit and loss.
         reward: how verdicts become rewards.
-        group: draws of the problem.
-        token: position in the completion; -1: the first result of an operation.
-        seed: root of the draws.
+        group: number of draws of the problem.
+        token: position in the completion; -1 takes the first result of an operation.
+        seed: root of all randomness.
         json: one JSON document on stdout instead of Markdown.
     """
     way = trace(world, objective, reward, group=group, token=token, seed=seed)
@@ -42,7 +42,7 @@ def run(
 
 
 def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int = -1, seed: int = 0) -> Any:
-    """The way of a token, by the names of what it goes through."""
+    """Trace a token's credit; world, objective and reward are given by name."""
     from keyturn.auditing.embedded import EMBEDDED, MODELS, world_in
     from keyturn.objectives import OBJECTIVES
     from keyturn.problems.world.grader import WorldGrader
@@ -77,7 +77,7 @@ def trace(world: str, objective: str, reward: str, *, group: int = 8, token: int
 
 
 def markdown(way: Any) -> str:
-    """The way as a Markdown page."""
+    """The trace as a Markdown page."""
     lines = [
         f"The problem is `{visible(way.problem.prompt)}`. Of {len(way.draws)} draws, number {way.draw}:",
         f"`{visible(way.text)}`.\n",

@@ -101,7 +101,7 @@ def runner(words: Sequence[str]) -> Callable[..., None]:
 
 @functools.cache
 def every_switch() -> frozenset[str]:
-    """The switches of all methods: a command line is read for its method before that method's own are known."""
+    """The switches of all methods, needed to find the method on a command line before its own are known."""
     found = switches(no_method)
     for settings in chain.from_iterable(recipe.profiles.values() for recipe in METHODS.values()):
         found |= switches(typed(by_recipe, settings=settings))

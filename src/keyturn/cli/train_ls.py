@@ -1,4 +1,4 @@
-"""List what trains: methods, objectives and rewards."""
+"""List methods, objectives and rewards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADINGS = {
 
 
 def run(json: bool = False) -> None:
-    """List methods, objectives and rewards, a line each; `keyturn train show NAME` says the rest.
+    """List methods, objectives and rewards, one per line; `keyturn train show NAME` prints the rest.
 
     Args:
         json: one JSON document on stdout instead of text.
@@ -37,7 +37,7 @@ def run(json: bool = False) -> None:
 
 
 def methods() -> list[dict[str, str]]:
-    """Everything that trains: ``name``, ``kind``, ``summary``, ``source``, ``cost``."""
+    """Methods, objectives and rewards, each with ``name``, ``kind``, ``summary``, ``source`` and ``cost``."""
     rows = []
     for name, method in METHODS.items():
         rows.append(_row(name, "method", method.summary, method.source, method.cost))

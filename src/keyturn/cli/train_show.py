@@ -1,4 +1,4 @@
-"""Show one method of `keyturn train`: what it does, where it is from, what it costs, what can be set."""
+"""Show one method, objective or reward of `keyturn train`: summary, source, cost, settings and claims."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
     """Show one method, objective or reward.
 
     Args:
-        name: as `keyturn train ls` prints it; where an objective and a reward share it, both are shown.
+        name: a name that `keyturn train ls` prints; if an objective and a reward share it, both are shown.
         json: one JSON document on stdout instead of text.
     """
     rows = [row for row in methods() if row["name"] == name]
@@ -41,7 +41,7 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
 
 
 def _whole(row: Mapping[str, str]) -> dict[str, Any]:
-    """A row of the listing with what can be set, the claims that are about it and a command to try."""
+    """A row of the listing with its settings, the claims about it and a command to try."""
     name, kind = row["name"], row["kind"]
     if kind == "method":
         method = METHODS[name]
@@ -71,7 +71,7 @@ def _page(one: Mapping[str, Any]) -> str:
     lines += [f"source: {one['source']}", f"cost: {one['cost']}"]
     lines += [f"needs: {', '.join(one['needs'])}"] if one["needs"] else []
     if one["settings"]:
-        lines += ["", "settings (`--help` beside METHOD explains them):"]
+        lines += ["", "settings (add `--help` to the command below for what they mean):"]
         lines += [f"  {name} {value}" for name, value in one["settings"].items()]
     if one["claims"]:
         lines += ["", "claims about it (keyturn claim show NAME):", *(f"  {name}" for name in one["claims"])]

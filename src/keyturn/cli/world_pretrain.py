@@ -29,13 +29,14 @@ def run(
 
     Args:
         world: name of the world, e.g. chain or graph.
-        recipe: demo (what ships), study, or an arm that changes one dial: even, stock, brief, small.
-        out: run directory, with the model in its folder model; runs/pretrain/WORLD-RECIPE-SEED by default.
+        recipe: demo (the shipped bases), study, or a recipe that changes one setting: even, stock, brief,
+            small.
+        out: run directory; the model is in its folder model. runs/pretrain/WORLD-RECIPE-SEED by default.
         seed: root of all randomness.
-        steps: another number of steps than the recipe's.
+        steps: number of steps, instead of the recipe's.
         dials: fields of the world to set, as FIELD=JSON, e.g. linked=0.3.
-        threads: of torch. At this size a second thread gains nothing, and the last bits depend on their number.
-        overwrite: replace a model folder that is there.
+        threads: threads of torch. At this size a second one gains nothing, and it changes the last bits.
+        overwrite: replace an existing model folder.
         json: print the card as one JSON document instead of tables.
     """
     from keyturn.cli.saved import say_next

@@ -1,4 +1,4 @@
-"""Print problems of a controlled world with a trace each, and what every token of it does."""
+"""Print problems of a controlled world, each with a trace and the role of every token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LOOKS: dict[Role, tuple[str, str, str]] = {
     Role.REPEAT: ("ar", "dim", "forced repetition"),
     Role.SYNTAX: ("", "dim", "syntax"),
 }
-"""Role -> code under the token, style, meaning. The code is what tells roles apart without colour."""
+"""Role -> code under the token, style, meaning. The code tells roles apart without colour."""
 
 
 def run(
@@ -50,20 +50,20 @@ def run(
     """Print problems of a controlled world.
 
     Args:
-        world: its name: graph, chain... (another word lists the near ones).
-        n: how many problems of each difficulty.
-        depth: needed operations (graph), maps (chain), bits (par)...; all that are evaluated by default.
+        world: name of the world: graph, chain... (an unknown name lists similar ones).
+        n: number of problems of each difficulty.
+        depth: needed operations (graph), maps (chain), bits (par)...; by default all that are evaluated.
         split: pretrain, rl, validation or test.
-        strategy: where the world has several; FWD, BWD, SCAN, DIR, CHK, RET, FILL or WRNG in graph.
-        format: where the world has several; F1, F2 or F3 in graph.
-        seed: other problems.
+        strategy: FWD, BWD, SCAN, DIR, CHK, RET, FILL or WRNG in graph; for worlds with several strategies.
+        format: F1, F2 or F3 in graph; for worlds with several formats.
+        seed: another seed gives other problems.
         json: one JSON document on stdout instead of text.
     """
     chosen = world_named(world)
     for what, given in (("strategy", strategy), ("format", format)):
         names = chosen.manners.get(what, ())
         if given and not names:
-            raise UsageError(f"{chosen.domain} is written with no {what}", fix=f"leave out --{what}")
+            raise UsageError(f"{chosen.domain} has no choice of {what}", fix=f"leave out --{what}")
         if given and given not in names:
             raise unknown(what, given, names)
     if depth is not None and depth < 1:

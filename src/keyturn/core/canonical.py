@@ -1,15 +1,15 @@
-"""Python syntax written so that only what can change a result is left of it.
+"""A canonical text of Python code that keeps only what can change a result.
 
-- Not counted: comments, layout, docstrings and other strings that stand alone, ``pass``, annotations of
-  functions and of variables, the names of local variables, and string literals inside a ``raise`` statement
-  (the words of a refusal are rewritten often and change no number).
+- Not counted: comments, layout, docstrings and other standalone strings, ``pass``, annotations of functions and
+  of variables, the names of local variables, and string literals inside a ``raise`` statement (error messages
+  are reworded often and change no number).
 - Counted: everything else. Annotations and defaults in the body of a class stay (they make the fields of a
   dataclass), as do names of parameters: a caller may pass any of them by keyword, so a renamed parameter is
   another interface. A function that calls ``locals``, ``vars``, ``dir``, ``eval`` or ``exec`` keeps its names.
 
-An imported name is written as what it stands for, so that importing another function under the same name is a
-change. Beside the text stands what it refers to, names in annotations included: a method that is called on an
-argument is found through the argument's type.
+An imported name is written as the thing that it stands for, so importing another function under the same name
+is a change. The names that the text refers to are collected too, also those in annotations: a method that is
+called on an argument is found through the argument's type.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DOTTED = re.compile(r"\w+(?:\.\w+)+")
 
 
 class Writer:
-    """Writes nodes; see the module's docstring for what is left out."""
+    """Writes nodes; the module's docstring says what is left out."""
 
     def __init__(self, module: Surroundings) -> None:
         self.out: list[str] = []
@@ -36,7 +36,7 @@ class Writer:
         self._in_annotation = False
 
     def write(self, node: object, scope: Scope | None) -> None:
-        """Write a node in a scope; None is the module's own."""
+        """Write a node in a scope; None is the module's scope."""
         if not isinstance(node, ast.AST):
             self.out.append(repr(node))
             return
@@ -55,7 +55,7 @@ class Writer:
         self.out.append(")")
 
     def _item(self, one: object, scope: Scope | None) -> None:
-        """Write one of several; a statement that does nothing leaves no trace."""
+        """Write one of several nodes; nothing is written for a statement without effect."""
         before = len(self.out)
         if not (isinstance(one, ast.stmt) and is_idle(one)):
             self.write(one, scope)
@@ -67,7 +67,7 @@ class Writer:
             self._item(statement, scope)
 
     def header(self, node: ast.ClassDef, scope: Scope | None = None, *, whole: bool = False) -> None:
-        """A class without its methods; with them where ``whole``."""
+        """Write a class without its methods, or with them if ``whole``."""
         self.out.append(f"class {node.name}[")
         for one in (*node.decorator_list, *node.bases, *node.keywords):
             self.write(one, scope)
@@ -101,7 +101,7 @@ class Writer:
         self.write(node.body, inner)
 
     def _signature(self, args: ast.arguments, body: Sequence[ast.AST], scope: Scope | None) -> Scope:
-        """Write parameters, and give the scope of the body."""
+        """Write the parameters and return the scope of the body."""
         found = bound_by(body)
         named = [*args.args, *args.kwonlyargs]
         every = [*args.posonlyargs, *named, *(a for a in (args.vararg, args.kwarg) if a is not None)]
@@ -139,7 +139,7 @@ class Writer:
         inner = Scope("comprehension", names, scope)
         self.out.append(f"{type(node).__name__}(")
         for number, part in enumerate(generators):
-            # The first iterable is made outside of the comprehension's scope.
+            # The first iterable is evaluated outside of the comprehension's scope.
             self.write(part.iter, scope if number == 0 else inner)
             self.out.append(" async for " if part.is_async else " for ")
             self.write(part.target, inner)
@@ -158,7 +158,7 @@ class Writer:
         self.out.append(self._resolved(node.id, scope, ""))
 
     def _resolved(self, name: str, scope: Scope | None, attributes: str) -> str:
-        """How a name is written; notes what it refers to, with the attributes asked of it (``.a.b``)."""
+        """The canonical form of a name; records what it refers to, with its attributes (``.a.b``)."""
         here = scope
         while here is not None:
             if name in here.elsewhere:
@@ -167,7 +167,7 @@ class Writer:
                 if here.own == name:
                     self.refs.add(f"~{attributes[1:].partition('.')[0]}")
                 if here.kind == "class":
-                    break  # before it is assigned there, the module's own is meant
+                    break  # before its assignment there, the name is the module's
                 return "" if self._in_annotation else here.token(name)
             if name in here.imports:
                 self.refs.add(here.imports[name] + attributes)
@@ -234,7 +234,7 @@ class Writer:
         self.out.append(",)")
 
     def _annotation(self, node: ast.expr | None, scope: Scope | None) -> None:
-        """Note what an annotation refers to, and write nothing."""
+        """Record what an annotation refers to, and write nothing."""
         if node is None:
             return
         before, self.out = self.out, []
@@ -251,14 +251,15 @@ class Writer:
     def _Import(self, node: ast.Import | ast.ImportFrom, scope: Scope | None) -> None:
         found = dict(import_targets(node, self._module.name, self._module.package))
         self.out.append(f"import {sorted(found.values())}")
-        # A name that is bound otherwise too is written as a variable, so what it may stand for is noted here.
+        # A name that is also bound in another way is written as a variable, so its possible meaning is recorded
+        # here.
         names = self._module.bound if scope is None else scope.names
         self.refs |= {target for alias, target in found.items() if alias in names}
 
     _ImportFrom = _Import
 
     def _Global(self, node: ast.Global | ast.Nonlocal, scope: Scope | None) -> None:
-        """What it says is in how the names are written."""
+        """Write nothing: the forms of the names contain this already."""
 
     _Nonlocal = _Global
 

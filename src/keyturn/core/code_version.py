@@ -1,20 +1,20 @@
 """The version of the code behind a result: a hash of every definition of ours that it reaches.
 
-It begins at the top-level definition that holds an object (for a function that another made: the one that
-made it) and follows every name of ours that a definition refers to, names in annotations and imports inside
-functions included. So a dictionary of all rewards is reached only where it is named, and a change elsewhere in
-a module that is reached changes nothing. What is counted of a definition: :mod:`keyturn.core.canonical`. Beside
-it count the loose statements of every module that is reached and of the packages around it, and the files that
-a module names in ``__code_files__``.
+The search begins at the top-level definition that contains an object (for a function made by another one, that
+other one). It follows every name of ours that a definition refers to, also names in annotations and imports
+inside functions. So a dictionary of all rewards is reached only if it is named, and a change elsewhere in the
+same module changes nothing. :mod:`keyturn.core.canonical` says what counts of a definition. The version also
+includes the loose statements of every module that is reached and of its packages, and the files that a module
+names in ``__code_files__``.
 
-What a function was closed over is followed as well: functions, and the classes of objects. This finds the code
-behind an argument whose type says little (a protocol); the *values* of what it is closed over are no
-part of the code, they are for :func:`keyturn.core.identity.describe`.
+The variables that a function is closed over are followed as well: functions, and the classes of objects. This
+finds the code behind an argument whose type says little (a protocol). The *values* of these variables are not
+part of the code; :func:`keyturn.core.describe.describe` covers them.
 
-Why definitions and not whole modules: editing one objective would put all stages of all others out of date. Why
-no numbers that people raise: forgetting to raise one is the fault that this is here to prevent.
-Not counted: libraries (``environment.json`` of a run names their versions), and the few definitions that say
-themselves that no result depends on them (``__uncounted__``: the cache of stages, the progress line).
+Definitions are hashed and not whole modules, because editing one objective would make all stages of all others
+out of date. There are no version numbers to raise by hand, because forgetting to raise one is the fault that
+this module prevents. Not counted: libraries (``environment.json`` of a run names their versions), and the few
+definitions that are declared to affect no result (``__uncounted__``: the cache of stages, the progress line).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.sources import Sources
 
 _FEW = 64
-"""Of a longer container only the types of its items are looked at."""
+"""Length above which only the types of a container's items are followed."""
 
 Node = tuple[str, str]
 """Module and definition: ``Lab`` is a class with its methods, ``Lab:`` without, ``""`` the loose statements."""
@@ -43,7 +43,7 @@ class CodeVersion:
     """The code behind something.
 
     Args:
-        parts: definition (``objectives.grpo.credit``; of other packages with the package's name) -> short hash.
+        parts: definition (``objectives.grpo.credit``; in other packages with the package's name) -> short hash.
     """
 
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -70,13 +70,13 @@ class CodeVersion:
         return CodeVersion(inside)
 
     def changed(self, now: CodeVersion) -> tuple[str, ...]:
-        """Definitions that are other ones now, or are reached by one of the two alone."""
+        """Definitions that differ now, or that only one of the two versions reaches."""
         names = sorted(self.parts.keys() | now.parts.keys())
         return tuple(name for name in names if self.parts.get(name) != now.parts.get(name))
 
 
 class Reach:
-    """What definitions reach, remembered.
+    """The definitions that a definition reaches, with a cache.
 
     Args:
         sources: the modules.
@@ -111,7 +111,7 @@ class Reach:
         return self._all[root]
 
     def _after(self, node: Node) -> tuple[Node, ...]:
-        """What a definition refers to."""
+        """The definitions that a definition refers to."""
         if node not in self._next:
             found = self.sources.module(node[0])
             self._texts[node] = ""
@@ -136,7 +136,7 @@ class Reach:
         bare = name.removesuffix(":")
         if bare in self.sources.unread.get(module.name, ()):
             raise UsageError(
-                f"the source of {bare!r} cannot be read, and it is no plain data",
+                f"the source of {bare!r} cannot be read, and it is not plain data",
                 fix="put it into a file, or a config",
             )
         several = (module.loose,) if not name else module.definitions[bare]
@@ -150,14 +150,14 @@ class Reach:
                 yield from self._own(module, owner, ref[1:]) if ref.startswith("~") else self.resolve(ref)
 
     def _own(self, module: ModuleSource, owner: str, attribute: str) -> Iterator[Node]:
-        """An attribute of the object whose method it is; bases are reached from the class itself."""
+        """An attribute of a method's own object; base classes are reached from the class itself."""
         if not attribute:
             yield module.name, owner
         elif attribute in module.members.get(owner, ()):
             yield module.name, f"{owner}.{attribute}"
 
     def _around(self, module: ModuleSource) -> Iterator[Node]:
-        """What counts of a module whatever is reached in it."""
+        """The parts of a module that count whatever is reached in it."""
         name = module.name
         while name:
             found = self.sources.module(name)
@@ -170,7 +170,8 @@ class Reach:
             files = sorted(one for one in path.parent.glob(pattern) if one.is_file())
             if not files:
                 raise UsageError(
-                    f"{path} names {pattern!r} in __code_files__, and there is no such file", fix="mend it"
+                    f"{path} names {pattern!r} in __code_files__, but there is no such file",
+                    fix="correct the name",
                 )
             yield from ((module.name, f"file {os.path.relpath(one, path.parent)}") for one in files)
 
@@ -190,7 +191,7 @@ class Reach:
             if module is not None:
                 yield from self._named(module, parts[cut:], asked)
                 package = self.sources.module(".".join(parts[: cut - 1])) if cut == len(parts) > 1 else None
-                # A package may give to another thing what is also the name of a module in it.
+                # A package may bind the name of one of its modules to something else.
                 if package is not None and parts[-1] in package.definitions.keys() | package.imports.keys():
                     yield from self._named(package, parts[-1:], asked)
                 return
@@ -209,12 +210,12 @@ class Reach:
                 yield from whole(module)
 
     def holding(self, module: str, qualname: str, line: int = 0) -> Iterator[Node]:
-        """The definition that holds an object; the whole module where it is in none of them.
+        """The definition that contains an object, or the whole module if none does.
 
         Args:
-            module: its ``__module__``.
-            qualname: its ``__qualname__``.
-            line: where it begins, for a lambda outside of any function.
+            module: the object's ``__module__``.
+            qualname: the object's ``__qualname__``.
+            line: the object's first line, for a lambda outside of any function.
         """
         found = self.sources.module(module)
         if found is None:
@@ -247,19 +248,19 @@ def _label(node: Node) -> str:
 
 
 REACH = Reach(Sources())
-"""Of the code that runs here."""
+"""The definitions of the code that is running."""
 
 
 def code_version(*objects: object, reach: Reach | None = None) -> CodeVersion:
     """The version of the code behind some objects.
 
     Args:
-        objects: functions, classes, instances of classes, modules; a dotted name stands for what it names.
-        reach: of another copy of the code.
+        objects: functions, classes, instances of classes, modules; or dotted names of such.
+        reach: the definitions of another copy of the code.
     """
     global REACH
     if reach is None and not REACH.sources.fresh():
-        REACH = Reach(REACH.sources)  # what was remembered may hold what was reloaded
+        REACH = Reach(REACH.sources)  # the cache may hold modules that were reloaded
     reach = reach or REACH
     named = [one for one in objects if isinstance(one, str)]
     roots = {node for name in named for node in reach.resolve(name)}
@@ -267,12 +268,12 @@ def code_version(*objects: object, reach: Reach | None = None) -> CodeVersion:
 
 
 class _Gatherer:
-    """Collects the definitions that hold objects, what they are closed over included."""
+    """Collects the definitions that contain objects and the variables that these are closed over."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._roots: set[Node] = set()
-        self._seen: dict[int, object] = {}  # the objects too, so that no number is used again
+        self._seen: dict[int, object] = {}  # keeps the objects alive, so that no id is used twice
         self._held: dict[tuple[str, str, int], bool] = {}
 
     def gather(self, objects: Iterable[object]) -> set[Node]:
@@ -285,7 +286,7 @@ class _Gatherer:
         return self._roots
 
     def _inside(self, item: Any) -> Iterable[object]:
-        """Note what holds an object, and give what it is made of."""
+        """Record the definition of an object, and return the object's parts."""
         if item is None or isinstance(item, str | bytes | int | float):
             return ()
         if isinstance(item, types.ModuleType):
@@ -334,7 +335,7 @@ def _closed_over(function: types.FunctionType) -> Iterable[object]:
             found = cell.cell_contents
         except ValueError:
             continue  # not assigned yet
-        # What a method reads of its own object is in its text; the rest of the class need not be reached.
+        # A method's text names what it reads of its own object; the rest of the class need not be reached.
         if not (name == "self" and type(found).__qualname__ == owner):
             yield found
     yield from function.__defaults__ or ()

@@ -1,9 +1,9 @@
-"""What a module's source defines, and what each definition refers to: read from the text, never imported.
+"""The definitions in a module's source and the names that each refers to, read from the text without importing.
 
-A definition is a function, a class without its methods, a method, or an assigned name; what is counted of its
-text is said in :mod:`keyturn.core.canonical`. Statements of a module that neither define nor import (a
-registration, a loop) are kept together as its *loose* statements.
-Known bias: what is reached by a computed name only (``getattr`` with a variable) is not seen.
+A definition is a function, a class without its methods, a method, or an assigned name;
+:mod:`keyturn.core.canonical` says what counts of its text. Statements of a module that neither define nor
+import (a registration, a loop) are kept together as its *loose* statements.
+Known bias: code that is reached only by a computed name (``getattr`` with a variable) is not seen.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from keyturn.core.errors import UsageError
 from keyturn.core.scopes import DEFINES, Scope, Surroundings, bound_by, import_targets, is_idle
 
 FILES_NAME, UNCOUNTED_NAME = "__code_files__", "__uncounted__"
-"""Names that a module may give a tuple of strings. ``__code_files__``: files (patterns relative to its own
-folder) that are code and count for whatever reaches the module. ``__uncounted__``: definitions on which no
-result depends (where one is kept, how it is shown meanwhile): neither they nor what they alone reach count."""
+"""Names to which a module may assign a tuple of strings. ``__code_files__``: files (patterns relative to the
+module's folder) that are code and count for everything that reaches the module. ``__uncounted__``: definitions
+on which no result depends, such as storage or progress. Neither they nor definitions reached only by them
+count."""
 
 
 class Definition(NamedTuple):
     """One definition.
 
     Args:
-        text: hash of what is counted of it.
-        refs: dotted names that it refers to; ``~name`` is an attribute of the object whose method it is and
-            ``~`` that object as a whole.
+        text: hash of its canonical text.
+        refs: dotted names that it refers to; ``~name`` is an attribute of a method's own object and ``~`` that
+            object as a whole.
     """
 
     text: str
@@ -39,16 +40,16 @@ class Definition(NamedTuple):
 
 
 class ModuleSource:
-    """What one file defines.
+    """The definitions of one file.
 
     Args:
         source: the text.
-        name: of the module, dotted.
-        package: it is the ``__init__`` of one, so that its relative imports begin with itself.
+        name: dotted name of the module.
+        package: whether it is the ``__init__`` of a package, so that its relative imports begin with itself.
 
     Attributes:
-        imports: name -> what it stands for, dotted.
-        stars: modules of which everything is imported.
+        imports: name -> dotted name of the thing that it stands for.
+        stars: modules from which everything is imported.
         members: class -> names of its methods, in order.
         definitions: name (``credit``, ``Lab``, ``Lab.draw``) -> its definitions, one or more.
         loose: the loose statements, or None.
@@ -76,7 +77,8 @@ class ModuleSource:
             *module.bound,
             *(f"{owner}.{one}" for owner, several in self.members.items() for one in several),
         ]
-        # All are written now: a tree that is kept costs the collector more than writing what nobody asks for.
+        # All are written now: keeping the tree costs the garbage collector more than writing unneeded
+        # definitions.
         self.definitions = {one: tuple(module.defined(one)) for one in names}
         self.loose = module.written(module.loose) if module.loose else None
         self.files = module.listed(FILES_NAME)
@@ -88,18 +90,18 @@ class ModuleSource:
         ]
 
     def at(self, line: int) -> list[str]:
-        """Definitions of the module's own level that a line stands in."""
+        """Top-level definitions that contain a line."""
         return [name for first, last, name in self._lines if first <= line <= last]
 
 
 @dataclass
 class _Module(Surroundings):
-    """A module while it is read."""
+    """A module that is being read."""
 
     loose: list[ast.stmt] = field(default_factory=list)
 
     def add(self, statement: ast.stmt) -> None:
-        """Take a statement of the module's own level."""
+        """Add a top-level statement of the module."""
         if isinstance(statement, ast.Import | ast.ImportFrom):
             self._import(statement)
         elif isinstance(statement, ast.If) and _is_type_checking(statement.test):
@@ -159,16 +161,16 @@ class _Module(Surroundings):
         return Definition(digest("".join(writer.out)), tuple(refs))
 
     def listed(self, name: str) -> tuple[str, ...]:
-        """The strings of a constant that lists some; none where there is no such constant.
+        """The strings of a constant that is a tuple of strings; empty if there is no such constant.
 
         Raises:
-            UsageError: it is no tuple of strings.
+            UsageError: it is not a tuple of strings.
         """
         found = [getattr(one, "value", None) for one in self.bound.get(name, [])]
         parts = [one for value in found for one in (value.elts if isinstance(value, ast.Tuple) else [value])]
         texts = [one.value if isinstance(one, ast.Constant) else None for one in parts]
         if not all(isinstance(one, str) for one in texts):
-            raise UsageError(f"{self.name}.{name} is no tuple of strings", fix=f'{name} = ("...",)')
+            raise UsageError(f"{self.name}.{name} is not a tuple of strings", fix=f'{name} = ("...",)')
         return tuple(map(str, texts))
 
 

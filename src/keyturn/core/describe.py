@@ -1,17 +1,18 @@
-"""Values as plain data, for an identity: equal values give equal data in every process, others do not.
+"""Values as plain data for an identity: equal values give equal data in every process, different ones do not.
 
-What is described is never a ``repr``, an address or a path. A value that is no plain data is refused with the
-name of the argument: a function made inside another may hold values that its text does not show, so it stands
-only in an object whose ``config`` says what it was made from (a reward, an objective).
+A description never contains a ``repr``, an address or a path. A value that is not plain data is refused with
+the name of the argument. A function made inside another one may hold values that its text does not show, so it
+is allowed only in an object whose ``config`` says what it was made from (a reward, an objective).
 
-- Numbers are told apart by type: 1 is not 1.0, nor is it True. A list is the same as a tuple of the same items,
-  a set the same as a frozenset.
-- Of a dataclass, fields that are made from others (``init=False``), that do not count in comparisons
-  (``compare=False``) or that are :data:`PROSE` are left out.
-- An object that has a ``fingerprint`` (a policy) is that; one that has a ``name`` and a ``config`` (a hook, a
-  grader) is those; one without any state is its class.
-- Modules of ours are not named: they are in the version of the code, so that a class that moves changes the
-  code alone. What comes from a library is named with its module and the library's version.
+- Numbers of different types differ: 1 is neither 1.0 nor True. A list equals a tuple of the same items, and a
+  set a frozenset.
+- Of a dataclass, fields are left out that are made from others (``init=False``), that do not count in
+  comparisons (``compare=False``) or that are :data:`PROSE`.
+- An object with a ``fingerprint`` (a policy) is described by it, one with a ``name`` and a ``config`` (a hook,
+a
+  grader) by these, and one without any state by its class.
+- Our own modules are not named, because the version of the code includes them: moving a class changes only the
+  code. A thing from a library is named with its module and the library's version.
 """
 
 from __future__ import annotations
@@ -41,21 +42,21 @@ __uncounted__ = ("describe",)
 """What a result is called changes no result; another way to describe settings makes other names anyway."""
 
 _TAG = "~"
-"""First letter of the names that are ours in a description; one of the user's gets another."""
+"""First letter of our own names in a description; a user's name that begins with it is escaped."""
 _DEEPEST = 40
 _GIVEN = "given"
-"""Of the object that carries a function: its config says what the function was made from."""
+"""Attribute of an object that carries a function; it says what the function was made from."""
 
 
 def describe(value: object, where: str = "value") -> Json:
     """A value as plain data.
 
     Args:
-        value: anything; see the module's docstring for what is taken.
+        value: any value; the module's docstring says which are allowed.
         where: its name, for the message.
 
     Raises:
-        UsageError: it cannot be described; the message names the part that cannot, and what to give instead.
+        UsageError: it cannot be described; the message names the part and says what to give instead.
     """
     return _describe(value, where, 0)
 
@@ -121,7 +122,7 @@ def _mapping(value: Mapping[Any, Any], where: str, depth: int) -> Json:
 
 
 def _function(value: Any, where: str, depth: int, config: str | None) -> Json:
-    """A function by its name (its code is counted apart); None for an object that can be called."""
+    """A function by its name (its code is counted separately); None for a callable object."""
     if isinstance(value, functools.partial):
         parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
         described = {
@@ -186,9 +187,9 @@ def _object(value: Any, where: str, depth: int) -> Json:
 
 
 def _stateless(value: object) -> bool:
-    """Whether an object is nothing but its class: a class written in Python, and no attribute set."""
+    """Whether an object has no state: its class is written in Python, and no attribute is set."""
     kinds = type(value).__mro__[:-1]
-    # What is written in C may keep what no attribute shows (a date does).
+    # A class written in C may have state that no attribute shows (a date has).
     python = all(
         "__dict__" in vars(one) or vars(one).get("__slots__") == () or one.__base__ is not object
         for one in kinds
@@ -198,7 +199,7 @@ def _stateless(value: object) -> bool:
 
 
 def _named(value: Any) -> str:
-    """How a class or a function is called."""
+    """The full name of a class or a function."""
     top = value.__module__.partition(".")[0]
     if code_version.REACH.sources.ours(value.__module__):
         return value.__qualname__

@@ -1,4 +1,4 @@
-"""Errors that a user sees: one line that says what is wrong, one that names the fix."""
+"""Errors that a user sees: one line with the fault, one with the fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class KeyturnError(Exception):
-    """Something failed in a way that the user can mend. The CLI prints it without a traceback."""
+    """A failure that the user can fix. The command line prints it without a traceback."""
 
     exit_code = 1
 
@@ -21,13 +21,13 @@ class KeyturnError(Exception):
 
 
 class UsageError(KeyturnError):
-    """The call itself is off: an unknown name or field, a missing file, values that exclude each other."""
+    """The call itself is wrong: an unknown name or field, a missing file, values that exclude each other."""
 
     exit_code = 2
 
 
 class InputError(KeyturnError):
-    """A file, a model or a data set was read and is not what it must be."""
+    """A file, a model or a data set was read and has wrong content."""
 
 
 class StorageError(KeyturnError):
@@ -35,11 +35,12 @@ class StorageError(KeyturnError):
 
 
 class NewerError(StorageError):
-    """A document was written by a newer keyturn: no damage, so nothing is set aside or made again."""
+    """A document was written by a newer keyturn. It is not damaged, so it is neither set aside nor made
+    again."""
 
 
 class BusyError(KeyturnError):
-    """Another live process works on the same run directory."""
+    """Another running process works on the same run directory."""
 
 
 class NumericsError(KeyturnError):
@@ -47,11 +48,11 @@ class NumericsError(KeyturnError):
 
 
 class MissingExtraError(KeyturnError):
-    """An optional package is needed and not installed."""
+    """An optional package is needed but not installed."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is in no dictionary, with the near matches.
+    """The error for an unknown name, with near matches.
 
     Args:
         kind: what was looked up, e.g. ``"objective"``.

@@ -1,4 +1,4 @@
-"""Optional packages, imported where they are used and named when they are missing."""
+"""Optional packages: imported where they are used, with an error that names the one that is missing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _EXTRA_OF = {
 
 
 def need(package: str, why: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it.
+    """Import an optional package, or raise an error that names the extra to install.
 
     Args:
         package: the import name.
-        why: what wants it, for the error's sentence.
+        why: what needs it, as the subject of the error's sentence.
 
     Raises:
         MissingExtraError: the package is not installed.

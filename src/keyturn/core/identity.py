@@ -1,12 +1,12 @@
-"""Who is who: what a piece of work is, so that it is never taken for another one.
+"""The identity of a piece of work, so that one result is never taken for another.
 
 An identity has two parts. The **fields** are everything that was asked for, as plain data
-(:mod:`keyturn.core.describe`). The **code** is the version of everything of ours that does it
-(:mod:`keyturn.core.code_version`). Work is the same where both are; where only the code differs it can be said
-which definitions changed.
+(:mod:`keyturn.core.describe`). The **code** is the version of all our code that does the work
+(:mod:`keyturn.core.code_version`). Work is the same if both are equal. If only the code differs, the changed
+definitions can be named.
 
-"Is this the same?" is asked in one place, :func:`differences`: by the cache of stages, by a run of RL that goes
-on, and by ``keyturn train``.
+Only :func:`differences` decides whether two pieces of work are the same. The cache of stages, a resumed RL run
+and ``keyturn train`` call it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __uncounted__ = ("identity", "Identity", "differences")
 """What a result is called changes no result; another way to describe settings makes other names anyway."""
 
 _SHOWN = 4
-"""Differences that a message names."""
+"""Maximum number of differences that a message names."""
 
 
 def identity(plain: Mapping[str, Any], length: int = 12) -> str:
     """A short hash of plain data: equal data give equal identities on every machine.
 
     Raises:
-        UsageError: something in it is no JSON; :func:`describe` makes it so where that can be done.
+        UsageError: something in it is not JSON; :func:`describe` converts most values.
     """
     try:
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -46,11 +46,11 @@ def identity(plain: Mapping[str, Any], length: int = 12) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a piece of work is.
+    """The identity of a piece of work.
 
     Args:
-        fields: what was asked for, plain data.
-        code: what does it.
+        fields: what was asked for, as plain data.
+        code: version of the code that does it.
     """
 
     fields: Mapping[str, Json]
@@ -58,11 +58,11 @@ class Identity:
 
     @classmethod
     def of(cls, fields: Mapping[str, object], *code: object) -> Identity:
-        """The identity of work on described values.
+        """The identity of work on these values.
 
         Args:
-            fields: name -> anything that :func:`describe` takes; the code behind it counts.
-            code: what does the work.
+            fields: name -> any value that :func:`describe` takes; the code behind it counts too.
+            code: functions or classes that do the work.
 
         Raises:
             UsageError: a field cannot be described; the message names it.
@@ -72,27 +72,27 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Hash of the fields: equal for the same work by other code."""
+        """Hash of the fields, which is equal for the same work by other code."""
         return identity(self.fields)
 
     @property
     def id(self) -> str:
-        """Hash of the fields and hash of the code."""
+        """Hash of the fields and of the code."""
         return f"{self.key}-{self.code.hash}"
 
     def document(self) -> dict[str, Any]:
-        """As JSON, for :func:`differences` to read later."""
+        """The identity as JSON, which :func:`differences` reads later."""
         return {"fields": dict(self.fields), "code": dict(sorted(self.code.parts.items()))}
 
 
 @dataclass(frozen=True)
 class Differences:
-    """In what two pieces of work differ.
+    """The differences between two pieces of work.
 
     Args:
         settings: dotted name, value then, value now; absent values are None.
         code: definitions that changed.
-        earlier: what was written then says nothing of its code: an earlier keyturn made it.
+        earlier: whether the earlier document lacks its code, because an earlier keyturn made it.
     """
 
     settings: tuple[tuple[str, Json, Json], ...]
@@ -117,11 +117,11 @@ class Differences:
 
 
 def differences(then: Mapping[str, Any], now: Identity) -> Differences:
-    """In what work that is to be done differs from work that was written down: the one place that decides.
+    """The differences between recorded work and work that is to be done.
 
     Args:
-        then: what :meth:`Identity.document` gave, read back.
-        now: what is to be done.
+        then: a document of :meth:`Identity.document`, read back.
+        now: the identity of the work that is to be done.
     """
     noted, parts = then.get("fields"), then.get("code")
     if not isinstance(noted, Mapping) or not isinstance(parts, Mapping):
@@ -145,5 +145,5 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """A value as JSON, in which 1 is not 1.0, nor true; what is absent is not null."""
+    """A value as JSON, in which 1, 1.0 and true differ, and an absent value differs from null."""
     return "" if value is ... else json.dumps(value, sort_keys=True)

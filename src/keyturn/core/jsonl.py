@@ -1,4 +1,4 @@
-"""JSON lines: one document a line, appended whole or not at all, whatever the disk does."""
+"""JSON lines: one document per line, appended completely or not at all, even if the disk fails."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _log = logging.getLogger("keyturn")
 
 
 def append_jsonl(path: Path, row: Mapping[str, Any], *, flush: bool = False) -> None:
-    """Append one line whole or not at all; a torn last line of an earlier crash is mended first.
+    """Append one line completely or not at all; an incomplete last line of an earlier crash is repaired first.
 
-    Nothing is buffered, so that what a full disk refused is not written later by whoever closes the file. One
-    process at a time may append.
+    Nothing is buffered, so closing the file cannot write data that a full disk refused before. Only one process
+    at a time may append.
 
     Args:
         path: the file.
-        row: what the line says.
-        flush: come back only when the line is on the disk.
+        row: content of the line.
+        flush: return only when the line is on the disk.
     """
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
     with storage_errors(path):
@@ -42,7 +42,7 @@ def append_jsonl(path: Path, row: Mapping[str, Any], *, flush: bool = False) -> 
                 if flush:
                     os.fsync(handle)
             except BaseException:
-                # Half a line is worse than none.
+                # An incomplete line is worse than none.
                 with contextlib.suppress(OSError):
                     os.ftruncate(handle, size)
                 raise
@@ -51,19 +51,20 @@ def append_jsonl(path: Path, row: Mapping[str, Any], *, flush: bool = False) -> 
 
 
 def _opened(path: Path) -> int:
-    """A plain file to append to, made if absent; a link is not followed."""
+    """A regular file opened for appending, made if absent; a link is not followed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
     handle = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.ELOOP, "not a plain file", str(path))
+        raise OSError(errno.ELOOP, "not a regular file", str(path))
     return handle
 
 
 def _mended(handle: int) -> int:
-    """The size of a file of whole lines: a torn last one is cut off, one that only lacks its end gets it."""
+    """Repair the last line and return the file's size: an incomplete line is cut off, a missing line end is
+    added."""
     size = os.fstat(handle).st_size
     at = max(size - 1, 0)
     os.lseek(handle, at, os.SEEK_SET)
@@ -92,14 +93,14 @@ def _parsed(line: bytes) -> dict[str, Json] | None:
 
 
 def read_jsonl(path: Path, *, growing: bool = False) -> list[dict[str, Json]]:
-    """All whole lines; a torn last one is left out, and a warning says so.
+    """All complete lines; an incomplete last one is left out with a warning.
 
     Args:
-        path: the file; absent is empty.
-        growing: another process is appending, so that half a line at the end is nothing to warn of.
+        path: the file; an absent file counts as empty.
+        growing: whether another process is appending, so that an incomplete last line needs no warning.
 
     Raises:
-        StorageError: a line within the file is no JSON object; the message says which.
+        StorageError: a line within the file is not a JSON object; the message says which.
     """
     return [row for _, _, row in lines_of(path, growing=growing)]
 
@@ -124,29 +125,29 @@ def lines_of(path: Path, *, growing: bool = False) -> Iterator[tuple[int, bytes,
         elif number < len(lines):
             raise StorageError(f"{path} line {number} is damaged", fix="remove that line")
         elif not growing:
-            _log.warning("left out the last line of %s, which a crash tore off", path)
+            _log.warning("left out the last line of %s, which a crash cut off", path)
 
 
 def damage_within(path: Path, size: int) -> str:
-    """What is wrong with the first ``size`` bytes of a file, which were whole lines once; empty: nothing."""
+    """The damage in the first ``size`` bytes of a file, which were complete lines; empty if there is none."""
     data = path.read_bytes() if path.is_file() else b""
     if len(data) < size:
-        return f"{path.name} has {len(data)} bytes where {size} were written"
+        return f"{path.name} has {len(data)} bytes but {size} were written"
     *lines, rest = data[:size].split(b"\n")
     bad = [number for number, line in enumerate(lines, start=1) if line.strip() and _parsed(line) is None]
     return f"{path.name} line {bad[0]} is damaged" if bad else f"{path.name} was changed" if rest else ""
 
 
 def cut(path: Path, size: int) -> None:
-    """Cut a file to ``size`` bytes: what was written after a checkpoint is written again.
+    """Cut a file to ``size`` bytes, because everything after a checkpoint is written again.
 
     Raises:
-        StorageError: the file is shorter than that, so something else has changed it.
+        StorageError: the file is shorter, so something else has changed it.
     """
     have = path.stat().st_size if path.exists() else 0
     if have < size:
         raise StorageError(
-            f"{path} has {have} bytes where {size} were written", fix="start the run in a new directory"
+            f"{path} has {have} bytes but {size} were written", fix="start the run in a new directory"
         )
     if have > size:
         with storage_errors(path):

@@ -1,10 +1,10 @@
-"""torch and transformers, imported when something of them is first asked for.
+"""torch and transformers, imported on first use.
 
 They take seconds to import, and a listing, a usage error or an audit of sample files needs neither. Modules
-that such a verb passes through write ``from keyturn.core.lazy import torch`` and use ``torch.something`` inside
-functions only; types come from the real module under ``TYPE_CHECKING``. Where a class or a decorator of torch
-is needed when a module is made (``nn.Module``, ``autograd.Function``), the module imports torch itself and is
-imported by the function that needs it. ``tests/test_house.py`` says which modules may.
+that such a command imports write ``from keyturn.core.lazy import torch`` and use ``torch.something`` inside
+functions only; types come from the real module under ``TYPE_CHECKING``. A module that needs a class or a
+decorator of torch at import (``nn.Module``, ``autograd.Function``) imports torch itself, and the function that
+needs this module imports it. ``tests/test_house.py`` lists the modules that may do so.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 
 class Later(ModuleType):
-    """A stand-in for a module: the first attribute asked for imports it.
+    """A stand-in for a module, which is imported on the first access to an attribute.
 
     Args:
         name: the module's absolute name.
     """
 
     def __getattr__(self, attribute: str) -> Any:
-        # What inspects modules (pickle, doctest, pytest) asks all of them for names such as __wrapped__.
+        # Tools that inspect modules (pickle, doctest, pytest) ask all of them for names such as __wrapped__.
         if attribute.startswith("__") and attribute != "__version__":
             raise AttributeError(attribute)
         if self.__name__ in sys.modules:
             return getattr(sys.modules[self.__name__], attribute)
-        # Here and not at the top: rich is not needed to say that a word is unknown.
+        # Imported here, because most commands do not need rich.
         from keyturn.core.progress import waiting
 
         with waiting(f"loading {self.__name__}"):

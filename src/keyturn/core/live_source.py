@@ -1,7 +1,7 @@
-"""The source of what was typed: a notebook's or an interpreter's own module, which has no file.
+"""The source of interactively typed code: the module of a notebook or an interpreter, which has no file.
 
-It is put together from the functions and classes that are there now, the imports, and the values of names that
-are JSON. What can be neither read nor written so keeps its name, and whatever reaches it is refused.
+It is assembled from the functions and classes that exist now, the imports, and the names whose values are JSON.
+A name that cannot be written in this way is kept, and everything that reaches it is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keyturn.core.definitions import ModuleSource
 
 
 def is_live(name: str) -> bool:
-    """Whether a module is loaded and has no file, and is no part of Python."""
+    """Whether a module is loaded, has no file, and is not part of Python."""
     module = sys.modules.get(name)
     own = (
         module is not None
@@ -28,7 +28,7 @@ def is_live(name: str) -> bool:
 
 
 def live_source(name: str) -> tuple[ModuleSource, frozenset[str]]:
-    """What a module without a file defines now, and its names that cannot be read."""
+    """The present definitions of a module without a file, and its names that cannot be read."""
     lines, unread = list[str](), set[str]()
     for key, value in list(vars(sys.modules[name]).items()):
         if not key.isidentifier() or (key.startswith("__") and key.endswith("__")):

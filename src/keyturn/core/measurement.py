@@ -1,4 +1,4 @@
-"""What every measure returns: a value with its interval, its n, its unit and its null."""
+"""The result of every measure: a value with its interval, its n, its unit and its null."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Parameter: TypeAlias = "str | int | float | bool | None"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval; NaN where undefined."""
+    """A value and its 95 % interval; NaN if undefined."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
 
     def to_json(self) -> dict[str, Json] | None:
-        """``{value, low, high}``, or null where the value is undefined."""
+        """``{value, low, high}``, or null if the value is undefined."""
         if math.isnan(self.value):
             return None
         return {k: json_number(getattr(self, k)) for k in ("value", "low", "high")}
@@ -28,7 +28,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Null:
-    """What the same quantity is when nothing happened.
+    """The value of the same quantity if nothing happened.
 
     Args:
         kind: how it was made, e.g. ``"replicate of the base"``, ``"permuted deltas"``, ``"none possible"``.
@@ -45,18 +45,18 @@ class Null:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number that says how sure it is. Undefined is NaN with ``n = 0``, never 0.
+    """One number with its uncertainty. Undefined is NaN with ``n = 0``, never 0.
 
     Args:
         name: what was measured, e.g. ``"pass_at_k"``.
         value: the point estimate, in ``unit``.
-        low: lower end of the 95 % interval (NaN where there is none).
+        low: lower end of the 95 % interval (NaN if there is none).
         high: upper end of the 95 % interval.
-        n: how many sampling units stand behind it; problems unless the unit says otherwise.
+        n: number of sampling units behind it; problems unless the unit says otherwise.
         unit: e.g. ``"probability"``, ``"nats"``, ``"tokens"``.
-        null: what it would be if nothing had changed.
-        parameters: flat keys that tell measurements of one name apart: ``policy``, ``k``, ``cell``, ``by``...
-        note: one sentence for a person, only where the number needs it.
+        null: its value if nothing had changed.
+        parameters: flat keys that distinguish measurements of one name: ``policy``, ``k``, ``cell``, ``by``...
+        note: one sentence for the reader, if the number needs it.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Measurement:
     note: str = ""
 
     def to_json(self) -> dict[str, Json]:
-        """A flat object; undefined is null, infinite the string ``"inf"`` or ``"-inf"``."""
+        """A flat object; an undefined value is null, an infinite one the string ``"inf"`` or ``"-inf"``."""
         out: dict[str, Json] = {
             "name": self.name,
             "value": json_number(self.value),
@@ -97,7 +97,7 @@ class Measurement:
 
 
 def json_number(value: float) -> float | str | None:
-    """A number as JSON may hold it: NaN is null, infinity a string, numpy scalars become Python's."""
+    """A number as valid JSON: NaN is null, infinity a string, and numpy scalars become Python's."""
     number = float(value)
     if math.isnan(number):
         return None

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them: one minus sign, one word for undefined, intervals in one form."""
+"""Numbers as text: one minus sign, one word for undefined, one form of intervals."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def number(value: float, *, digits: int = 2, signed: bool = False, small: bool =
     """A plain number with a fixed count of decimals.
 
     Args:
-        value: anything; NaN is said to be undefined, infinite is shown as such.
-        digits: decimals.
-        signed: show the plus of a positive number.
-        small: a number that would be rounded to 0 keeps one significant digit.
+        value: any number; NaN is shown as undefined, an infinite one as infinite.
+        digits: number of decimals.
+        signed: show the plus sign of a positive number.
+        small: keep one significant digit of a number that would be rounded to 0.
     """
     value = float(value)
     if math.isnan(value):
@@ -35,13 +35,13 @@ def number(value: float, *, digits: int = 2, signed: bool = False, small: bool =
 
 
 def scientific(size: float) -> str:
-    """A positive number as ``1.2e-6``; whole mantissas without decimals."""
+    """A positive number as ``1.2e-6``; an integer mantissa has no decimals."""
     mantissa, exponent = f"{size:.1e}".split("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}".replace("-", MINUS)
 
 
 def whole(value: float) -> str:
-    """A count, with thousands set apart; infinite and undefined as words."""
+    """A count with separated thousands; infinite and undefined as words."""
     value = float(value)
     if not math.isfinite(value):
         return number(value)
@@ -54,7 +54,7 @@ def counted(count: float, noun: str) -> str:
 
 
 def estimate(found: Estimate | None, *, digits: int = 2, signed: bool = False, small: bool = False) -> str:
-    """``+0.19 [+0.12, +0.26]``; without its interval where there is none."""
+    """``+0.19 [+0.12, +0.26]``; without interval if there is none."""
     if found is None or math.isnan(found.value):
         return UNDEFINED
     shown = number(found.value, digits=digits, signed=signed, small=small)
@@ -65,7 +65,7 @@ def estimate(found: Estimate | None, *, digits: int = 2, signed: bool = False, s
 
 
 def parted(shown: str) -> tuple[str, str]:
-    """The value and the interval of what :func:`estimate` wrote, to set them under each other."""
+    """The value and the interval in a text of :func:`estimate`, to place them below each other."""
     value, bracket, rest = shown.partition(" [")
     return value, bracket.strip() + rest
 

@@ -1,4 +1,4 @@
-"""The noun `problem`: what is asked, where it stands and what would be right."""
+"""The noun `problem`: a prompt, the cell that it belongs to, and its right answers."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ Split: TypeAlias = Literal["pretrain", "train", "rl", "validation", "test", "non
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is asked. The same content has the same id, whoever makes it."""
+    """One problem. Equal content has an equal id, whoever makes it."""
 
     id: str
     """Derived from content; unique within a set."""
     prompt: str
-    """The text that the policy is given (before any chat template)."""
+    """The text that the policy gets (before any chat template)."""
     messages: tuple[tuple[str, str], ...] = ()
-    """The same as a chat, ``(role, text)`` each, where the prompt has roles; empty: one message of a user's."""
+    """The prompt as a chat, ``(role, text)`` each, if it has roles; empty means one message of the user."""
     answer: str = ""
-    """The gold answer as text; empty where only an external verdict exists."""
+    """The gold answer as text; empty if only an external verdict exists."""
     also: tuple[str, ...] = ()
-    """Further gold answers; any of them is as right as :attr:`answer`."""
+    """Further gold answers, each as right as :attr:`answer`."""
     cell: Mapping[str, str | int] = field(default_factory=dict)
-    """Where it stands: ``domain``, ``depth``, ``context``, ``distractors``... Labels are given per cell."""
+    """Its cell: ``domain``, ``depth``, ``context``, ``distractors``... Each cell gets a label."""
     split: Split = "none"
     skills: frozenset[str] = frozenset()
-    """Ground truth of what it takes (a world knows; else empty)."""
+    """True requirements of a solution, known only to worlds; else empty."""
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    """Anything else that a grader or a figure may need; flat, JSON-able."""
+    """Anything else that a grader or a figure may need; flat JSON."""
 
     @property
     def golds(self) -> tuple[str, ...]:
-        """Every gold answer there is, the first one first; empty where only an external verdict exists."""
+        """All gold answers, beginning with :attr:`answer`; empty if only an external verdict exists."""
         return tuple(dict.fromkeys(gold for gold in (self.answer, *self.also) if gold))
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
-        """What a chat template is given, ``(role, text)`` each."""
+        """The messages for a chat template, ``(role, text)`` each."""
         return self.messages or (("user", self.prompt),)
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """What decides which answers are drawn, for identities: id, prompt and roles."""
+        """The parts that decide which answers are drawn, for identities: id, prompt and roles."""
         return (self.id, self.prompt, *(part for turn in self.messages for part in turn))

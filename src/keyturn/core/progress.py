@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere, nothing when it is quick."""
+"""Progress on stderr: a bar on a terminal, an occasional plain line elsewhere, nothing for quick work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 __uncounted__ = ("progress", "waiting")
-"""What is shown changes no result: no part of the code behind one (:mod:`keyturn.core.definitions`)."""
+"""Progress changes no result, so it does not count as code (:mod:`keyturn.core.definitions`)."""
 
 Advance: TypeAlias = Callable[[int], None]
 
@@ -33,12 +33,12 @@ _LINE_EVERY_S = 15.0
 
 @contextlib.contextmanager
 def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -> Iterator[Advance]:
-    """Show how far a piece of work is; the block gets ``advance(done_now)``.
+    """Show the progress of a piece of work; the block gets ``advance(done_now)``.
 
     Args:
-        label: what is being done.
-        total: how many steps there are.
-        note: called whenever something is shown; its text stands behind the bar (a curve, a rate).
+        label: name of the work.
+        total: number of steps.
+        note: called whenever progress is shown; its text follows the bar (a curve, a rate).
     """
     console = Console(stderr=True)
     if console.is_terminal:
@@ -63,10 +63,10 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
 
 @contextlib.contextmanager
 def waiting(label: str) -> Iterator[None]:
-    """Say on a terminal what a block waits for, at once and until it is done; nothing elsewhere.
+    """Show on a terminal what a block waits for, from its start to its end; show nothing elsewhere.
 
     Args:
-        label: what is being done; inside another such block it is not shown.
+        label: name of the work; inside another such block it is not shown.
     """
     console = Console(stderr=True)
     if _WAITING or not console.is_terminal:
@@ -75,7 +75,7 @@ def waiting(label: str) -> Iterator[None]:
     _WAITING.append(label)
     try:
         with Live(Spinner("dots", Text(label)), console=console, transient=True) as line:
-            line.refresh()  # now, and not when the thread that turns the spinner comes round
+            line.refresh()  # at once, and not when the spinner's thread next runs
             yield
     finally:
         _WAITING.clear()

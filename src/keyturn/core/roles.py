@@ -1,4 +1,4 @@
-"""What a token does in a trace. One byte a token; 0 means that nothing is known of it."""
+"""The role of each token in a trace, one byte per token; 0 means that the role is unknown."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Role(IntEnum):
     ARBITRARY = 13
     """A free choice without consequence (a symbol name)."""
     INVALID = 14
-    """A token where the grammar allows none: the parser lost the trace here."""
+    """A token that the grammar does not allow here; from here on the parser cannot follow the trace."""
 
 
 PLANNING = frozenset({Role.STRATEGY, Role.PLAN, Role.GOAL, Role.BACKTRACK})
-"""Tokens that decide what is done next."""
+"""Roles of tokens that decide the next step."""
 
 EXECUTION = frozenset({Role.COPY, Role.LOOKUP, Role.ARITHMETIC})
-"""Tokens that carry a decided step out."""
+"""Roles of tokens that execute a decided step."""
 
 FORCED = frozenset({Role.SYNTAX, Role.REPEAT})
-"""Left out of every entropy average: their entropy is zero by construction of the text."""
+"""Roles that entropy averages leave out, because their entropy is zero by construction of the text."""

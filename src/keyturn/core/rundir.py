@@ -1,8 +1,7 @@
-"""Run directories: where stages meet. Written aside and renamed; ``DONE`` comes last of all.
+"""Run directories. Files are written beside their target and renamed; ``DONE`` is written last.
 
-A directory is owned by one process at a time (``LOCK`` names it; the operating system frees the lock of a
-process that died). Nothing is written through a symbolic link: a run directory from elsewhere could point
-anywhere.
+One process at a time owns a directory (``LOCK`` names it; the operating system frees the lock of a process that
+died). Nothing is written through a symbolic link, since a run directory from elsewhere could point anywhere.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ SCHEMA = 1
 
 DONE = "DONE"
 _HELD = ".lock"
-"""What the operating system locks; it stays, since removing it would let two processes lock two files."""
+"""File that the operating system locks; it stays, since removing it would let two processes lock two files."""
 _LOCK = "LOCK"
-"""Who holds it, for people."""
+"""File that names the owner of the lock, for information only."""
 _HERE = hashlib.blake2b(socket.gethostname().encode(), digest_size=3).hexdigest()
 _ASIDE = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.part")
 _FREE = (DONE, _LOCK, "stage.json", "time.json", "times.jsonl", "environment.json", "damaged")
-"""What no result depends on."""
+"""Files on which no result depends."""
 _LONGEST = 255
-"""Bytes that a name may have on the usual file systems."""
+"""Maximum number of bytes of a file name on common file systems."""
 
 _log = logging.getLogger("keyturn")
 _cleared: set[Path] = set()
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes, read in pieces."""
+    """sha256 of a file's bytes, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         for piece in iter(lambda: stream.read(1 << 20), b""):
@@ -55,7 +54,7 @@ def file_hash(path: Path) -> str:
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into errors that name the fix."""
+    """Turn errors of the operating system into errors that name the fix."""
     try:
         yield
     except OSError as error:
@@ -86,10 +85,10 @@ def _refusal(path: Path, error: OSError) -> tuple[str, str]:
 
 
 def beside(path: Path, ending: str = "part") -> Path:
-    """The name under which the next version of a file or a folder is made, beside it.
+    """The name under which the next version of a file or a folder is written, in the same directory.
 
-    It carries host and process, so that what a crash left there is known: it is removed when this process first
-    writes into the directory.
+    It contains host and process, so that leftovers of a crash are recognised; they are removed when this
+    process first writes into the directory.
     """
     if path.parent not in _cleared:
         _cleared.add(path.parent)
@@ -102,16 +101,16 @@ def beside(path: Path, ending: str = "part") -> Path:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what processes that are gone were writing here."""
+    """Remove unfinished files of processes that no longer run."""
     for path in folder.glob(".*.part"):
         found = _ASIDE.fullmatch(path.name)
-        # A process of the same number is not alive but had our number before us: in a container all have.
+        # A process with our own number is gone: it had the number before us, as is usual in containers.
         if found and found[1] == _HERE and (int(found[2]) == os.getpid() or not _alive(int(found[2]))):
             remove(path)
 
 
 def _alive(process: int) -> bool:
-    """Whether a process of this host runs; where that cannot be asked, it is taken to."""
+    """Whether a process of this host runs; assumed if it cannot be found out."""
     if os.name == "nt":
         return True  # signal 0 would end it there
     try:
@@ -133,9 +132,9 @@ def remove(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside its target, flushed to disk, renamed.
+    """Write a file completely or not at all: beside its target, flushed to disk, renamed.
 
-    A link of that name is replaced; what it points to stays as it is.
+    A link of that name is replaced; its target stays as it is.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,24 +150,25 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """All of it: a system call may take less, and says so only at the next one."""
+    """Write all bytes; a single system call may write fewer, and reports its error only at the next call."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8, whole or not at all; a lone surrogate, which UTF-8 lacks, becomes ``?``."""
+    """Write a text file as UTF-8, completely or not at all; a lone surrogate, which UTF-8 lacks, becomes
+    ``?``."""
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document with its schema number, whole or not at all."""
+    """Write a JSON document with its schema number, completely or not at all."""
     whole = {"schema": SCHEMA, **document}
     try:
         data = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        # A lone surrogate: UTF-8 has no bytes for it, JSON has an escape.
+        # UTF-8 has no bytes for a lone surrogate, but JSON has an escape.
         data = json.dumps(whole, indent=1, allow_nan=False).encode()
     write_bytes(path, data)
 
@@ -177,7 +177,7 @@ def read_json(path: Path) -> dict[str, Json]:
     """Read a JSON document and check its schema number.
 
     Raises:
-        StorageError: it is missing, damaged, or no plain file.
+        StorageError: it is missing, damaged, or not a regular file.
         NewerError: a newer keyturn wrote it.
     """
     again = "delete it and run again"
@@ -206,7 +206,9 @@ def check_schema(document: Mapping[str, Any], where: str, fix: str, *, newest: i
     """
     schema = document.get("schema", SCHEMA)
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 0:
-        raise StorageError(f"{where} is of schema {str(schema)[:40]!r}, which is no version", fix=fix)
+        raise StorageError(
+            f"{where} has the schema {str(schema)[:40]!r}, which is not a version number", fix=fix
+        )
     if schema > newest:
         raise NewerError(
             f"{where} was written by a newer keyturn (schema {schema}, this one reads {newest})",
@@ -215,20 +217,20 @@ def check_schema(document: Mapping[str, Any], where: str, fix: str, *, newest: i
 
 
 def read_whole(path: Path) -> bytes:
-    """The bytes of a plain file; a pipe, which could keep a reader waiting for ever, is refused."""
+    """The bytes of a regular file; a pipe is refused, since reading it might never end."""
     if path.exists() and not path.is_file():
-        raise OSError("it is no plain file")
+        raise OSError("it is not a regular file")
     return path.read_bytes()
 
 
 def mark_done(folder: Path) -> None:
-    """Say that everything in the folder is there, and what it is. Called last."""
+    """Mark the folder as complete and record its files. Called last."""
     sums = {name: file_hash(folder / name) for name in _results(folder)}
     write_bytes(folder / DONE, json.dumps({"sha256": sums}, indent=1).encode())
 
 
 def _results(folder: Path) -> list[str]:
-    """Files that a result depends on; folders with a manifest of their own are left to it."""
+    """Files that a result depends on, without those of folders that have their own manifest."""
     found = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in _FREE or path.is_symlink():
@@ -241,22 +243,22 @@ def _results(folder: Path) -> list[str]:
 
 
 def damaged(folder: Path) -> list[str]:
-    """Files of a finished folder that are missing or are not what they were when it was finished."""
+    """Files of a finished folder that are missing or have changed since it was finished."""
     try:
         sums = json.loads(read_whole(folder / DONE))["sha256"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []  # nothing was said of them
+        return []  # no manifest to compare with
     return [
         name for name, digest in sums if not (folder / name).is_file() or file_hash(folder / name) != digest
     ]
 
 
 def reopen(folder: Path, into: Path) -> None:
-    """Make a finished folder, which this process owns, a half-done one; damaged files are set aside.
+    """Mark a finished folder, which this process owns, as unfinished, and set damaged files aside.
 
     Args:
-        folder: what is to be worked on again.
-        into: gets the damaged files, in a folder of the same name.
+        folder: the folder to work on again.
+        into: folder for the damaged files; they go into a subfolder of the same name.
     """
     names = damaged(folder)
     with storage_errors(folder):
@@ -271,18 +273,18 @@ def reopen(folder: Path, into: Path) -> None:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the folder was finished."""
+    """Whether the folder is marked as complete."""
     return (folder / DONE).exists()
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[Path]:
-    """Hold a run directory; a second live process is refused and told who holds it.
+    """Lock a run directory; a second process gets an error that names the owner.
 
     The operating system's file lock decides, so the lock of a process that died is free at once.
 
     Raises:
-        BusyError: a live process holds it.
+        BusyError: a running process holds the lock.
     """
     lock, name = filelock.FileLock(folder / _HELD, timeout=0), folder / _LOCK
     with storage_errors(folder):
@@ -297,7 +299,7 @@ def run_lock(folder: Path) -> Iterator[Path]:
         ) from error
     try:
         if name.is_file():
-            _log.warning("%s: went on from where %s was cut off", folder, _holder(name))
+            _log.warning("%s: resumed after %s was cut off", folder, _holder(name))
         write_bytes(name, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         yield folder
     finally:
@@ -314,11 +316,11 @@ def _holder(lock: Path) -> str:
 
 
 def set_aside(folder: Path, into: Path) -> Path:
-    """Move what lies in a directory that this process owns away, for whoever wants to look at it.
+    """Move the content of a directory that this process owns away, so that it can still be examined.
 
     Args:
-        folder: is left as if it were new.
-        into: gets a folder of the same name, numbered where there is one already.
+        folder: the directory, which is empty afterwards.
+        into: folder that gets a subfolder of the same name, with a number if there is one already.
     """
     place = _place(folder, into)
     with storage_errors(place):
@@ -338,7 +340,7 @@ def _place(folder: Path, into: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what crashes left half made below a directory that this process owns."""
+    """Remove incomplete files that crashes left below a directory that this process owns."""
     if not folder.is_dir():
         return
     for path in sorted(folder.rglob(".*.part")):
@@ -346,7 +348,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space where the folder is or will be."""
+    """Free space, in bytes, on the disk of the folder."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

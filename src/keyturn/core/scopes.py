@@ -1,4 +1,4 @@
-"""Which names a piece of Python binds, and where: the scopes in which its names are found."""
+"""The names that a piece of Python binds, and the scopes in which they are found."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _NAMES_MATTER = frozenset({"locals", "vars", "dir", "eval", "exec"})
 _LEAVES = frozenset({ast.Load, ast.Store, ast.Del, ast.Constant, ast.Pass, ast.Lambda})
-"""What binds nothing, nor does anything in it."""
+"""Nodes that bind no name, nor does anything in them."""
 _NAMED = (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass
 class Surroundings:
-    """What a writer must know of the module that it writes a part of.
+    """What a writer must know about the module to which a piece of code belongs.
 
     Args:
-        name: of the module, dotted.
-        package: it is the ``__init__`` of one, so that its relative imports begin with itself.
-        imports: name -> what it stands for, dotted.
-        stars: modules of which everything is imported.
+        name: dotted name of the module.
+        package: whether it is the ``__init__`` of a package, so that its relative imports begin with itself.
+        imports: name -> dotted name of the thing that it stands for.
+        stars: modules from which everything is imported.
         bound: name -> the statements that bind it.
     """
 
@@ -38,7 +38,7 @@ class Surroundings:
 def import_targets(
     statement: ast.Import | ast.ImportFrom, module: str, package: bool
 ) -> Iterator[tuple[str, str]]:
-    """Names that an import binds and what they stand for; ``*`` stands for ``module.*``."""
+    """Names that an import binds and the things that they stand for; ``*`` stands for ``module.*``."""
     if isinstance(statement, ast.Import):
         for alias in statement.names:
             # Without ``as``, ``import a.b`` binds ``a``.
@@ -55,7 +55,7 @@ def import_targets(
 
 
 def is_idle(statement: ast.stmt) -> bool:
-    """Whether a statement does nothing: a string or number that stands alone, ``pass``, a bare annotation."""
+    """Whether a statement has no effect: a standalone string or number, ``pass``, a bare annotation."""
     return isinstance(statement, ast.Pass) or (
         isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     )
@@ -63,7 +63,7 @@ def is_idle(statement: ast.stmt) -> bool:
 
 @dataclass
 class Bound:
-    """What a block binds."""
+    """The names that a block binds."""
 
     names: set[str] = field(default_factory=set)
     imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Bound:
 
 
 def bound_by(block: Iterable[ast.AST]) -> Bound:
-    """What a block binds in its own scope."""
+    """The names that a block binds in its own scope."""
     out, outer = Bound(), set[str]()
     stack: list[ast.AST] = list(block)
     while stack:
@@ -125,12 +125,12 @@ class Scope:
         self.imports: dict[str, str] = {}
         self.elsewhere: set[str] = set()
         self.own = ""
-        """The name of the object whose method this is."""
+        """The name of a method's own object, such as ``self``."""
         self.depth: int = 0 if outer is None else outer.depth + 1
         self._numbers: dict[str, int] = {}
 
     def token(self, name: str) -> str:
-        """How a local name is written: by when it is first met."""
+        """The canonical form of a local name, numbered by first occurrence."""
         if self.names_matter:
             return name
         return f"%{self.depth}.{self._numbers.setdefault(name, len(self._numbers))}"

@@ -1,8 +1,8 @@
-"""Where the source of a module lies, and what it defines; nothing is imported to find out.
+"""The source files of modules and their definitions, found without importing anything.
 
-Ours are the modules of keyturn and those of its user: files that lie outside of the installed libraries. A text
-is read once, those of all loaded modules at the first question, so that an edit while a run goes on does not
-change what the run is said to be made by; a module that was reloaded is read again.
+Our modules are those of keyturn and of its user: files outside of the installed libraries. Each text is read
+once, and at the first request those of all loaded modules are read. So an edit during a run does not change the
+version that the run records. A module that was reloaded is read again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sources:
     """Modules by name.
 
     Args:
-        roots: top-level package -> its folder, where another copy than the installed one is meant.
+        roots: top-level package -> its folder, for a copy that is not the installed one.
     """
 
     def __init__(self, roots: Mapping[str, Path] | None = None) -> None:
@@ -45,7 +45,7 @@ class Sources:
         """Module without a file -> its names that cannot be read."""
 
     def fresh(self) -> bool:
-        """Read what was loaded and not yet read, and what was reloaded; False where that changed anything."""
+        """Read modules that were loaded or reloaded since; False if that changed anything."""
         if not self._real:
             return True
         changed = False
@@ -69,17 +69,17 @@ class Sources:
         return not changed
 
     def ours(self, name: str) -> bool:
-        """Whether a module is keyturn's or its user's own."""
+        """Whether a module belongs to keyturn or to its user."""
         return self.file(name) is not None or (self._real and is_live(name))
 
     def file(self, name: str) -> Path | None:
-        """Where a module of ours lies; None where it is none of ours, or none at all."""
+        """The file of one of our modules; None if the module is not ours or does not exist."""
         if name not in self._files:
             self._files[name] = self._find(name)
         return self._files[name]
 
     def text(self, name: str) -> bytes:
-        """The source of a module of ours, as it was when it was first asked for."""
+        """The source of one of our modules, as it was at the first request."""
         if name not in self._texts:
             path = self.file(name)
             assert path is not None, f"{name} is none of ours"
@@ -90,14 +90,14 @@ class Sources:
         return self._texts[name]
 
     def module(self, name: str) -> ModuleSource | None:
-        """What a module of ours defines; None where it is none of ours, or no Python that can be read."""
+        """The definitions of one of our modules; None if it is not ours, or not readable Python."""
         if name not in self._modules:
             path = self.file(name)
             self._modules[name] = self._typed(name) if path is None else self._read(name, path)
         return self._modules[name]
 
     def _typed(self, name: str) -> ModuleSource | None:
-        """What a module that has no file defines at this moment."""
+        """The present definitions of a module without a file."""
         if not (self._real and is_live(name)):
             return None
         found, self.unread[name] = live_source(name)
@@ -105,7 +105,7 @@ class Sources:
 
     def _read(self, name: str, path: Path) -> ModuleSource | None:
         collects = gc.isenabled()
-        gc.disable()  # a tree is a hundred thousand objects, and all of them go when it was read
+        gc.disable()  # a tree has a hundred thousand objects, all of which are freed after reading
         try:
             return ModuleSource(self.text(name), name, package=path.name == "__init__.py")
         except (SyntaxError, ValueError):
@@ -132,12 +132,12 @@ class Sources:
         return None
 
     def _loaded(self, name: str) -> Path | None:
-        """The file of a module that is loaded and is its user's own."""
+        """The file of a loaded module that belongs to the user."""
         path = getattr(sys.modules.get(name), "__file__", None)
         return Path(path) if path and path.endswith(".py") and self._own(Path(path)) else None
 
     def _place(self, top: str) -> Path | None:
-        """The folder of a package or the file of a module that is ours and stands at the top."""
+        """The folder or file of one of our top-level packages or modules."""
         if top in self._roots:
             return self._roots[top]
         if top not in self._tops:
@@ -149,12 +149,12 @@ class Sources:
         return self._tops[top]
 
     def known(self, top: str) -> bool:
-        """Whether a name at the top is a module of ours, or a folder of some, with ``__init__`` or without."""
+        """Whether a top-level name is one of our modules or a folder of them, with ``__init__`` or without."""
         return self.ours(top) or self._place(top) is not None
 
     def _own(self, path: Path) -> bool:
         if _INSTALLED & set(path.parts):
-            return False  # most are, and to resolve a path takes a while
+            return False  # most are, and resolving a path is slow
         path = path.resolve()
         return (
             not _INSTALLED & set(path.parts)

@@ -1,8 +1,7 @@
-"""Named random streams: one root seed a run, every stream derived by hashing labels.
+"""Named random streams: one root seed per run, and every stream is derived by hashing labels.
 
-``Streams(7).generator("sample", problem_id, 3)`` is the same generator wherever and whenever it is
-asked for, and shares nothing with any other name: seeds are hashed, never incremented, so that
-neighbouring roots (42 and 43) give unrelated draws.
+``Streams(7).generator("sample", problem_id, 3)`` is the same generator at every call and shares nothing with
+any other name. Seeds are hashed, never incremented, so neighbouring roots (42 and 43) give unrelated draws.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Streams:
     """A root seed and a path of labels under it.
 
     Args:
-        root: any integer; negative and very large ones are fine, since it is hashed.
+        root: any integer, also negative or very large, since it is hashed.
         path: labels that all streams of this object share.
     """
 
@@ -49,10 +48,10 @@ class Streams:
         return np.random.Generator(np.random.Philox(key=self.key(*labels)))
 
     def uniforms(self, names: Iterable[tuple[str | int, ...]], out: NDArray[np.float64]) -> None:
-        """Fill rows with what ``generator(*name).random()`` of their names gives, in a third of the time.
+        """Fill each row with numbers of ``generator(*name).random()``, in a third of the time.
 
         Args:
-            names: one a row.
+            names: one name per row.
             out: ``[row, number]``.
         """
         bits = np.random.Philox(key=0)

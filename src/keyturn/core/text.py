@@ -1,10 +1,10 @@
-"""Text that a model wrote is hostile: what may be shown of it, where.
+"""Safe display of text from outside: a model may write anything.
 
-Whatever is shown of a completion, a prompt, a file name or a tokenizer's vocabulary goes through this
-file. Nothing is interpreted and nothing is silently lost: what a terminal or a browser would act upon
-becomes something to look at.
+All shown text of a completion, a prompt, a file name or a tokenizer's vocabulary passes through this file.
+Nothing is interpreted and nothing is silently lost: characters that a terminal or a browser would act upon
+become visible signs.
 
-* :func:`visible` for a terminal, :func:`one_line` for a table of one, :func:`visible_tokens` for HTML (built
+* :func:`visible` for a terminal, :func:`one_line` for a table in one, :func:`visible_tokens` for HTML (built
   with text nodes), :func:`markdown_cell` for Markdown. For rich, pass it on as ``Text``, never as markup.
 
 Every function is linear in the length of the text.
@@ -17,20 +17,20 @@ import unicodedata
 from collections.abc import Iterator
 
 MAX_LINE = 2_000
-"""Characters of a line that are shown; a terminal is of no use beyond."""
+"""Maximum number of characters shown of a line; more are useless in a terminal."""
 
 MAX_MARKS = 8
-"""Combining marks on one letter that are shown; real scripts stay below, stacks of hundreds do not."""
+"""Maximum number of combining marks shown on one letter; real scripts have fewer."""
 
 # A control sequence is one thing: CSI with its parameters and final byte; a string (OSC, DCS, SOS, PM,
-# APC) where its terminator comes in the same line, else only its introducer; any other escape with its
-# letter. The 8-bit C1 forms count as well. Possessive quantifiers keep the whole linear.
+# APC) if its terminator is in the same line, else only its introducer; any other escape with its letter.
+# The 8-bit C1 forms count as well. Possessive quantifiers keep matching linear in time.
 _SEQUENCE = (
     r"(?:\x1b\[|\x9b)[0-?]{0,64}+[ -/]{0,8}+[@-~]?"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])(?:[^\x07\x1b\x90\x98\x9b-\x9f\n]{0,4096}+(?:\x07|\x1b\\|\x9c))?"
     r"|\x1b[ -/]{0,8}+[0-Z\\`-~]?"
 )
-# Controls, and characters that act without being seen: bidirectional controls, zero-width characters,
+# Controls and other invisible characters that have an effect: bidirectional controls, zero-width characters,
 # line and paragraph separators, invisible operators, fillers, variation selectors, musical controls,
 # tags, lone surrogates, non-characters.
 _CHIP = (
@@ -43,15 +43,15 @@ _PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"
 
 
 def visible(text: str, *, max_line: int = MAX_LINE) -> str:
-    """Text that is safe to print: no escape, control, bidirectional or invisible character is left in it.
+    """Text that is safe to print: it has no escape, control, bidirectional or invisible characters.
 
-    Newline and tab stay; other C0 controls become their pictures (``␛``, ``␀``, ``␍``), DEL ``␡``; whole
-    escape sequences become one chip such as ``⟨ESC[2J⟩``; everything else that acts unseen becomes
-    a labelled chip such as ``⟨U+202E⟩``; long lines and stacks of combining marks are cut, saying so.
+    Newline and tab stay. Other C0 controls become their pictures (``␛``, ``␀``, ``␍``), DEL becomes ``␡``. A
+    whole escape sequence becomes one chip such as ``⟨ESC[2J⟩``, and any other invisible character a labelled
+    chip such as ``⟨U+202E⟩``. Long lines and stacks of combining marks are cut with a note.
 
     Args:
-        text: anything, lone surrogates included.
-        max_line: characters of a line that are shown; 0 for no limit.
+        text: any text, also with lone surrogates.
+        max_line: maximum number of characters shown of a line; 0 for no limit.
     """
     if max_line > 0 and len(text) > max_line:
         text = "\n".join(_cut(line, max_line) for line in text.split("\n"))
@@ -59,10 +59,10 @@ def visible(text: str, *, max_line: int = MAX_LINE) -> str:
 
 
 def visible_tokens(text: str) -> list[tuple[str, bool]]:
-    """The same for a page: ``(what to show, whether it is a chip)``, neighbours of one kind not merged.
+    """The same for a page: ``(text to show, whether it is a chip)``; neighbours of one kind are not merged.
 
-    A page puts each piece into a text node of its own, a chip into an element that looks like one. Chips
-    hold only printable characters. A piece may hold ``<`` and ``&``: it is text, not HTML.
+    A page puts each piece into a separate text node, and a chip into an element that looks like one. Chips
+    contain only printable characters. A piece may contain ``<`` and ``&``: it is text, not HTML.
     """
     out: list[tuple[str, bool]] = []
     at = 0
@@ -84,7 +84,7 @@ def one_line(text: str, width: int = 120) -> str:
 
 
 def markdown_cell(text: str) -> str:
-    """Text for a cell of a Markdown table: on one line, nothing in it acts as Markdown or HTML."""
+    """Text for a cell of a Markdown table: one line, in which nothing acts as Markdown or HTML."""
     line = visible(text).replace("\t", " ").replace("\n", " ⏎ ")
     line = re.sub(r"([\\`*_{}\[\]|~$]|:(?=//)|(?<=www)\.)", r"\\\1", line)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -97,7 +97,7 @@ def _cut(line: str, limit: int) -> str:
 
 
 def _chip(found: str) -> str:
-    """What is shown instead of a control character or a control sequence."""
+    """The chip that is shown instead of a control character or a control sequence."""
     if len(found) == 1:
         code = ord(found)
         return _PICTURES.get(code) or f"⟨U+{code:04X}⟩"

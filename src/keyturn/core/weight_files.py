@@ -1,8 +1,8 @@
-"""Which files of a model folder are its weights: one answer for loading, checking and comparing.
+"""The weight files of a model folder, decided once for loading, checking and comparing.
 
-A folder can hold two answers: a whole model with an adapter beside it, or one file of weights beside the index
-of an older set of shards. Which one is read then depends on the reader (transformers applies an adapter only
-where PEFT is installed, and prefers one file to an index), so such a folder is refused.
+A folder can be ambiguous: it may hold a whole model and an adapter, or one file of weights and the index of an
+older set of shards. Which one is read then depends on the reader (transformers applies an adapter only if PEFT
+is installed, and prefers one file to an index), so such a folder is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Weights:
 
     Args:
         files: the weight files, in name order.
-        pickled: they are pickles (asked for by name).
+        pickled: whether they are pickles, which the user allowed.
     """
 
     files: tuple[Path, ...]
@@ -36,10 +36,10 @@ class Weights:
 
 
 def find_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
-    """The weight files of a folder, all of them there.
+    """The weight files of a folder, none of which is missing.
 
     Raises:
-        InputError: none, not all of them, only pickles, or two sets of weights.
+        InputError: there are none, some are missing, all are pickles, or there are two sets of weights.
     """
     if not folder.is_dir():
         raise InputError(f"no model folder at {folder}", fix=f"give the folder that holds {ONE}")
@@ -63,10 +63,10 @@ def find_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
 
 
 def tensor_files(files: Iterable[Path]) -> dict[str, Path]:
-    """Which file holds which tensor; only headers are read.
+    """The file of each tensor; only headers are read.
 
     Raises:
-        InputError: a damaged file, one without tensors, or a tensor that two files hold.
+        InputError: a file is damaged or has no tensors, or two files hold the same tensor.
     """
     found: dict[str, Path] = {}
     for path in files:
@@ -98,7 +98,7 @@ def _adapter(folder: Path, *, whole: bool) -> InputError:
             f"{folder} holds an adapter, not a model", fix="merge it into its base (PEFT's merge_and_unload)"
         )
     return InputError(
-        f"{folder} holds a whole model and an adapter beside it; one or the other is meant",
+        f"{folder} holds both a whole model and an adapter, and only one of them can be meant",
         fix="move adapter_config.json and adapter_model.* out of the folder for the whole model, or merge the "
         "adapter into its base (PEFT's merge_and_unload) for the other",
     )
@@ -122,7 +122,7 @@ def _shards(folder: Path, *, beside_one: bool) -> tuple[Path, ...]:
         where = read_json(folder / MANY).get("weight_map")
     except StorageError as error:
         fix = f"delete it: {ONE} stands beside it" if beside_one else "download or copy the file again"
-        raise InputError(f"{folder / MANY} is no index of shards", fix=fix) from error
+        raise InputError(f"{folder / MANY} is not an index of shards", fix=fix) from error
     if not isinstance(where, dict) or not where:
         raise InputError(f"{folder / MANY} maps no weights", fix="download or copy the file again")
     names = sorted({str(name) for name in where.values()})
@@ -133,7 +133,10 @@ def _shards(folder: Path, *, beside_one: bool) -> tuple[Path, ...]:
         )
     outside = [name for name in names if Path(name).name != name]
     if outside:
-        raise InputError(f"{folder / MANY} points outside its folder: {outside[0]}", fix="do not trust it")
+        raise InputError(
+            f"{folder / MANY} points outside its folder: {outside[0]}",
+            fix="do not load a model from this source",
+        )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise InputError(

@@ -1,11 +1,10 @@
 """Format against capability: the same policies scored strictly, leniently and after a few-shot format prompt.
 
-A base that cannot do the task and one that does not know how its answer is wanted look the same to a strict
-grader. The few-shot arm shows the format on sums that any model does (no teacher's trace, no bit of an
-answer), so what it gains over plain sampling is format, and problems it reaches count as elicited. A base
-goes on with the next question; what it writes from there on is cut off before it is graded, as a stop string
-would have done.
-Source: ours.
+To a strict grader, a base that cannot do the task looks like one that does not know the requested format. The
+few-shot prompt shows the format with sums that any model can do, without a teacher's trace or any information
+about an answer. So its gain over plain sampling is due to format, and problems that it reaches count as
+elicited. A base usually continues with a next question, and its text from there on is cut off before grading,
+as by a stop string. Source: ours.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ SUMS = (
     ("There are 4 birds and 2 fly away. How many are left?", "4 - 2 = 2.", "2"),
     ("What is 6 times 3?", "6 * 3 = 18.", "18"),
 )
-"""Questions, work and answers that carry the format and nothing else."""
+"""Questions, work and answers that show only the format."""
 
 LEAST_ROOM = 0.5
-"""Share of the tokens of a plain completion that the longer prompts must leave, else the arm would measure the
-context and not the format."""
+"""Minimum share of a plain completion's tokens for which the longer prompts must leave room; otherwise the
+few-shot draws would measure the context's size and not the format."""
 
 NEXT = f"\n{NEXT_QUESTION}"
 """What ends a draw under the format prompt."""
@@ -53,7 +52,7 @@ _NEXT = re.compile(rf"\n\s*{NEXT_QUESTION}")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Elicited:
-    """The few-shot arm of one audit.
+    """The few-shot draws of one audit.
 
     Args:
         reached: problems that the base reaches under the format prompt at K draws, bool ``[problem]``.
@@ -65,11 +64,11 @@ class Elicited:
 
 
 def few_shot(problems: Sequence[Problem], form: str) -> tuple[Problem, ...]:
-    """Problems whose prompts begin with solved sums in the wanted format.
+    """Problems whose prompts begin with solved sums in the requested format.
 
     Args:
-        problems: what is asked.
-        form: a whole completion as the grader reads it, with ``{answer}`` and perhaps ``{work}`` in it.
+        problems: the problems.
+        form: template of a completion that the grader reads, with ``{answer}`` and perhaps ``{work}``.
     """
     shots = "".join(solved(question, form.format(work=work, answer=answer)) for question, work, answer in SUMS)
 
@@ -95,7 +94,7 @@ def last_of_user(
 
 
 def leaves_room(policy: Policy, problems: Sequence[Problem], form: str, limits: Limits) -> bool:
-    """Whether every prompt with its solved sums leaves a policy :data:`LEAST_ROOM` to answer in."""
+    """Whether every prompt with its solved sums leaves a policy :data:`LEAST_ROOM` for its answer."""
     context = context_length(policy.model) if isinstance(policy, LocalPolicy) else None
     if context is None or not isinstance(policy, LocalPolicy):
         return True
@@ -109,19 +108,19 @@ def leaves_room(policy: Policy, problems: Sequence[Problem], form: str, limits: 
 
 
 def without_next_question(text: str) -> str:
-    """A completion up to where its writer asks itself the next question."""
+    """A completion up to the point where the policy asks itself a next question."""
     return _NEXT.split(text, maxsplit=1)[0]
 
 
 def elicit_format(
     lab: Lab, policies: Mapping[str, Policy], problem_set: ProblemSet, form: str, k: int, limits: Limits
 ) -> Elicited:
-    """Draw both policies under the format prompt, K times per problem, and grade what answers the question.
+    """Draw both policies under the format prompt, K times per problem, and grade their answers.
 
     Args:
         lab: the run directory.
-        policies: ``base`` among them.
-        problem_set: what is asked, and its grader.
+        policies: the policies, ``base`` among them.
+        problem_set: the problems and their grader.
         form: see :func:`few_shot`.
         k: draws per problem; the budget that decides whether a problem is reached.
         limits: length and batch limits.
@@ -143,8 +142,8 @@ def elicit_format(
 def format_measurements(tables: Tables) -> tuple[Measurement, ...]:
     """pass@1 of every policy under strict, lenient and format-elicited scoring.
 
-    The lenient and elicited scores are read against the strict one beside them: where they agree the format
-    was not in the way. Empty where a grader reads traces (its verdict is on the trace, in its one format).
+    The lenient and elicited scores are compared with the strict one: if they agree, the format was no obstacle.
+    Empty if the grader reads traces (its verdict is on the trace, in its one format).
     """
     plain = {"base": tables.paired.base, "tuned": tables.paired.tuned}
     found: list[Measurement] = []

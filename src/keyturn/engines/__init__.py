@@ -1,1 +1,1 @@
-"""Our objectives on the trainers of others: TRL, slime, verl and prime-rl."""
+"""Our objectives on other libraries' trainers: TRL, slime, verl and prime-rl."""

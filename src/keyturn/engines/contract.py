@@ -1,11 +1,11 @@
-"""What another engine must do for an objective to be the same there, found out by trying the objective.
+"""What another engine must provide for an objective to be the same there, found by trying the objective.
 
-Other engines hold rows (prompt, completion, reward) in layouts of their own, show a credit function some of
-them at a time, leave things out on the way to the loss, and divide a loss by something of their own. Whether an
-objective survives that is not a list to be kept: :func:`missing` runs credit and loss on a small batch whose
-numbers of rows, of tokens and of tokens allowed all differ, changes what the engine would not hold, and says in
-sentences what would be lost.
-Degenerate: an objective that needs demonstrations is refused without being tried; no engine's batch holds them.
+Other engines store rows (prompt, completion, reward) in their own layouts, give a credit function only some of
+them at a time, do not pass everything on to the loss, and divide a loss by their own count. No list says which
+objectives survive that. Instead, :func:`missing` runs credit and loss on a small batch whose numbers of rows,
+of tokens and of allowed tokens all differ, changes the values that the engine would not store, and states what
+would be lost. Degenerate: an objective that needs demonstrations is refused without a trial, since no engine's
+batch holds them.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ FIELDS: dict[str, str] = {
     "tokens": "token ids",
     "rewards": "rewards",
     "group": "groups",
-    "truncated": "word of which rows were cut",
+    "truncated": "information on which rows were cut",
     "sampled_logprobs": "the sampler's log-probabilities",
     "entropies": "entropies at sampling time",
     "reference_logprobs": "log-probabilities under a reference",
     "roles": "roles",
 }
-"""What an engine may or may not hold beside mask, credit and old log-probabilities, in words."""
+"""Fields besides mask, credit and old log-probabilities that an engine may or may not have, as text."""
 
 EVERYTHING = frozenset(FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What an engine lets an objective have.
+    """What an engine provides to an objective.
 
     Args:
-        name: of the engine, for messages.
-        credit: names of :data:`FIELDS` that credit is given.
-        loss: names of :data:`FIELDS` that the loss is given, and ``policy_entropies`` where it has entropies
-            that carry gradient.
-        divides: what a loss may be divided by there; None where keyturn divides itself.
-        whole: credit sees every group of an update; else one group at a time.
-        stepwise: keyturn is called at every step, so that schedules and marks reach the loss.
+        name: the engine's name, for messages.
+        credit: names of :data:`FIELDS` that credit gets.
+        loss: names of :data:`FIELDS` that the loss gets, and ``policy_entropies`` if it has entropies with
+            gradient.
+        divides: counts by which a loss may be divided there; None if keyturn divides itself.
+        whole: whether credit gets every group of an update, and not one group at a time.
+        stepwise: whether keyturn is called at every step, so that schedules and marks reach the loss.
     """
 
     name: str
@@ -64,42 +64,42 @@ class Engine:
 
 
 def missing(objective: Objective, engine: Engine) -> tuple[str, ...]:
-    """Why an engine cannot carry an objective, a clause each; none where it can.
+    """Reasons why an engine cannot carry an objective, one clause each; empty if it can.
 
     Args:
-        objective: built with its config, since what it needs depends on that.
-        engine: what is there.
+        objective: built with its config, on which its needs depend.
+        engine: the engine.
     """
     reasons = []
     if "demonstration" in objective.needs:
-        return ("its batch holds draws alone, no demonstrations",)
+        return ("its batch holds only draws and no demonstrations",)
     if "policy_entropies" in objective.needs - engine.loss:
-        reasons.append("its loss is given no entropies that carry gradient")
+        reasons.append("its loss gets no entropies with gradient")
     if not engine.stepwise and objective.adapt is not None:
-        reasons.append("its loss is not told of a schedule of weights")
+        reasons.append("a schedule of weights does not reach its loss")
     if not engine.stepwise and objective.mark is not None:
         reasons.append("tokens that the objective marks do not reach its loss")
     whole = judged(objective, _probe())
     for field in FIELDS:
         needed = field in objective.needs or _credit_reads(objective, whole, field)
         if field not in engine.credit and needed:
-            reasons.append(f"its credit is given no {FIELDS[field]}")
+            reasons.append(f"its credit gets no {FIELDS[field]}")
         if field not in engine.loss and _loss_reads(objective, whole, field):
-            reasons.append(f"its loss is given no {FIELDS[field]}")
+            reasons.append(f"its loss gets no {FIELDS[field]}")
     if not engine.whole and not _credit_is_by_group(objective, whole):
-        reasons.append("credit depends on the whole batch, and it shows one group at a time")
+        reasons.append("credit depends on the whole batch, but its credit gets one group at a time")
     if engine.divides is not None:
         for name, divisor in divisors(objective).items():
             if divisor not in engine.divides:
-                reasons.append(f"the term {name!r} is divided by {_WORDS[divisor]}, which it does not do")
+                reasons.append(f"the term {name!r} is divided by {_WORDS[divisor]}, which it does not support")
     return tuple(reasons)
 
 
 def refuse(objective: Objective, engine: Engine) -> None:
-    """Say what cannot be carried, before anything is trained.
+    """Refuse an objective that an engine cannot carry, before anything is trained.
 
     Raises:
-        UsageError: with every reason.
+        UsageError: the engine cannot carry it; the message has every reason.
     """
     reasons = missing(objective, engine)
     if reasons:
@@ -110,9 +110,9 @@ def refuse(objective: Objective, engine: Engine) -> None:
 
 
 def divisors(objective: Objective) -> dict[str, Divisor | None]:
-    """What each term that moves weights is divided by; None for anything that no engine counts.
+    """The count by which each term with gradient is divided; None for a count that no engine has.
 
-    Nothing is said of an objective that needs demonstrations, since it cannot be tried without.
+    Empty for an objective that needs demonstrations, since it cannot be tried without them.
     """
     if "demonstration" in objective.needs:
         return {}
@@ -131,10 +131,10 @@ _WORDS: dict[Divisor | None, str] = {
 
 
 def _terms(objective: Objective, batch: RolloutBatch) -> tuple[Term, ...]:
-    """Away from ratio 1, so that everything that the loss reads shows."""
+    """Terms at ratios other than 1, so that everything that the loss reads has an effect."""
     old = batch.behaviour_logprobs
     moved = old + 0.3 * torch.sin(7 * old)
-    # Entropies are the policy's own where they are differentiated, the sampler's elsewhere.
+    # Entropies with gradient are the policy's, all others the sampler's.
     entropies = moved.square() if "policy_entropies" in objective.needs else batch.entropies
     return objective.loss(PolicyTokens(moved, entropies), batch)
 
@@ -190,7 +190,7 @@ _CHANGES: dict[str, Callable[[RolloutBatch], RolloutBatch]] = {
 
 
 def _probe() -> RolloutBatch:
-    """Five rows of two problems, 14 tokens, 11 allowed a row: every count is a different number."""
+    """Five rows of two problems, 14 tokens, 11 allowed per row, so that all counts differ."""
     lengths = torch.tensor([1, 2, 4, 3, 4])
     mask = torch.arange(4) < lengths[:, None]
     rng = np.random.default_rng(0)

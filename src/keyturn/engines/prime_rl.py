@@ -1,21 +1,21 @@
 """prime-rl: our credit as an ``Algorithm`` of its orchestrator, our loss as its custom loss.
 
-Credit: ``algorithm(objective)`` makes the class; prime-rl has no import path for algorithms, so register it
-where its own are (``ALGORITHM_CLASSES`` and the union of configs). Loss, in the trainer's TOML::
+Credit: ``algorithm(objective)`` makes the class. prime-rl has no import path for algorithms, so register it
+with its own (``ALGORITHM_CLASSES`` and the union of configs). Loss, in the trainer's TOML::
 
     [trainer.loss]
     type = "custom"
     import_path = "my_loss.loss"      # my_loss.py: loss = keyturn.engines.prime_rl.loss(objective)
 
 Layout: a *trace* has ``nodes`` with ``token_ids``, ``mask`` (True on sampled tokens) and ``logprobs``, and a
-``reward``; credit is one number a sampled token in their order. The loss sees one sequence, ``[token]`` tensors
-``trainer_logprobs``, ``inference_logprobs``, ``advantages``, ``loss_mask``.
+``reward``; credit is one number per sampled token in their order. The loss gets one sequence, ``[token]``
+tensors ``trainer_logprobs``, ``inference_logprobs``, ``advantages``, ``loss_mask``.
 Denominator: prime-rl divides the sum over sequences by the tokens of the update; an objective that divides by
 rows or by the length limit is refused with that sentence (``aggregation="token-mean"`` makes GRPO carry).
-Degenerate: a trace without sampled tokens has no credit. Credit sees one group at a time: an objective whose
+Degenerate: a trace without sampled tokens has no credit. Credit gets one group at a time, so an objective whose
 credit depends on the whole batch is refused.
 Source: prime-rl 0.8 (``Algorithm.score_group``, ``assign_advantages``, ``LossInputs``). Departures: the ratio
-is taken to the sampler's log-probabilities, which are what its trainer is given.
+uses the sampler's log-probabilities, which its trainer gets.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def group_credit(
     truncated: Callable[[Any], bool] = lambda trace: bool(getattr(trace, "is_truncated", False)),
     streams: Streams | None = None,
 ) -> list[list[float]]:
-    """Credit of one group of traces: a list a trace, one number a sampled token.
+    """Credit of one group of traces: one list per trace, one number per sampled token.
 
     Args:
-        objective: whose credit.
+        objective: the objective whose credit is computed.
         traces: of one group.
-        max_new_tokens: tokens that a completion may have.
-        roles: says what tokens do.
+        max_new_tokens: maximum number of tokens in a completion.
+        roles: source of token roles.
         decode: token ids to text, for role sources that read text.
         truncated: whether a trace was cut at the limit.
-        streams: randomness of what the objective draws.
+        streams: randomness for the objective's own draws.
     """
     split = [_split(trace) for trace in traces]
     some = [index for index, (_, tokens, _, _) in enumerate(split) if tokens]
@@ -100,7 +100,8 @@ def group_credit(
 
 
 def _split(trace: Any) -> tuple[list[int], list[int], list[bool], list[float]]:
-    """Prompt, what follows it, which of that was sampled, and its log-probabilities (0 where not sampled)."""
+    """Prompt, the tokens after it, which of them were sampled, and their log-probabilities (0 if not
+    sampled)."""
     trainable = {id(node) for branch in trace.branches if branch.trainable for node in branch.nodes}
     tokens: list[int] = []
     own: list[bool] = []
@@ -121,9 +122,9 @@ def algorithm(
     """A subclass of prime-rl's ``Algorithm`` with our credit.
 
     Args:
-        objective: whose credit.
-        max_new_tokens: tokens that a completion may have.
-        roles: says what tokens do.
+        objective: the objective whose credit is computed.
+        max_new_tokens: maximum number of tokens in a completion.
+        roles: source of token roles.
         decode: token ids to text, for role sources that read text.
 
     Raises:
@@ -134,7 +135,7 @@ def algorithm(
     routing = need("prime_rl.orchestrator.algo.routing", _WHY)
 
     class Credit(base.Algorithm):
-        """Our credit, one number a sampled token."""
+        """Our credit, one number per sampled token."""
 
         async def score_group(self, episodes: Sequence[Any]) -> None:
             traces = [trace for _, trace in base.iter_trainable_traces(episodes)]

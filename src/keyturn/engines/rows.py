@@ -1,4 +1,4 @@
-"""Rows of any engine as ours: lists of token ids to completions, padded numbers to lists, terms to a loss.
+"""Conversion of any engine's rows: token ids to completions, padded numbers to lists, terms to a loss.
 
 Source: none; ours.
 """
@@ -40,12 +40,12 @@ def rows_of(
     Args:
         prompts: token ids of each row's prompt.
         completions: token ids of each row's completion.
-        group: what rows of one prompt share.
-        truncated: cut at the length limit.
-        logprobs: of the drawn tokens, one list a row; None: unknown (NaN).
-        entropies: likewise.
-        decode: for the texts, which are empty without it.
-        policy: name of what answered.
+        group: value that rows of one prompt share.
+        truncated: whether each row was cut at the length limit.
+        logprobs: log-probabilities of the drawn tokens, one list per row; None means unknown (NaN).
+        entropies: entropies in the same form.
+        decode: token ids to text; without it the texts are empty.
+        policy: name of the policy.
     """
     first: dict[object, int] = {}
     for row, name in enumerate(group):
@@ -79,11 +79,11 @@ def draws(problem: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def judged_rows(objective: Objective, batch: RolloutBatch) -> tuple[RolloutBatch, Bool[Tensor, " row"]]:
-    """The batch with credit on its graded rows, where an engine cannot drop the others.
+    """The batch with credit on its graded rows, for engines that cannot drop the others.
 
     Args:
-        objective: whose credit.
-        batch: rewards may be NaN: such rows leave their group, as in our loop.
+        objective: the objective whose credit is computed.
+        batch: the batch; rows whose reward is NaN leave their group, as in our loop.
 
     Returns:
         The same rows (ungraded ones without mask and credit), and which are graded: only those may enter
@@ -119,7 +119,7 @@ def _flat(values: Sequence[Sequence[float]] | None, count: int) -> NDArray[np.fl
 
 
 def table(rows: Sequence[Tensor]) -> Tensor:
-    """One tensor a row as ``[row, token]``, right-padded with zeros."""
+    """One tensor per row as ``[row, token]``, right-padded with zeros."""
     return pad_sequence(list(rows), batch_first=True)
 
 
@@ -132,15 +132,16 @@ def loss_rows(
     tokens: Int[Tensor, "row token"] | None = None,
     reference: Float[Tensor, "row token"] | None = None,
 ) -> RolloutBatch:
-    """What an engine's loss is given, as a batch; what it is not given is NaN, so that nobody reads it unseen.
+    """The values that an engine's loss gets, as a batch; all other values are NaN, so that their use is
+    noticed.
 
     Args:
         mask: tokens that count.
-        credit: as the engine carried it.
+        credit: credit from the engine.
         old: log-probabilities before the updates of the rollout.
-        limit: tokens that a completion may have.
-        tokens: ids, where the engine has them there.
-        reference: log-probabilities under the anchor, where it has them.
+        limit: maximum number of tokens in a completion.
+        tokens: token ids, if the engine has them there.
+        reference: log-probabilities under the reference, if it has them.
     """
     unknown = torch.full_like(old, torch.nan)
     rows = len(mask)
@@ -167,18 +168,18 @@ def loss_sum(
     counts: Mapping[Divisor, float],
     kinds: Mapping[str, Divisor | None],
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a micro-batch, each term divided by what the engine counts over the whole update.
+    """The loss of a micro-batch, with each term divided by the engine's count over the whole update.
 
     Args:
-        objective: what is minimised.
-        logprobs: of the policy, with gradient.
-        entropies: likewise, or None.
-        batch: of :func:`loss_rows`.
-        counts: of the whole update, by kind; a kind that the engine divides by itself counts 1.
-        kinds: what each term is divided by, of :func:`keyturn.engines.contract.divisors`.
+        objective: the objective.
+        logprobs: log-probabilities of the policy, with gradient.
+        entropies: its entropies, or None.
+        batch: batch of :func:`loss_rows`.
+        counts: counts of the whole update, by kind; a kind by which the engine divides itself counts 1.
+        kinds: kind of count of each term, from :func:`keyturn.engines.contract.divisors`.
 
     Returns:
-        The scalar, and every term's share of it (weight 0 terms included) for the engine's log.
+        The scalar, and every term's share of it (also terms of weight 0) for the engine's log.
     """
     entropies = batch.entropies if entropies is None else entropies
     loss = logprobs[:, :0].sum()

@@ -10,13 +10,13 @@ A file of yours, on the import path of the trainers::
 and the flags ``--custom-advantage-function-path my_hooks.advantages --loss-type custom_loss
 --custom-loss-function-path my_hooks.loss --disable-rewards-normalization``.
 
-Layout: ``rollout_data`` holds one entry a row of this data-parallel rank: ``tokens`` (prompt and response),
+Layout: ``rollout_data`` holds one entry per row of this data-parallel rank: ``tokens`` (prompt and response),
 ``response_lengths``, ``loss_masks``, ``log_probs``, ``rollout_log_probs`` and ``ref_log_probs`` (``[response]``
-each), ``rewards``, ``sample_indices``, ``truncated``. A group's rows may lie on several ranks, so rows are
-gathered before credit. The loss sees a micro-batch with packed logits ``[1, token, vocabulary]``.
+each), ``rewards``, ``sample_indices``, ``truncated``. A group's rows may be on several ranks, so rows are
+gathered before credit. The loss gets a micro-batch with packed logits ``[1, token, vocabulary]``.
 Denominator: slime divides by ``global_batch_size`` (rows), or with ``--calculate-per-token-loss`` by the tokens
 of the update; an objective that divides by the other is refused with that sentence.
-Degenerate: context parallelism cuts rows and is refused. A row without tokens that count has credit 0.
+Degenerate: context parallelism splits rows and is refused. A row without tokens that count has credit 0.
 Source: slime 0.3 (``compute_advantages_and_returns``, ``loss_function``). Departures: none in the numbers;
 schedules and marks do not reach its loss, so objectives with them are refused.
 """
@@ -48,7 +48,7 @@ def engine(per_token: bool) -> Engine:
     """What slime can carry.
 
     Args:
-        per_token: with ``--calculate-per-token-loss``.
+        per_token: whether ``--calculate-per-token-loss`` is set.
     """
     return Engine(
         name="slime with --calculate-per-token-loss" if per_token else "slime",
@@ -78,10 +78,10 @@ def hooks(
 
     Args:
         objective: what is minimised.
-        roles: says what tokens do, for objectives that need it.
+        roles: source of token roles, for objectives that need it.
         decode: token ids to text, for role sources that read text.
-        streams: randomness of what the objective draws; the same on every rank.
-        gather: objects of all data-parallel ranks in their order; Megatron's group by default.
+        streams: randomness for the objective's own draws; the same on every rank.
+        gather: function that collects objects of all data-parallel ranks in order; Megatron's group by default.
     """
     own, kinds = streams or Streams(0), divisors(objective)
     checked: set[bool] = set()
@@ -137,16 +137,16 @@ def _check(objective: Objective, args: Any, checked: set[bool]) -> None:
             "slime standardises rewards before credit sees them", fix="add --disable-rewards-normalization"
         )
     if getattr(args, "context_parallel_size", 1) > 1:
-        raise UsageError("context parallelism cuts rows apart", fix="take --context-parallel-size 1")
+        raise UsageError("context parallelism splits sequences", fix="set --context-parallel-size 1")
 
 
 def _old(args: Any, data: dict[str, Any]) -> Any:
-    """Log-probabilities that the ratio is taken to."""
+    """The old log-probabilities of the ratio."""
     return data["rollout_log_probs"] if args.use_rollout_logprobs else data.get("log_probs")
 
 
 def _rows(args: Any, data: dict[str, Any]) -> tuple[list[int], dict[str, list[Any]]]:
-    """This rank's rows as plain lists, with what identifies them."""
+    """This rank's rows as plain lists, with their identities."""
     lengths = data["response_lengths"]
     identity = list(data["sample_indices"])
     old = _old(args, data)
@@ -202,7 +202,7 @@ def _credit(
 
 
 def _gathered(rows: Any) -> list[Any]:
-    """Objects of all data-parallel ranks; this one's alone where nothing is distributed."""
+    """Objects of all data-parallel ranks, or only this one's if nothing is distributed."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return [rows]
@@ -213,7 +213,7 @@ def _gathered(rows: Any) -> list[Any]:
 
 
 def _scores(args: Any, batch: dict[str, Any], logits: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """slime's own log-probabilities and entropies, which know its tensor parallelism."""
+    """slime's own log-probabilities and entropies, which support its tensor parallelism."""
     given = need(_LOSS, _WHY).get_log_probs_and_entropy(
         logits,
         args=args,

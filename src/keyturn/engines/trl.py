@@ -1,14 +1,14 @@
 """TRL's ``GRPOTrainer`` with our credit, loss, roles, records and curves, on one node.
 
-TRL draws, batches, distributes, clips and steps; the objective says what tokens are worth and what is
-minimised. Credit is computed once on the rollouts of *all* processes, as ``advantages`` of shape
-``[row, token]``; every term is divided once by its denominator over the rows of the whole update, micro-batches
-and processes together, so that the gradient is that of our own loop however the batch is cut.
-Degenerate: a row without a reward leaves its group, the loss and the denominators. An update without a row that
-teaches is still a step of TRL's optimiser (its momentum and decay act), which our own loop leaves out.
-Departures from our loop: TRL's sampler and order of problems; log-probabilities and entropies of the draws are
-those of a scoring pass right after drawing (vLLM's or a ``rollout_func``'s own where they come with the rows);
-resumption is TRL's, which draws the pending rollout anew.
+TRL draws, batches, distributes, clips and steps; the objective defines credit and loss. Credit is computed once
+on the rollouts of *all* processes, as ``advantages`` of shape ``[row, token]``. Every term is divided once by
+its denominator over the rows of the whole update, over all micro-batches and processes, so the gradient is that
+of our own loop however the batch is split.
+Degenerate: a row without a reward leaves its group, the loss and the denominators. An update without a row with
+credit is still a step of TRL's optimiser (with momentum and weight decay), which our own loop skips.
+Departures from our loop: TRL's sampler and order of problems; log-probabilities and entropies of the draws come
+from a scoring pass right after drawing (or from vLLM or a ``rollout_func`` if they come with the rows);
+resumption is TRL's, which draws the pending rollout again.
 Source: TRL 1.16 (``_generate``, ``_calculate_rewards``, ``_generate_and_score_completions``, ``_compute_loss``,
 ``_get_grad_norm`` are overridden; a contract test runs them).
 """
@@ -43,7 +43,7 @@ _trl: Any = need("trl", _WHY)
 _transformers: Any = need("transformers", _WHY)
 
 STATE = "keyturn_state.json"
-"""What a checkpoint remembers beside TRL's own files."""
+"""File of a checkpoint's state besides TRL's own files."""
 
 
 class _AfterUpdate(_transformers.TrainerCallback):
@@ -61,13 +61,13 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
 
     Args:
         model: a path, a name on the Hub, or a model.
-        objective: what is minimised; refused with reasons where TRL's data cannot carry it.
-        folder: where metrics, rollouts and grades are written, as by ``keyturn train``.
+        objective: the objective; refused with reasons if TRL's data cannot carry it.
+        folder: folder for metrics, rollouts and grades, as in ``keyturn train``.
         args: a ``trl.GRPOConfig``; settings of TRL's own loss must stay at their defaults.
-        problems: what is asked and the grader that judges it; None: ``train_dataset`` and ``reward_funcs``.
-        reward: of graded completions; goes with ``problems``.
-        roles: says what tokens do; the grader by default.
-        streams: randomness of what the objective and the reward draw.
+        problems: problems with their grader; None means ``train_dataset`` and ``reward_funcs``.
+        reward: reward of graded completions; given together with ``problems``.
+        roles: source of token roles; the grader by default.
+        streams: randomness for the objective's and the reward's own draws.
         store_rollouts: keep completions and grades as Parquet parts.
         kwargs: everything else that ``GRPOTrainer`` takes.
 
@@ -90,10 +90,14 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         if (problems is None) != (reward is None):
-            raise UsageError("problems and a reward go together", fix="give both, or TRL's own reward_funcs")
+            raise UsageError(
+                "problems and a reward must be given together", fix="give both, or TRL's own reward_funcs"
+            )
         if problems is not None and reward is not None:
             if "reward_funcs" in kwargs or "train_dataset" in kwargs:
-                raise UsageError("problems bring their rewards and rows", fix="leave TRL's own out")
+                raise UsageError(
+                    "problems come with their reward and rows", fix="leave out reward_funcs and train_dataset"
+                )
             kwargs |= {"train_dataset": problem_rows(problems), "reward_funcs": [self._named(reward)]}
         self.objective, self.problems, self.reward, self.roles = objective, problems, reward, roles
         self._streams = streams or Streams(args.seed)
@@ -131,7 +135,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         return given
 
     def _named(self, reward: Reward) -> Any:
-        """The reward as TRL knows one: this process's part of the rewards of all."""
+        """The reward as a function for TRL, which returns this process's part of all rewards."""
 
         def given(completions: Sequence[Any], **_: Any) -> list[float]:
             assert self._taken is not None, "rows are gathered before they are rewarded"
@@ -142,14 +146,14 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         return given
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """TRL's batch with our credit as ``advantages [row, token]`` and each row's place among all rows."""
+        """TRL's batch with our credit as ``advantages [row, token]`` and each row's index among all rows."""
         out = super()._generate_and_score_completions(inputs)
         train, taken = self.model.training, self._taken
         assert taken is not None, "rows are rewarded before they are scored"
         with torch.no_grad():
             logps, entropies = self._scores(self.model, out)
         sampled = out.get("sampling_per_token_logps", logps)
-        # vLLM leaves a token it could not score unknown: the trainer's own number stands there.
+        # vLLM gives no number for a token that it could not score, so the trainer's number is used.
         sampled = torch.where(sampled.isnan(), logps, sampled)
         taken = self._taken = taken.scored(sampled, entropies, out.get("ref_per_token_logps"), self.roles)
         batch = rollout_batch(
@@ -187,7 +191,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         return logps, entropies
 
     def _open_update(self, inputs: Any) -> None:
-        """Denominators over the rows of the coming update, those of all processes."""
+        """Compute the denominators over the rows of the coming update, from all processes."""
         batches, train = [inputs], self.model.training
         if train:
             count = self.args.gradient_accumulation_steps
@@ -226,7 +230,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         loss = total(terms, self._denominators).to(logps)
         if self.model.training:
             self.record.add(terms, loss, (tokens.logprobs.detach() - cut.sampled_logprobs)[cut.mask])
-        # Processes are averaged after this; the empty sum keeps the graph where no row of this process teaches.
+        # Processes are averaged after this; the empty sum keeps the graph if no row of this process has credit.
         return loss * self.accelerator.num_processes + logps[:, :0].sum()
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
@@ -235,7 +239,7 @@ class ObjectiveTrainer(_trl.GRPOTrainer):
         return norm
 
     def after_update(self) -> None:
-        """Close the update that TRL has just made, and the step where it was the last of its rollout."""
+        """Close the update that TRL has just made, and the step if it was the last update of its rollout."""
         self.record.close_update(self._denominators)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a TRL run writes down: the rows of every process as our completions, and our curves of every step."""
+"""Records of a TRL run: the rows of every process as our completions, and our curves of every step."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _WHY = "keyturn.engines.trl"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Taken:
-    """The rollout of one step, rows of all processes in their order; the same object in every process.
+    """The rollout of one step, with rows of all processes in their order; the same object in every process.
 
     Args:
-        problems: those of ``completions.prompts``, in order.
-        completions: what was drawn.
-        grades: what the grader said; NaN where there is none.
-        rewards: float32 ``[row]``, NaN where there is none.
+        problems: the problems of ``completions.prompts``, in order.
+        completions: the draws.
+        grades: the grades; NaN without a grader.
+        rewards: float32 ``[row]``, NaN if there is none.
         own: False on tokens that the policy did not choose, bool ``[token]``, or None.
         roles: uint8 ``[token]``, or None.
         anchors: log-probabilities under the reference, float32 ``[token]``, or None.
@@ -58,19 +58,19 @@ class Taken:
     anchors: NDArray[np.float32] | None = None
 
     def rewarded(self, rewards: NDArray[np.float32]) -> Taken:
-        """With the rewards of TRL's own functions."""
+        """The rollout with the rewards of TRL's own functions."""
         return replace(self, rewards=rewards, grades=replace(self.grades, columns={"reward": rewards}))
 
     def scored(
         self, sampled: Tensor, entropies: Tensor, reference: Tensor | None, roles: RoleSource | None
     ) -> Taken:
-        """With what the trainer says of the tokens of this process, gathered from all.
+        """The rollout with the trainer's numbers per token, gathered from all processes.
 
         Args:
-            sampled: log-probabilities under what drew, ``[row, token]`` of this process.
-            entropies: likewise.
-            reference: likewise, under the reference; or None.
-            roles: says what tokens do; the grader by default.
+            sampled: log-probabilities under the sampler, ``[row, token]`` of this process.
+            entropies: entropies in the same form.
+            reference: log-probabilities under the reference in the same form, or None.
+            roles: source of token roles; the grader by default.
         """
         tables = [sampled, entropies] if reference is None else [sampled, entropies, reference]
         stacked = torch.stack([table.detach().float() for table in tables], dim=-1)
@@ -95,7 +95,7 @@ def _flat(parts: Sequence[NDArray], lengths: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def problem_rows(problems: ProblemSet) -> Any:
-    """The data set that TRL asks from: prompts, and each problem's number."""
+    """The data set for TRL: prompts, and each problem's number."""
     asked = problems.problems
     columns = {"prompt": [p.prompt for p in asked], "problem": list(range(len(asked)))}
     return need("datasets", _WHY).Dataset.from_dict(columns)
@@ -137,22 +137,22 @@ def local_rows(
 
 
 def _problem(prompt: Any) -> Problem:
-    """A problem of a row of TRL's own data set: its text, or its messages as text."""
+    """A problem from a row of TRL's own data set: its text, or its messages as text."""
     text = prompt if isinstance(prompt, str) else "\n".join(str(m.get("content", "")) for m in prompt)
     return Problem(id=hashlib.sha256(text.encode()).hexdigest()[:12], prompt=text)
 
 
 def gathered(trainer: Any, rows: tuple[Any, ...], streams: Streams) -> Taken:
-    """The rows of all processes, and their rewards where there are problems.
+    """The rows of all processes, and their rewards if there are problems.
 
     Args:
-        trainer: of this process.
-        rows: of :func:`local_rows`.
-        streams: for rewards that are drawn.
+        trainer: this process's trainer.
+        rows: rows from :func:`local_rows`.
+        streams: randomness for random rewards.
     """
     parts = need("accelerate.utils", _WHY).gather_object([rows])
     completions = Completions.join([part[1] for part in parts])
-    # Each process numbered its own draws; one problem's draws may lie in several.
+    # Each process numbered its own draws, but a problem's draws may be in several processes.
     completions = replace(completions, draw=draws(completions.problem))
     grades = Grades.concat([part[2] for part in parts])
     known = {problem.id: problem for part in parts for problem in part[0]}
@@ -173,7 +173,7 @@ def gathered(trainer: Any, rows: tuple[Any, ...], streams: Streams) -> Taken:
 
 @dataclass
 class _Sums:
-    """What the updates of one rollout add up to."""
+    """Sums over the updates of one rollout."""
 
     loss: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
@@ -187,18 +187,18 @@ class _Sums:
 
 
 class Record:
-    """The curves of a run: every process counts, the first one writes.
+    """The curves of a run: every process counts, and the first one writes.
 
     Args:
         folder: the run's directory.
-        trainer: whose run it is.
-        store_rollouts: keep completions and grades.
+        trainer: the run's trainer.
+        store_rollouts: whether to keep completions and grades.
     """
 
     def __init__(self, folder: Path, trainer: Any, *, store_rollouts: bool) -> None:
         self.folder, self._trainer, self._store = folder, trainer, store_rollouts
         self.step = 0
-        """Rollouts that are learnt from or have been."""
+        """Rollouts that are or were used for training."""
         self.factors: Mapping[str, float] = {}
         """Factor of the objective's schedule on each named term."""
         self._schedule: Mapping[str, float] = {}
@@ -239,7 +239,7 @@ class Record:
         }
 
     def begin(self, taken: Taken) -> None:
-        """A rollout was drawn: its columns and its parts."""
+        """Begin a step: record the rollout's columns and parts."""
         objective = self._trainer.objective
         if objective.adapt is not None:
             self._schedule, self.factors = objective.adapt(self._schedule, self.step, self._last)
@@ -254,7 +254,7 @@ class Record:
             write_grades(self.folder / ROLLOUTS, self.step, grades)
 
     def open_update(self, part: RolloutBatch, whole: Sequence[Term]) -> None:
-        """An update of these rows begins."""
+        """Begin an update of these rows."""
         assert part.credit is not None, "judged"
         credited = all(term.credited for term in whole)
         self._sums.rows += len(part.mask)
@@ -263,21 +263,21 @@ class Record:
         self._gap = []
 
     def add(self, terms: Sequence[Term], loss: Tensor, gap: Tensor) -> None:
-        """A micro-batch of this process."""
+        """Add a micro-batch of this process."""
         self._open["loss"] += float(loss.detach())
         for term in terms:
             self._open[term.name] += float(term.sum.detach())
         self._gap.append(gap.abs())
 
     def norm(self, norm: Any, lr: float) -> None:
-        """The gradient's norm before clipping, and the rate of the step to come."""
+        """Record the gradient's norm before clipping and the learning rate of the coming step."""
         value = float(norm) if norm is not None else math.nan
         self._sums.norms.append(value)
         self._sums.clipped += value > self._trainer.args.max_grad_norm > 0
         self._sums.lr = lr
 
     def close_update(self, denominators: Mapping[str, float]) -> None:
-        """The optimiser has stepped; after the last update of a rollout its line is written."""
+        """Close an update after the optimiser's step; after the last update of a rollout write its line."""
         sums, gap = self._sums, torch.cat(self._gap) if self._gap else torch.zeros(0)
         own = [float(gap.sum()), float(len(gap)), *self._open.values()]
         device = self._trainer.accelerator.device
@@ -315,7 +315,7 @@ class Record:
         self.step += 1
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must remember."""
+        """The state for a checkpoint."""
         metrics = self.folder / METRICS
         return {
             "step": self.step,
@@ -326,7 +326,7 @@ class Record:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take a checkpoint back; what was written after it is cut."""
+        """Restore the state of a checkpoint; everything written after it is cut."""
         self.step, self._tokens = int(state["step"]), int(state["tokens"])
         self._schedule = {name: float(value) for name, value in state["schedule"].items()}
         self._last = {name: from_json_number(value) for name, value in state["last"].items()}

@@ -1,18 +1,20 @@
-"""verl: our credit as a trainer subclass (or an estimator where rewards suffice), our loss registered.
+"""verl: our credit as a trainer subclass (or as an estimator if rewards suffice), and our loss, both
+registered.
 
-``trainer(objective)`` registers a subclass of a trainer of verl's second generation (``trainer.use_v1``) whose
-``_compute_advantage`` is ours: it is given token ids and entropies, which verl's estimators are not.
-``estimator(objective)`` registers an estimator, for objectives whose credit reads rewards alone.
+``trainer(objective)`` registers a subclass of a trainer of verl's second generation (``trainer.use_v1``) with
+our ``_compute_advantage``, which gets token ids and entropies; verl's estimators do not.
+``estimator(objective)`` registers an estimator, for objectives whose credit reads only rewards.
 ``policy_loss(objective)`` registers the loss, chosen with ``actor.policy_loss.loss_mode=keyturn``.
 
 Layout: ``responses``, ``response_mask``, ``rm_scores``, ``old_log_probs``... as nested rows of the transfer
-queue (``[row][response]``), ``uid`` a group's name a row; the loss sees padded micro-batches ``[row, token]``.
+queue (``[row][response]``), with a group's name per row in ``uid``; the loss gets padded micro-batches
+``[row, token]``.
 Denominator: ``batch_num_tokens`` or ``global_batch_size`` of ``config.global_batch_info``, over ``dp_size``, as
-verl's ``agg_loss`` does; without them the micro-batch's own, again as there.
-Degenerate: rows that verl adds as padding have an empty ``response_mask``; they have credit 0 and are no rows
-of their group.
+in verl's ``agg_loss``; without them the micro-batch's own counts, as there.
+Degenerate: rows that verl adds as padding have an empty ``response_mask``; they have credit 0 and do not belong
+to a group.
 Source: verl 0.9 (``v1/trainer_base.py``, ``core_algos.py``). Departures: KL and entropy are verl's own terms
-(``use_kl_loss``, ``entropy_coeff``): its policy loss is given neither, so objectives with them are refused.
+(``use_kl_loss``, ``entropy_coeff``). Its policy loss gets neither, so objectives with them are refused.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ ESTIMATOR = Engine(
     divides=_DIVIDES,
     stepwise=False,
 )
-"""What a registered estimator can carry: it is given rewards, mask and group."""
+"""What a registered estimator can carry; it gets rewards, mask and group."""
 
 FIELDS = ("uid", "prompts", "responses", "response_mask", "rm_scores", "old_log_probs")
 OPTIONAL = ("rollout_log_probs", "ref_log_prob", "entropy")
-"""What the trainer subclass asks the queue for."""
+"""Fields that the trainer subclass requests from the queue."""
 
 
 def nested_credit(
@@ -62,15 +64,15 @@ def nested_credit(
     decode: Decode | None = None,
     streams: Streams | None = None,
 ) -> list[Tensor]:
-    """Credit of the rows of a step, one ``[response]`` tensor a row.
+    """Credit of the rows of a step, one ``[response]`` tensor per row.
 
     Args:
-        objective: whose credit.
-        data: rows by field: :data:`FIELDS`, and those of :data:`OPTIONAL` that there are.
-        max_new_tokens: tokens that a response may have; a response of that many counts as cut.
-        roles: says what tokens do.
+        objective: the objective whose credit is computed.
+        data: rows by field: :data:`FIELDS`, and the existing ones of :data:`OPTIONAL`.
+        max_new_tokens: maximum number of tokens in a response; a response of this length counts as cut.
+        roles: source of token roles.
         decode: token ids to text, for role sources that read text.
-        streams: randomness of what the objective draws.
+        streams: randomness for the objective's own draws.
     """
     masks = [row.bool() for row in _rows(data["response_mask"])]
     real = [index for index, mask in enumerate(masks) if bool(mask.any())]
@@ -110,7 +112,7 @@ def nested_credit(
 
 
 def _rows(values: Any) -> list[Tensor]:
-    """Rows of a nested tensor, or of anything that holds one tensor a row."""
+    """Rows of a nested tensor, or of anything that holds one tensor per row."""
     return list(values.unbind()) if isinstance(values, Tensor) else list(values)
 
 
@@ -127,13 +129,13 @@ def trainer(
     """Register a trainer whose credit is ours; choose it with ``trainer.v1.trainer_mode=keyturn``.
 
     Args:
-        objective: whose credit.
-        max_new_tokens: tokens that a response may have.
-        name: under which it is registered.
+        objective: the objective whose credit is computed.
+        max_new_tokens: maximum number of tokens in a response.
+        name: name under which it is registered.
         of: the registered trainer that it extends (``sync``, ``colocate_async``, ``separate_async``).
-        roles: says what tokens do.
+        roles: source of token roles.
         decode: token ids to text, for role sources that read text.
-        streams: randomness of what the objective draws.
+        streams: randomness for the objective's own draws.
 
     Raises:
         UsageError: verl cannot carry the objective.
@@ -201,8 +203,8 @@ def estimator(objective: Objective, *, name: str = "keyturn") -> Callable[..., t
     """Register :func:`credit_of_rewards`; choose it with ``algorithm.adv_estimator=keyturn``.
 
     Args:
-        objective: whose credit.
-        name: under which it is registered.
+        objective: the objective whose credit is computed.
+        name: name under which it is registered.
     """
     return need("verl.trainer.ppo.core_algos", _WHY).register_adv_est(name)(credit_of_rewards(objective))
 
@@ -212,7 +214,7 @@ def micro_loss(objective: Objective, *, max_new_tokens: int) -> Callable[..., tu
 
     Args:
         objective: what is minimised.
-        max_new_tokens: tokens that a response may have.
+        max_new_tokens: maximum number of tokens in a response.
 
     Raises:
         UsageError: verl cannot carry the objective.
@@ -251,8 +253,8 @@ def policy_loss(
 
     Args:
         objective: what is minimised.
-        max_new_tokens: tokens that a response may have.
-        name: under which it is registered.
+        max_new_tokens: maximum number of tokens in a response.
+        name: name under which it is registered.
     """
     register = need("verl.trainer.ppo.core_algos", _WHY).register_policy_loss(name)
     return register(micro_loss(objective, max_new_tokens=max_new_tokens))

@@ -22,9 +22,8 @@ from keyturn.experiments.plan import Arm, contrast, level, over_seeds, run_plan
 from keyturn.experiments.study import outcome_of
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Model, Session
-from keyturn.methods.prorl import ARMS, ProrlConfig
+from keyturn.methods.prorl import ARMS, ProrlConfig, ResetArm
 from keyturn.methods.prorl import METHOD as PRORL
-from keyturn.methods.prorl import Arm as Held
 from keyturn.methods.prorl.sustained import classify, pass_curves
 
 K = 16
@@ -35,7 +34,7 @@ REPLICATES = 8
 """Replicates of the comparison of the base with itself."""
 
 
-def held(name: Held, config: ProrlConfig) -> Arm:
+def held(name: ResetArm, config: ProrlConfig) -> Arm:
     """An arm trained by ProRL."""
 
     settings = replace(config, arm=name)

@@ -149,7 +149,7 @@ def run_plan(
         ShareDone: this process was given a share and has done it.
     """
     if len({arm.name for arm in arms}) < len(arms):
-        raise UsageError("two arms of one name", fix="name them apart")
+        raise UsageError("two arms have the same name", fix="give them different names")
     runs: list[ArmRun] = []
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
         for index, arm in enumerate(arms):
@@ -206,7 +206,7 @@ def values(runs: Sequence[ArmRun], arm: str, number: str) -> np.ndarray:
     """A number of an arm's chosen runs, by seed, float64 ``[seed]``."""
     own = sorted((one for one in runs if one.arm == arm and one.chosen), key=lambda one: one.seed)
     if not own:
-        raise UsageError(f"no run of an arm {arm!r}", fix="one of the plan's arms")
+        raise UsageError(f"the plan ran no arm {arm!r}", fix="name one of the plan's arms")
     return np.array([one.numbers.get(number, math.nan) for one in own])
 
 

@@ -79,7 +79,10 @@ def size_of(width: int, layers: int) -> Size:
         UsageError: the width is not divisible by the number of heads.
     """
     if width < 2 * HEADS or width % (2 * HEADS):
-        raise UsageError(f"a width of {width} has no {HEADS} even heads", fix=f"a multiple of {2 * HEADS}")
+        raise UsageError(
+            f"a width of {width} cannot be split into {HEADS} heads of even width",
+            fix=f"a multiple of {2 * HEADS}",
+        )
     return Size(hidden=width, inner=4 * round(width * 2 / 3), layers=layers, heads=HEADS)
 
 
@@ -144,7 +147,7 @@ def _mean(given: Answers, column: np.ndarray) -> float:
 def run(lab: Lab, config: TomConfig) -> MethodResult:
     """Pretrain a base of every width, train it by RL, and measure answers and traces before and after."""
     if not config.widths:
-        raise UsageError("no width is named", fix="one or more, such as 32, 64, 96")
+        raise UsageError("no width was given", fix="one or more, such as 32, 64, 96")
     lines: list[Mapping[str, Json]] = []
     policies = {}
     for width in config.widths:

@@ -158,7 +158,9 @@ def asked_of(side: Side, request: Request, loading: Loading, streams: Streams, *
     """
     world = side.world
     if request.problems is None and world is None:
-        what = f"{side.place or side.name} was made in no controlled world, so it brings no problems of its own"
+        what = (
+            f"{side.place or side.name} was not made in a controlled world, so it brings no problems of its own"
+        )
         raise UsageError(what, fix="--problems FILE")
     if request.problems is None and (request.grader != "auto" or request.limit):
         raise UsageError("a world brings its own problems and grader", fix="leave --grader and --limit out")

@@ -157,11 +157,12 @@ def _trained(said: Mapping[str, Any]) -> Training:
     objective = objective_of(method, said["settings"])
     if teacher is not None:
         raise UsageError(
-            f"{objective.name} has no teacher", fix="leave --teacher out; recipes have one, e.g. distill"
+            f"{objective.name} has no teacher",
+            fix="leave --teacher out, or name a method that has one, e.g. distill",
         )
     demonstrations_a_step = said["demonstrations_a_step"]
     if demonstrations_a_step != DEMONSTRATIONS and "demonstration" not in objective.needs:
-        raise UsageError(f"{objective.name} reads no demonstrations", fix="leave --demonstrations-a-step out")
+        raise UsageError(f"{objective.name} uses no demonstrations", fix="leave --demonstrations-a-step out")
     usual = sizes(said["profile"], said["model"])
     reward = reward_named(said["reward"]) if isinstance(said["reward"], str) else said["reward"]
     rl = settled(usual, said["rl"], "RL")
@@ -182,11 +183,11 @@ def _refuse_idle(recipe: Method, said: Mapping[str, Any]) -> None:
     for name, usual in unread.items():
         if said[name] is not usual and said[name] != usual:
             raise UsageError(
-                f"{spelled(name)} would do nothing: {recipe.name} is a recipe, whose settings say it",
-                fix="leave it out; objectives read it, e.g. grpo",
+                f"{spelled(name)} would do nothing: {recipe.name} is a method and sets this itself",
+                fix="leave it out, or name an objective, e.g. grpo",
             )
     if said["roles"] is not None:
-        raise UsageError(f"{recipe.name} reads no roles", fix="leave --roles out; objectives read them")
+        raise UsageError(f"{recipe.name} uses no roles", fix="leave --roles out; only objectives use them")
     if said["teacher"] is not None and "teacher" not in recipe.needs | recipe.takes:
         raise UsageError(f"{recipe.name} has no teacher", fix="leave --teacher out")
 
@@ -267,7 +268,7 @@ def _by_objective(
         label=f"{objective.name} {Path(task.folder).name or 'model'}",
     )
     if done is None:
-        raise UsageError("the run stopped before its end", fix="--resume")
+        raise UsageError("the run stopped before its last step", fix="--resume")
     return Training(
         method=objective.name,
         folder=out,

@@ -64,7 +64,7 @@ def task_for(model: Any, given: Given, streams: Streams) -> Task:
     """
     if given.max_new_tokens < 0:
         raise UsageError(
-            f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the usual"
+            f"max_new_tokens is {given.max_new_tokens}", fix="a positive number, or 0 for the default"
         )
     subject = trainable(model, "model")
     others = {slot: trainable(one, slot) for slot, one in given.others.items()}
@@ -137,7 +137,7 @@ def _in_this_process(subject: Side, loading: Loading) -> LocalPolicy:
 def _refuse_idle(given: Given, model: str, world: bool) -> None:
     """Raise an error if problems are missing, or if an option would have no effect."""
     if not world:
-        what = f"{model} was made in no controlled world, so it brings no problems of its own"
+        what = f"{model} was not made in a controlled world, so it brings no problems of its own"
         raise UsageError(what, fix="--problems FILE")
     for option, said in (
         ("--test", given.test is not None),
@@ -146,7 +146,8 @@ def _refuse_idle(given: Given, model: str, world: bool) -> None:
     ):
         if said:
             raise UsageError(
-                f"a world brings its own; {option} goes with a file", fix="--problems FILE beside it"
+                f"a world brings its own problems and grader; {option} is for problems from a file",
+                fix="add --problems FILE",
             )
 
 

@@ -189,7 +189,7 @@ class Lab:
             self._say(changed, said, other, made, changed)
         earlier = [one for one in stages.iterdir() if one.is_dir() and not _NAMED_WITH_CODE.fullmatch(one.name)]
         if earlier:
-            said = "%s holds %d stages of an earlier keyturn, which did not note its code; they are not read"
+            said = "%s holds %d stages of an earlier keyturn, which did not record its code; they are not read"
             self._say("earlier", said, stages, len(earlier))
 
     def _say(self, once: str, message: str, *parts: object) -> None:
@@ -319,7 +319,7 @@ def _is_damage(error: KeyturnError) -> bool:
 def _whole(folder: Path) -> None:
     names = damaged(folder)
     if names:
-        raise StorageError(f"{folder / names[0]} is not what was written", fix=f"remove {folder}")
+        raise StorageError(f"{folder / names[0]} was changed after it was written", fix=f"remove {folder}")
 
 
 def _read_arrays(folder: Path) -> dict[str, np.ndarray]:

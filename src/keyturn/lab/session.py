@@ -188,7 +188,7 @@ class Session:
             steps_at: stop after this many steps of the same schedule (a point on its curve); all by default.
         """
         if not rows:
-            raise UsageError("there is nothing to fit on", fix="more draws, or easier problems")
+            raise UsageError("there are no rows to fit", fix="use more draws, or easier problems")
         streams = self.streams.child("sft", self.seed)
         fields = {
             "policy": start.policy,

@@ -130,8 +130,8 @@ def _failure(name: str, code: int, words: Connection) -> KeyturnError:
     if code < 0:
         ended = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         return KeyturnError(
-            f"the worker for {name} was ended by {ended}",
-            fix="run again: what is finished is kept; with --workers 1 if the memory is short",
+            f"the worker for {name} was stopped by {ended}",
+            fix="run again (finished work is kept), with --workers 1 if memory is short",
         )
     return KeyturnError(f"the worker for {name} failed with a bug, see above", fix="report it with the command")
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+LorenzCurve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def lorenz(values: NDArray, weights: NDArray | None = None) -> Curve:
+def lorenz(values: NDArray, weights: NDArray | None = None) -> LorenzCurve:
     """The share of the total that the largest entries hold.
 
     Args:
@@ -30,7 +30,7 @@ def lorenz(values: NDArray, weights: NDArray | None = None) -> Curve:
     return lorenz_of_sorted(values[order], None if weights is None else weights[order])
 
 
-def lorenz_of_sorted(values: NDArray, weights: NDArray | None = None) -> Curve:
+def lorenz_of_sorted(values: NDArray, weights: NDArray | None = None) -> LorenzCurve:
     """:func:`lorenz` of values that already descend."""
     counts = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     entries = np.concatenate([[0.0], np.cumsum(counts)])
@@ -40,18 +40,18 @@ def lorenz_of_sorted(values: NDArray, weights: NDArray | None = None) -> Curve:
     return entries / entries[-1], total / total[-1]
 
 
-def gini(curve: Curve) -> float:
+def gini(curve: LorenzCurve) -> float:
     """0 where every entry is equal, towards 1 where one holds everything: ``2 * area - 1``."""
     entries, total = curve
     return float(2 * np.trapezoid(total, entries) - 1)
 
 
-def held_by_top(curve: Curve, tops: Sequence[float]) -> NDArray[np.float64]:
+def held_by_top(curve: LorenzCurve, tops: Sequence[float]) -> NDArray[np.float64]:
     """Share of the total that the largest ``tops`` of the entries hold, ``[top]``; interpolated in between."""
     return np.interp(np.asarray(tops), *curve)
 
 
-def holding(curve: Curve, share: float) -> float:
+def holding(curve: LorenzCurve, share: float) -> float:
     """Smallest share of the entries that together hold ``share`` of the total."""
     entries, total = curve
     return float("nan") if np.isnan(total[-1]) else float(np.interp(share, total, entries))
@@ -129,11 +129,11 @@ class Magnitudes:
             return float("nan")
         return self.energy**2 / (self.n * self.fourth)
 
-    def size_curve(self) -> Curve:
+    def size_curve(self) -> LorenzCurve:
         """Lorenz curve of the absolute values."""
         return lorenz_of_sorted((self.first / self.count)[::-1], self.count[::-1])
 
-    def energy_curve(self) -> Curve:
+    def energy_curve(self) -> LorenzCurve:
         """Lorenz curve of the squares."""
         return lorenz_of_sorted((self.second / self.count)[::-1], self.count[::-1])
 

@@ -63,7 +63,9 @@ def judge(counts: PairedCounts, *, streams: Streams, k: int = 64, resamples: int
         UsageError: ``k < 2`` or no resample.
     """
     if k < SMALLEST_K or resamples < 1:
-        raise UsageError(f"a verdict needs K >= {SMALLEST_K} and a resample", fix="raise k and resamples")
+        raise UsageError(
+            f"a verdict needs K >= {SMALLEST_K} and at least one resample", fix="raise k and resamples"
+        )
     known = counts.graded
     counts = counts.at(known)
     budget = lowered_budget(counts.base, k)

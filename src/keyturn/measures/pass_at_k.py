@@ -39,7 +39,7 @@ class PassAtKConfig:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
+class PassAtKCurve:
     """pass@k of one policy.
 
     Args:
@@ -55,7 +55,7 @@ class Curve:
     problems: int
 
 
-def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: int = RESAMPLES) -> Curve:
+def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: int = RESAMPLES) -> PassAtKCurve:
     """The curve of one policy at powers of two up to ``limit``.
 
     Args:
@@ -69,7 +69,7 @@ def pass_at_k_curve(draws: Draws, streams: Streams, *, limit: int, resamples: in
     values, beyond = graded.curve(ks)
     band = sup_t_band(values, streams.generator("band"), resamples=resamples, bounds=(0.0, 1.0))
     share = beyond.mean(axis=0) if len(graded) else np.full(len(ks), np.nan)
-    return Curve(ks=ks, band=band, extrapolated=share, problems=len(graded))
+    return PassAtKCurve(ks=ks, band=band, extrapolated=share, problems=len(graded))
 
 
 def measure_pass_at_k(tables: Tables, config: PassAtKConfig) -> tuple[Measurement, ...]:
@@ -96,7 +96,7 @@ def measure_pass_at_k(tables: Tables, config: PassAtKConfig) -> tuple[Measuremen
 
 
 def _measurements(
-    curve: Curve, nulls: list[Null | None], parameters: dict[str, Parameter]
+    curve: PassAtKCurve, nulls: list[Null | None], parameters: dict[str, Parameter]
 ) -> list[Measurement]:
     return [
         Measurement(
@@ -114,7 +114,7 @@ def _measurements(
     ]
 
 
-def _as_the_base(curve: Curve, base: Curve) -> list[Null | None]:
+def _as_the_base(curve: PassAtKCurve, base: PassAtKCurve) -> list[Null | None]:
     at = {k: j for j, k in enumerate(base.ks)}
     return [
         Null(
@@ -129,7 +129,7 @@ def _as_the_base(curve: Curve, base: Curve) -> list[Null | None]:
     ]
 
 
-def _guessing(curve: Curve, guess: NDArray[np.float64] | None) -> list[Null | None]:
+def _guessing(curve: PassAtKCurve, guess: NDArray[np.float64] | None) -> list[Null | None]:
     if guess is None or not np.isfinite(guess).any():
         return [None] * len(curve.ks)
     rates = guess[np.isfinite(guess)]

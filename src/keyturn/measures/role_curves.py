@@ -29,7 +29,7 @@ _FEWEST_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
+class RoleCurve:
     """One column of the metrics over training.
 
     Args:
@@ -45,7 +45,7 @@ class Curve:
     values: NDArray[np.float64]
 
 
-def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[Curve, ...]:
+def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[RoleCurve, ...]:
     """The by-role columns of a run's metrics, in the order of their first appearance.
 
     Args:
@@ -60,12 +60,12 @@ def role_curves(history: Sequence[Mapping[str, float]]) -> tuple[Curve, ...]:
                 floor = row.get(f"floor/{match[2]}", 0.0) if match[1] == "entropy" else 0.0
                 points.setdefault((match[1], match[2]), []).append((float(step), float(value) - floor))
     return tuple(
-        Curve(quantity=quantity, role=role, steps=np.array(xy)[:, 0], values=np.array(xy)[:, 1])
+        RoleCurve(quantity=quantity, role=role, steps=np.array(xy)[:, 0], values=np.array(xy)[:, 1])
         for (quantity, role), xy in points.items()
     )
 
 
-def half_way(curve: Curve) -> float:
+def half_way(curve: RoleCurve) -> float:
     """The step at which the curve was half way; NaN where it went nowhere (see the docstring of the file)."""
     x = curve.values
     if len(x) < _FEWEST_STEPS:

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from keyturn.core.measurement import Estimate, Measurement, Null, Parameter
 from keyturn.core.streams import Streams
 from keyturn.measures.by_problem import POSITIVE, RESAMPLES, SHARE, ByProblem, interval
-from keyturn.measures.concentration import Curve, gini, held_by_top, lorenz, lorenz_of_sorted
+from keyturn.measures.concentration import LorenzCurve, gini, held_by_top, lorenz, lorenz_of_sorted
 from keyturn.measures.contract import Measure, Tables, TokenShift
 from keyturn.roles.grammar import role_sets, token_roles
 from keyturn.rollouts.completions import Completions
@@ -213,7 +213,7 @@ def _spread(
         yield _row(name, estimate, n, unit, Null(kind=kind, value=float(null[i])), parameters)
 
 
-def curve_figures(curve: Curve, tops: tuple[float, ...]) -> NDArray[np.float64]:
+def curve_figures(curve: LorenzCurve, tops: tuple[float, ...]) -> NDArray[np.float64]:
     """What is measured of a Lorenz curve: the shares at ``tops``, then the Gini; ``[top + 1]``."""
     if np.isnan(curve[1][-1]):
         return np.full(len(tops) + 1, np.nan)

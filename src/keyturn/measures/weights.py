@@ -136,7 +136,7 @@ def _common_names(first: _Folder, second: _Folder) -> list[str]:
         owner, lacking = (first, second) if missing[0] in here else (second, first)
         raise InputError(
             f"weight {missing[0]} is in {owner.path} and not in {lacking.path} ({len(missing)} such)",
-            fix="compare two checkpoints of one architecture (merge adapters first)",
+            fix="compare two checkpoints of the same architecture (merge adapters first)",
         )
     return sorted((here & there) - (copies & other_copies))
 

@@ -1,7 +1,5 @@
-"""The verdict in words: one sentence with the deciding numbers, and the notes that belong to it.
-
-Ours.
-"""
+"""The verdict as text: one sentence with the deciding numbers, and the notes that belong to it. Source:
+ours."""
 
 from __future__ import annotations
 
@@ -21,8 +19,9 @@ from keyturn.measures.paired import PairedCounts
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED
 
 FEW_ON_A_SIDE = 3
-"""Problems on either side from which a pattern in the numbers of draws is said: at three against three, chance
-alone separates them one time in twenty."""
+"""Minimum number of problems on either side to report a pattern in the numbers of draws: three against three
+are separated by chance one time in twenty.
+"""
 
 
 def counted(number: int, noun: str) -> str:
@@ -36,7 +35,7 @@ def signed(found: Estimate) -> str:
 
 
 def why_of(estimates: VerdictEstimates, budget: Budget, problems: int) -> str:
-    """One sentence that says which numbers decided the label."""
+    """One sentence with the numbers that decided the label."""
     if problems == 0:
         return "no problem has a graded draw of both policies"
     if estimates.nothing:
@@ -69,7 +68,7 @@ def _decided(estimates: VerdictEstimates, gain: Estimate, within: str) -> str:
     if estimates.label == "no change":
         return f"the gain of {signed(gain)} lies within ±{NO_CHANGE}; {coverage}"
     if estimates.label == "narrowed":
-        return f"no gain ({signed(gain)}), and {coverage}"
+        return f"there is no gain ({signed(gain)}), and {coverage}"
     if estimates.label == "worse":
         return f"success fell ({signed(gain)}); {coverage}"
     if estimates.label == "mixed":
@@ -109,7 +108,7 @@ def notes_of(
     *,
     left_out: int,
 ) -> tuple[str, ...]:
-    """What a reader must know beside the label, one sentence each."""
+    """What a reader must know besides the label, one sentence each."""
     notes = []
     base = counts.base
     if left_out:
@@ -117,13 +116,13 @@ def notes_of(
     if len(classes) and base.staged:
         early = int((~base.went_on).sum())
         notes.append(
-            f"base drawn in two stages: {early} of {len(classes)} problems stopped after {base.first_n.max()} "
-            f"draws with {base.enough} or more successes; rates are corrected for it"
+            f"the base was drawn in two stages: {early} of {len(classes)} problems stopped after "
+            f"{base.first_n.max()} draws with {base.enough} or more successes; rates are corrected for this"
         )
     if looks_stopped(base):
         notes.append(
             f"every problem with {base.n.min()} base draws succeeds more often than every problem with more: "
-            "if successes ended the drawing, the rates of the base are too high, by up to 0.03"
+            "if drawing stopped at successes, the rates of the base are too high, by up to 0.03"
         )
     if counts.kind == "answer":
         notes.append("success means a right answer, whatever its trace; answers can be guessed")
@@ -151,9 +150,9 @@ def notes_of(
 
 
 def looks_stopped(base: Draws) -> bool:
-    """Whether successes seem to have ended the drawing, although nobody states such a rule.
+    """Whether drawing seems to have stopped at successes, although no such rule is stated.
 
-    True where the problems with the fewest draws all succeed more often than all others, and there are
+    True if the problems with the fewest draws all succeed more often than all others, and there are at least
     :data:`FEW_ON_A_SIDE` of both.
     """
     if base.staged or not len(base):

@@ -76,13 +76,15 @@ def solutions(session: Session, config: DistillConfig) -> list[Worked]:
     if not taught:
         if session.task.expert is None:
             raise UsageError(
-                "distill needs somebody who solves the problems: a teacher or worked solutions",
+                "distill needs a teacher or worked solutions",
                 fix="--teacher MODEL, or problems with a column 'solution'",
             )
         pairs = demonstrations(session.task, asked.problems, session.streams.child("expert"))
         return [parted(problem, text) for problem, text in pairs]
     if "teacher" not in session.task.others:
-        raise UsageError("distill was asked for a teacher's answers, and there is none", fix="--teacher MODEL")
+        raise UsageError(
+            "distill was asked to use a teacher's answers, but has no teacher", fix="--teacher MODEL"
+        )
     teacher = Model("teacher", session.task.others["teacher"])
     given, grades = session.draw(teacher, asked, config.teacher_draws, name="teacher")
     kept = successes(given, grades, 1)

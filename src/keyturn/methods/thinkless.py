@@ -154,7 +154,7 @@ def prepared(session: Session, config: ThinklessConfig) -> tuple[Task, tuple[int
     """The task with answers judged after a control word, and the two control tokens; a base that lacks them
     gets them. A task that was prepared stays as it is."""
     if config.draws < 2:
-        raise UsageError(f"{config.draws} draws have no two halves", fix="at least 2 draws")
+        raise UsageError(f"{config.draws} draws cannot be split into two halves", fix="at least 2 draws")
     words = (config.short, config.think)
     task = having_words(session, words)
     short, think = control_ids(task.base, words)
@@ -192,7 +192,7 @@ def _shared(task: Task, problem: Problem, config: ThinklessConfig) -> bool:
     if not config.shared_level:
         return False
     if task.world is None:
-        raise UsageError("problems outside of a world have no level", fix="shared_level 0")
+        raise UsageError("problems outside of a world have no level", fix="set shared_level to 0")
     return int(problem.cell[task.world.level]) <= config.shared_level
 
 

@@ -134,7 +134,7 @@ def remade(
     if kind not in KINDS:
         raise unknown("kind of trace", kind, KINDS)
     if kind == "swapped" and len(worked) < 2:
-        raise InputError("one solution cannot be swapped", fix="more problems")
+        raise InputError("swapping needs at least two solutions", fix="give more problems")
     known = numbers_in(worked)
     out = []
     for index, one in enumerate(worked):

@@ -156,7 +156,7 @@ def judged(objective: Objective, batch: RolloutBatch) -> RolloutBatch:
     """The batch with its credit and marks: what an objective says of a whole rollout, without gradient.
 
     Args:
-        objective: whose credit.
+        objective: the objective whose credit is computed.
         batch: the whole rollout.
 
     Raises:

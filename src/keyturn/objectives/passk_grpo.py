@@ -59,7 +59,7 @@ class PasskGrpoConfig:
 def passk_grpo(config: PasskGrpoConfig = PasskGrpoConfig()) -> Objective:
     """The pass@k-aware policy gradient with the given settings."""
     if config.k < 1:
-        raise UsageError(f"the best of {config.k} draws", fix="take k of at least 1")
+        raise UsageError(f"k is {config.k}", fix="take k of at least 1")
     surrogate = GrpoConfig(clip_low=config.clip_low, clip_high=config.clip_high, aggregation=config.aggregation)
     return Objective(
         name="passk_grpo",

@@ -56,8 +56,8 @@ def check_drawn(
             apart = np.maximum(apart, np.abs(logprobs - drawn.logprobs[row, :size]))
         if apart.mean() > limit:
             raise NumericsError(
-                f"{type(model).__name__} draws otherwise than it reads: the first draws are up to "
-                f"{apart.max():.2g} nats per token off a plain forward",
-                fix="load it in float32; if that is no help, the architecture keeps state that is not seen "
-                "here, and samples drawn elsewhere can be audited (--samples)",
+                f"{type(model).__name__} draws from other probabilities than it scores with: the first draws "
+                f"are up to {apart.max():.2g} nats per token off a plain forward pass",
+                fix="load it in float32; if that does not help, the architecture keeps state that keyturn does "
+                "not see, and only samples drawn elsewhere can be audited (--samples)",
             )

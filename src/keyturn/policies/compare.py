@@ -252,7 +252,7 @@ def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, 
     predicts = np.zeros((len(rows), width), dtype=bool)
     for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
         if not len(prompt):
-            raise InputError("a completion without prompt has no first distribution", fix="give a prompt")
+            raise InputError("a completion without a prompt has no first distribution", fix="give a prompt")
         whole = np.concatenate([prompt, completions.row(int(row))])
         tokens[index, : len(whole)] = whole
         predicts[index, len(prompt) - 1 : len(whole) - 1] = True

@@ -186,7 +186,7 @@ def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> Serve
                 raise
             refused = error
         except Unanswered as error:
-            what = f"{asked.url} does not answer as it must: {error}"
+            what = f"{asked.url} does not answer as expected: {error}"
             raise InputError(what, fix="look at its log") from error
     assert refused is not None, "there is at least one form"
     raise _unknown_model(asked, known, refused)
@@ -246,7 +246,7 @@ def compare_servers(config: ServerConfig, other: str, key: str) -> None:
         settled = _settled(there, _trial(there, key))
         pairs = [(_greedy(config, prompt, key), _greedy(there, prompt, key)) for prompt in _COMPARED]
     except Unanswered as error:
-        raise InputError(f"{other} does not answer as it must: {error}", fix="look at its log") from error
+        raise InputError(f"{other} does not answer as expected: {error}", fix="look at its log") from error
     changed = [name for name in _FOUND if getattr(settled, name) != getattr(config, name)]
     if changed:
         what = f"{other} is to be asked in another way than {config.url} ({', '.join(changed)})"

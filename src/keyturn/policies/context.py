@@ -30,6 +30,6 @@ def check_causal(model: PreTrainedModel) -> None:
         raise InputError(f"{type(model).__name__} is an encoder-decoder", fix="give a causal language model")
     if any(weight.is_meta for weight in model.parameters()):
         raise InputError(
-            f"{type(model).__name__} has weights on the device 'meta', which holds none",
-            fix="load it whole: without init_empty_weights, on a device that it fits on",
+            f"{type(model).__name__} has weights on the device 'meta', which stores none",
+            fix="load it completely (without init_empty_weights), on a device with enough memory",
         )

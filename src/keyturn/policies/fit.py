@@ -142,7 +142,7 @@ def batch_maker(source: Source, config: FitConfig, streams: Streams) -> Callable
 def epochs(rows: Sequence[Row], config: FitConfig, streams: Streams) -> Source:
     """A source over a finite list: every epoch a new permutation; a block may run into the next epoch."""
     if not rows:
-        raise UsageError("no rows to fit on", fix="give at least one row")
+        raise UsageError("there are no rows to fit", fix="give at least one row")
     size = config.batch_rows * config.bucket_batches
 
     def source(block: int) -> list[Row]:

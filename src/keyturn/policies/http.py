@@ -131,7 +131,7 @@ def get(url: str, key: str, timeout_s: float) -> dict[str, Any]:
     except OSError as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
-            fix = "http:// where the server speaks no TLS, or a certificate that this machine trusts"
+            fix = "http:// if the server does not use TLS; else install a certificate that this machine trusts"
             raise InputError(f"no secure connection to {url}: {reason}", fix=fix) from error
         said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
         fix = "start the server, or correct the address and the port"

@@ -242,11 +242,11 @@ def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnErro
     # Whatever carries the request (httpx, requests, urllib3) raises errors of its own.
     carrier = {kind.__module__.split(".")[0].rstrip("0123456789") for kind in type(error).__mro__}
     if carrier & {"httpx", "httpcore", "requests", "urllib"} or isinstance(error, OSError):
-        fix = "the same command again, which goes on where it stopped; or another network or proxy"
+        fix = "run the same command again, which resumes the download; or try another network or proxy"
         return InputError(f"the download of {repo} broke off: {_first_line(error)}", fix=fix)
     if isinstance(error, ValueError):
-        fix = "look at HF_ENDPOINT and the proxy: something else answers in its place"
-        return InputError(f"what answers for the Hub is no Hub: {_first_line(error)}", fix=fix)
+        fix = "check HF_ENDPOINT and the proxy: another server answers instead"
+        return InputError(f"the server at the Hub's address is not the Hub: {_first_line(error)}", fix=fix)
     return None
 
 

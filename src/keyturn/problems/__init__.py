@@ -1,1 +1,1 @@
-"""What is asked and how an answer is judged."""
+"""Problems, and graders that judge answers to them."""

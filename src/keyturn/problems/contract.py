@@ -1,4 +1,4 @@
-"""The contract of a problem source: what is asked, and a grader that judges what was answered."""
+"""The contract of a problem source: problems, and a grader that judges the answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from keyturn.rollouts.grades import Answers, Grades
 class Grader(Protocol):
     """Judges completions. Reads only prompt, completion, gold answer and facts of a problem.
 
-    What decides its verdicts must be plain to see (:mod:`keyturn.core.describe`): a frozen dataclass of its
-    settings, a class without any, or an object with a ``config``.
+    Its settings decide its verdicts, so they must be describable (:mod:`keyturn.core.describe`): the grader is
+    a frozen dataclass of its settings, a class without any, or an object with a ``config``.
     """
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
         ...
 
     @property
@@ -47,16 +47,16 @@ class ProblemSet:
     problems: tuple[Problem, ...]
     grader: Grader
     notes: tuple[str, ...] = ()
-    """What reading them left out or made up, one sentence each."""
+    """What reading left out or added, one sentence each."""
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of all that the problems hold and of the grader's settings, whatever the set is called."""
+        """Hash of the problems' content and of the grader's settings, without the set's name."""
         return identity({"problems": content_of(self.problems), "grader": describe(self.grader, "grader")})
 
 
 def content_of(problems: Sequence[object]) -> str:
-    """Hash of all that problems hold (or of parts of them), in their order."""
+    """Hash of the content of problems (or of parts of them), in their order."""
     return identity({"problems": describe(problems, "problems")})
 
 

@@ -1,9 +1,9 @@
 """Problems from files: JSONL, JSON, Parquet, or a Hugging Face data set in memory or saved to disk.
 
 Known layouts: GSM8K (``question, answer`` with ``#### 18``) and MATH (``problem, solution, answer`` or only a
-solution with a ``\\\\boxed``; ``subject, level``). Any other file names its columns or uses common names. A
-problem's id is the file's, else a hash of prompt and answer, so that the same problem has the same id in
-every file.
+solution with a ``\\\\boxed``; ``subject, level``). For any other file the columns are named, or they have
+common names. A problem's id comes from the file, else it is a hash of prompt and answer, so that the same
+problem has the same id in every file.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class ProblemColumns:
     answer: str = ""
     """The gold answer (``answer gold gold_answer target ground_truth solution``)."""
     id: str = ""
-    """Identity of the problem (``id problem_id unique_id task_id``); derived from content where absent."""
+    """Identity of the problem (``id problem_id unique_id task_id``); derived from content if absent."""
     cells: tuple[str, ...] = ()
-    """Where a problem stands; by default those of ``subject level depth domain difficulty context`` that
-    the file has."""
+    """Columns that make the cell of a problem; by default those of ``subject level depth domain difficulty
+    context`` that the file has."""
 
 
 _KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -57,7 +57,7 @@ _KNOWN: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 TOLD = ("candidate", "critique")
-"""Columns that are kept as facts beside ``solution``: an answer of somebody's, and what is said of it."""
+"""Columns that are kept as facts besides ``solution``: somebody's answer, and a critique of it."""
 
 
 def read_problems(
@@ -72,7 +72,7 @@ def read_problems(
         source: ``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet``, or the folder of a saved Hugging Face data
             set (``folder#test`` chooses a split).
         grader: a grader, its name, or ``"auto"`` to choose by the gold answers (see :func:`choose_grader`).
-        columns: names where the known ones do not do.
+        columns: names of columns that keyturn does not know.
 
     Raises:
         UsageError: no such file, column, split or grader.
@@ -127,7 +127,7 @@ def problem_set(
 
 
 def known_grader(name: str) -> Grader:
-    """The grader of a name.
+    """The grader of this name.
 
     Raises:
         UsageError: there is none.
@@ -138,16 +138,16 @@ def known_grader(name: str) -> Grader:
 
 
 def _content(problem: Problem) -> tuple[list[tuple[str, str]], list[str]]:
-    """What is asked and what is right, to tell whether two problems are one."""
+    """Prompt and right answers, to decide whether two problems are the same."""
     return [(role, composed(text)) for role, text in problem.turns], [composed(gold) for gold in problem.golds]
 
 
 def choose_grader(problems: Sequence[Problem]) -> str:
     """The grader that fits the gold answers.
 
-    ``gsm8k`` where every answer stands or stood behind ``####`` or ``A:``; ``math`` where any is LaTeX or came
-    from a box; ``numeric`` where every answer is a number; ``choice`` where every answer is a letter from A
-    to J; else ``exact``.
+    ``gsm8k`` if every answer follows or followed ``####`` or ``A:``; ``math`` if any is LaTeX or came from a
+    box; ``numeric`` if every answer is a number; ``choice`` if every answer is a letter from A to J; else
+    ``exact``.
     """
     answers = [gold for problem in problems for gold in problem.golds or ("",)]
     layouts = {problem.facts.get("layout") for problem in problems}
@@ -161,12 +161,12 @@ def choose_grader(problems: Sequence[Problem]) -> str:
 
 
 def grade_samples(samples: Samples, grader: Grader, problems: Sequence[Problem] = ()) -> Samples:
-    """Samples with a grader's verdicts in place of their file's.
+    """Samples with a grader's verdicts instead of those in their file.
 
     Args:
         samples: draws with gold answers, or without.
-        grader: who judges.
-        problems: where gold answers come from if the samples have none, matched by id, else by prompt.
+        grader: the grader.
+        problems: source of gold answers if the samples have none, matched by id, else by prompt.
 
     Raises:
         InputError: a problem has no gold answer anywhere.
@@ -236,7 +236,7 @@ def _problem(where: str, row: Record, names: Mapping[str, str], cells: Sequence[
 
 
 def _unpacked(value: Any) -> Any:
-    """Messages that a table kept as JSON text; anything else as it is."""
+    """Messages that a table stores as JSON text; anything else unchanged."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[{", '{"')):
         return value
     try:
@@ -252,7 +252,7 @@ def _unpacked(value: Any) -> Any:
 
 
 def _messages(value: Any) -> tuple[tuple[str, str], ...]:
-    """Role and text of each message; empty for plain text, and for one message of a user's."""
+    """Role and text of each message; empty for plain text and for a single message of the user."""
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, str) or not isinstance(value, Sequence):
@@ -262,7 +262,7 @@ def _messages(value: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _gold(where: str, raw: Any) -> tuple[str, str, str]:
-    """The final answer, the layout it was found in, and the worked solution around it."""
+    """The final answer, the layout in which it was found, and the worked solution around it."""
     if raw is MISSING or raw is None:
         return "", "", ""
     if isinstance(raw, bool | int | float):
@@ -279,7 +279,7 @@ def _gold(where: str, raw: Any) -> tuple[str, str, str]:
 
 def _saved_data_set(folder: Path, split: str) -> Iterable[Record]:
     if not any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json")):
-        raise UsageError(f"{folder} is a folder and no saved data set", fix="name a .jsonl or .parquet file")
+        raise UsageError(f"{folder} is a folder but not a saved data set", fix="name a .jsonl or .parquet file")
     data = need("datasets", f"reading the data set in {folder}").load_from_disk(str(folder))
     if isinstance(data, Mapping):
         if split not in data:

@@ -1,4 +1,4 @@
-"""Figures, the audit report, the token view."""
+"""The audit report: figures, tables, the token view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scales and the quiet frame around a plot: few grid lines, labels that stand level, no boxes."""
+"""Scales and the plain frame around a plot: few grid lines, horizontal labels, no boxes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from keyturn.report.svg import label, line
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """From data to user units.
+    """A map from data to user units.
 
     Args:
-        low, high: ends of the data; where they do not make a range they are set apart.
-        start, stop: where the ends are drawn.
-        base: of a logarithmic scale, 0 for a linear one.
+        low, high: ends of the data; if they are equal, they are moved apart.
+        start, stop: positions at which the ends are drawn.
+        base: base of a logarithmic scale, 0 for a linear one.
     """
 
     low: float
@@ -30,7 +30,7 @@ class Scale:
     base: float = 0.0
 
     def __call__(self, value: float) -> float:
-        """Where a value stands, held within the ends; NaN for NaN and for what has no logarithm."""
+        """Position of a value, clipped to the ends; NaN for NaN and for a value that has no logarithm."""
         if math.isnan(value) or (self.base and value <= 0 and not math.isinf(value)):
             return math.nan
         value = min(max(value, self.low), self.high)
@@ -42,7 +42,7 @@ class Scale:
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """Round numbers within the ends: powers of the base, or some five steps of 1, 2 or 5."""
+        """Round numbers within the ends: powers of the base, or about five steps of 1, 2 or 5."""
         if self.base:
             first, last = math.ceil(self._f(self.low) - 1e-9), math.floor(self._f(self.high) + 1e-9)
             step = max(1, math.ceil((last - first + 1) / max(2, abs(self.stop - self.start) / 28)))
@@ -53,7 +53,7 @@ class Scale:
 
 
 def linear(values: Sequence[float], start: float, stop: float, *, include: Sequence[float] = ()) -> Scale:
-    """A linear scale over the finite values, its ends rounded outward to half a tick."""
+    """A linear scale over the finite values, with ends rounded outward to half a tick."""
     seen = [v for v in (*values, *include) if math.isfinite(v)] or [0.0, 1.0]
     low, high = min(seen), max(seen)
     low, high = apart(low, high)
@@ -67,16 +67,16 @@ def linear(values: Sequence[float], start: float, stop: float, *, include: Seque
 
 
 def apart(low: float, high: float) -> tuple[float, float]:
-    """Ends that make a range: where they hardly differ they move away by half of their size, by 1/2 near 0."""
+    """Ends that differ: nearly equal ones are moved apart by half of their size, or by 1/2 near 0."""
     if high - low > 1e-12 * max(abs(low), abs(high), 1e-200):
         return low, high
     pad = abs(low) / 2 if abs(low) > 1e-9 else 0.5
-    # What is never negative gets no axis below 0.
+    # Data that are never negative get no axis below 0.
     return (low - pad if low < 0 else max(0.0, low - pad)), high + pad
 
 
 def unit(start: float, stop: float) -> Scale:
-    """Probabilities and shares: 0 to 1, whatever the data, so that figures compare."""
+    """A scale for probabilities and shares, always 0 to 1, so that figures can be compared."""
     return Scale(low=0.0, high=1.0, start=start, stop=stop)
 
 
@@ -96,12 +96,12 @@ class Frame:
     top: float
     bottom: float
     lift: float = 14.0
-    """How far above the plot the words of the y axis stand."""
+    """Distance of the y axis's title above the plot."""
 
     def x_axis(
         self, scale: Scale, words: str, *, digits: int | None = None, grid: bool = False
     ) -> Iterator[Markup]:
-        """Line, ticks and words below the plot."""
+        """Line, ticks and title below the plot."""
         yield line((self.left, self.bottom), (self.right, self.bottom), "axis")
         names = tick_names(scale.ticks, digits)
         for tick, name in zip(scale.ticks, names, strict=True):
@@ -111,7 +111,7 @@ class Frame:
         yield label((self.right, self.bottom + 35), words, "words", "end")
 
     def y_axis(self, scale: Scale, words: str, *, digits: int | None = None) -> Iterator[Markup]:
-        """Grid lines with their numbers at the left, words level above the plot."""
+        """Grid lines with their numbers at the left, and the title above the plot."""
         for tick, name in zip(scale.ticks, tick_names(scale.ticks, digits), strict=True):
             y = scale(tick)
             yield line((self.left, y), (self.right, y), "grid")
@@ -128,6 +128,6 @@ def tick_names(ticks: Sequence[float], digits: int | None = None) -> list[str]:
 
 
 def _step(rough: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is no smaller."""
+    """The smallest number of the form 1, 2 or 5 times a power of ten that is not smaller."""
     power = 10 ** math.floor(math.log10(rough))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""What a reader asks first of an audit: which models, problems, budget, temperature, prompt, grader, seed."""
+"""The settings of an audit: models, problems, budget, temperature, prompt, grader, seed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from keyturn.report.svg import clip
 
 NONE = "not known"
 NAME = 40
-"""Characters of a setting's name."""
+"""Maximum number of characters of a setting's name."""
 VALUE = 160
-"""Characters of a setting; the JSON document has all of it."""
+"""Maximum number of characters of a setting; the JSON document has all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One setting: the same for both policies (``both``), or one value each."""
+    """One setting: one value for both policies (``both``), or one value for each."""
 
     name: str
     both: str = ""
@@ -27,7 +27,7 @@ class Condition:
 
 
 def conditions(result: AuditResult) -> tuple[Condition, ...]:
-    """Models first, then what differs between them, then what holds for both; each name once."""
+    """Models first, then settings that differ between them, then shared settings; each name once."""
     verdict = result.verdict
     unit = "a verified completion" if verdict.unit == "verified" else "the answer alone"
     found = [

@@ -1,4 +1,4 @@
-"""A figure: the drawing, how to read it in one sentence, and the same data as a table."""
+"""A figure: the drawing, one sentence on how to read it, and the same data as a table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Figure:
     """Everything that a page shows of one figure.
 
     Args:
-        name: unique in the page, of our own making.
+        name: identifier that is unique in the page; never text from outside.
         title: what is shown, as a short phrase.
-        says: what is to be seen in it, with the numbers, one or two sentences.
+        says: the findings with their numbers, one or two sentences.
         reading: how to read it, one sentence.
         wide: the drawing.
         narrow: the same for a narrow page.
         table: the data behind it.
-        full: spans both columns of the page.
+        full: whether it spans both columns of the page.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Figure:
 def half(
     name: str, title: str, says: str, reading: str, table: Table, draw: Callable[[str, float], Markup]
 ) -> Figure:
-    """A figure of one column. ``draw`` takes the drawing's name and its width."""
+    """A figure one column wide. ``draw`` takes the drawing's name and its width."""
     return _drawn(name, title, says, reading, table, draw, False)
 
 
 def full(
     name: str, title: str, says: str, reading: str, table: Table, draw: Callable[[str, float], Markup]
 ) -> Figure:
-    """A figure across the page."""
+    """A figure as wide as the page."""
     return _drawn(name, title, says, reading, table, draw, True)
 
 

@@ -1,4 +1,4 @@
-"""What stands above a plot: keys (what each look stands for) and notes along its top, none over another."""
+"""Keys (the meaning of each look) and notes above a plot, placed so that none overlap."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from markupsafe import Markup
 from keyturn.report.svg import box, dot, fit, label, line, width_of
 
 SAMPLE = 20.0
-"""Width of a sample of a look, in user units."""
+"""Width of the sample beside a key, in user units."""
 ROW = 16.0
-"""From one row of keys or notes to the next."""
+"""Distance from one row of keys or notes to the next."""
 GAP = 14.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One look and what it stands for. ``sample`` takes the left end and the middle height."""
+    """One look and its meaning. ``sample`` takes the left end and the middle height."""
 
     words: str
     sample: Callable[[float, float], Markup]
@@ -28,12 +28,12 @@ def keys(entries: Sequence[Key], left: float, right: float, top: float) -> tuple
     """Keys side by side, in as many rows as they need.
 
     Args:
-        entries: in the order shown.
-        left, right: where they may stand.
+        entries: keys in the order shown.
+        left, right: horizontal limits.
         top: height of the middle of the first row.
 
     Returns:
-        The drawn keys and the height at which what follows may begin.
+        The drawn keys, and the height below them.
     """
     out: list[Markup] = []
     x, y = left, top
@@ -48,7 +48,7 @@ def keys(entries: Sequence[Key], left: float, right: float, top: float) -> tuple
 
 
 def stroke(look: str, *, marked: bool = True) -> Callable[[float, float], Markup]:
-    """Sample of a curve: its dashes and, where it has them, its marks."""
+    """Sample of a curve: its dashes and, if it has any, its marks."""
 
     def sample(x: float, y: float) -> Markup:
         drawn = line((x, y), (x + SAMPLE, y), f"line line-{look}")
@@ -69,12 +69,12 @@ def patch(class_: str, thick: float = 9.0) -> Callable[[float, float], Markup]:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A word above the plot at a place of the x axis, with the line that marks the place.
+    """A note above the plot at a position of the x axis, with a line that marks the position.
 
     Args:
-        x: the place.
-        words: what is noted.
-        class_: of the line.
+        x: the position.
+        words: the text.
+        class_: class of the line.
     """
 
     x: float
@@ -84,25 +84,25 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
-    """Notes in rows: each as near as can be to its place, none over another, all within the drawing."""
+    """Notes in rows: each as near to its position as possible, without overlap, all within the drawing."""
 
     placed: tuple[tuple[Note, float, int], ...]
-    """Note, middle of its words, row (0 is next to the plot)."""
+    """Note, middle of its text, row (0 is next to the plot)."""
 
     @property
     def rows(self) -> int:
-        """How many rows they take."""
+        """Number of rows."""
         return max((row for *_, row in self.placed), default=-1) + 1
 
     def drawn(self, top: float, bottom: float) -> Iterator[Markup]:
-        """Lines through the plot with their words above it."""
+        """Lines through the plot with their texts above it."""
         for note, middle, row in self.placed:
             yield line((note.x, top - 4), (note.x, bottom), note.class_)
             yield label((middle, top - 9 - ROW * row), note.words, "note", "middle")
 
 
 def place_notes(notes: Sequence[Note], width: float) -> Notes:
-    """Rows for notes, from left to right each in the lowest row that has room."""
+    """Place notes from left to right, each in the lowest row that has room."""
     ends: list[float] = []
     placed = []
     for note in sorted(notes, key=lambda n: n.x):

@@ -1,4 +1,4 @@
-"""An audit as a cell of a notebook shows it: the card of the verdict and its table, in plain HTML."""
+"""HTML that a notebook cell shows for an audit: the card of the verdict and its table."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TONES = {
     "quiet": "#808080",
     "caution": "#b07a00",
 }
-"""Class of a label -> a colour that reads on white and on black, since a notebook may be either."""
+"""Class of a label -> a colour that is readable on white and on black, since a notebook may have either."""
 
 NAME = 80
-"""Characters of the policies' and the problems' names."""
+"""Maximum number of characters of the policies' and the problems' names."""
 
 
 def notebook_html(result: AuditResult) -> str:
-    """The audit as a fragment of HTML; text of models, prompts and names is inert in it."""
+    """The audit as a fragment of HTML; text of models, prompts and names is escaped in it."""
     table, apart = summary.page_tables([result])
     more = [f"{counted(len(one.rows), 'cell')} have verdicts of their own: see .cells" for one in apart]
     if result.left_out:
@@ -57,10 +57,10 @@ def training_html(
     """A training as a fragment of HTML.
 
     Args:
-        method: what trained.
-        curve: the history in words.
+        method: name of the method.
+        curve: the history as text.
         policies: slot -> model folder.
-        rows: a recipe's table: ``name``, ``value``, ``low``, ``high``.
+        rows: the method's table: ``name``, ``value``, ``low``, ``high``.
         notes: one sentence each.
     """
     cells = [(one_line(str(row.get("name", "")), NAME), _value(row)) for row in rows]

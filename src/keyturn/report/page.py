@@ -1,7 +1,8 @@
-"""The report: one HTML file that opens from disk, asks no network for anything, and runs nothing but its own.
+"""The report: one HTML file that opens from disk, loads nothing, and runs only its own script.
 
 Text of models, prompts, names and paths passes :func:`keyturn.core.text.visible` and then the template's
-escaping; the page's policy (a hash of its one style sheet and one script) refuses everything else.
+escaping. The page's content security policy allows only its one style sheet and its one script, by their
+hashes.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def write_report(results: Sequence[AuditResult], path: Path, *, command: str, se
 
     Args:
         results: the audits, in the order shown.
-        path: of the HTML file; missing folders are made.
-        command: that made it, to copy.
+        path: path of the HTML file; missing folders are made.
+        command: the command that made it, to copy.
         seconds: wall time of the command.
 
     Returns:
@@ -55,7 +56,7 @@ def write_report(results: Sequence[AuditResult], path: Path, *, command: str, se
 
 
 def render(results: Sequence[AuditResult], *, command: str, seconds: float, made: str = "") -> str:
-    """The report as text; arguments as for :func:`write_report`, ``made`` is the time it says it was made."""
+    """The report as text; arguments as for :func:`write_report`, and ``made``, the time that it shows."""
     style, script = style_sheet(), program()
     budget = token_view.share_of(results)
     audits = [_audit(result, f"a{i + 1}", budget) for i, result in enumerate(results)]
@@ -83,7 +84,7 @@ def render(results: Sequence[AuditResult], *, command: str, seconds: float, made
 
 
 def policy(style: str, script: str) -> str:
-    """The content security policy: nothing loads, only this style sheet and this script run."""
+    """The content security policy: nothing is loaded, and only this style sheet and this script are used."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -107,7 +108,7 @@ def program() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the report was made with."""
+    """Versions of the packages that made the report."""
     found = {"keyturn": keyturn.__version__, "Python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -118,27 +119,27 @@ def versions() -> dict[str, str]:
 
 
 def _audit(result: AuditResult, prefix: str, budget: int) -> dict[str, Any]:
-    """Everything that the template shows of one audit; ``budget`` is of tokens per completion."""
+    """Everything that the template shows of one audit; ``budget`` is the number of tokens per completion."""
     return {
         "id": prefix,
         "result": result,
         "card": summary.card(result, prefix),
         "sections": sections_of(result, prefix),
         "spans": token_view.blocks(result.spans, prefix, budget),
-        "no_spans": "No completion was looked at token by token: that takes both models, not only samples.",
+        "no_spans": "No completion was examined token by token: that needs both models, not only samples.",
         "clock": _clock(result, prefix),
     }
 
 
 def _clock(result: AuditResult, prefix: str) -> Figure | None:
-    """Where the seconds went."""
+    """How long each stage took."""
     if not result.seconds:
         return None
     total = sum(result.seconds.values())
     words = Words(
         title=f"Where the seconds went: {clip(result.name, 40)}",
         axis="wall seconds",
-        reading="Wall time of each stage when it ran, also where a later run found it finished.",
+        reading="Wall time of each stage when it ran, even if a later run found it finished.",
         says=f"{numbers.seconds(total)} in all.",
     )
     return amounts(f"{prefix}-clock", tuple(result.seconds.items()), words, numbers.seconds)
@@ -161,7 +162,7 @@ def environment(room: str = "report") -> jinja2.Environment:
 
 
 def _inert(value: object) -> object:
-    """Whatever a template prints: text loses its power, markup of our own making stays."""
+    """A value for a template: text from outside is made visible, our own markup stays."""
     return value if isinstance(value, Markup) else visible(str(value))
 
 

@@ -1,4 +1,4 @@
-"""How to read each number, one sentence each."""
+"""How to read each number, in one sentence each."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from keyturn.measures import MEASURES
 from keyturn.measures.contract import Measure
 
 VERDICT: dict[str, str] = {
-    "K": "The budget: what the base does within K draws, it could already do.",
-    "gain": "Mean success of the tuned policy less that of the base.",
+    "K": "The budget: the base counts as able to do what it does within K draws.",
+    "gain": "Mean success of the tuned policy minus that of the base.",
     "deployed": "The part of the gain on problems that the base reaches within K draws.",
     "created": "The part of the gain on problems that the base does not reach within K draws.",
-    "undecided": "The part of the gain on problems of which the base's draws do not say whether it reaches "
+    "undecided": "The part of the gain on problems for which the base's draws do not show whether it reaches "
     "them.",
-    "gross gain, gross loss": "Rises and falls of single problems summed apart; their difference is the gain.",
+    "gross gain, gross loss": "Rises and falls of problems, summed separately; the gain is their difference.",
     "share": "A mass divided by the gain; it exists only where the gain's interval excludes 0.",
-    "at chance": "The part of the gain on problems that the base solves no more often than luck does: never "
+    "at chance": "The part of the gain on problems that the base solves no more often than luck would: never "
     "deployed, and created only where the success is surely mostly luck.",
-    "coverage": "Where the band of tuned less base pass@k lies above or below 0, over all k that the draws "
+    "coverage": "Where the band of tuned minus base pass@k lies above or below 0, over all k that the draws "
     "allow: expanded, narrowed, crossing (above at some k, below at others), kept, or undecided.",
-    "interval": "In brackets: 95 %, by a bootstrap over problems; it speaks of these problems, this "
+    "interval": "In brackets: 95 %, by a bootstrap over problems; it holds for problems like these, this "
     "training run and this base.",
-    "null": "What the same number is when nothing happened; a value within its null's range says nothing.",
+    "null": "What the same number is if nothing happened; a value within its null's range shows nothing.",
 }
 """Words of the verdict."""
 
 ACCURACY = "accuracy"
-"""The one measurement of an audit that no measure makes: its few-shot arm does."""
+"""The one measurement of an audit that comes from its few-shot arm and not from a measure."""
 
 
 def reading(name: str) -> str:
-    """How to read a measurement; empty where nothing is known of it."""
+    """How to read a measurement; empty if it is unknown."""
     if name == ACCURACY:
         return "Success at one draw under strict, lenient and few-shot-format scoring."
     measure = _measure_of(name)

@@ -1,5 +1,6 @@
-"""One row a thing: its name at the left, its value at the right, a plot between; names and values stand above
-their rows where both leave too little room."""
+"""Rows of a figure: a name at the left, a value at the right, a plot between. If names and values leave too
+little room for the plot, they are placed above their rows.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +16,17 @@ from keyturn.report.axes import Frame, Scale
 from keyturn.report.svg import box, dot, element, fit, label, line, width_of
 
 PLOT = 0.5
-"""Least share of the width that the plot keeps; below it names and values stand above."""
+"""Minimum share of the width for the plot; below it names and values are placed above their rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Where rows stand.
+    """Layout of rows.
 
     Args:
-        names: one per row; a name that is too long loses its middle, never the room of the values.
+        names: one per row; a name that is too long is cut in its middle.
         values: shown at the right end of each row; empty strings for none.
-        width: of the drawing.
+        width: width of the drawing.
         pitch: height of a row.
         top: where the first row begins.
     """
@@ -38,7 +39,7 @@ class Rows:
 
     @property
     def above(self) -> bool:
-        """Whether names and values stand above their rows."""
+        """Whether names and values are placed above their rows."""
         return self._name_width + self._value_width + 30 > (1 - PLOT) * self.width
 
     @property
@@ -51,7 +52,7 @@ class Rows:
 
     @property
     def step(self) -> float:
-        """From one row to the next."""
+        """Distance from one row to the next."""
         return self.pitch + (15 if self.above else 0)
 
     @property
@@ -67,7 +68,7 @@ class Rows:
 
     @property
     def height(self) -> float:
-        """Of the drawing with its axis."""
+        """Height of the drawing with its axis."""
         return self.frame.bottom + 42
 
     def y(self, row: int) -> float:
@@ -91,7 +92,7 @@ class Rows:
         shown = fit(name, room)
         if shown == one_line(name, 400):
             return label(at, shown, class_, anchor)
-        # The whole name is told to a pointer that rests on it.
+        # A tooltip shows the whole name.
         told = element("title", one_line(name, 400))
         words = label(at, shown, class_, anchor)
         return element("g", told, words)
@@ -100,7 +101,7 @@ class Rows:
 def whisker(
     scale: Scale, y: float, found: Estimate, class_: str = "whisker", shift: float = 0.0
 ) -> Iterator[Markup]:
-    """The interval of an estimate as a line with ends; nothing where there is none."""
+    """The interval of an estimate as a line with ends; empty if there is none."""
     low, high = scale(found.low + shift), scale(found.high + shift)
     if low == low and high == high:
         yield line((low, y), (high, y), class_)
@@ -109,7 +110,7 @@ def whisker(
 
 
 def segment(scale: Scale, y: float, a: float, b: float, class_: str, thick: float, title: str = "") -> Markup:
-    """A bar between two values, whichever is larger; nothing where either is undefined."""
+    """A bar between two values in either order; empty if one is undefined."""
     x1, x2 = sorted((scale(a), scale(b)))
     if not (x1 == x1 and x2 == x2):
         return Markup()
@@ -117,11 +118,11 @@ def segment(scale: Scale, y: float, a: float, b: float, class_: str, thick: floa
 
 
 def mark(scale: Scale, y: float, value: float, class_: str, title: str = "", radius: float = 4.2) -> Markup:
-    """A dot at a value; nothing where it is undefined."""
+    """A dot at a value; empty if it is undefined."""
     x = scale(value)
     return dot((x, y), radius, class_, title) if x == x else Markup()
 
 
 def zero_line(scale: Scale, frame: Frame) -> Markup:
-    """Where nothing changed."""
+    """A vertical line at zero."""
     return line((scale(0.0), frame.top - 4), (scale(0.0), frame.bottom), "zero")

@@ -1,4 +1,4 @@
-"""The terminal: one sentence an audit, its warnings, its numbers, and a table that pastes as Markdown."""
+"""Terminal output: one sentence per audit, its warnings, its numbers, and a table that is valid Markdown."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ STYLES = {
 
 
 DROPPED = ("problems", "undecided", "coverage", "at chance", "deployed", "base", "tuned", "created")
-"""Columns that a narrow terminal goes without, first what it misses least; the page and the file have all."""
+"""Columns that a narrow terminal omits, the least important first; the page and the file have all."""
 
 
 def terminal(
     results: Sequence[AuditResult], *, report: Path | None = None, console: Console | None = None
 ) -> None:
-    """Write what the audits found to a console.
+    """Write the results of audits to a console.
 
     Args:
         results: the audits.
-        report: where the report is, told last.
-        console: stdout by default. A terminal gets the columns that fit its width; a pipe or a file all.
+        report: path of the report, printed last.
+        console: stdout by default. A terminal gets the columns that fit its width; a pipe or a file gets all.
     """
     out = console or Console(highlight=False)
     width = out.width if out.is_terminal else 0
-    # Neither wrapped nor marked up: what stands on the screen is what pastes.
+    # Neither wrapped nor marked up, so that copied text is exactly the Markdown.
     out.print(renderable(results, report=report, width=width), soft_wrap=True)
 
 
 def renderable(results: Sequence[AuditResult], *, report: Path | None = None, width: int = 0) -> Group:
-    """The same for rich: sentences, warnings, deciding numbers, table, and where the report is.
+    """The same as a rich object: sentences, warnings, deciding numbers, table, path of the report.
 
     Args:
         results: the audits.
-        report: where the report is.
-        width: that the table should keep to; 0 for no limit.
+        report: path of the report.
+        width: maximum width of the table; 0 for no limit.
     """
     parts: list[Text] = []
     for result in results:
@@ -59,7 +59,7 @@ def renderable(results: Sequence[AuditResult], *, report: Path | None = None, wi
     parts.append(_table(shown))
     if shown is not whole:
         left = ", ".join(name for name in whole.header if name not in shown.header)
-        parts.append(Text(f"for want of width without {left}: the report has them", style="dim"))
+        parts.append(Text(f"the terminal is too narrow for {left}; the report has them", style="dim"))
     if report is not None:
         parts += [Text(), Text.assemble(("report  ", "dim"), visible(str(report)))]
     return Group(*parts)
@@ -71,7 +71,7 @@ def markdown_table(results: Sequence[AuditResult]) -> str:
 
 
 def narrowed(table: Table, width: int) -> Table:
-    """The table with as many of its columns as a width has room for; the same table where all fit."""
+    """The table with as many of its columns as fit into a width."""
     shown = table
     for name in DROPPED:
         if width <= 0 or len(markdown(shown).partition("\n")[0]) <= width:
@@ -95,7 +95,7 @@ def _sentence(result: AuditResult) -> Text:
 
 
 def _warnings(result: AuditResult) -> list[Text]:
-    """One line a caution, and what would decide an undecided verdict."""
+    """One line per caution, and what would decide an undecided verdict."""
     out = [
         Text.assemble(("  ! ", "bold yellow"), (one_line(c.kind, 40), "yellow"), ": ", visible(c.text))
         for c in summary.cautions(result)
@@ -122,7 +122,7 @@ def _table(table: Table) -> Text:
         if number >= 2:
             label = table.rows[number - 2][place]
             class_ = next((look[0] for name, look in summary.SIGNS.items() if name == label), "")
-            # Cells before it hold text from outside, so the place is counted from the end.
+            # Earlier cells hold text from outside, so the position is counted from the end.
             start = len(line) + 1 - sum(len(cell) + 3 for cell in _last(line, len(table.header) - place))
             row.stylize(STYLES.get(class_, ""), start, start + len(label))
         out.append_text(row)

@@ -1,4 +1,4 @@
-"""The top of the report: one sentence an audit, the deciding numbers, one table over all of them."""
+"""The top of the report: one sentence per audit, the deciding numbers, one table over all audits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAID: dict[Label, str] = {
     "undecided": "the draws do not decide what post-training changed",
     "nothing measured": "nothing was measured: these draws cannot show what post-training changed",
 }
-"""Label -> what it means, as the rest of a sentence that begins with the audit's name."""
+"""Label -> its meaning, as the rest of a sentence that begins with the audit's name."""
 
 SIGNS: dict[Label, tuple[str, str]] = {
     "deployed": ("deployed", "●"),
@@ -44,16 +44,18 @@ SIGNS: dict[Label, tuple[str, str]] = {
 """Label -> class and sign of its badge."""
 
 NAME = 44
-"""Characters of an audit's or a cell's name in the table; a longer one loses its middle."""
+"""Maximum number of characters of an audit's or a cell's name in the table; a longer one is cut in its
+middle."""
 TITLE = 70
-"""Characters of an audit's name where it is a title."""
+"""Maximum number of characters of an audit's name in a title."""
 FEW = 16
-"""Cells of an audit that stand in the page's main table; more of them stand behind a summary."""
+"""Maximum number of an audit's cells in the page's main table; if there are more, they get a collapsed
+table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One deciding number: what it is, its value, its interval or what stands behind it."""
+    """One deciding number: its name, its value, and its interval or what it rests on."""
 
     name: str
     value: str
@@ -65,15 +67,15 @@ class Card:
     """The verdict of one audit at a glance.
 
     Args:
-        name, label: of the audit and its verdict.
+        name, label: name of the audit and label of its verdict.
         said: the verdict as the rest of a sentence.
         badge: class and sign of the label.
         why: the deciding numbers in one sentence.
-        needed: what would decide an undecided verdict; empty where it is decided.
-        cautions: the strip of warnings.
+        needed: what would decide an undecided verdict; empty if it is decided.
+        cautions: the warnings.
         facts: the deciding numbers.
-        conditions: what a reader must know of the set-up.
-        figure: where the gain came from; None where nothing was measured.
+        conditions: the settings of the audit.
+        figure: where the gain came from; None if nothing was measured.
     """
 
     name: str
@@ -112,13 +114,13 @@ def card(result: AuditResult, prefix: str) -> Card:
 
 
 def cautions(result: AuditResult) -> tuple[Caution, ...]:
-    """Reasons to distrust the verdict; what its own sentence says already is not said twice."""
+    """Reasons to distrust the verdict, without those that its own sentence states already."""
     found = result.cautions or result.verdict.cautions
     return tuple(caution for caution in found if caution.text != result.verdict.why)
 
 
 def facts(result: AuditResult) -> tuple[Fact, ...]:
-    """The numbers that decided, most telling first."""
+    """The deciding numbers, the most important first."""
     verdict = result.verdict
     out = [_fact("gain", mass(verdict.masses, "gain"), signed=True)]
     for name in ("deployed", "created", "at_chance"):
@@ -137,14 +139,14 @@ def facts(result: AuditResult) -> tuple[Fact, ...]:
 
 
 def standing(verdict: Verdict) -> str:
-    """What the verdict stands on."""
+    """The budget, draws, problems and success that the verdict rests on."""
     draws, problems = counted(verdict.n_base, "base draw"), counted(verdict.problems, "problem")
     unit = "a verified completion" if verdict.unit == "verified" else "the answer alone"
-    return f"K = {verdict.k}; up to {draws} a problem; {problems}; success is {unit}"
+    return f"K = {verdict.k}; up to {draws} per problem; {problems}; success is {unit}"
 
 
 def table(results: Sequence[AuditResult]) -> Table:
-    """Pooled and per cell, all audits, every figure with its interval: for the terminal and the clipboard."""
+    """Pooled and per-cell verdicts of all audits with their intervals, for the terminal and as Markdown."""
     parts = parts_of(v.masses for result in results for v in _verdicts(result))
     rows: list[tuple[str, ...]] = []
     marked: list[int] = []
@@ -163,8 +165,8 @@ def table(results: Sequence[AuditResult]) -> Table:
 
 
 def page_tables(results: Sequence[AuditResult]) -> tuple[Table, tuple[Table, ...]]:
-    """The same for the page: one main table, whose rows are named by audit and cell at once, and one table of
-    its own for each audit with very many cells."""
+    """The same for the page: one main table with rows named by audit and cell, and a separate table for each
+    audit with very many cells."""
     parts = parts_of(v.masses for result in results for v in _verdicts(result))
     header = ("", *_header(parts))
     words = frozenset({0, 1, 5 + len(parts)})

@@ -1,4 +1,4 @@
-"""SVG as text: escaped, finite, small. Nothing here knows what is drawn.
+"""SVG as text: escaped, finite, small. This module knows elements, not figures.
 
 Colours are never written into a drawing: elements carry classes, and the page's style sheet gives them
 their light, dark and printed colours.
@@ -17,28 +17,28 @@ from keyturn.core.text import one_line
 
 Point = tuple[float, float]
 LETTER = 6.4
-"""Mean width of a letter of the labels, in user units, at their size of 12."""
+"""Mean width of a letter of a label, in user units, at size 12."""
 
 _WIDTHS = {
     **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ&", 8.6),
     **dict.fromkeys("MWmw@%—…", 11.0),
     **dict.fromkeys("iljI.,:;|!' ()[]-ft/r", 4.2),
 }
-"""Letters that are far from the mean, as sans-serif faces have them."""
+"""Letters whose width in sans-serif fonts is far from the mean."""
 
 
 def width_of(words: str) -> float:
-    """Roughly how wide a label is, in user units."""
+    """Approximate width of a label, in user units."""
     return sum(_WIDTHS.get(letter) or _wide(letter) for letter in words)
 
 
 def _wide(letter: str) -> float:
-    """East Asia's letters are square, and pictures count as such."""
+    """Width of a letter; East Asian letters and pictographs are square."""
     return 12.5 if unicodedata.east_asian_width(letter) in "WF" else LETTER if letter.isalnum() else 7.5
 
 
 def fit(words: str, width: float) -> str:
-    """Words on one line within a width: long ones lose their middle, as names differ at their ends."""
+    """Text on one line within a width; a long one is cut in its middle, since names differ at their ends."""
     shown = one_line(words, 400)
     if width_of(shown) <= width:
         return shown
@@ -49,7 +49,7 @@ def fit(words: str, width: float) -> str:
 
 
 def clip(words: str, most: int) -> str:
-    """Words on one line of at most so many letters; a long one loses its middle."""
+    """Text on one line of at most ``most`` letters; a longer one is cut in its middle."""
     shown = one_line(words, 400)
     return shown if len(shown) <= most else _middle_out(shown, most - 1)
 
@@ -63,7 +63,7 @@ def element(tag: str, *children: Markup | str, **attributes: str | float) -> Mar
     """One element. Underscores in attribute names become hyphens; ``class_`` is ``class``.
 
     Raises:
-        ValueError: an attribute is not finite: a drawing never holds NaN.
+        ValueError: an attribute is not finite; a drawing never contains NaN.
     """
     parts = [tag]
     for name, value in attributes.items():
@@ -91,7 +91,7 @@ def label(at: Point, words: str, class_: str = "tick", anchor: str = "start") ->
 
 
 def box(x: float, y: float, width: float, height: float, class_: str, title: str = "", rx: float = 0) -> Markup:
-    """A rectangle; ``title`` is what a pointer that rests on it is told."""
+    """A rectangle; ``title`` is its tooltip."""
     told = (element("title", title),) if title else ()
     more = {"rx": rx} if rx else {}
     return element("rect", *told, x=x, y=y, width=max(width, 0), height=max(height, 0), class_=class_, **more)
@@ -104,7 +104,7 @@ def dot(at: Point, radius: float, class_: str, title: str = "") -> Markup:
 
 
 def polyline(points: Sequence[Point], class_: str) -> Markup:
-    """A line through points, broken where one is not finite; a lone point becomes a dot."""
+    """A line through points, broken where one is not finite; an isolated point becomes a dot."""
     out = []
     for run in runs(points):
         if len(run) == 1:
@@ -141,14 +141,14 @@ def runs(points: Sequence[Point]) -> list[list[Point]]:
 def drawing(
     name: str, size: tuple[float, float], title: str, description: str, parts: Iterable[Markup]
 ) -> Markup:
-    """A whole drawing that names and describes itself.
+    """A complete drawing with its title and description.
 
     Args:
-        name: unique in the page, of our own making.
+        name: identifier that is unique in the page; never text from outside.
         size: width and height in user units.
         title: what it shows.
-        description: what is to be seen in it, in words.
-        parts: what is drawn.
+        description: its findings as text.
+        parts: its elements.
     """
     return element(
         "svg",
@@ -169,6 +169,6 @@ def _finite(point: Point) -> bool:
 
 def _short(value: float) -> str:
     if not math.isfinite(value):
-        raise ValueError(f"a drawing cannot hold {value}")
+        raise ValueError(f"a drawing cannot contain {value}")
     shown = f"{value:.1f}".removesuffix(".0")
     return "0" if shown == "-0" else shown

@@ -1,4 +1,4 @@
-"""A table once, shown three ways: HTML under a figure, Markdown to paste, text in a terminal."""
+"""A table that is shown in three ways: HTML under a figure, Markdown to paste, text in a terminal."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from keyturn.core.text import markdown_cell
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text; hostile text is welcome, every surface makes it inert.
+    """Rows of text; text from outside is allowed, since every output escapes it.
 
     Args:
-        caption: what it holds, with the unit.
-        header: one name a column.
+        caption: its content, with the unit.
+        header: one name per column.
         rows: cells as text, each row as long as the header.
-        words: columns that hold words and stand left; the others are numbers and stand right.
-        head: the first column names its row (``<th scope="row">``).
-        marked: rows that stand out (totals, pooled).
+        words: columns with text, aligned left; the others hold numbers and are aligned right.
+        head: whether the first column names its row (``<th scope="row">``).
+        marked: highlighted rows (totals, pooled).
     """
 
     caption: str
@@ -32,7 +32,7 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.header):
                 raise ValueError(
-                    f"table {self.caption!r}: a row of {len(row)} under {len(self.header)} columns"
+                    f"table {self.caption!r}: a row of {len(row)} cells for {len(self.header)} columns"
                 )
 
     @property
@@ -58,8 +58,8 @@ def without(table: Table, column: str) -> Table:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table whose columns line up as text too."""
-    # Columns of numbers hold only what we formatted ourselves: brackets need no escape there.
+    """A Markdown table whose columns are aligned as text too."""
+    # Columns of numbers hold only text that we formatted, so brackets need no escape there.
     cells = [
         tuple(markdown_cell(cell) if i in table.words else cell for i, cell in enumerate(row))
         for row in (table.header, *table.rows)

@@ -1,7 +1,7 @@
-"""The token view: completions token by token, as inert text.
+"""The token view: completions token by token, as escaped text.
 
-Fill is one number a token (entropy, or the shift of its log-probability), the line below it is its role. The
-exact values stand in a table beneath, which is also what the side panel reads: one source of truth.
+A token's fill shows one number (entropy, or the shift of its log-probability), its underline shows its role.
+The exact values are in a table below, from which the side panel reads too.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from keyturn.core.text import visible_tokens
 from keyturn.report.tables import Table
 
 SHOWN = 1500
-"""Tokens of a completion that are shown; longer ones are cut and say so."""
+"""Maximum number of tokens shown of a completion; a longer one is cut, with a note."""
 
 PAGE = 16_000
-"""Tokens of all completions of a page together: a page of tens of long completions still opens at once."""
+"""Maximum number of tokens of all completions of a page, so that a page of many long ones opens quickly."""
 
 LETTERS = 400
-"""Characters of one token that are shown; a tokenizer's longest have some hundred."""
+"""Maximum number of characters shown of one token; the longest tokens have about a hundred."""
 
 WORDS = 20_000
-"""Characters of a prompt that are shown."""
+"""Maximum number of characters shown of a prompt."""
 
 ENTROPY_STEPS = (0.05, 0.2, 0.5, 1.0, 2.0)
-"""Nats that part the six fills of the entropy channel."""
+"""Limits in nats between the six fills for entropy."""
 
 SHIFT_STEPS = (-2.0, -0.5, -0.1, 0.1, 0.5, 2.0)
-"""Nats that part the seven fills of the shift channel; the middle one is no shift."""
+"""Limits in nats between the seven fills for the shift; the middle fill means no shift."""
 
 FORK = 0.5
-"""Nats from which a token counts as a fork for the keys n and p."""
+"""Entropy in nats from which a token counts as a fork for the keys n and p."""
 
 UNDERLINES: dict[str, str] = {
     **dict.fromkeys(("strategy", "plan", "goal"), "plan"),
@@ -57,7 +57,7 @@ LINES = (
     ("invalid", "lost the grammar"),
     ("none", "execution (no line)"),
 )
-"""Classes of underline and what they stand for, in the order of the legend."""
+"""Classes of underline and their meaning, in the order of the legend."""
 
 OUTCOMES = {
     "verified": ("good", "✓"),
@@ -73,12 +73,12 @@ class TokenBlock:
     """One completion as the page shows it.
 
     Args:
-        name: unique in the page.
-        title, problem, prompt, outcome: hostile text, escaped by the page.
+        name: identifier that is unique in the page.
+        title, problem, prompt, outcome: text from outside, escaped by the page.
         badge: class and sign of the outcome.
-        tokens: the completion, one element a token.
-        table: exact values, one row a token.
-        cut: how many tokens are not shown.
+        tokens: the completion, one element per token.
+        table: exact values, one row per token.
+        cut: number of tokens that are not shown.
         sibling: another draw of the same problem.
     """
 
@@ -95,13 +95,13 @@ class TokenBlock:
 
 
 def share_of(results: Sequence[AuditResult]) -> int:
-    """How many tokens of each completion a page has room for."""
+    """Number of tokens of each completion that fit into a page."""
     completions = sum(1 if span.sibling is None else 2 for result in results for span in result.spans)
     return max(1, min(SHOWN, PAGE // max(completions, 1)))
 
 
 def blocks(spans: Sequence[TokenSpan], prefix: str, most: int = SHOWN) -> tuple[TokenBlock, ...]:
-    """All chosen completions of an audit, each with its sibling, at most so many tokens of each."""
+    """All chosen completions of an audit, each with its sibling, with at most ``most`` tokens of each."""
     return tuple(block(span, f"{prefix}-span{i + 1}", most) for i, span in enumerate(spans))
 
 
@@ -127,19 +127,19 @@ def _cut(text: str, most: int) -> str:
 
 
 def level(value: float, steps: Sequence[float]) -> str:
-    """The fill of a value: how many steps it reaches, or ``x`` where it is not known."""
+    """The fill of a value: the number of limits that it reaches, or ``x`` if it is not known."""
     return "x" if math.isnan(value) else str(sum(value >= step for step in steps))
 
 
 def legend(steps: Sequence[float]) -> list[tuple[str, str]]:
-    """Each fill and the range of values it stands for."""
+    """Each fill and its range of values."""
     names = [number(step, digits=2).rstrip("0").rstrip(".") for step in steps]
     inner = [f"{a} to {b}" for a, b in itertools.pairwise(names)]
     return [(str(i), words) for i, words in enumerate([f"below {names[0]}", *inner, f"{names[-1]} and more"])]
 
 
 def _token(span: TokenSpan, i: int) -> Markup:
-    """One token. A direction of writing that it switches on ends with it."""
+    """One token. A writing direction that it switches on ends with it."""
     entropy, shift = float(span.entropy[i]), _shift(span, i)
     role = span.role[i]
     classes = ["t", f"e{level(entropy, ENTROPY_STEPS)}", f"s{level(shift, SHIFT_STEPS)}"]
@@ -151,7 +151,7 @@ def _token(span: TokenSpan, i: int) -> Markup:
 
 
 def pieces(text: str) -> Markup:
-    """Hostile text as text nodes: what would act unseen becomes a chip, a line break is seen and kept."""
+    """Text from outside as text nodes: invisible characters become chips, line breaks are shown and kept."""
     if not text:
         return Markup('<span class="chip">∅</span>')
     out = []

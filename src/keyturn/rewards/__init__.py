@@ -1,4 +1,4 @@
-"""Graded group in, reward per completion out; one file each."""
+"""Rewards: functions from a graded group to one number per completion, one file each."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ REWARDS: dict[str, Callable[..., Reward]] = {
     "tiered": tiered,
     "sum": sum_of,
 }
-"""Name -> what builds the reward from its config (with none: the defaults), and from other rewards (``inner``)
-where it is made of them; ``keyturn.rewards.by_name`` builds one from a command line's words."""
+"""Name -> function that builds the reward from its config (by default the default config), and from other
+rewards (``inner``) if it wraps them; ``keyturn.rewards.by_name`` builds one from a command line's words."""

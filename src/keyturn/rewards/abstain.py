@@ -1,22 +1,21 @@
-"""Abstain: right is best, wrong is worst, and saying that one does not know lies between.
+"""Abstain: a right answer is best, a wrong one is worst, and admitting ignorance lies between.
 
 Formula, per completion (``[row]``)::
 
-    r_i = right      where the outcome is 1, or it abstains on an unanswerable problem that has no outcome
-          abstained  where it abstains and that is not right
-          wrong      elsewhere
+    r_i = right      if the outcome is 1, or it abstains on an unanswerable problem that has no outcome
+          abstained  if it abstains and that is not right
+          wrong      otherwise
 
-A completion abstains where the marker occurs in the answer that the grader extracted, or, where none was
-extracted, in the text. A marker on the way to an answer is no abstention, and neither is one in a text that was
-cut before it answered. A problem is unanswerable where its fact ``answerable`` is false. A world's verifier
-knows so itself and gives abstaining there the outcome 1; a data set of texts leaves the gold answer of such a
-problem empty, so that it has no outcome.
-Denominator: none; one number a completion.
+A completion abstains if the marker occurs in the answer that the grader extracted, or, if none was extracted,
+in the text. A marker before an answer does not count, nor does one in a text that was cut before it answered. A
+problem is unanswerable if its fact ``answerable`` is false. A world's verifier knows this and gives abstaining
+the outcome 1; a data set of texts leaves the gold answer of such a problem empty, so that it has no outcome.
+Denominator: none; one number per completion.
 Degenerate: an ungraded completion has reward NaN, except on a problem that is unanswerable.
-Known bias: with 1, 0 and -1 answering pays where the chance to be right is above one half; in general above
-``(abstained - wrong) / (right - wrong)``. Where nothing is paid for abstaining it is strictly dominated.
-Source: Wei et al. 2025, TruthRL (2509.25760), the ternary reward. Departure: abstention is told by a marker and
-not by a judge.
+Known bias: with 1, 0 and -1 answering pays if the probability of being right is above one half; in general
+above ``(abstained - wrong) / (right - wrong)``. If abstaining pays no more than a wrong answer, it is strictly
+dominated. Source: Wei et al. 2025, TruthRL (2509.25760), the ternary reward. Departure: a marker and not a
+judge recognises abstention.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from keyturn.rewards.wording import compiled
 from keyturn.rollouts.completions import Stop
 
 MARKER = r"(?i)\bCTL9\b|\bi (?:do not|don['’]t) know\b|\bcannot be (?:determined|answered)\b"
-"""The word by which a world abstains (UNANSWERABLE), and ways of saying so in English."""
+"""The word for abstaining in a world (UNANSWERABLE), and English phrases for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +39,11 @@ class AbstainConfig:
     """Settings of the ternary reward."""
 
     marker: str = MARKER
-    """Regular expression by which an abstention is told."""
+    """Regular expression of an abstention."""
     right: float = 1.0
-    """Reward of a right answer, or of abstaining where there is none (2509.25760)."""
+    """Reward of a right answer, or of abstaining if there is none (2509.25760)."""
     abstained: float = 0.0
-    """Reward of abstaining where there is an answer (2509.25760)."""
+    """Reward of abstaining if there is an answer (2509.25760)."""
     wrong: float = -1.0
     """Reward of a wrong answer (2509.25760)."""
 
@@ -54,7 +53,7 @@ def abstain(config: AbstainConfig = AbstainConfig()) -> Reward:
     compiled(config.marker, "marker")
     if not config.right >= config.abstained >= config.wrong:
         raise UsageError(
-            f"right {config.right}, abstained {config.abstained}, wrong {config.wrong} are out of order",
+            f"right {config.right}, abstained {config.abstained}, wrong {config.wrong} are in the wrong order",
             fix="right >= abstained >= wrong",
         )
     return Reward(

@@ -1,12 +1,12 @@
 """And not: another reward, but never together with a strategy string.
 
-Formula: ``r_i = inner_i`` where the strategy does not show in completion ``i``, else ``otherwise``, ``[row]``.
-Denominator: none; one number a completion.
-Degenerate: an ungraded completion stays ungraded, the string in it or not. ``otherwise`` has to be the inner
+Formula: ``r_i = inner_i`` if the strategy does not occur in completion ``i``, else ``otherwise``, ``[row]``.
+Denominator: none; one number per completion.
+Degenerate: an ungraded completion stays ungraded, with or without the string. ``otherwise`` must be the inner
 reward's lowest value, or the string pays: 0 for a reward of 0 and 1.
-Known bias: against the strategy named, as far as the string betrays it.
-Source: the compound rewards of Shao et al. 2025 (2506.10947): a spurious reward AND not "python", which takes
-the rise of that strategy away from the spurious reward and shows what is left of the gain.
+Known bias: against the named strategy, as far as the string reveals it.
+Source: the compound rewards of Shao et al. 2025 (2506.10947): a spurious reward AND not "python", which
+prevents the rise of that strategy under the spurious reward and shows the rest of the gain.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ class AndNotConfig:
     """Settings of the compound reward."""
 
     pattern: str = "python"
-    """Regular expression that must not occur in the text (2506.10947); not used where ``named`` is set."""
+    """Regular expression that must not occur in the text (2506.10947); not used if ``named`` is set."""
     named: str = ""
-    """A name of the column ``strategy`` that must not be, instead."""
+    """Forbidden name in the column ``strategy``, instead of a pattern."""
     otherwise: float = 0.0
-    """Reward where the strategy shows, in units of reward (2506.10947)."""
+    """Reward if the strategy occurs, in units of reward (2506.10947)."""
 
 
 def and_not(config: AndNotConfig = AndNotConfig(), inner: Reward | None = None) -> Reward:
-    """Another reward (the outcome by default) where a strategy does not show."""
+    """Another reward (the outcome by default) if a strategy does not occur."""
     of = outcome() if inner is None else inner
     if not config.named:
         compiled(config.pattern, "pattern")
     return Reward(
         name="and_not",
-        summary=f"another reward ({of.name}) where a strategy string does not show, else 0",
+        summary=f"another reward ({of.name}) if a strategy string does not occur, else 0",
         source="Shao et al. 2025, arXiv 2506.10947",
         reward=lambda graded: and_not_reward(graded, config, of),
         config=composed(config, of),
@@ -50,7 +50,7 @@ def and_not(config: AndNotConfig = AndNotConfig(), inner: Reward | None = None) 
 
 
 def and_not_reward(graded: Graded, config: AndNotConfig, inner: Reward) -> NDArray[np.float32]:
-    """The inner reward where the strategy does not show, float32 ``[row]``."""
+    """The inner reward if the strategy does not occur, float32 ``[row]``."""
     given = rewards_of(inner, graded)
     given[shows(graded, config.pattern, config.named) & np.isfinite(given)] = config.otherwise
     return given

@@ -1,7 +1,7 @@
-"""A reward by the words of a command line: its name, its settings and what it is made of.
+"""A reward from the words of a command line: its name, its settings and the rewards that it wraps.
 
-Ours. A reward that is made of another takes the other's name after a colon, and the sum takes several with a
-plus between them; all to the right of a colon belongs to what stands left of it::
+Ours. A reward that wraps another has the other's name after a colon, and the sum has several names with plus
+signs between them. Everything to the right of a colon belongs to the reward on its left::
 
     outcome    shuffled:process    and_not:random    overlong:sum:outcome+format
 
@@ -22,11 +22,11 @@ def reward_named(spec: str, config: object = None) -> Reward:
     """The reward of a specification.
 
     Args:
-        spec: as in the docstring of this file.
-        config: settings of the outermost reward; its defaults where None.
+        spec: specification, as in the docstring of this file.
+        config: settings of the outermost reward; None means its defaults.
 
     Raises:
-        UsageError: an unknown name, or something after the colon of a reward that is made of nothing.
+        UsageError: a name is unknown, or something follows the colon of a reward that wraps no other.
     """
     name, colon, rest = spec.strip().partition(":")
     if name not in REWARDS:
@@ -38,7 +38,7 @@ def reward_named(spec: str, config: object = None) -> Reward:
     takes = _takes(build)
     if not takes:
         wrappers = ", ".join(one for one, made in REWARDS.items() if _takes(made))
-        raise UsageError(f"{name} is made of no other reward", fix=f"of others are made: {wrappers}")
+        raise UsageError(f"{name} wraps no other reward", fix=f"these wrap another reward: {wrappers}")
     parts = rest.split("+") if takes == "several" else [rest]
     return build(settings, *(reward_named(part) for part in parts))
 
@@ -51,7 +51,7 @@ def default_config(name: str) -> object:
 
 
 def _takes(build: Callable[..., Reward]) -> str:
-    """Of how many other rewards it is made: "" none, "one" or "several"."""
+    """How many other rewards it wraps: "" for none, "one" or "several"."""
     inner = inspect.signature(build).parameters.get("inner")
     if inner is None:
         return ""

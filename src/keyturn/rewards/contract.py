@@ -1,4 +1,4 @@
-"""The contract of a reward: a graded group in, one number per completion out."""
+"""The contract of a reward: a function from a graded group to one number per completion."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from keyturn.rollouts.completions import Completions, Stop
 from keyturn.rollouts.grades import Grades
 
 LARGEST_REWARD = 1e6
-"""Beyond this a reward is taken for a fault: group statistics in float32 would lose the other rows."""
+"""Largest accepted reward; beyond it, group statistics in float32 would lose the other rows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graded:
-    """What a reward sees: everything about one rollout, nothing about the policy.
+    """The input of a reward: everything about one rollout, nothing about the policy.
 
     Args:
-        problems: what was asked; ``completions.problem`` points into it.
-        completions: what was answered.
-        grades: what the verifier said of it.
-        streams: randomness of this step, for rewards that are drawn.
+        problems: the problems; ``completions.problem`` points into them.
+        completions: the completions.
+        grades: the verifier's grades.
+        streams: randomness of this step, for random rewards.
     """
 
     problems: tuple[Problem, ...]
@@ -40,7 +40,7 @@ class Graded:
 
     @property
     def silent(self) -> NDArray[np.bool_]:
-        """Rows where the policy gave nothing, so that there is nothing to reward, bool ``[row]``."""
+        """Rows without a completion, so that there is nothing to reward, bool ``[row]``."""
         return self.completions.stop == Stop.ERROR
 
     def asked(self) -> Iterator[Problem]:
@@ -48,7 +48,7 @@ class Graded:
         return (self.problems[index] for index in self.completions.problem.tolist())
 
     def groups(self) -> Iterator[tuple[Problem, NDArray[np.int64]]]:
-        """Every problem that was answered and its rows in the order of their draws, wherever they stand."""
+        """Every answered problem and its rows in the order of their draws, wherever they are."""
         drawn = self.completions
         order = np.lexsort((drawn.draw, drawn.problem))
         for rows in np.split(order, np.flatnonzero(np.diff(drawn.problem[order])) + 1):
@@ -59,7 +59,7 @@ class Graded:
         """A column of the grades.
 
         Raises:
-            InputError: this grader does not give it; ``why`` says who wants it.
+            InputError: this grader does not give it; ``why`` names the reward that needs it.
         """
         if name not in self.grades.columns:
             raise InputError(
@@ -77,13 +77,13 @@ class Reward:
     Args:
         name: key of the dictionary.
         summary: one sentence.
-        source: where it comes from.
+        source: paper or other origin.
         reward: ``(graded) -> float32 [row]``; NaN marks a row as ungraded, which the loop leaves out of its
             group and counts.
-        config: the frozen config dataclass that made it; :func:`composed` where it is made of others. A run's
-            identity is made of it, so a reward whose function was made inside another one must have it.
-        blind: it does not look at the verifier's verdict (outcome, verified, scores of the trace), so rows
-            that the verifier left ungraded have a reward; rows where the policy gave nothing never have one.
+        config: the frozen config dataclass that made it, or :func:`composed` if it wraps others. A run's
+            identity depends on it, so a reward whose function was made inside another one must have it.
+        blind: whether it ignores the verifier's verdict (outcome, verified, scores of the trace), so that rows
+            that the verifier left ungraded have a reward; rows without a completion never have one.
     """
 
     name: str
@@ -96,11 +96,11 @@ class Reward:
 
 @dataclass(frozen=True, kw_only=True)
 class Composed:
-    """The config of a reward that is made of others, so that a run's identity tells them apart.
+    """The config of a reward that wraps others, so that they are part of a run's identity.
 
     Args:
         settings: its own config.
-        inner: name and config of every reward that it is made of; the function of one that has no config.
+        inner: name and config of every wrapped reward, or its function if it has no config.
     """
 
     settings: object
@@ -108,7 +108,7 @@ class Composed:
 
 
 def composed(settings: object, *inner: Reward) -> Composed:
-    """Settings together with what they are applied to."""
+    """Settings together with the wrapped rewards."""
     return Composed(
         settings=settings,
         inner=tuple((one.name, one.reward if one.config is None else one.config) for one in inner),
@@ -116,15 +116,15 @@ def composed(settings: object, *inner: Reward) -> Composed:
 
 
 def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:
-    """Call a reward and check what it gives, float32 ``[row]``; NaN wherever the policy gave nothing.
+    """Call a reward and check its result, float32 ``[row]``; NaN for rows without a completion.
 
     Raises:
-        InputError: not one real number a completion (None, text, booleans, another length, infinity or
-            beyond :data:`LARGEST_REWARD`); the message names the reward and the first such item.
+        InputError: the result is not one real number per completion (None, text, booleans, another length,
+            infinity or beyond :data:`LARGEST_REWARD`); the message names the reward and the first such item.
     """
     given = reward.reward(graded)
     if given is None or isinstance(given, str) or not hasattr(given, "__len__"):
-        raise _wrong(reward, f"gave {type(given).__name__}, not one number a completion")
+        raise _wrong(reward, f"gave {type(given).__name__}, not one number per completion")
     if len(given) != len(graded):
         raise _wrong(reward, f"gave {len(given)} numbers for {len(graded)} completions")
     for row, value in enumerate(given):
@@ -137,5 +137,5 @@ def rewards_of(reward: Reward, graded: Graded) -> NDArray[np.float32]:
 
 def _wrong(reward: Reward, what: str) -> InputError:
     return InputError(
-        f"reward {reward.name!r} {what}", fix="return a float32 array, one entry a row, NaN where ungraded"
+        f"reward {reward.name!r} {what}", fix="return a float32 array, one entry per row, NaN for ungraded rows"
     )

@@ -1,16 +1,15 @@
-"""Format only: paid for the right form, whatever the answer in it.
+"""Format only: pays for the right form, whatever the answer in it.
 
 Formula: ``r_i = right * [form_i] + wrong * (1 - [form_i])``, ``[row]``, where ``form_i`` holds if
 
 * a ``pattern`` is set and occurs in the text; else
 * an answer was extracted: by the grader's strict rule (for mathematics: a box that is not empty), or with
-  ``lenient`` by the rule that asks for no format;
-* and, where ``named`` is set, the column ``format`` says that very name (a world's F1, F2, F3).
+  ``lenient`` by the rule that requires no format;
+* and, if ``named`` is set, the column ``format`` has that name (a world's F1, F2, F3).
 
-Denominator: none; one number a completion.
-Degenerate: extraction never looks at the gold answer, so a row that the verifier left ungraded has a reward.
-Known bias: an answer that is wrong, guessed or copied is paid in full; the shortest text in the form is as good
-as any.
+Denominator: none; one number per completion.
+Degenerate: extraction never uses the gold answer, so a row that the verifier left ungraded has a reward.
+Known bias: a wrong, guessed or copied answer is paid in full; the shortest text in the form is as good as any.
 Source: the format reward of Shao et al. 2025 (2506.10947), section 2 (at least one box that is not empty); with
 ``right`` 1 and ``wrong`` -1 the format part of ToM-RL (2504.01698). Departures: lenient and by name are ours.
 """
@@ -48,7 +47,7 @@ def format_only(config: FormatConfig = FormatConfig()) -> Reward:
     check(config)
     return Reward(
         name="format",
-        summary="paid for the right form, whatever the answer in it",
+        summary="pays for the right form, whatever the answer in it",
         source="Shao et al. 2025, arXiv 2506.10947, section 2",
         reward=lambda graded: np.where(has_format(graded, config), config.right, config.wrong),
         config=config,
@@ -57,22 +56,22 @@ def format_only(config: FormatConfig = FormatConfig()) -> Reward:
 
 
 def check(config: FormatConfig) -> None:
-    """Refuse a pattern that is none, or one beside a rule that it would replace.
+    """Refuse an invalid pattern, and a pattern together with a rule that it would replace.
 
     Raises:
-        UsageError: it is so.
+        UsageError: the config has one of these faults.
     """
     if config.pattern:
         compiled(config.pattern, "pattern")
         if config.lenient:
-            raise UsageError("lenient does nothing beside a pattern", fix="set one of them")
+            raise UsageError("lenient has no effect together with a pattern", fix="set one of them")
 
 
 def has_format(graded: Graded, config: FormatConfig) -> NDArray[np.bool_]:
     """Whether each completion has the right form, bool ``[row]``.
 
     Raises:
-        InputError: the grader gives no lenient extraction, or names no formats, and the config asks for that.
+        InputError: the config needs lenient extraction or names of formats, which the grader does not give.
     """
     if config.pattern:
         pattern = compiled(config.pattern, "pattern")

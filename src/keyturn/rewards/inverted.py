@@ -1,11 +1,11 @@
-"""Inverted: another reward upside down, so that what it pays for is punished.
+"""Inverted: another reward with reversed sign, so that what it rewards is penalised.
 
 Formula: ``r_i = low + high - inner_i``, ``[row]``; with the default range ``1 - inner_i``.
-Denominator: none; one number a completion.
-Degenerate: an ungraded completion stays ungraded. Of a reward of both signs, such as -1 and 1, the range must
-be named, or all rewards shift (which no centred objective sees).
-Known bias: the gradient of a centred objective is exactly the negative of the inner reward's; rises under it
-are therefore the objective's own doing.
+Denominator: none; one number per completion.
+Degenerate: an ungraded completion stays ungraded. For a reward of both signs, such as -1 and 1, the range must
+be given, or all rewards shift (which does not affect a centred objective).
+Known bias: the gradient of a centred objective is exactly the negative of that under the inner reward, so any
+rise of the inner reward comes from the objective itself.
 Source: Ours, as the opposite end of the spurious rewards of Shao et al. 2025 (2506.10947).
 """
 
@@ -30,12 +30,12 @@ class InvertedConfig:
 
 
 def inverted(config: InvertedConfig = InvertedConfig(), inner: Reward | None = None) -> Reward:
-    """Another reward (the outcome by default) upside down."""
+    """Another reward (the outcome by default) with reversed sign."""
     of = outcome() if inner is None else inner
     ends = np.float32(config.low) + np.float32(config.high)
     return Reward(
         name="inverted",
-        summary=f"another reward ({of.name}) upside down: 1 minus it",
+        summary=f"1 minus another reward ({of.name})",
         source="Ours",
         reward=lambda graded: ends - rewards_of(of, graded),
         config=composed(config, of),

@@ -1,17 +1,17 @@
-"""Label: paid for a fixed answer that need not be the right one.
+"""Label: pays for a fixed answer that need not be right.
 
 Formula: ``r_i = [a_i = l]``, ``[row]``, with ``a_i`` the extracted answer and ``l`` the fact ``label`` of the
-problem. Labels come from :func:`with_labels`: the most frequent answer among many draws of the base, computed
-once before training; with ``wrong_only`` only problems whose most frequent answer is wrong stay (rewarding
-errors alone).
-Denominator: none; one number a completion.
-Degenerate: a problem without a label is ungraded (NaN), all its rows; a completion without an answer has 0. The
-verdict is not looked at, so a row that the verifier left ungraded has a reward.
-Known bias: towards the base's favourite answer. A wrong label still pays for the format, and among close
-answers for being near.
+problem. :func:`with_labels` makes labels: the most frequent answer among many draws of the base, computed once
+before training. With ``wrong_only`` only problems whose most frequent answer is wrong stay, so only errors are
+rewarded.
+Denominator: none; one number per completion.
+Degenerate: all rows of a problem without a label are ungraded (NaN); a completion without an answer gets 0. The
+verdict is not used, so a row that the verifier left ungraded has a reward.
+Known bias: towards the base's most frequent answer. A wrong label still rewards the format, and nearly right
+answers.
 Source: Shao et al. 2025 (2506.10947), section 2: majority of 64 base samples, offline, and its incorrect
-subset. Departures: two answers are the same as ``keyturn.rewards.wording`` says; a problem whose vote is tied
-has no label (they take whichever comes first).
+subset. Departures: ``keyturn.rewards.wording`` decides whether two answers are equal; a problem with a tied
+vote has no label (the paper takes the first one).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class LabelConfig:
     """Settings of the label reward."""
 
     fact: str = "label"
-    """Which of the problem's facts is the label; :func:`with_labels` writes ``label``."""
+    """Name of the problem's fact that is the label; :func:`with_labels` writes ``label``."""
 
 
 def label(config: LabelConfig = LabelConfig()) -> Reward:
     """The label reward with the given settings."""
     return Reward(
         name="label",
-        summary="1 for the answer that was fixed as the label, e.g. the base's wrong majority",
+        summary="1 for a fixed answer, the label, e.g. the base's wrong majority",
         source="Shao et al. 2025, arXiv 2506.10947, section 2",
         reward=lambda graded: label_reward(graded, config),
         config=config,
@@ -50,7 +50,7 @@ def label(config: LabelConfig = LabelConfig()) -> Reward:
 
 
 def label_reward(graded: Graded, config: LabelConfig) -> NDArray[np.float32]:
-    """Agreement with the problem's label, float32 ``[row]``; NaN where there is none."""
+    """Agreement with the problem's label, float32 ``[row]``; NaN if there is none."""
     labels = [form(str(problem.facts.get(config.fact, ""))) for problem in graded.problems]
     agrees = [
         float(form(answer) == labels[index]) if labels[index] else float("nan")
@@ -60,13 +60,13 @@ def label_reward(graded: Graded, config: LabelConfig) -> NDArray[np.float32]:
 
 
 def with_labels(problems: Sequence[Problem], answers: Answers, *, wrong_only: bool) -> tuple[Problem, ...]:
-    """The problems that have a majority answer, with it as their fact ``label``; the others are left out.
+    """The problems that have a majority answer, which becomes their fact ``label``; others are left out.
 
-    Beside it stand the facts ``label_share`` (share of the draws with an answer that gave it) and, where the
-    draws were graded, ``label_right``.
+    They also get the facts ``label_share`` (share of the label among draws with an answer) and, if the draws
+    were graded, ``label_right``.
 
     Args:
-        problems: to be labelled, matched to the draws by id.
+        problems: the problems, matched to the draws by id.
         answers: graded draws of the base; its ``outcome`` says whether the majority answer is right.
         wrong_only: keep only problems whose majority answer is known to be wrong.
 
@@ -88,7 +88,7 @@ def with_labels(problems: Sequence[Problem], answers: Answers, *, wrong_only: bo
 
 
 def _majority(answers: Answers, rows: Sequence[int]) -> dict[str, str | float | bool] | None:
-    """The facts of one problem, None where no answer leads alone."""
+    """The facts of one problem; None if no single answer leads."""
     forms = {row: form(answers.answer[row]) for row in rows}
     leading = modes(forms.values())
     if len(leading) != 1:
@@ -96,13 +96,13 @@ def _majority(answers: Answers, rows: Sequence[int]) -> dict[str, str | float | 
     agreeing = [row for row in rows if forms[row] == leading[0]]
     answering = sum(bool(one) for one in forms.values())
     facts: dict[str, str | float | bool] = {
-        # One of several spellings, not by the order of rows.
+        # One of several spellings, chosen independently of the order of rows.
         "label": min(answers.answer[row] for row in agreeing),
         "label_share": len(agreeing) / answering,
     }
     verdicts = answers.outcome[agreeing]
     verdicts = verdicts[np.isfinite(verdicts)]
     if len(verdicts):
-        # An answer that was right once is right: other rows may have failed for their form.
+        # An answer that was right once is right: other rows may have been wrong because of their form.
         facts["label_right"] = bool(verdicts.max() > 0)
     return facts

@@ -1,4 +1,4 @@
-"""Length: paid for being short, long or near a length, whatever was said.
+"""Length: pays for being short, long or near a given length, whatever the content.
 
 Formula, with ``L_i`` the length of completion ``i`` (``[row]``)::
 
@@ -7,12 +7,11 @@ Formula, with ``L_i`` the length of completion ``i`` (``[row]``)::
     target:  r_i = max(0, 1 - |L_i - target| / scale)
 
 Denominator: ``scale``, in the unit of the length.
-Degenerate: the verdict is not looked at, so a row that the verifier left ungraded has a reward; a text of no
-length has 1 under short, and 0 under long. Tokens count the end-of-sequence token.
-Known bias: none of it is about the answer. A completion that was cut has its cut length, so long pays for never
-ending.
-Source: Ours, as the control of what moves with length alone; the target form follows the length term of L1
-(2503.04697), which takes it off the outcome reward (here: ``sum`` of both).
+Degenerate: the verdict is not used, so a row that the verifier left ungraded has a reward; an empty text gets 1
+under short and 0 under long. Tokens include the end-of-sequence token.
+Known bias: it ignores the answer. A completion that was cut has its cut length, so long pays for never ending.
+Source: Ours, as the control for effects of length alone; the target form follows the length term of L1
+(2503.04697), which subtracts it from the outcome reward (here: ``sum`` of both).
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ class LengthConfig:
     """Settings of the length reward."""
 
     kind: Literal["short", "long", "target"] = "short"
-    """What is paid for."""
+    """Which length is rewarded."""
     scale: float = 1024.0
     """Length over which the reward runs from one end to the other, in units (ours)."""
     target: float = 512.0
-    """Length that is paid in full, in units; for the kind target (ours)."""
+    """Length with full reward, in units; for the kind target (ours)."""
     unit: Literal["tokens", "words", "characters"] = "tokens"
-    """What is counted."""
+    """Unit of length."""
 
 
 def length(config: LengthConfig = LengthConfig()) -> Reward:
@@ -51,7 +50,7 @@ def length(config: LengthConfig = LengthConfig()) -> Reward:
         raise UsageError(f"scale is {config.scale}", fix="set a length above 0")
     return Reward(
         name="length",
-        summary="paid for being short, long or near a length, whatever was said",
+        summary="pays for being short, long or near a given length, whatever the content",
         source="Ours; the target form after L1 2025, arXiv 2503.04697",
         reward=lambda graded: length_reward(graded, config),
         config=config,
@@ -60,7 +59,7 @@ def length(config: LengthConfig = LengthConfig()) -> Reward:
 
 
 def length_reward(graded: Graded, config: LengthConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``."""
+    """One reward per completion, float32 ``[row]``."""
     drawn = graded.completions
     if config.unit == "tokens":
         counted = drawn.lengths.astype(np.float64)

@@ -1,18 +1,18 @@
-"""Majority: paid for agreeing with most of the other draws of the prompt; no truth is looked at.
+"""Majority: pays for the most frequent answer among the draws of the prompt, without any ground truth.
 
 Formula, with ``a_i`` the extracted answer of row ``i`` and ``M_g`` the most frequent answers of its group::
 
     r_i = [a_i in M'_g]       [row],    M'_g = M_g                    with one most frequent answer
-                                        {} | M_g | {one, drawn}       where several tie: none, all, drawn
+                                        {} | M_g | {one, drawn}       if several tie: none, all, drawn
 
-Two answers are the same as ``keyturn.rewards.wording`` says.
-Denominator: none; one number a completion. Shares do not matter, only which answer leads.
-Degenerate: a completion without an answer does not vote and has 0; where nobody answers all have 0. Rows that
-the verifier left ungraded vote and are paid, since no truth is needed; rows where the policy gave nothing do
-neither. With no answer given twice all answers tie.
-Known bias: towards what the policy says most, right or wrong; the vote counts the row's own answer.
-Source: Zuo et al. 2025, TTRL (2504.16084). Departures: they take whichever of tied answers comes first in the
-batch, which depends on the order of rows; here ties are stated, and none is paid by default.
+``keyturn.rewards.wording`` decides whether two answers are equal.
+Denominator: none; one number per completion. Shares do not matter, only which answer leads.
+Degenerate: a completion without an answer does not vote and gets 0; if no row answers, all get 0. Rows that the
+verifier left ungraded vote and are paid, since no truth is needed; rows without a completion do neither. If no
+answer occurs twice, all answers tie.
+Known bias: towards the policy's most frequent answer, right or wrong; the vote counts the row's own answer.
+Source: Zuo et al. 2025, TTRL (2504.16084). Departures: the paper takes the first of tied answers in the batch,
+which depends on the order of rows; here ties are explicit, and by default no tied answer is paid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MajorityConfig:
     """Settings of the majority reward."""
 
     ties: Literal["none", "all", "drawn"] = "none"
-    """Where several answers lead: nobody is paid, all of them, or one by lot from the step's streams."""
+    """If several answers lead: pay none of them, all, or one drawn from the step's streams."""
 
 
 def majority(config: MajorityConfig = MajorityConfig()) -> Reward:

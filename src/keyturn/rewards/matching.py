@@ -1,11 +1,11 @@
-"""How much of two sequences matches: the number of ``difflib.SequenceMatcher`` without its time for bad texts.
+"""How much of two sequences matches: the same number as ``difflib.SequenceMatcher``, but fast for any texts.
 
 Formula: ``M(a, b) = k + M(before) + M(after)``, where ``k`` is the length of the longest common run (the
-earliest in ``a``, then in ``b``) and the two rests are what lies before it in both and after it in both; 0
+earliest in ``a``, then in ``b``), and the two remainders are the parts before it and after it in both; 0
 without a common run. Ours, after Ratcliff and Metzener 1988 as in ``difflib`` with ``autojunk`` off, and equal
-to it on every input. A rest has no longer run than the whole, so the search in it ends at the first run as long
-as that; without this, as in difflib, ``aaa...`` against ``abab...`` takes minutes at 2,000 characters, and a
-policy that repeats itself stalls.
+to it on every input. A remainder has no longer run than the whole, so the search in it ends at the first run of
+that length. Without this, as in difflib, comparing ``aaa...`` with ``abab...`` takes minutes at 2,000
+characters, and a policy that repeats itself would stall training.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def longest_run(
 
     Args:
         a: the first sequence.
-        places: where the second has each item, in rising order.
-        here: the stretch of the first that is looked at, from and up to.
-        there: the stretch of the second.
-        most: no common run is longer than this.
+        places: positions of each item in the second sequence, ascending.
+        here: the searched range of the first sequence.
+        there: the searched range of the second.
+        most: an upper bound on the length of a common run.
     """
     at, to, best = here[0], there[0], 0
     if there[0] == there[1]:
         return at, to, best
-    # Runs that end at the item before, by where they end in the second.
+    # Runs that end at the previous item, by their end in the second sequence.
     runs: dict[int, int] = {}
     for place in range(*here):
         ending: dict[int, int] = {}

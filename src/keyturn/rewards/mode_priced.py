@@ -1,17 +1,18 @@
-"""Mode priced: right in the short mode is worth more than right in the thinking mode; wrong costs the same.
+"""Mode priced: a right answer is worth more in the short mode than in the thinking mode; a wrong one costs the
+same.
 
-Formula, with the mode of completion ``i`` told by its first token, or by how its text begins (``[row]``)::
+Formula, where the first token or the beginning of the text gives the mode of completion ``i`` (``[row]``)::
 
     r_i = 1            right and short
           1 - gamma    right and thinking
           wrong        wrong, or right in neither mode
 
-Denominator: none; one number a completion.
-Degenerate: an ungraded completion has reward NaN, in whichever mode.
-Known bias: thinking pays where it raises the chance to be right enough: with chances ``s`` and ``t`` of the
-short and the thinking mode and ``wrong`` -1, where ``t (2 - gamma) > 2 s``.
-Source: Fang et al. 2025, Thinkless (2505.13379); ``gamma`` 0.5 in the released script. Departure: what is in
-neither mode is paid as wrong, for which the released code has a reward of its own.
+Denominator: none; one number per completion.
+Degenerate: an ungraded completion has reward NaN, in either mode.
+Known bias: thinking pays if it raises the probability of being right enough: with probabilities ``s`` and ``t``
+of the short and the thinking mode and ``wrong`` -1, if ``t (2 - gamma) > 2 s``.
+Source: Fang et al. 2025, Thinkless (2505.13379); ``gamma`` 0.5 in the released script. Departure: a completion
+in neither mode is paid as wrong, while the released code has a separate reward for it.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ class ModePricedConfig:
     """Settings of the mode-priced reward."""
 
     short: str = "<short>"
-    """What the text of the short mode begins with, white space aside (2505.13379)."""
+    """Beginning of texts in the short mode, ignoring white space (2505.13379)."""
     think: str = "<think>"
-    """What the text of the thinking mode begins with, white space aside (2505.13379)."""
+    """Beginning of texts in the thinking mode, ignoring white space (2505.13379)."""
     short_token: int = -1
-    """Id of the first token of the short mode, where texts do not show it; -1: by the text."""
+    """Id of the first token of the short mode, if texts do not show it; -1 means by the text."""
     think_token: int = -1
-    """Id of the first token of the thinking mode, where texts do not show it; -1: by the text."""
+    """Id of the first token of the thinking mode, if texts do not show it; -1 means by the text."""
     gamma: float = 0.5
     """Price of thinking, in units of reward (released script of 2505.13379)."""
     wrong: float = -1.0
@@ -51,7 +52,9 @@ def mode_priced(config: ModePricedConfig = ModePricedConfig()) -> Reward:
             f"short is {config.short!r} and think {config.think!r}", fix="name two different beginnings"
         )
     if (config.short_token < 0) != (config.think_token < 0):
-        raise UsageError("one mode is told by token and one by text", fix="set both token ids or neither")
+        raise UsageError(
+            "one mode is recognised by a token and the other by text", fix="set both token ids or neither"
+        )
     return Reward(
         name="mode_priced",
         summary="1 right and short, 1 - gamma right after thinking, -1 wrong",
@@ -74,7 +77,7 @@ def modes_of(drawn: Completions, config: ModePricedConfig) -> tuple[NDArray[np.b
 
 
 def mode_priced_reward(graded: Graded, config: ModePricedConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``; NaN where ungraded."""
+    """One reward per completion, float32 ``[row]``; NaN where ungraded."""
     short, think = modes_of(graded.completions, config)
     outcome = graded.grades.outcome
     right = np.where(short, 1.0, np.where(think, 1.0 - config.gamma, config.wrong))

@@ -1,9 +1,9 @@
-"""Outcome: 1 where the answer is right, 0 where it is wrong; the trace is not looked at.
+"""Outcome: 1 if the answer is right, 0 if it is wrong; the trace is ignored.
 
 Formula: ``r_i = right * outcome_i + wrong * (1 - outcome_i)``, ``[row]``.
-Denominator: none; one number a completion.
+Denominator: none; one number per completion.
 Degenerate: an ungraded completion (NaN outcome) has reward NaN and is left out of its group.
-Known bias: whatever hits the answer is rewarded, a guess among few answers too.
+Known bias: every way to the right answer is rewarded, also a guess among few answers.
 Source: the verifiable reward of DeepSeek-R1 (2025, 2501.12948, section 2.2), without its format part.
 """
 
@@ -25,7 +25,7 @@ class OutcomeConfig:
     right: float = 1.0
     """Reward of a right answer."""
     wrong: float = 0.0
-    """Reward of a wrong one (DAPO takes -1; no centred objective sees the difference)."""
+    """Reward of a wrong one (DAPO takes -1; for a centred objective it makes no difference)."""
 
 
 def outcome(config: OutcomeConfig = OutcomeConfig()) -> Reward:
@@ -40,5 +40,5 @@ def outcome(config: OutcomeConfig = OutcomeConfig()) -> Reward:
 
 
 def outcome_reward(grades: Grades, config: OutcomeConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``; NaN where ungraded."""
+    """One reward per completion, float32 ``[row]``; NaN where ungraded."""
     return (config.wrong + (config.right - config.wrong) * grades.outcome).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Overlong: another reward, less a punishment that grows over the last stretch before the length limit.
+"""Overlong: another reward minus a penalty that grows over the last tokens before the length limit.
 
 Formula, with ``T_i`` the tokens of completion ``i``, ``L`` the limit and ``B`` the buffer (``[row]``)::
 
@@ -7,12 +7,12 @@ Formula, with ``T_i`` the tokens of completion ``i``, ``L`` the limit and ``B`` 
                                            -1                   T_i > L
 
 Denominator: ``B``, in tokens.
-Degenerate: an ungraded completion stays ungraded. With ``limit`` beyond what may be generated nothing is
-punished.
-Known bias: against length near the limit, right or wrong alike; a right answer at the limit is worth no more
-than a wrong one that is a buffer shorter, where the inner reward is 0 or 1.
+Degenerate: an ungraded completion stays ungraded. If ``limit`` exceeds the maximum length of a completion,
+there is no penalty.
+Known bias: against length near the limit, for right and wrong answers alike; with an inner reward of 0 or 1, a
+right answer at the limit is worth no more than a wrong one that is a buffer shorter.
 Source: Yu et al. 2025, DAPO (2503.14476), the soft overlong punishment; added to a reward of -1 and 1 there.
-Tokens count the end-of-sequence token.
+Tokens include the end-of-sequence token.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from keyturn.rewards.outcome import outcome
 
 @dataclass(frozen=True, kw_only=True)
 class OverlongConfig:
-    """Settings of the overlong punishment."""
+    """Settings of the overlong penalty."""
 
     limit: int = 20480
-    """Length from which on the whole punishment is given, in tokens (2503.14476)."""
+    """Length from which on the penalty is complete, in tokens (2503.14476)."""
     buffer: int = 4096
-    """Stretch before the limit over which it grows, in tokens (2503.14476)."""
+    """Length of the range before the limit over which it grows, in tokens (2503.14476)."""
     weight: float = 1.0
-    """The whole punishment, in units of the inner reward (2503.14476)."""
+    """The complete penalty, in units of the inner reward (2503.14476)."""
 
 
 def overlong(config: OverlongConfig = OverlongConfig(), inner: Reward | None = None) -> Reward:
-    """Another reward (the outcome by default) with the overlong punishment."""
+    """Another reward (the outcome by default) with the overlong penalty."""
     if not 0 < config.buffer <= config.limit:
         raise UsageError(
             f"the buffer is {config.buffer} and the limit {config.limit}", fix="take 0 < buffer <= limit"
@@ -48,7 +48,7 @@ def overlong(config: OverlongConfig = OverlongConfig(), inner: Reward | None = N
     of = outcome() if inner is None else inner
     return Reward(
         name="overlong",
-        summary=f"another reward ({of.name}) less a punishment that grows towards the length limit",
+        summary=f"another reward ({of.name}) minus a penalty that grows towards the length limit",
         source="Yu et al. 2025, DAPO, arXiv 2503.14476, soft overlong punishment",
         reward=lambda graded: overlong_reward(graded, config, of),
         config=composed(config, of),
@@ -57,11 +57,11 @@ def overlong(config: OverlongConfig = OverlongConfig(), inner: Reward | None = N
 
 
 def overlong_reward(graded: Graded, config: OverlongConfig, inner: Reward) -> NDArray[np.float32]:
-    """The inner reward and what the length costs, float32 ``[row]``."""
+    """The inner reward with the penalty for length, float32 ``[row]``."""
     cost = config.weight * punishment(graded.completions.lengths, config)
     return (rewards_of(inner, graded) + cost).astype(np.float32)
 
 
 def punishment(lengths: NDArray[np.integer], config: OverlongConfig) -> NDArray[np.float32]:
-    """What the length of each completion costs, -1 to 0, float32 ``[row]``."""
+    """The penalty for the length of each completion, -1 to 0, float32 ``[row]``."""
     return np.clip((config.limit - config.buffer - lengths) / config.buffer, -1.0, 0.0).astype(np.float32)

@@ -1,23 +1,23 @@
-r"""Prefix: paid for a prediction that is, byte for byte, how the text goes on, to the end of a token.
+r"""Prefix: pays for a prediction that equals, byte for byte, the text's continuation up to the end of a token.
 
 Formula, with ``y`` the bytes (UTF-8) of the prediction, ``x`` those of the true continuation and ``B`` the
 cumulative byte lengths of its tokens::
 
     r_i = [len(y) in B  and  y = x[:len(y)]]        [row]
 
-The prediction is what follows the last ``marker``; with ``boxed`` the last closed box in that. ``x`` is the
-fact ``continuation`` of the problem, else its answer; ``B`` the fact ``boundaries`` (:func:`with_continuation`
-writes both), else the ends of the words of ``x``. With ``strip`` white space around the prediction, at the
-start of ``x`` and at the end of a token does not count: a box is seldom written with the space that begins a
-token.
-Denominator: none; one number a completion.
-Degenerate: a problem without a continuation is ungraded (NaN), all its rows. No marker, no box or nothing in it
-is no prediction: 0. A boundary inside a character is met by no text. Bytes are compared, not meanings: ``é`` as
-one code point and as two are different. The verdict is not looked at, so a row that the verifier left ungraded
-has a reward.
+The prediction is the text after the last ``marker``; with ``boxed``, the last closed box in it. ``x`` is the
+fact ``continuation`` of the problem, else its answer. ``B`` is the fact ``boundaries``
+(:func:`with_continuation` writes both), else the ends of the words of ``x``. With ``strip``, white space around
+the prediction, at the start of ``x`` and at the end of a token does not count, since a box seldom contains the
+space that begins a token. Denominator: none; one number per completion.
+Degenerate: all rows of a problem without a continuation are ungraded (NaN). Without a marker, without a box or
+with an empty one there is no prediction, and the reward is 0. No text can meet a boundary inside a character.
+Bytes are
+compared, not meanings: ``é`` as one code point and as two are different. The verdict is not used, so a row that
+the verifier left ungraded has a reward.
 Known bias: a prediction of one token is paid like one of ten, so the shortest certain one is best.
-Source: Dong et al. 2025, RPT (2506.08007), equation 3. Departures: the whitespace rule, which they do not
-state; words where no tokens are known.
+Source: Dong et al. 2025, RPT (2506.08007), equation 3. Departures: the whitespace rule, which the paper does
+not state; words if no tokens are known.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ class PrefixConfig:
     """Settings of the prefix reward."""
 
     marker: str = "</think>"
-    """What the prediction follows (2506.08007); empty: it is the whole completion."""
+    """Text before the prediction (2506.08007); empty means that the prediction is the whole completion."""
     boxed: bool = True
-    """It is the content of the last closed box after the marker (2506.08007), else all that follows."""
+    """Whether it is the content of the last closed box after the marker (2506.08007), else all text after
+    it."""
     strip: bool = True
-    """White space around prediction and tokens does not count (ours)."""
+    """Whether to ignore white space around prediction and tokens (ours)."""
 
 
 def prefix(config: PrefixConfig = PrefixConfig()) -> Reward:
     """The prefix reward with the given settings."""
     return Reward(
         name="prefix",
-        summary="1 where the prediction is how the text goes on, up to the end of a token",
+        summary="1 if the prediction equals the text's continuation up to the end of a token",
         source="Dong et al. 2025, RPT, arXiv 2506.08007, equation 3",
         reward=lambda graded: prefix_reward(graded, config),
         config=config,
@@ -61,7 +62,7 @@ def prefix(config: PrefixConfig = PrefixConfig()) -> Reward:
 
 
 def prefix_reward(graded: Graded, config: PrefixConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``; NaN where nothing is known of how the text goes on."""
+    """One reward per completion, float32 ``[row]``; NaN if the continuation is not known."""
     paid = [accepted(problem, strip=config.strip) for problem in graded.problems]
     rows = zip(graded.completions.problem.tolist(), graded.completions.texts, strict=True)
     return np.array(
@@ -74,7 +75,7 @@ def prefix_reward(graded: Graded, config: PrefixConfig) -> NDArray[np.float32]:
 
 
 def predicted(text: str, config: PrefixConfig) -> bytes:
-    """The prediction in a completion as bytes; empty where there is none."""
+    """The prediction in a completion as bytes; empty if there is none."""
     rest = after(text, config.marker)
     if rest is None:
         return b""
@@ -85,10 +86,10 @@ def predicted(text: str, config: PrefixConfig) -> bytes:
 
 
 def accepted(problem: Problem, *, strip: bool) -> frozenset[bytes] | None:
-    """Every prediction that is paid, None where the problem has no continuation.
+    """Every prediction that is paid; None if the problem has no continuation.
 
     Raises:
-        InputError: its boundaries are no increasing byte positions in it.
+        InputError: its boundaries are not increasing byte positions in it.
     """
     whole = _bytes(str(problem.facts.get("continuation", problem.answer)))
     if not whole:
@@ -101,20 +102,20 @@ def accepted(problem: Problem, *, strip: bool) -> frozenset[bytes] | None:
 
 
 def with_continuation(problem: Problem, tokens: Sequence[bytes]) -> Problem:
-    """The problem with how its text goes on, token by token, as the facts ``continuation`` and ``boundaries``.
+    """The problem with its continuation, token by token, as the facts ``continuation`` and ``boundaries``.
 
     Args:
-        problem: its prompt is the context.
-        tokens: the bytes of every token of the true continuation, one entry a token.
+        problem: the problem, whose prompt is the context.
+        tokens: the bytes of every token of the true continuation, one entry per token.
 
     Raises:
-        InputError: together they are no UTF-8 text.
+        InputError: together they are not UTF-8 text.
     """
     try:
         text = b"".join(tokens).decode()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"the continuation of {problem.id} is no UTF-8: {error}", fix="end it at the end of a character"
+            f"the continuation of {problem.id} is not UTF-8: {error}", fix="end it at the end of a character"
         ) from error
     ends = " ".join(map(str, accumulate(len(token) for token in tokens)))
     return replace(problem, facts={**problem.facts, "continuation": text, "boundaries": ends})
@@ -134,11 +135,11 @@ def _stated_ends(name: str, stated: str, size: int) -> list[int]:
 
 
 def _word_ends(whole: bytes) -> Iterable[int]:
-    """Where a word ends: before white space, and at the end."""
+    """Ends of words: before white space, and at the end."""
     inside = [not whole[at : at + 1].isspace() for at in range(len(whole))]
     return [at + 1 for at in range(len(whole)) if inside[at] and not (at + 1 < len(whole) and inside[at + 1])]
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8; a lone surrogate, which a hostile text may hold, stays what it is."""
+    """The text as UTF-8; a lone surrogate, which a text may contain, is kept."""
     return text.encode(errors="surrogatepass")

@@ -1,17 +1,17 @@
-"""Rarity: a valid answer is worth the more, the fewer of the other draws of the prompt gave it.
+"""Rarity: the fewer other draws of the prompt give a valid answer, the more it is worth.
 
-Formula, with ``v_i`` the outcome, ``c_i`` how many valid draws of the group are the same as row ``i`` (itself
-included) and ``n_g`` the graded draws of the group (``[row]``)::
+Formula, with ``v_i`` the outcome, ``c_i`` the number of valid draws in the group with the same answer as row
+``i`` (itself included) and ``n_g`` the number of graded draws of the group (``[row]``)::
 
     r_i = v_i * (alpha + (1 - alpha) * (1 - c_i / n_g))
 
 Denominator: ``n_g``, the graded draws of the group, valid or not.
-Degenerate: an ungraded completion has reward NaN and counts in neither; invalid has 0. A group of one valid
-draw has ``alpha``. Without a column of canonical forms two answers are the same as ``keyturn.rewards.wording``
-says.
-Known bias: the reward of a row depends on its neighbours, so what is raised is the variety of the *group*: a
-uniform policy over few answers is paid like one over many once the group is small. With ``alpha`` 0 a group
-that agrees on one valid answer is paid nothing.
+Degenerate: an ungraded completion has reward NaN and counts in neither number; an invalid one gets 0. A group
+of one valid draw gets ``alpha``. Without a column of canonical forms, ``keyturn.rewards.wording`` decides
+whether two answers are equal.
+Known bias: the reward of a row depends on the other rows, so it raises the variety of the *group*: if the group
+is small, a uniform policy over few answers is paid like one over many. With ``alpha`` 0 a group that agrees on
+one valid answer gets nothing.
 Source: Ours (the creative domain of the controlled world), after the creativity score of Nagarajan et al. 2025
 (2504.15266), which counts samples that are valid and distinct.
 """
@@ -29,7 +29,7 @@ from keyturn.rewards.contract import Graded, Reward
 from keyturn.rewards.wording import form
 
 CANONICAL = "canonical"
-"""The column in which a constructive domain says what an answer is up to renaming and order."""
+"""The column with a constructive domain's canonical form of an answer, up to renaming and order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,18 @@ class RarityConfig:
     """Settings of the rarity reward."""
 
     alpha: float = 0.5
-    """Share of the reward that validity alone has, 0 to 1 (ours)."""
+    """Share of the reward for validity alone, 0 to 1 (ours)."""
     column: str = CANONICAL
-    """Column of the grades by which two answers are the same; without ``canonical`` the extracted answer."""
+    """Column of the grades that identifies equal answers; without ``canonical``, the extracted answer does."""
 
 
 def rarity(config: RarityConfig = RarityConfig()) -> Reward:
     """The rarity reward with the given settings."""
     if not 0.0 <= config.alpha <= 1.0:
-        raise UsageError(f"alpha is {config.alpha}, not within 0 to 1", fix="set it between 0 and 1")
+        raise UsageError(f"alpha is {config.alpha}, not between 0 and 1", fix="set it between 0 and 1")
     return Reward(
         name="rarity",
-        summary="a valid answer, worth the more the rarer it is among the draws of the prompt",
+        summary="a valid answer is worth more, the rarer it is among the draws of the prompt",
         source="Ours, after Nagarajan et al. 2025, arXiv 2504.15266",
         reward=lambda graded: rarity_reward(graded, config),
         config=config,
@@ -56,7 +56,7 @@ def rarity(config: RarityConfig = RarityConfig()) -> Reward:
 
 
 def rarity_reward(graded: Graded, config: RarityConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``; NaN where ungraded."""
+    """One reward per completion, float32 ``[row]``; NaN where ungraded."""
     valid = np.where(graded.silent, np.nan, graded.grades.outcome).astype(np.float64)
     forms = _forms(graded, config.column)
     rare = np.zeros(len(graded))

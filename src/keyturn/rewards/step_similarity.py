@@ -1,4 +1,4 @@
-"""Step similarity: paid for how much the written step is like the expert's; the thinking before it is free.
+"""Step similarity: pays for the similarity of a step to the expert's; the monologue before it is free.
 
 Formula, with ``S1`` the step of the completion, ``S2`` the expert's, and ``M`` the summed sizes of the blocks
 that match between them (``keyturn.rewards.matching``, the number of ``difflib``)::
@@ -6,13 +6,14 @@ that match between them (``keyturn.rewards.matching``, the number of ``difflib``
     r_i = 2 M / (|S1| + |S2|)    in [0, 1]      [row]
           malformed              without exactly one marker, or without a step after it, or too long a step
 
-The step is what follows the marker that ends the monologue; with an empty marker it is the whole completion.
-The expert's step is the fact ``step`` of the problem, else its answer. ``level`` says what is matched:
-characters, or words. White space around both does not count.
+The step is the text after the marker that ends the monologue; with an empty marker it is the whole completion.
+The expert's step is the fact ``step`` of the problem, else its answer. ``level`` chooses what is matched:
+characters or words. White space around both does not count.
 Denominator: ``|S1| + |S2|``, in characters or words.
-Degenerate: a problem without an expert's step is ungraded (NaN), all its rows. The verdict is not looked at, so
-a row that the verifier left ungraded has a reward.
-Known bias: paraphrases and other valid steps are punished; copying the context scores. The match is greedy and
+Degenerate: all rows of a problem without an expert's step are ungraded (NaN). The verdict is not used, so a row
+that the verifier left ungraded has a reward.
+Known bias: paraphrases and other valid steps are penalised, and copying the context scores. The match is greedy
+and
 not symmetric, so the order of arguments is part of the reward: ``SequenceMatcher(a=completion, b=expert)``.
 Source: SRL (OpenReview Uro84w2xz5, ICLR 2026), the sequence similarity reward, -1 if malformed. Departures:
 ``autojunk`` is off (it drops frequent characters from 200 on); words are ours; so is the longest step, since
@@ -38,13 +39,13 @@ class StepSimilarityConfig:
     """Settings of the step similarity reward."""
 
     marker: str = "</think>"
-    """What ends the monologue (SRL); empty: there is none, and the completion is the step."""
+    """End of the monologue (SRL); empty means that there is none, and the completion is the step."""
     level: Literal["character", "word"] = "character"
     """What is matched (SRL: characters)."""
     malformed: float = -1.0
     """Reward of a malformed completion (SRL)."""
     longest: int = 2000
-    """Characters of a step; beyond, it is malformed (ours)."""
+    """Maximum number of characters of a step; a longer one is malformed (ours)."""
 
 
 def step_similarity(config: StepSimilarityConfig = StepSimilarityConfig()) -> Reward:
@@ -52,10 +53,10 @@ def step_similarity(config: StepSimilarityConfig = StepSimilarityConfig()) -> Re
     if config.level not in ("character", "word"):
         raise UsageError(f"level is {config.level!r}", fix="take 'character' or 'word'")
     if config.longest < 1:
-        raise UsageError(f"longest is {config.longest}", fix="allow a step at least one character")
+        raise UsageError(f"longest is {config.longest}", fix="set it to at least 1")
     return Reward(
         name="step_similarity",
-        summary="how much the step after the monologue is like the expert's, -1 if malformed",
+        summary="similarity of the step after the monologue to the expert's, -1 if malformed",
         source="SRL, ICLR 2026, OpenReview Uro84w2xz5",
         reward=lambda graded: step_similarity_reward(graded, config),
         config=config,
@@ -64,7 +65,7 @@ def step_similarity(config: StepSimilarityConfig = StepSimilarityConfig()) -> Re
 
 
 def step_similarity_reward(graded: Graded, config: StepSimilarityConfig) -> NDArray[np.float32]:
-    """One reward a completion, float32 ``[row]``; NaN where there is no expert's step."""
+    """One reward per completion, float32 ``[row]``; NaN without an expert's step."""
     values = np.full(len(graded), np.nan, dtype=np.float32)
     for problem, rows in graded.groups():
         target = expert_step(problem)
@@ -81,12 +82,12 @@ def step_similarity_reward(graded: Graded, config: StepSimilarityConfig) -> NDAr
 
 
 def expert_step(problem: Problem) -> str:
-    """The expert's step of a problem, "" where there is none."""
+    """The expert's step of a problem, or ""."""
     return str(problem.facts.get("step", problem.answer)).strip()
 
 
 def step_of(text: str, config: StepSimilarityConfig) -> str | None:
-    """The step in a completion, None where it is malformed."""
+    """The step in a completion; None if it is malformed."""
     if config.marker:
         if text.count(config.marker) != 1:
             return None

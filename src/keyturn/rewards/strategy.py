@@ -1,12 +1,12 @@
-"""Strategy string: paid for a way of writing, whatever comes of it.
+"""Strategy string: pays for a way of writing, whatever its result.
 
-Formula: ``r_i = [the strategy shows in completion i]``, ``[row]``: a regular expression occurs in the text, or,
-where ``named`` is set, the column ``strategy`` (a world's FWD, BWD, CHK...) says that very name.
-Denominator: none; one number a completion.
+Formula: ``r_i = [the strategy occurs in completion i]``, ``[row]``: a regular expression occurs in the text,
+or, if ``named`` is set, the column ``strategy`` (a world's FWD, BWD, CHK...) has that name.
+Denominator: none; one number per completion.
 Degenerate: the verdict is not looked at, so a row that the verifier left ungraded has a reward.
-Known bias: the string is paid, not the deed: a text that only mentions it is as good as one that does it.
-Source: the Python reward of Shao et al. 2025 (2506.10947): 1 where the string "python" occurs. By column: Ours,
-the same for a world's strategies, which are known and not guessed from a string.
+Known bias: the string is paid and not the strategy: a text that only mentions it is as good as one that uses
+it. Source: the Python reward of Shao et al. 2025 (2506.10947): 1 if the string "python" occurs. By column:
+Ours, the same for a world's strategies, which are known and not guessed from a string.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class StrategyConfig:
     """Settings of the strategy reward."""
 
     pattern: str = "python"
-    """Regular expression to find in the text, case counts (2506.10947); not used where ``named`` is set."""
+    """Case-sensitive regular expression to find in the text (2506.10947); not used if ``named`` is set."""
     named: str = ""
-    """A name of the column ``strategy`` instead, such as a world's BWD."""
+    """Name in the column ``strategy``, instead of a pattern, such as a world's BWD."""
 
 
 def strategy(config: StrategyConfig = StrategyConfig()) -> Reward:
@@ -36,7 +36,7 @@ def strategy(config: StrategyConfig = StrategyConfig()) -> Reward:
         compiled(config.pattern, "pattern")
     return Reward(
         name="strategy",
-        summary="1 where a string, or a world's strategy, shows in the completion",
+        summary="1 if a string, or a world's strategy, occurs in the completion",
         source="Shao et al. 2025, arXiv 2506.10947",
         reward=lambda graded: shows(graded, config.pattern, config.named).astype(np.float32),
         config=config,
@@ -45,10 +45,10 @@ def strategy(config: StrategyConfig = StrategyConfig()) -> Reward:
 
 
 def shows(graded: Graded, pattern: str, named: str) -> NDArray[np.bool_]:
-    """Whether the strategy shows in each completion, bool ``[row]``.
+    """Whether the strategy occurs in each completion, bool ``[row]``.
 
     Raises:
-        InputError: a strategy is named and the grader names none.
+        InputError: a strategy is named, but the grader gives no strategies.
     """
     if named:
         return np.asarray(graded.column("strategy", "the reward of a named strategy") == named, dtype=bool)

@@ -1,13 +1,13 @@
-"""Sum: several rewards, each times its weight.
+"""Sum: the weighted sum of several rewards.
 
 Formula: ``r_i = sum_k weight_k * inner_k,i``, ``[row]``.
 Denominator: none; the weights need not sum to one.
-Degenerate: a completion that one of them leaves ungraded is ungraded, also where that one's weight is 0. Each
-inner reward has random streams of its own, so that two random rewards are two coins.
-Known bias: that of its parts. A group is silent only where all parts are, so that standardising by the group's
-deviation blows up whichever part still differs.
-Source: Ours; with a format of 1 and -1 and an outcome of 2 and -2 the reward of ToM-RL (2504.01698), whose
-answer part is -2 too where the form is wrong, as it is under any strict grader.
+Degenerate: a completion that one of them leaves ungraded is ungraded, even if the weight of that one is 0. Each
+inner reward has its own random streams, so two random rewards are two coins.
+Known bias: that of its parts. A group is silent only if all parts are, so standardising by the group's
+deviation amplifies any part that still differs.
+Source: Ours; with a format of 1 and -1 and an outcome of 2 and -2 it is the reward of ToM-RL (2504.01698),
+whose answer part is also -2 if the form is wrong, as under any strict grader.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SumConfig:
     """Settings of the sum."""
 
     weights: tuple[float, ...] = ()
-    """One a reward, in their order; none: all 1."""
+    """One weight per reward, in their order; empty means that all are 1."""
 
 
 def sum_of(config: SumConfig = SumConfig(), *inner: Reward) -> Reward:
@@ -36,7 +36,7 @@ def sum_of(config: SumConfig = SumConfig(), *inner: Reward) -> Reward:
     parts = inner or (outcome(), format_only())
     weights = config.weights or (1.0,) * len(parts)
     if len(weights) != len(parts):
-        raise UsageError(f"{len(weights)} weights for {len(parts)} rewards", fix="give one weight a reward")
+        raise UsageError(f"{len(weights)} weights for {len(parts)} rewards", fix="give one weight per reward")
     return Reward(
         name="sum",
         summary=" + ".join(f"{w:g} x {part.name}" for w, part in zip(weights, parts, strict=True)),

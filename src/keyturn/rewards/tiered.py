@@ -1,4 +1,4 @@
-"""Tiered: a wrong answer is not worth the same whether it is well formed, malformed, or never came.
+"""Tiered: a wrong answer, a malformed one and a missing one have different rewards.
 
 Formula, per completion (``[row]``)::
 
@@ -8,10 +8,10 @@ Formula, per completion (``[row]``)::
           cut         cut at the length limit without an answer
 
 The form is that of the ``format`` reward: an answer was extracted, or a pattern occurs.
-Denominator: none; one number a completion.
+Denominator: none; one number per completion.
 Degenerate: an ungraded completion has reward NaN.
 Known bias: in groups without a right answer the form alone gives credit, which standardising by the group's
-deviation blows up to full size, however small the step between the tiers.
+deviation scales to full size, however small the difference between the tiers.
 Source: Zhang et al. 2025, CHORD (2508.11408), its reward for mathematics: 1, 0, -0.1 and -1.
 """
 

@@ -1,8 +1,8 @@
-"""What rewards read of a completion's text: patterns, what follows a marker, and when two answers are the same.
+"""Reading a completion's text for rewards: patterns, text after a marker, and equality of answers.
 
-Ours. Two answers are the same where both are one quantity (``keyturn.problems.graders.numbers``) of equal
-value, or where they are equal texts once runs of white space are one space. That relation is an equivalence, as
-a vote needs it; equality of formulas as math-verify has it is not, so ``2x`` and ``x+x`` are two answers here.
+Ours. Two answers are equal if both are one quantity (``keyturn.problems.graders.numbers``) of the same value,
+or if they are equal texts after collapsing white space. This is an equivalence relation, as a vote needs;
+math-verify's equality of formulas is not, so ``2x`` and ``x+x`` are two answers here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def compiled(pattern: str, field: str) -> re.Pattern[str]:
     """A pattern of a config.
 
     Raises:
-        UsageError: it is empty or no regular expression; the message names the field.
+        UsageError: it is empty or not a regular expression; the message names the field.
     """
     if not pattern:
         raise UsageError(f"{field} is empty, which would match every text", fix="name what to look for")
@@ -27,12 +27,12 @@ def compiled(pattern: str, field: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UsageError(
-            f"{field} {pattern!r} is no regular expression: {error}", fix="re.escape a literal text"
+            f"{field} {pattern!r} is not a regular expression: {error}", fix="re.escape a literal text"
         ) from error
 
 
 def after(text: str, marker: str) -> str | None:
-    """What follows the last marker, None where there is none; the whole text where the marker is empty."""
+    """The text after the last marker, or None; the whole text if the marker is empty."""
     if not marker:
         return text
     _, found, rest = text.rpartition(marker)
@@ -40,7 +40,7 @@ def after(text: str, marker: str) -> str | None:
 
 
 def form(answer: str) -> str:
-    """The text by which two answers are the same; "" for no answer."""
+    """A text that is the same for equal answers; "" for no answer."""
     value = quantity(answer)
     return " ".join(answer.split()) if value is None else str(value)
 

@@ -1,1 +1,1 @@
-"""What each token does."""
+"""Roles of tokens: what each token does in a trace."""

@@ -1,11 +1,11 @@
-"""Encoders of phrases: what mined grams are clustered by. The default needs no download.
+"""Encoders of phrases, for clustering mined grams. The default needs no download.
 
-TF-IDF of words (1 and 2 together) and of characters within words (2 to 4), side by side, reduced by a truncated
-SVD (latent semantic analysis): phrases that share words, or stems of words, are near each other. It knows no
-synonyms that share neither; a sentence encoder does, and is the user's choice.
+The default concatenates TF-IDF of words (1 and 2 together) and of characters within words (2 to 4) and reduces
+it by a truncated SVD (latent semantic analysis), so phrases that share words or stems are near each other. It
+does not recognise synonyms without common letters; a sentence encoder does, and users may choose one.
 
-Source: Deerwester et al. 1990 (latent semantic analysis). Departures from Wang et al. 2025 (2509.03646): they
-take a sentence transformer that they do not name.
+Source: Deerwester et al. 1990 (latent semantic analysis). Departures from Wang et al. 2025 (2509.03646): the
+paper uses a sentence transformer that it does not name.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from keyturn.core.extras import need
 from keyturn.core.lazy import torch
 
 Encoder: TypeAlias = Callable[[list[str]], NDArray[np.floating]]
-"""``(phrases) -> one vector each``, float ``[phrase, dim]``; lengths do not matter, only directions."""
+"""``(phrases) -> one vector each``, float ``[phrase, dim]``; only directions matter."""
 
 
 def lsa_encoder(dimensions: int, seed: int) -> Encoder:
-    """The default encoder, fitted on the phrases it is given.
+    """The default encoder, fitted on the given phrases.
 
     Args:
-        dimensions: of the vectors, at most; fewer where there are fewer phrases or features.
-        seed: of the randomised SVD, from a named stream.
+        dimensions: maximum dimension of the vectors; less with fewer phrases or features.
+        seed: seed of the randomised SVD, from a named stream.
     """
 
     def encode(phrases: list[str]) -> NDArray[np.float64]:
-        # Words are what stands between blanks: phrases come folded already.
+        # Words are separated by spaces; the phrases are already folded.
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -58,8 +58,8 @@ def sentence_encoder(name: str, *, batch: int = 256) -> Encoder:
     """A sentence-transformers model by name or folder.
 
     Args:
-        name: as that library takes it.
-        batch: phrases at once.
+        name: name or folder, as in that library.
+        batch: number of phrases at a time.
 
     Raises:
         MissingExtraError: sentence-transformers is not installed.
@@ -105,16 +105,16 @@ def mean_pooled_encoder(name: str, *, batch: int = 32) -> Encoder:
 
 
 def directions(encoder: Encoder, phrases: Sequence[str]) -> NDArray[np.float64]:
-    """Vectors of unit length, float64 ``[phrase, dim]``; what the encoder gave as zero stays zero.
+    """Vectors of unit length, float64 ``[phrase, dim]``; a zero vector stays zero.
 
     Raises:
-        InputError: the encoder gave another shape, or something that is not finite.
+        InputError: the encoder gave another shape, or values that are not finite.
     """
     vectors = np.asarray(encoder(list(phrases)), dtype=np.float64)
     if vectors.ndim != 2 or len(vectors) != len(phrases) or not np.isfinite(vectors).all():
         raise InputError(
             f"the encoder gave {vectors.shape} for {len(phrases)} phrases, or values that are not finite",
-            fix="one finite vector a phrase: [phrase, dim]",
+            fix="return one finite vector per phrase: [phrase, dim]",
         )
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)

@@ -1,4 +1,4 @@
-"""Roles that a grammar gives: the verifier that parsed a trace says what each of its tokens does."""
+"""Roles from a grammar: the verifier that parsed a trace gives the role of each token."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NAMES: tuple[str, ...] = tuple(role.name.lower() for role in Role)
 """Names of the roles, indexed by their number."""
 
 GROUPS: dict[str, frozenset[Role]] = {"planning": PLANNING, "execution": EXECUTION, "forced": FORCED}
-"""Sets of roles that figures and tables group by."""
+"""Sets of roles, the groups of figures and tables."""
 
 
 def token_roles(completions: Completions, grades: Grades | None) -> NDArray[np.uint8]:
-    """The roles that grades carry, uint8 ``[token]``; all UNKNOWN where they carry none."""
+    """The roles in grades, uint8 ``[token]``; all UNKNOWN if there are none."""
     if grades is None or grades.roles is None:
         return np.zeros(len(completions.tokens), dtype=np.uint8)
     if len(grades.roles) != len(completions.tokens):
@@ -33,19 +33,19 @@ def role_mask(roles: NDArray[np.uint8], wanted: frozenset[Role]) -> NDArray[np.b
 
 
 def forced_mask(roles: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tokens that the text leaves no choice about, bool ``[token]``."""
+    """Tokens that the preceding text determines, bool ``[token]``."""
     return role_mask(roles, FORCED)
 
 
 def role_sets(roles: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
-    """The ways to group tokens that a by-role table shows: every role that occurs, and the groups.
+    """The groups of tokens in a table by role: every role that occurs, and sets of roles.
 
     Args:
         roles: uint8 ``[token]``.
 
     Returns:
-        Name -> mask ``[token]``: ``planning`` and ``execution`` where they occur, then each single role that
-        occurs, in the order of their numbers. Empty where nothing is known of any token.
+        Name -> mask ``[token]``: ``planning`` and ``execution`` if they occur, then each single role that
+        occurs, in the order of their numbers. Empty if no role is known.
     """
     if not roles.any():
         return {}

@@ -1,8 +1,8 @@
-"""Phrases that plan, frozen: each with the role it gives, where it comes from, and a file that says so.
+"""Frozen sets of planning phrases: each phrase with its role and origin, and a file of them.
 
-A gram set is data: it is made once (mined, or our lexicon), written, and read by whatever assigns roles, so
-that every policy of a study is judged by the same phrases. The file carries its identity; a file that was
-edited, damaged or written by someone hostile is refused.
+A gram set is data: it is made once (mined, or from our lexicon), written, and read by everything that assigns
+roles, so that every policy of a study is judged by the same phrases. The file contains its identity, and a file
+that was edited or damaged is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KIND = "strategic grams"
 MAX_BYTES = 64 << 20
 MAX_GRAMS = 500_000
 MAX_WORDS = 12
-"""Words of a phrase: the published ones have at most 5, ours at most 6."""
+"""Maximum number of words of a phrase; published ones have at most 5, ours at most 6."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Gram:
     """One phrase.
 
     Args:
-        text: its words as they are compared, joined by single blanks.
-        role: what a token inside it does.
+        text: its words in the form for comparison, joined by single spaces.
+        role: role of a token inside it.
         kind: a category of the lexicon, or the mined cluster (``"c17"``).
-        documents: solutions it was found in; 0 where it was written, not mined.
-        occurrences: how often in all.
+        documents: number of solutions in which it was found; 0 if it was written and not mined.
+        occurrences: total number of occurrences.
     """
 
     text: str
@@ -53,11 +53,11 @@ class StrategicGrams:
     """A frozen set of phrases.
 
     Args:
-        entries: the phrases; their place is the number that says which one fired.
-        words: what a word is in them.
+        entries: the phrases; a match refers to a phrase by its index.
+        words: the kind of words in them.
         source: how they were made, in a few words.
-        settings: of what made them.
-        counts: what was looked at and left out on the way.
+        settings: settings with which they were made.
+        counts: how many grams each step of the mining kept.
     """
 
     entries: tuple[Gram, ...]
@@ -71,7 +71,7 @@ class StrategicGrams:
 
     @property
     def identity(self) -> str:
-        """A short hash of everything that decides which roles are given, and of where it came from."""
+        """A short hash of everything that decides roles, and of the set's origin."""
         return identity(self.document())
 
     def document(self) -> dict[str, Any]:
@@ -89,10 +89,10 @@ class StrategicGrams:
 
 
 def checked(grams: StrategicGrams) -> StrategicGrams:
-    """The same set, where every phrase can fire and none stands twice.
+    """The same set, after checking that every phrase can match and none occurs twice.
 
     Raises:
-        InputError: one cannot, or does.
+        InputError: a phrase can never match, or occurs twice.
     """
     if grams.words not in WORD_KINDS:
         raise InputError(f"grams of words {grams.words!r}", fix=f"words: {' or '.join(WORD_KINDS)}")
@@ -101,25 +101,27 @@ def checked(grams: StrategicGrams) -> StrategicGrams:
         words = phrase(gram.text, grams.words)
         if not 1 <= len(words) <= MAX_WORDS or " ".join(words) != gram.text:
             raise InputError(
-                f"gram {number}, {gram.text[:60]!r}, can never fire",
-                fix=f"1 to {MAX_WORDS} lower-case words joined by single blanks",
+                f"gram {number}, {gram.text[:60]!r}, can never match",
+                fix=f"1 to {MAX_WORDS} lower-case words separated by single spaces",
             )
         if gram.text in seen:
-            raise InputError(f"gram {number}, {gram.text[:60]!r}, is there twice", fix="keep one of them")
+            raise InputError(f"gram {number}, {gram.text[:60]!r}, occurs twice", fix="keep one of them")
         seen.add(gram.text)
     return grams
 
 
 def dropped(grams: StrategicGrams, share: float, generator: np.random.Generator) -> StrategicGrams:
-    """The set without a random share of its phrases: what a robustness check compares with.
+    """The set without a random share of its phrases, for a robustness check.
 
     Args:
-        grams: all of them.
-        share: in [0, 1); the paper's check drops 0.3.
+        grams: the whole set.
+        share: share of phrases to drop, in [0, 1); the paper's check drops 0.3.
         generator: randomness.
     """
     if not 0 <= share < 1:
-        raise UsageError(f"{share} of the grams cannot be dropped", fix="a share of at least 0 and below 1")
+        raise UsageError(
+            f"cannot drop a share {share} of the grams", fix="choose a share of at least 0 and below 1"
+        )
     keep = np.sort(generator.permutation(len(grams))[: len(grams) - round(share * len(grams))])
     return replace(
         grams,
@@ -131,39 +133,39 @@ def dropped(grams: StrategicGrams, share: float, generator: np.random.Generator)
 def written_by_hand(
     phrases: Sequence[str], *, role: Role = Role.PLAN, kind: str = "given", words: WordKind = "letters"
 ) -> StrategicGrams:
-    """A set of the user's own phrases; what folds to the same words is taken once.
+    """A set of the user's own phrases; phrases that fold to the same words count once.
 
     Args:
-        phrases: as anyone would write them.
-        role: what a token inside them does.
-        kind: what they are called.
-        words: what a word is.
+        phrases: the phrases, in any spelling.
+        role: role of a token inside them.
+        kind: name of their category.
+        words: the kind of words.
 
     Raises:
-        InputError: a phrase can never fire (no word, too many, or over the end of a clause).
+        InputError: a phrase can never match (no word, too many words, or more than one clause).
     """
     forms: dict[str, None] = {}
     for text in phrases:
         form = " ".join(phrase(text, words))
         if not form:
-            raise InputError(f"the phrase {text[:60]!r} can never fire", fix="words of one clause")
+            raise InputError(f"the phrase {text[:60]!r} can never match", fix="words of one clause")
         forms.setdefault(form)
     entries = tuple(Gram(text=form, role=role, kind=kind) for form in forms)
     return checked(StrategicGrams(entries=entries, words=words, source="phrases given by the user"))
 
 
 def write_grams(path: Path, grams: StrategicGrams) -> None:
-    """Freeze a set to a file, whole or not at all.
+    """Write a set to a file, completely or not at all.
 
     Args:
-        path: of the JSON file.
-        grams: what is written.
+        path: path of the JSON file.
+        grams: the set.
     """
     write_json(path, {"identity": checked(grams).identity, **grams.document()})
 
 
 def read_grams(path: Path) -> StrategicGrams:
-    """A set as :func:`write_grams` froze it.
+    """Read a set that :func:`write_grams` wrote.
 
     Raises:
         UsageError: there is no such file.
@@ -176,9 +178,9 @@ def read_grams(path: Path) -> StrategicGrams:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", fix="name a file of grams") from error
     except (ValueError, RecursionError) as error:
-        raise _bad(path, f"is no JSON document ({type(error).__name__})") from error
+        raise _bad(path, f"is not a JSON document ({type(error).__name__})") from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
-        raise _bad(path, "is no file of strategic grams")
+        raise _bad(path, "is not a file of strategic grams")
     schema = document.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool):
         raise _bad(path, "has no schema number")
@@ -192,14 +194,12 @@ def read_grams(path: Path) -> StrategicGrams:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise _bad(path, f"is damaged ({type(error).__name__}: {error})") from error
     if known != document.get("identity"):
-        raise InputError(
-            f"{path} was changed after it was frozen", fix="mine it again, or take the file as it was written"
-        )
+        raise InputError(f"{path} was changed after it was written", fix="mine it again, or restore the file")
     return grams
 
 
 def _bad(path: Path, why: str) -> InputError:
-    return InputError(f"{path} {why}", fix="a file that write_grams or `keyturn grams` wrote")
+    return InputError(f"{path} {why}", fix="give a file that write_grams or `keyturn grams` wrote")
 
 
 def _parsed(document: Mapping[str, Any]) -> StrategicGrams:

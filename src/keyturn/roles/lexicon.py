@@ -1,16 +1,16 @@
-"""Our own list of phrases that announce what reasoning does next, in five kinds.
+"""Our own list of phrases that announce the next move of reasoning, in five categories.
 
-The paper behind strategic grams prints a list that its own pipeline cannot have made (it holds words alone), so
-there are two ways to planning tokens: mining, and a list. This one is in our own words, in
-``assets/lexicon.json``; it needs no text to be mined from and is the same for every model.
+The paper on strategic grams prints a list that its own pipeline cannot have made (it contains single words). So
+there are two sources of planning tokens: mining, and a list. Ours is in ``assets/lexicon.json``; it needs no
+text for mining and is the same for every model.
 
-Roles: all five kinds decide what is done next, so by default all are in the PLANNING set, as in the paper:
-deduction and verification are a next step (PLAN), branching chooses a way (STRATEGY), framing says what is
+Roles: all five categories decide the next step, so by default all are in the PLANNING set, as in the paper:
+deduction and verification are a next step (PLAN), branching chooses a way (STRATEGY), framing states what is
 needed (GOAL), backtracking retracts (BACKTRACK). The grammar's VERIFY is the check itself and not a planning
-role; ``lexicon({**ROLE_OF, "verification": Role.VERIFY})`` gives announced checks that role, so that they stand
-outside the PLANNING set.
-Known bias: English, and the register of models that think aloud; phrases are read anywhere in a clause.
-Source: the five kinds describe what the list of Wang et al. 2025 (2509.03646) mixes. The entries are ours.
+role. ``lexicon({**ROLE_OF, "verification": Role.VERIFY})`` gives announced checks that role, outside the
+PLANNING set. Known bias: English, and the style of models that think aloud; phrases match anywhere in a clause.
+Source: the five categories describe the mixture in the list of Wang et al. 2025 (2509.03646). The entries are
+ours.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""Which tokens stand inside a phrase that plans, and which phrase it was.
+"""Finds the tokens inside planning phrases, and the phrase of each.
 
-Formula: of all places where a gram stands word for word, the longest (in words) is taken first, of equally long
-ones the leftmost; what overlaps a taken one is left out. A token is inside where its characters overlap a
-taken span: ``start_token < end_span and start_span < end_token``. Case, width and apostrophes do not matter,
-word boundaries do: "so" is not found in "some".
+Formula: of all literal matches of grams, the longest (in words) is taken first, and of equally long ones the
+leftmost; matches that overlap a taken one are left out. A token is inside if its characters overlap a taken
+span: ``start_token < end_span and start_span < end_token``. Case, width and apostrophes do not matter, but word
+boundaries do: "so" is not found in "some".
 Denominator: none; every generated token gets a role. Planning tokens get the gram's role; the others get
-``rest`` (UNKNOWN by default: a phrase list knows nothing of them). In the paper's sense all of those are
-execution tokens, prose and formatting included: all that is not in PLANNING. An objective that asks for
-the EXECUTION roles (execution-only credit) reads them so with ``rest=Role.ARITHMETIC``. Tokens without
-characters (special tokens) are UNKNOWN always, and count as neither.
-Degenerate: no gram, no text, no token: no span, all tokens ``rest``.
-Known bias: a token that holds the end of a phrase and the letters behind it counts as inside.
+``rest`` (UNKNOWN by default, since a phrase list says nothing about them). In the paper's sense all others are
+execution tokens, also prose and formatting. For an objective that uses the EXECUTION roles (execution-only
+credit), set ``rest=Role.ARITHMETIC``. Tokens without characters (special tokens) are always UNKNOWN and count
+as neither. Degenerate: without a gram, a text or a token there is no span, and all tokens get ``rest``.
+Known bias: a token that contains the end of a phrase and letters after it counts as inside.
 Source: Wang et al. 2025 (2509.03646): planning tokens lie inside a matched gram, execution is the rest.
 Departures: the paper does not say how overlapping matches are resolved.
 """
@@ -30,7 +29,7 @@ from keyturn.roles.words import runs
 
 
 class Hit(NamedTuple):
-    """A gram in a text: characters ``start`` to ``end`` (exclusive), and its place in the set."""
+    """A gram in a text: characters ``start`` to ``end`` (exclusive), and its index in the set."""
 
     start: int
     end: int
@@ -39,11 +38,11 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assigned:
-    """What every token got, and from which gram.
+    """The role of every token, and the gram that gave it.
 
     Args:
         roles: a :class:`Role` per token, uint8 ``[token]``.
-        fired: index of the gram that fired, int32 ``[token]``; -1: none.
+        fired: index of the gram that matched, int32 ``[token]``; -1 for none.
     """
 
     roles: NDArray[np.uint8]
@@ -51,7 +50,7 @@ class Assigned:
 
 
 class Finder:
-    """Finds the grams of one set; made once, asked for every text.
+    """Finds the grams of one set; made once and used for every text.
 
     Args:
         grams: the set.
@@ -94,19 +93,19 @@ def assign(
     """The role of every token of some texts, and the gram that gave it.
 
     Args:
-        texts: one a row.
-        offsets: where each token's characters stand in its row's text, ``[token, 2]`` a row, end exclusive; a
+        texts: one text per row.
+        offsets: for each row, the span of each token's characters in its text, ``[token, 2]``, end exclusive; a
             token without characters has an empty span.
         grams: the phrases.
         rest: role of tokens outside all of them.
 
     Returns:
-        Tokens end to end, in the order of the rows.
+        The tokens of all rows, concatenated.
     """
     if len(texts) != len(offsets):
         raise ValueError(f"offsets of {len(offsets)} rows for {len(texts)} texts")
     finder = grams if isinstance(grams, Finder) else Finder(grams)
-    # The last entry is that of -1, "none".
+    # The last entry is the role for index -1, "none".
     role_of = np.array([*(gram.role for gram in finder.grams.entries), rest], dtype=np.uint8)
     fired: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)]
     roles: list[NDArray[np.uint8]] = [np.zeros(0, dtype=np.uint8)]
@@ -124,7 +123,8 @@ def _inside(where: NDArray[np.int64], hits: Sequence[Hit]) -> NDArray[np.int32]:
     if not hits or not len(where):
         return fired
     spans = np.array(hits, dtype=np.int64)
-    # Spans do not overlap and are sorted: the first one that ends behind the token's start is the only choice.
+    # Spans do not overlap and are sorted, so only the first one that ends after the token's start can overlap
+    # it.
     first = np.searchsorted(spans[:, 1], where[:, 0], side="right")
     near = np.minimum(first, len(spans) - 1)
     inside = (first < len(spans)) & (spans[near, 0] < where[:, 1]) & (where[:, 0] < where[:, 1])

@@ -1,4 +1,4 @@
-"""Strategic grams: phrases that many successful solutions share, each solution saying them only now and then.
+"""Strategic grams: phrases that occur in many successful solutions, but only now and then in each.
 
 Formula, for word n-grams ``g`` (n = 3 to 5) of ``D`` successful solutions::
 
@@ -9,21 +9,21 @@ Formula, for word n-grams ``g`` (n = 3 to 5) of ``D`` successful solutions::
 
 Denominator: ``kept_share`` is a share of clusters, not of grams; ``of / df`` counts only the solutions that
 have the gram.
-Degenerate: no text, or none with a gram that passes, is an InputError that says which filter emptied it. Fewer
-candidates than clusters: each is its own cluster. Ties of DF go to the cluster with more candidates, then to
-the first.
+Degenerate: without a text, or without a gram that passes the filters, there is an InputError that names the
+filter. With fewer candidates than clusters, each is its own cluster. Ties of DF go to the cluster with more
+candidates, then to the first.
 Known bias: a large cluster has a large DF by its size alone, and frequent wording of the *task* ("the number of
-ways") is as common as wording of the plan: mined from one kind of problem, grams hold its vocabulary.
-``problems`` counts problems instead of solutions, which takes out what one problem's draws repeat. Grams mined
-from a tuned policy's text leak what training did to it: mine from the base's text too, or freeze before
-training. Text without blanks between words (Chinese, Japanese) has no word n-grams.
+ways") is as common as wording of the plan: grams from one kind of problem contain its vocabulary. ``problems``
+counts problems instead of solutions, which removes repetitions among one problem's draws. Grams mined from a
+tuned policy's text reveal its training: mine from the base's text too, or freeze them before training. Text
+without spaces between words (Chinese, Japanese) has no word n-grams.
 Source: Wang et al. 2025 (2509.03646): n-grams of 3 to 5 words, clusters of embeddings, cluster document
-frequency, top 20 %. Departures (ours, where the paper names nothing): the encoder (``roles.encoders``); the
+frequency, top 20 %. Departures, where the paper gives no detail: the encoder (``roles.encoders``); the
 clustering, k-means in small batches on unit vectors, because agglomerative clustering needs memory quadratic in
-some ten thousand grams; the number of clusters; the filter "occurrences per containing solution", for the
-paper's "sparse within a single solution", which it states as a reason without a rule; candidates stand in at
-least two solutions (a gram of one alone adds noise to clusters); n-grams do not cross the end of a clause and,
-in prose, hold no digits.
+about ten thousand grams; the number of clusters; the filter "occurrences per containing solution", for the
+paper's "sparse within a single solution", which it gives as a reason without a rule; candidates occur in at
+least two solutions (a gram of a single one adds noise to clusters); n-grams do not cross the end of a clause
+and, in prose, contain no digits.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ class MiningConfig:
     """Settings of the mining."""
 
     shortest: int = 3
-    """Words of the shortest gram (2509.03646)."""
+    """Number of words of the shortest gram (2509.03646)."""
     longest: int = 5
-    """Words of the longest gram (2509.03646)."""
+    """Number of words of the longest gram (2509.03646)."""
     kept_share: float = 0.2
     """Share of the clusters that is kept, by document frequency (2509.03646)."""
     clusters: int = 300
-    """Clusters of the embeddings (ours; the paper names no number). Fewer where there are fewer candidates."""
+    """Number of clusters (ours; the paper gives none). Fewer if there are fewer candidates."""
     min_documents: int = 2
-    """Solutions (or problems) that a candidate stands in at least (ours); 1 is the paper's text."""
+    """Minimum number of solutions (or problems) with a candidate (ours); the paper's text implies 1."""
     max_per_document: float = 1.5
-    """Occurrences per containing solution, at most, on average (ours): "sparse within a single solution"."""
+    """Maximum mean number of occurrences per containing solution (ours): "sparse within a single solution"."""
     max_grams: int = 40_000
-    """Candidates that are clustered; beyond, those in most solutions (ours, for memory; counted)."""
+    """Maximum number of clustered candidates; of more, those in most solutions (ours, for memory; counted)."""
     dimensions: int = 64
-    """Of the default encoder's vectors (ours)."""
+    """Dimension of the default encoder's vectors (ours)."""
     words: WordKind = "letters"
-    """What a word is: "letters" for prose, "spaces" for text whose tokens stand between blanks."""
+    """The kind of words: "letters" for prose, "spaces" for text whose tokens are separated by spaces."""
     digits: bool = False
-    """Whether a gram may hold a digit (ours: in prose, numbers are what is executed)."""
+    """Whether a gram may contain a digit (ours: in prose, numbers belong to execution)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.shortest <= self.longest <= MAX_WORDS:
@@ -90,17 +90,17 @@ def mine(
     """The strategic grams of successful completions.
 
     Args:
-        texts: of successful completions, one each.
-        streams: for the encoder's SVD and the clustering.
-        encoder: of phrases; None: TF-IDF and LSA.
-        problems: which problem each text answers; document frequencies then count problems, not texts.
+        texts: texts of successful completions, one each.
+        streams: randomness of the encoder's SVD and the clustering.
+        encoder: encoder of phrases; None means TF-IDF and LSA.
+        problems: problem of each text; document frequencies then count problems, not texts.
         config: settings.
 
     Raises:
         InputError: there is nothing to mine, or the encoder gives no vectors.
     """
     if problems is not None and len(problems) != len(texts):
-        raise UsageError(f"{len(problems)} problems for {len(texts)} texts", fix="one problem a text")
+        raise UsageError(f"{len(problems)} problems for {len(texts)} texts", fix="give one problem per text")
     if not texts:
         raise InputError("no successful completion to mine", fix="samples with successes among them")
     owner = _numbers(problems) if problems is not None else list(range(len(texts)))
@@ -110,8 +110,8 @@ def mine(
     order = sorted(sparse, key=lambda g: (-sparse[g][0], g))[: config.max_grams]
     if not order:
         raise InputError(
-            f"no gram is left of {len(counted)}: {len(frequent)} stand in {config.min_documents} or more "
-            f"documents, {len(sparse)} of those are sparse within them",
+            f"no gram is left of {len(counted)}: {len(frequent)} occur in {config.min_documents} or more "
+            f"documents, and {len(sparse)} of those are rare enough within them",
             fix="more text, a lower min_documents or a higher max_per_document",
         )
     chosen = sorted(order)
@@ -167,9 +167,9 @@ def _grams(text: str, config: MiningConfig) -> Iterator[str]:
 def _counted(
     texts: Sequence[str], owner: Sequence[int], config: MiningConfig
 ) -> dict[str, tuple[int, int, int]]:
-    """Gram -> documents, occurrences, texts that hold it."""
+    """Gram -> numbers of documents, of occurrences, and of texts with it."""
     found: dict[str, list[int]] = {}
-    # Texts of one document need not be neighbours: documents are visited one after another.
+    # Texts of one document need not be neighbours, so documents are visited one after another.
     for text in sorted(range(len(texts)), key=lambda text: owner[text]):
         for gram in _grams(texts[text], config):
             row = found.setdefault(gram, [0, 0, 0, -1, -1])
@@ -197,7 +197,7 @@ def _clustered(vectors: NDArray[np.float64], clusters: int, seed: int) -> NDArra
         batch_size=4096,
         reassignment_ratio=0.0,
     )
-    # One thread: sums in another order may put a gram elsewhere.
+    # One thread, since sums in another order may move a gram to another cluster.
     with threadpool_limits(1):
         raw = means.fit_predict(vectors)
     return np.array(_numbers([str(label) for label in raw]), dtype=np.int64)
@@ -206,7 +206,7 @@ def _clustered(vectors: NDArray[np.float64], clusters: int, seed: int) -> NDArra
 def _cluster_documents(
     texts: Sequence[str], owner: Sequence[int], cluster_of: dict[str, int], config: MiningConfig
 ) -> NDArray[np.int64]:
-    """Documents that hold any member of a cluster, ``[cluster]``."""
+    """Number of documents with any member of each cluster, ``[cluster]``."""
     holds: list[set[int]] = [set() for _ in range(max(cluster_of.values()) + 1)]
     for text, document in zip(texts, owner, strict=True):
         for gram in _grams(text, config):

@@ -1,9 +1,9 @@
-"""The words of a text and the places where a phrase may stand: one reading for mining and for matching.
+"""The words of a text and the possible places of a phrase, read in the same way for mining and for matching.
 
-A phrase never reaches over the end of a clause. A *run* is a sequence of words between which only blanks and
-light punctuation stand (commas, quotes, dashes, brackets, emphasis marks); a full stop, a colon, an
-operator or a new line ends it. Words are compared in NFKC, case-folded, with one kind of apostrophe, each
-word by itself, so that places stay those of the original text whatever folding does to a letter's length.
+A phrase never crosses the end of a clause. A *run* is a sequence of words with only spaces and light
+punctuation between them (commas, quotes, dashes, brackets, emphasis marks); a full stop, a colon, an operator
+or a new line ends it. Words are compared in NFKC, case-folded, with one kind of apostrophe. Each word is folded
+separately, so positions stay those of the original text even if folding changes a letter's length.
 Everything is linear in the length of the text.
 """
 
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from keyturn.core.errors import UsageError
 
 WordKind: TypeAlias = Literal["letters", "spaces"]
-"""What a word is: letters, digits and marks (prose), or whatever stands between blanks (the world's text)."""
+"""Kinds of words: letters, digits and marks (prose), or everything between spaces (the world's text)."""
 
 WORD_KINDS: tuple[WordKind, ...] = ("letters", "spaces")
 
@@ -28,7 +28,7 @@ _BLANKS = re.compile(r"\s*")
 
 
 class Word(NamedTuple):
-    """A word: where it stands (characters, end exclusive) and what it is compared as."""
+    """A word: its span (characters, end exclusive) and its form for comparison."""
 
     start: int
     end: int
@@ -37,8 +37,8 @@ class Word(NamedTuple):
 
 @functools.cache
 def _letters() -> re.Pattern[str]:
-    # Python's \w leaves out combining marks: without them "cafe" would be found inside a decomposed "café",
-    # and most words of Devanagari would fall apart.
+    # Python's \w excludes combining marks: without them "cafe" would be found inside a decomposed "café",
+    # and most words in Devanagari would be split.
     marks = "".join(
         re.escape(chr(code))
         for code in range(0x300, min(0x20000, sys.maxunicode))
@@ -54,20 +54,20 @@ def _pattern(kind: WordKind) -> re.Pattern[str]:
         return _letters()
     if kind == "spaces":
         return re.compile(r"[^\s\ud800-\udfff]+")
-    raise UsageError(f"words are told apart by {kind!r}", fix=" or ".join(WORD_KINDS))
+    raise UsageError(f"unknown kind of words {kind!r}", fix=" or ".join(WORD_KINDS))
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def folded(word: str, kind: WordKind = "letters") -> str:
-    """What a word is compared as: one word again, which folds to itself; empty where there is no such form.
+    """A word's form for comparison: one word, which folds to itself; empty if there is no such form.
 
     Args:
-        word: as it is written.
-        kind: what a word is.
+        word: the word as written.
+        kind: the kind of words.
     """
     if word.isascii():
         return word.lower()
-    # Some signs are several words in the compatible form ("¼" is 1⁄4): those keep their own.
+    # Some signs become several words in the compatible form ("¼" is 1⁄4); they keep their own form.
     for form in (_folded("NFKC", word), _folded("NFC", word)):
         if _pattern(kind).fullmatch(form) and form in (_folded("NFKC", form), _folded("NFC", form)):
             return form
@@ -80,11 +80,11 @@ def _folded(normal: Literal["NFC", "NFKC"], word: str) -> str:
 
 
 def runs(text: str, kind: WordKind = "letters") -> Iterator[list[Word]]:
-    """The runs of a text, in order: what a phrase may stand in.
+    """The runs of a text in order, in which phrases may occur.
 
     Args:
         text: any text.
-        kind: what a word is.
+        kind: the kind of words.
     """
     between = _LIGHT if kind == "letters" else _BLANKS
     run: list[Word] = []
@@ -101,11 +101,11 @@ def runs(text: str, kind: WordKind = "letters") -> Iterator[list[Word]]:
 
 
 def phrase(text: str, kind: WordKind = "letters") -> tuple[str, ...]:
-    """The words of a phrase as they are compared; empty where it is not one run, so that it could never fire.
+    """The words of a phrase in their form for comparison; empty if it is not one run and so can never match.
 
     Args:
         text: the phrase.
-        kind: what a word is.
+        kind: the kind of words.
     """
     found = list(runs(text, kind))
     return tuple(word.form for word in found[0]) if len(found) == 1 else ()

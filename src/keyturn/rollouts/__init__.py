@@ -1,1 +1,1 @@
-"""The record of what was answered: columnar schema, Parquet store, readers of other tools' logs."""
+"""Records of completions: columnar schema, Parquet store, readers of other tools' logs."""

@@ -1,4 +1,4 @@
-"""Columns of numpy arrays and texts as Arrow arrays and back, exactly."""
+"""Exact conversion of numpy arrays and texts to Arrow arrays and back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from keyturn.core.errors import StorageError
 
 COLUMN = "column."
-"""What stands before the name of a further column in a table."""
+"""Prefix of the name of a further column in a table."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half a character: Python's text may hold one, UTF-8 cannot."""
+"""A lone surrogate: Python's text may contain one, UTF-8 cannot."""
 
 
 def strings(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:
-    """Texts as UTF-8 and whether a lone surrogate had to be replaced."""
+    """Texts as UTF-8, and whether a lone surrogate had to be replaced."""
     clean = [SURROGATE.sub("\ufffd", text) for text in texts]
     replaced = [before != after for before, after in zip(texts, clean, strict=True)]
     return pa.array(clean, pa.large_string()), pa.array(replaced, pa.bool_())
@@ -46,7 +46,7 @@ def numbers(table: pa.Table, name: str, dtype: type) -> NDArray:
 
 
 def prefixed(columns: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Further columns under the names that they have in a table."""
+    """Further columns under their names in a table."""
     return {COLUMN + name: column for name, column in columns.items()}
 
 
@@ -56,13 +56,13 @@ def bare(columns: Mapping[str, NDArray]) -> dict[str, NDArray]:
 
 
 def encode(columns: Mapping[str, NDArray]) -> tuple[dict[str, pa.Array], dict[str, str]]:
-    """Columns as Arrow arrays, and each one's numpy type so that it comes back as it was."""
+    """Columns as Arrow arrays, and the numpy type of each, so that it can be restored."""
     arrays: dict[str, pa.Array] = {}
     kinds: dict[str, str] = {}
     for name, column in columns.items():
         values = np.asarray(column)
         if values.ndim != 1:
-            raise ValueError(f"column {name!r} has {values.ndim} axes; one entry a row is wanted")
+            raise ValueError(f"column {name!r} has {values.ndim} axes; one entry per row is expected")
         kinds[name] = values.dtype.str if values.dtype != object else "object"
         if values.dtype == object or values.dtype.kind == "U":
             if not all(isinstance(value, str) for value in values):
@@ -88,7 +88,7 @@ def decode(table: pa.Table, kinds: Mapping[str, str]) -> dict[str, NDArray]:
 
 
 def stack(folder: Path, parts: Sequence[dict[str, NDArray]]) -> dict[str, NDArray]:
-    """The columns of several parts end to end."""
+    """The columns of several parts, concatenated."""
     names = list(parts[0])
     if any(set(part) != set(names) for part in parts):
         raise StorageError(f"{folder}: the parts have different columns", fix="grade all of them again")

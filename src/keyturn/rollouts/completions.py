@@ -1,7 +1,7 @@
-"""What was answered, as columns: flat tokens with offsets, one row a completion.
+"""Completions as columns: flat tokens with offsets, one row per completion.
 
-A ``Prompts`` holds each prompt once; a ``Completions`` points into it. Every array is numpy, so that
-a measure or a reader never needs torch, and maps one to one on an Arrow table.
+A ``Prompts`` holds each prompt once; a ``Completions`` points into it. All arrays are numpy arrays, so measures
+and readers need no torch, and they map one to one to an Arrow table.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Stop(IntEnum):
 
     EOS = 0
     LENGTH = 1
-    """Cut at the limit: flagged as truncated wherever it is counted."""
+    """Cut at the limit; counted as truncated everywhere."""
     ERROR = 2
-    """The policy gave nothing (a server's refusal, a time-out)."""
+    """The policy gave no completion (a server's refusal, a time-out)."""
     UNKNOWN = 3
-    """Read from a file that does not say."""
+    """Read from a file that does not record it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class Prompts:
 
     Args:
         ids: problem ids, ``[problem]``.
-        tokens: all prompt tokens end to end, int32 ``[prompt token]``.
+        tokens: all prompt tokens, concatenated, int32 ``[prompt token]``.
         offsets: int64 ``[problem + 1]``.
         texts: the prompts as text, ``[problem]``.
     """
@@ -52,7 +52,7 @@ class Prompts:
 
     @staticmethod
     def build(ids: Sequence[str], texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> Prompts:
-        """From one list of token ids per prompt."""
+        """Prompts from one list of token ids per prompt."""
         flat, offsets = ragged(tokens)
         return Prompts(ids=tuple(ids), tokens=flat, offsets=offsets, texts=tuple(texts))
 
@@ -63,13 +63,13 @@ class Completions:
 
     Args:
         policy: fingerprint of the policy that answered.
-        prompts: what was asked.
+        prompts: the prompts.
         problem: index into ``prompts``, int32 ``[row]``.
         draw: number of the draw within its problem, int32 ``[row]``.
-        tokens: generated tokens end to end, the end-of-sequence token included, int32 ``[token]``.
+        tokens: all generated tokens, concatenated, with the end-of-sequence tokens, int32 ``[token]``.
         offsets: int64 ``[row + 1]``.
-        logprobs: natural log-probability of each token under the distribution it was drawn from
-            (temperature and truncation applied), float32 ``[token]``; NaN where unknown.
+        logprobs: natural log-probability of each token under the distribution from which it was drawn
+            (temperature and truncation applied), float32 ``[token]``; NaN if unknown.
         entropies: entropy in nats of the model's own distribution at temperature 1, float32 ``[token]``.
         stop: a :class:`Stop` per row, uint8 ``[row]``.
         texts: decoded completions without special tokens, ``[row]``.
@@ -91,7 +91,7 @@ class Completions:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what was asked and answered and of how rows ended; not of how likely that was."""
+        """Hash of prompts, completions and ends of rows, without log-probabilities."""
         digest = hashlib.blake2b(digest_size=16)
         prompts = self.prompts
         arrays = (
@@ -144,14 +144,14 @@ class Completions:
         )
 
     def onto(self, prompts: Prompts) -> Completions:
-        """The same rows pointing into a larger list of prompts (a second stage of draws joins the first)."""
+        """The same rows, pointing into a larger list of prompts (to join two stages of draws)."""
         place = {identity: index for index, identity in enumerate(prompts.ids)}
         where = np.array([place[identity] for identity in self.prompts.ids], dtype=np.int32)
         return replace(self, prompts=prompts, problem=where[self.problem])
 
     @staticmethod
     def concat(parts: Sequence[Completions]) -> Completions:
-        """Completions over the *same* prompts, end to end."""
+        """Concatenate completions over the *same* prompts."""
         first = parts[0]
         if any(part.prompts.ids != first.prompts.ids or part.policy != first.policy for part in parts):
             raise ValueError("completions of different prompts or policies cannot be joined")
@@ -171,7 +171,7 @@ class Completions:
 
     @staticmethod
     def join(parts: Sequence[Completions]) -> Completions:
-        """Completions over any prompts, end to end, under the first one's name; one id is one prompt."""
+        """Concatenate completions over any prompts, under the first policy's name; one id means one prompt."""
         found: dict[str, tuple[str, NDArray[np.int32]]] = {}
         for part in parts:
             for index, identity in enumerate(part.prompts.ids):

@@ -1,4 +1,4 @@
-"""What a verifier said of completions, and the table that measures read: completions graded."""
+"""A verifier's grades of completions, and the table of graded completions that measures read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from keyturn.rollouts.completions import Completions, gather_ragged
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grades:
-    """A verdict per completion. Grading is separate from sampling: a verifier can change alone.
+    """A verdict per completion. Grading is separate from sampling, so a verifier can change alone.
 
     Args:
         outcome: 1 right, 0 wrong, NaN ungraded (a time-out is ungraded, never wrong), float32 ``[row]``.
-        verified: answer right *and* trace valid; all NaN where no verifier reads traces, float32 ``[row]``.
-        answer: the extracted answer, ``""`` where none was found, ``[row]``.
-        columns: further columns by name, one entry a row: ``strategy`` and ``format`` (object arrays of
+        verified: answer right *and* trace valid; all NaN if no verifier reads traces, float32 ``[row]``.
+        answer: the extracted answer, ``""`` if none was found, ``[row]``.
+        columns: further columns by name, one entry per row: ``strategy`` and ``format`` (object arrays of
             str), ``plan_score``, ``exec_score``, ``process``, ``efficiency`` (float32),
             ``first_error`` (int32 token index, -1 none), ``first_error_role`` (uint8, a ``Role``),
             ``lenient`` (float32: right under lenient extraction)...
         roles: a :class:`keyturn.core.roles.Role` per token of the completions, uint8 ``[token]``, or None.
-        token_columns: further columns by name, one entry a token: ``floor`` (float32, the known entropy
+        token_columns: further columns by name, one entry per token: ``floor`` (float32, the known entropy
             floor in nats of a planning token, log of the number of valid choices), ``error`` (bool)...
     """
 
@@ -38,7 +38,7 @@ class Grades:
     token_columns: Mapping[str, NDArray] = field(default_factory=dict)
 
     def select(self, completions: Completions, rows: NDArray[np.bool_]) -> Grades:
-        """The grades of some rows of the completions that were graded."""
+        """The grades of some rows of the graded completions."""
         index = np.flatnonzero(rows)
         take, _ = gather_ragged(completions.offsets, index)
         return Grades(
@@ -52,7 +52,7 @@ class Grades:
 
     @staticmethod
     def concat(parts: Sequence[Grades]) -> Grades:
-        """Grades end to end, as completions are joined; a column that one part lacks is dropped."""
+        """Concatenate grades in the same way as completions; a column that one part lacks is dropped."""
         first = parts[0]
         if len(parts) == 1:
             return first
@@ -76,8 +76,8 @@ class TwoStages:
     """Draws in two stages: every problem got the first, and only those with few successes got the second.
 
     Args:
-        first: draws of the first stage; those with a smaller number belong to it.
-        enough: successes in the first stage that ended the drawing.
+        first: number of draws in the first stage; draws with a smaller number belong to it.
+        enough: number of successes in the first stage after which drawing stopped.
         went_on: problems that got the second stage, bool ``[problem]``.
     """
 
@@ -88,10 +88,10 @@ class TwoStages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """Graded draws of one policy on one list of problems: what almost every measure reads.
+    """Graded draws of one policy on one list of problems, the input of almost every measure.
 
-    Problems are the sampling unit, so every row knows its problem; two ``Answers`` are compared only
-    over the same ``problems`` in the same order.
+    Problems are the sampling unit, so every row has its problem. Two ``Answers`` are compared only over the
+    same ``problems`` in the same order.
 
     Args:
         policy: ``"base"``, ``"tuned"`` or a name.
@@ -99,14 +99,14 @@ class Answers:
         problem: int32 ``[row]``.
         draw: int32 ``[row]``.
         outcome: float32 ``[row]``, 1 / 0 / NaN (see :class:`Grades`).
-        verified: float32 ``[row]``, all NaN where no verifier reads traces.
+        verified: float32 ``[row]``, all NaN if no verifier reads traces.
         answer: extracted answers, ``[row]``.
-        length: size of each completion, int32 ``[row]``; -1 where there is a verdict and no completion.
-        truncated: cut at the limit, bool ``[row]``.
-        columns: further columns of :class:`Grades`, one entry a row.
-        length_in: what ``length`` counts; words where no tokenizer is known.
-        cuts_known: whether anybody said which completions were cut; False: ``truncated`` says nothing.
-        two_stages: the rule by which some problems got more draws than others; None where none is known.
+        length: size of each completion, int32 ``[row]``; -1 for a verdict without a completion.
+        truncated: whether it was cut at the limit, bool ``[row]``.
+        columns: further columns of :class:`Grades`, one entry per row.
+        length_in: unit of ``length``; words if no tokenizer is known.
+        cuts_known: whether it is known which completions were cut; if not, ``truncated`` has no meaning.
+        two_stages: the rule by which some problems got more draws than others; None if none is known.
     """
 
     policy: str
@@ -128,19 +128,19 @@ class Answers:
 
     @property
     def reads_traces(self) -> bool:
-        """Whether a verifier read the traces, so that ``verified`` is the unit of success."""
+        """Whether a verifier read the traces, so that ``verified`` defines success."""
         return bool(np.isfinite(self.verified).any())
 
     @property
     def success(self) -> NDArray[np.float32]:
-        """Verified where a verifier reads traces, else the outcome; float32 ``[row]``, NaN ungraded."""
+        """Verified if a verifier reads traces, else the outcome; float32 ``[row]``, NaN ungraded."""
         return self.verified if self.reads_traces else self.outcome
 
     def counts(self, success: NDArray[np.float32] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Graded draws and successes per problem: ``(n, c)``, int64 ``[problem]`` each.
 
         Args:
-            success: which column to count; :attr:`success` by default. Ungraded rows (NaN) count in neither.
+            success: the column to count; :attr:`success` by default. Ungraded rows (NaN) count in neither.
         """
         values = self.success if success is None else success
         graded = np.isfinite(values)
@@ -150,16 +150,16 @@ class Answers:
         return n.astype(np.int64), np.rint(c).astype(np.int64)
 
     def rates(self, success: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
-        """Success rate of each problem, float64 ``[problem]``; NaN where nothing was graded.
+        """Success rate of each problem, float64 ``[problem]``; NaN if nothing was graded.
 
         Args:
-            success: which column; :attr:`success` by default, as in :meth:`counts`.
+            success: the column; :attr:`success` by default, as in :meth:`counts`.
         """
         n, c = self.counts(success)
         return np.where(n > 0, c / np.maximum(n, 1), np.nan)
 
     def select(self, rows: NDArray[np.bool_]) -> Answers:
-        """Some rows; the list of problems stays."""
+        """Some rows, with the same list of problems."""
         index = np.flatnonzero(rows)
         return replace(
             self,
@@ -174,7 +174,7 @@ class Answers:
         )
 
     def of_problems(self, index: NDArray[np.int64]) -> Answers:
-        """The draws of some problems, whose list shrinks with them (in the order of ``index``)."""
+        """The draws of some problems, which become the list of problems (in the order of ``index``)."""
         place = np.full(len(self.problems), -1, dtype=np.int32)
         place[index] = np.arange(len(index), dtype=np.int32)
         kept = self.select(place[self.problem] >= 0)

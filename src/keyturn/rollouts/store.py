@@ -1,18 +1,18 @@
-"""The Parquet store of what was answered and of what a verifier said, one file per part.
+"""The Parquet store of completions and grades, one file per part.
 
-A part is written whole or not at all (aside, then renamed), so a crash costs the part that was being
-written and nothing else. A part is one *main* table, ``completions-00003.parquet``, and zero or more
-*side* tables, ``completions-00003.prompts.parquet``, written before it; the main table's metadata holds
-the hashes of its sides, so that a crash between the two, or a flipped byte, is noticed and named.
-Files with other names in the folder are left alone. Token ids are kept beside the text, so that
-nothing is lost where text cannot be stored as it was: a lone surrogate, which UTF-8 has no bytes for,
-is replaced by U+FFFD and its row flagged in the column ``text_replaced``.
+A part is written completely or not at all (under another name, then renamed), so a crash loses only the part
+that was being written. A part is one *main* table, ``completions-00003.parquet``, and zero or more *side*
+tables, ``completions-00003.prompts.parquet``, written before it. The main table's metadata holds the hashes of
+its side tables, so a crash between the two, or a flipped byte, is noticed and named. Other files in the folder
+are left alone. Token ids are stored besides the text, so nothing is lost if text cannot be stored exactly: a
+lone surrogate, for which UTF-8 has no bytes, is replaced by U+FFFD and its row is flagged in the column
+``text_replaced``.
 
 The tables are plain Arrow (DuckDB, Polars, pandas and Hugging Face ``datasets`` read them):
 
 * completions: ``problem_id, problem, draw, stop, text, text_replaced, tokens, logprobs, entropies``
 * completions.prompts: ``problem_id, text, text_replaced, tokens``
-* grades: ``outcome, verified, answer, column.*``; grades.tokens: ``role, column.*``, one row a token
+* grades: ``outcome, verified, answer, column.*``; grades.tokens: ``role, column.*``, one row per token
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def write_completions(folder: Path, part: int, completions: Completions) -> Path
     """Write one part of completions; a part of the same number is replaced.
 
     Args:
-        folder: where the parts lie; made if absent.
+        folder: folder of the parts; made if absent.
         part: number of the part, from 0; reading joins parts in this order.
-        completions: what was answered.
+        completions: the completions.
 
     Returns:
         The path of the main table.
@@ -91,11 +91,11 @@ def read_completions(folder: Path, parts: Sequence[int] | None = None) -> Comple
     Prompts of the parts are joined in the order of their first appearance.
 
     Args:
-        folder: where the parts lie.
+        folder: folder of the parts.
         parts: numbers of the parts; all by default.
 
     Raises:
-        StorageError: nothing there, a damaged part, a newer schema, or parts of several policies.
+        StorageError: there is no part, a part is damaged or has a newer schema, or parts have several policies.
     """
     read = [_read_completions(folder, part) for part in _chosen(folder, "completions", parts)]
     if len(read) == 1:
@@ -116,7 +116,7 @@ def completion_parts(folder: Path) -> tuple[int, ...]:
 
 
 def write_grades(folder: Path, part: int, grades: Grades) -> Path:
-    """Write one part of grades, in the row order of the completions that were graded."""
+    """Write one part of grades, in the row order of the graded completions."""
     columns = {"outcome": grades.outcome, "verified": grades.verified, **prefixed(grades.columns)}
     arrays, kinds = encode(columns)
     arrays["answer"], _ = strings(grades.answer)
@@ -134,7 +134,8 @@ def read_grades(folder: Path, parts: Sequence[int] | None = None) -> Grades:
     """Read parts of grades and join them in the order of their numbers.
 
     Raises:
-        StorageError: nothing there, a damaged part, a newer schema, or parts with different columns.
+        StorageError: there is no part, a part is damaged or has a newer schema, or parts have different
+        columns.
     """
     mains: list[dict[str, NDArray]] = []
     tokens: list[dict[str, NDArray]] = []
@@ -226,7 +227,7 @@ def _parquet(table: pa.Table, meta: Mapping[str, Any]) -> bytes:
     sink = pa.BufferOutputStream()
     text = [field.name for field in table.schema if pa.types.is_large_string(field.type)]
     words = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    # Dictionary pages help repeated strings and ids; floats are plain, so that every bit of a NaN stays.
+    # Dictionary pages help repeated strings and ids; floats are stored plainly, so every bit of a NaN stays.
     pq.write_table(
         table,
         sink,
@@ -245,7 +246,7 @@ def _read(folder: Path, kind: str, part: int) -> tuple[pa.Table, dict[str, pa.Ta
         side = path.with_name(f"{kind}-{part:05d}.{name}.parquet")
         data = side.read_bytes() if side.is_file() else None
         if data is not None and hashlib.sha256(data).hexdigest() != digest:
-            raise StorageError(f"{side} is not the one that {path.name} was written with", fix=_again(path))
+            raise StorageError(f"{side} is not the file that {path.name} was written with", fix=_again(path))
         sides[name], _ = _table(side, data, f"{kind}.{name}")
     return table, sides, meta
 
@@ -266,7 +267,7 @@ def _table(path: Path, data: bytes | None, kind: str) -> tuple[pa.Table, dict[st
 
 
 def _again(path: Path) -> str:
-    """A finished stage is not made again while it says so; without its folder it is."""
+    """The fix for a damaged part: a finished stage is made again only if its folder is removed."""
     run = next((folder for folder in path.parents if is_done(folder)), path.parent)
     return f"remove {run} and run the command that made it again"
 

@@ -71,7 +71,8 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
     free = free_bytes(folder)
     if free < needed:
         raise StorageError(
-            f"a checkpoint needs {needed:,} bytes in {folder}, {free:,} are free", fix="free space, then resume"
+            f"a checkpoint needs {needed:,} bytes in {folder}, {free:,} are free",
+            fix="free some space, then resume",
         )
     final = folder / f"step-{snapshot.step:06d}"
     aside = beside(final)
@@ -172,7 +173,7 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) ->
     wrong = own.keys() ^ weights.keys() or {n for n in own if own[n].shape != weights[n].shape}
     if wrong:
         raise StorageError(
-            f"the checkpoint is of another model: {', '.join(sorted(wrong)[:3])}",
+            f"the checkpoint belongs to another model: {', '.join(sorted(wrong)[:3])}",
             fix="resume with the base model that the run began with",
         )
     with torch.no_grad():
@@ -207,7 +208,9 @@ def load_optimiser(
         state.setdefault(name, {})[kind] = tensor
     kinds = {frozenset(kept) for kept in state.values()}
     if state and (state.keys() != parameters.keys() or len(kinds) != 1):
-        raise StorageError("the checkpoint's moments are not those of the model", fix="delete the checkpoint")
+        raise StorageError(
+            "the optimiser state in the checkpoint does not fit the model", fix="delete the checkpoint"
+        )
     optimiser.state.clear()
     # Only a fused or capturable optimiser keeps its step count where the parameter is.
     beside = bool(optimiser.defaults.get("fused") or optimiser.defaults.get("capturable"))

@@ -82,7 +82,7 @@ class Loop:
         self._base = self._reference = base
         names = [hook.name for hook in hooks]
         if len(set(names)) < len(names):
-            raise UsageError("two hooks of one name", fix="give every hook its own settings")
+            raise UsageError("two hooks have the same name", fix="give every hook its own settings")
         self._make = optimiser
         self.optimiser: torch.optim.Optimizer = optimiser(list(self.parameters.values()))
         self.hooks = tuple(hooks)

@@ -98,7 +98,7 @@ def _refuse_another(folder: Path, found: Differences) -> None:
     if found.none:
         return
     if found.earlier:
-        what, fix = "of an earlier keyturn, which did not note its code", "another directory"
+        what, fix = "of an earlier keyturn, which did not record its code", "another directory"
     elif found.settings:
         what, fix = (
             f"of other settings ({found.settings_in_words})",

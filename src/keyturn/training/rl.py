@@ -151,8 +151,8 @@ def check(policy: LocalPolicy, problems: ProblemSet, config: RLConfig) -> None:
         raise UsageError(f"updates would be lost in {narrow.pop()}", fix="load the policy with dtype float32")
     if not 1 <= config.prompts <= len(problems.problems):
         raise UsageError(
-            f"{config.prompts} problems per step of {len(problems.problems)} in all",
-            fix="ask for as many as there are, or fewer",
+            f"{config.prompts} problems per step, but there are only {len(problems.problems)}",
+            fix="lower the number of problems per step, or give more problems",
         )
     for name in (
         "steps",

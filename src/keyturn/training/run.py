@@ -162,7 +162,7 @@ class Run:
             if other or "metrics_bytes" not in facts:
                 what = ", ".join(other) or "metrics_bytes"
                 raise StorageError(
-                    f"the checkpoint of step {found.step} is of another run ({what})",
+                    f"the checkpoint of step {found.step} belongs to another run ({what})",
                     fix="resume with the same settings, or choose another directory",
                 )
             self.loop.restore(found)

@@ -1,1 +1,1 @@
-"""One claim a file."""
+"""The claims, one file each."""

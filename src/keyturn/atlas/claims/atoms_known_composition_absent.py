@@ -1,4 +1,4 @@
-"""RL creates: when atoms are known and composing is not, outcome-reward RL teaches to compose."""
+"""RL creates: if the base knows the atoms but cannot compose them, RL on outcomes teaches composing."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ CLAIM = Claim(
     version=1,
     question="Can RL create a skill that the base does not have?",
     statement=(
-        "When a base applies each function but never composed them, RL on short compositions gives success on "
-        "longer ones that the base reaches only by chance."
+        "If a base can apply each function but has never composed them, RL on short compositions brings "
+        "success on longer ones, which the base solves only by chance."
     ),
-    source="Yuan et al., 2025, arXiv 2509.25123 (f(g(x)): RL composes known atoms, and depth generalises)",
+    source=(
+        "Yuan et al., 2025, arXiv 2509.25123 (f(g(x)): RL composes known atoms and generalises to greater "
+        "depth)"
+    ),
     threshold=Threshold(
         estimand="created share",
-        says="share of the gain, at depths beyond RL's own, on problems unreachable for the base at K = 64",
+        says=(
+            "share of the gain at depths beyond training that lies on problems unreachable for the base at K "
+            "= 64"
+        ),
         direction=1,
         smallest=0.5,
-        why="'creates' is more than half of the gain",
+        why="'creates' means more than half of the gain",
     ),
     gates=(
-        Gate(name="gain", says="RL worked beyond its own depths (interval above 0)", minimum=0.0),
+        Gate(name="gain", says="RL raised success beyond its training depths (interval above 0)", minimum=0.0),
         Gate(name="atoms", says="the base applies single functions: verified success at depth 1", minimum=0.8),
     ),
     controls=(
@@ -36,9 +42,9 @@ CLAIM = Claim(
     study=audited_beyond_training,
     study_says=(
         "CHAIN: GRPO on compositions of depth 2 and 3 with outcome reward, judged at depths 5 and 6; "
-        "some two CPU minutes"
+        "about two CPU minutes"
     ),
     default=Subject(base="chain"),
     refuted_if="the interval of the created share lies below one half while RL did raise success there",
-    relations={"rl-deploys": ("tension", "the gain lies outside what the base reaches")},
+    relations={"rl-deploys": ("tension", "the gain lies beyond the base's reach")},
 )

@@ -1,4 +1,5 @@
-"""Under a random reward clipping moves a policy to its own habit, whatever that is; without it nothing does."""
+"""Under a random reward, clipping moves a policy towards its habit, good or bad; without clipping nothing
+does."""
 
 from __future__ import annotations
 
@@ -10,16 +11,19 @@ CLAIM = Claim(
     version=3,
     question="Why does a random reward raise accuracy in some models?",
     statement=(
-        "With several updates per rollout, clipping alone moves a policy to its dominant strategy under a "
-        "reward that knows nothing: up where that strategy is good, down where it is bad."
+        "With several updates per rollout and a random reward, clipping alone moves a policy towards its "
+        "dominant strategy. Accuracy rises if that strategy is good and falls if it is bad."
     ),
     source="Shao et al. 2025 (Spurious rewards), arXiv 2506.10947, section 4",
     threshold=Threshold(
         estimand="effect",
-        says="share of the dominant, good strategy after training on a coin with clipping, minus before",
+        says=(
+            "share of the dominant, good strategy after training on coin-flip rewards with clipping, minus "
+            "before"
+        ),
         direction=1,
         smallest=0.05,
-        why="a twentieth of all draws re-routed",
+        why="one draw in twenty changes its strategy",
     ),
     gates=(
         Gate(name="habit before", says="the good base has the good habit", minimum=0.5),
@@ -28,31 +32,32 @@ CLAIM = Claim(
     controls=(
         Gate(
             name="one update, good habit",
-            says="with one update a rollout, where clipping does nothing, the share stays on average",
+            says="with one update per rollout, where clipping has no effect, the share stays on average",
             minimum=-0.06,
             maximum=0.06,
         ),
         Gate(
             name="clip less no clip",
-            says="without clipping the bases go no further towards their habits: it is not the updates alone",
+            says="without clipping the bases move no further towards their habits: clipping is the cause",
             minimum=-0.03,
         ),
         Gate(
             name="bad habit",
-            says="the bad base does not leave its habit: it is not the good strategy that is moved to",
+            says="the bad base does not leave its habit: the move is not towards the good strategy",
             minimum=-0.1,
         ),
     ),
     study=study,
-    study_says="three arms on two bases with eight seeds; short: two pretrainings, some 50 runs of 5 to 10 s",
+    study_says="three arms on two bases with eight seeds; short: two pretrainings, about 50 runs of 5 to 10 s",
     refuted_if=(
-        "the interval over eight seeds lies below +.05 on the base whose habit is good; a bad base that leaves "
-        "its habit, or no clipping that goes further than clipping, makes the run invalid"
+        "the interval over eight seeds lies below +.05 on the base whose habit is good; the run is invalid if "
+        "the bad base leaves its habit, or if training without clipping moves further than with it"
     ),
     methods=("spurious", "random"),
     not_shown=(
-        "Fifteen rollouts are few against the paper's hundreds; contamination, the rival explanation, cannot "
-        "exist here, so what is seen is the optimiser's part alone. The arm of one update takes an eighth of "
-        "the updates of the others. Without a visible shift of the bad base, support is for the good one."
+        "Fifteen rollouts are few compared with the paper's hundreds. Contamination, the rival explanation, "
+        "cannot occur here, so the study shows the optimiser's part alone. The arm with one update per rollout "
+        "makes an eighth of the updates of the others. If the bad base shows no shift, only the good base "
+        "supports the claim."
     ),
 )

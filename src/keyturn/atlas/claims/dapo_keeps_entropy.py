@@ -1,4 +1,4 @@
-"""Clip-higher and a token mean keep exploration alive where symmetric clipping lets entropy collapse."""
+"""Clip-higher and a token mean keep exploration alive, while entropy collapses with symmetric clipping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.experiments.dapo_keeps_entropy import study
 CLAIM = Claim(
     id="dapo-keeps-entropy",
     version=2,
-    question="Does the clip range decide how much a policy goes on exploring?",
+    question="Does the clip range decide how much a policy keeps exploring?",
     statement="A higher upper clip range leaves room for unlikely tokens, so entropy stays higher.",
     source="Yu et al. 2025 (DAPO), arXiv 2503.14476, section 3.1",
     threshold=Threshold(
@@ -18,24 +18,24 @@ CLAIM = Claim(
         says="mean entropy over all steps of training in nats per token, DAPO with upper range .28 minus .2",
         direction=1,
         smallest=0.01,
-        why="a tenth of what this base has while GRPO trains it, about .1 nats",
+        why="a tenth of this base's entropy during training with GRPO, about .1 nats",
     ),
     gates=(GRPO_LEARNS,),
     controls=(
         Gate(
             name="entropy bonus",
-            says="a bonus that asks for entropy does raise it, so that a difference could be seen",
+            says="an entropy bonus raises entropy, so a difference could be seen",
             minimum=0.0,
         ),
     ),
     study=study,
-    study_says="four objectives and the base at four updates per rollout; short: some 16 runs of 5 to 20 s",
+    study_says="four objectives and the base, four updates per rollout; short: about 16 runs of 5 to 20 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.01 nats",
     methods=("dapo", "grpo"),
     not_shown=(
-        "Dynamic sampling and the punishment of overlong answers are left out (some three answers in a hundred "
-        "are cut here); twenty steps are no collapse over thousands. Validation chooses each arm's rate, and "
-        "another rate is another entropy."
+        "Dynamic sampling and the penalty on overlong answers are left out (about 3 % of answers are cut "
+        "here). Twenty steps cannot show a collapse over thousands. Validation chooses each arm's learning "
+        "rate, which also changes entropy."
     ),
 )

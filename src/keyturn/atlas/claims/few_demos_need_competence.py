@@ -1,4 +1,4 @@
-"""A few dozen good demonstrations suffice, but only for a base that already commands the parts."""
+"""A few dozen good demonstrations suffice, but only for a base that already masters the parts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CLAIM = Claim(
     version=2,
     question="Do a few good demonstrations suffice?",
     statement=(
-        "What a few dozen curated demonstrations bring is large only where the base is already competent: a "
-        "base that half knows the parts gains little from them."
+        "A few dozen curated demonstrations bring a large gain only if the base is already competent: a base "
+        "that half knows the parts gains little from them."
     ),
     source="Xiao et al. 2025 (LIMI), arXiv 2509.17567",
     threshold=Threshold(
@@ -23,25 +23,28 @@ CLAIM = Claim(
         why="the paper's gains are 25 points on its strongest base and 3 to 4 on 4B to 8B models",
     ),
     gates=(
-        Gate(name="gain on the strong base", says="78 demonstrations bring much to the strong", minimum=0.2),
-        Gate(name="competence", says="the strong base knows single maps better than the weak", minimum=0.05),
+        Gate(name="gain on the strong base", says="78 demonstrations help the strong base much", minimum=0.2),
+        Gate(
+            name="competence", says="the strong base knows single maps better than the weak one", minimum=0.05
+        ),
         Gate(name="weak base", says="the weak base does not solve these problems already", maximum=0.5),
-        Gate(name="strong base", says="nor does the strong one", maximum=0.5),
+        Gate(name="strong base", says="the strong base does not either", maximum=0.5),
     ),
     controls=(
         Gate(
             name="78 good - 78 a tenth wrong",
-            says="at equal count right solutions are not worse than where a tenth is wrong",
+            says="right solutions are not worse than the same number with a tenth wrong",
             minimum=-0.05,
         ),
     ),
     study=study,
-    study_says="count x quality on two CHAIN bases; short: some 55 runs of 3 s, one pretraining of 30 s",
+    study_says="count x quality on two CHAIN bases; short: about 55 runs of 3 s, one pretraining of 30 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies above +.1",
     methods=("few-demos", "sft"),
     not_shown=(
-        "Competence here is how well single maps are known; in the paper it is that of models of 4B to 355B "
-        "parameters, with benchmark and data by one group. Answers are one turn, not an agent's trajectory."
+        "Competence here means how well single maps are known. In the paper it is the competence of models "
+        "with 4B to 355B parameters, and one group made benchmark and data. Answers have one turn and are not "
+        "an agent's trajectory."
     ),
 )

@@ -1,4 +1,4 @@
-"""A bias per layer is enough for RL, and not for SFT; and is it the bias, or would any few weights do?"""
+"""A bias per layer is enough for RL but not for SFT. Is it the bias, or would any few weights do?"""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from keyturn.experiments.few_parameters_suffice_for_rl import study
 CLAIM = Claim(
     id="few-parameters-suffice-for-rl",
     version=2,
-    question="Is what RL brings so little that a few numbers hold it?",
+    question="Can RL's gain be stored in a few parameters?",
     statement=(
-        "Trained by RL, a vector per layer gets about as far as all parameters; trained by SFT at the same "
-        "budget it falls behind."
+        "RL on one vector per layer gets about as far as RL on all parameters; SFT on the same vectors falls "
+        "behind SFT on all parameters."
     ),
     source="Sinii et al. 2025, arXiv 2505.18706; Morris et al. 2026 (TinyLoRA), arXiv 2602.04118",
     threshold=Threshold(
         estimand="effect",
-        says="success that SFT loses by training biases only, minus what RL loses, mean over seeds",
+        says="success that SFT loses by training biases only, minus the success that RL loses, mean over seeds",
         direction=1,
         smallest=0.05,
-        why="one problem in twenty; the papers report some ten points",
+        why="one problem in twenty; the papers report about ten points",
     ),
     gates=(
         Gate(name="RL learns", says="RL of all parameters raises success", minimum=0.0),
@@ -29,19 +29,19 @@ CLAIM = Claim(
     controls=(
         Gate(
             name="RL bias learns",
-            says="the biases learn something by RL, so that the difference is not SFT's failure alone",
+            says="RL on biases raises success, so the difference is not SFT's failure alone",
             minimum=0.0,
         ),
     ),
     study=study,
-    study_says="nine arms and the base, three rates; short: some 45 runs of 4 s",
+    study_says="nine arms and the base, three rates; short: about 45 runs of 4 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("small-sets",),
     not_shown=(
-        "A base of 0.35M parameters has 288 numbers in its biases, one in a thousand; at 7B it is one in "
-        "50,000. SFT and RL differ in their data here too (gold traces, own draws), as in the papers. The "
-        "hindsight mask is found by a full run of RL and saves nothing, and a mask matched to it by matrix and "
-        "size, which alone would say that its place counts, is not among the arms; nor is TinyLoRA."
+        "The biases of a base with 0.35M parameters have 288 numbers, one in a thousand; at 7B it is one in "
+        "50,000. As in the papers, SFT and RL also differ in their data (gold traces, own draws). The "
+        "hindsight mask needs a full run of RL and saves nothing. Only a random mask of the same size in each "
+        "matrix could show that its places matter, and that arm is missing; so is TinyLoRA."
     ),
 )

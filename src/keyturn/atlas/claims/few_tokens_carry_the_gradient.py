@@ -24,19 +24,19 @@ CLAIM = Claim(
     controls=(
         Gate(
             name="against a random fifth",
-            says="the top fifth by entropy beats as many tokens at random: it is not that any fifth would do",
+            says="the top fifth by entropy beats the same number of random tokens: not any fifth would do",
             minimum=0.0,
         ),
     ),
     study=study,
-    study_says="ten objectives and the base; short: some 40 runs of 5 to 15 s",
+    study_says="ten objectives and the base; short: about 40 runs of 5 to 15 s",
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below -.03",
     methods=("token_subset", "clip_cov", "kl_cov"),
     not_shown=(
-        "A fifth of the tokens divided by their own number is also a larger step for each of them: the arm "
-        "divided by all tokens says how much. Execution here is uncertain too, unlike in a large model. "
-        "Clip-Cov and KL-Cov act on a share of .02 of the tokens, a hundred and ten times the published 2e-4 "
-        "and 2e-3, which would be one and three of a rollout's 1,800 tokens."
+        "Dividing by the number of kept tokens also makes a larger step for each of them; the arm that "
+        "divides by all tokens shows how much. Unlike in a large model, execution tokens are uncertain here "
+        "too. Clip-Cov and KL-Cov act on a share of .02 of the tokens, 100 times the published 2e-4 and 10 "
+        "times the published 2e-3; those shares would be one and three of a rollout's 1,800 tokens."
     ),
 )

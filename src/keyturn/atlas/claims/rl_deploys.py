@@ -1,4 +1,4 @@
-"""RL deploys what the base could already do, rather than create: its gain lies on reachable problems."""
+"""RL deploys what the base could already do and does not create: its gain lies on reachable problems."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CLAIM = Claim(
         says="share of the gain that lies on problems reachable for the base at K = 64",
         direction=1,
         smallest=0.5,
-        why="'most' is more than half",
+        why="'most' means more than half",
     ),
     gates=(Gate(name="gain", says="RL worked: pass@1 rose (interval above 0)", minimum=0.0),),
     controls=(
         Gate(
             name="replicate gain",
-            says="one half of the base's draws against the other shows no gain",
+            says="one half of the base's draws compared with the other shows no gain",
             minimum=-0.05,
             maximum=0.05,
         ),
@@ -34,12 +34,12 @@ CLAIM = Claim(
     study=audited,
     study_says=(
         "trains the base by GRPO on its world (or takes your tuned model) and audits the pair on test "
-        "problems; some two CPU minutes on an embedded world"
+        "problems; about two CPU minutes on an embedded world"
     ),
     default=Subject(base="graph"),
     refuted_if="the interval of the deployed share lies below one half",
     relations={
-        "rl-narrows": ("extends", "what is only deployed cannot widen coverage"),
-        "atoms-compose": ("tension", "known atoms without composition are the stated exception"),
+        "rl-narrows": ("extends", "a gain that is only deployed cannot widen coverage"),
+        "atoms-compose": ("tension", "a base that knows atoms but cannot compose is the stated exception"),
     },
 )

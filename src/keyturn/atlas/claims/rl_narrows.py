@@ -1,4 +1,4 @@
-"""RL with a verifiable reward narrows coverage: at a large budget the base solves more than its tuned child."""
+"""RL with a verifiable reward narrows coverage: at a large budget the base solves more than the tuned model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CLAIM = Claim(
     version=1,
     question="Does RL with verifiable rewards enlarge the set of problems that a model can solve?",
     statement=(
-        "RL raises success at one draw and lowers it at many: at K = 64 draws the base solves at least as many "
-        "problems as its RL-trained descendant."
+        "RL raises success at one draw and lowers it at many: within K = 64 draws the base solves at least as "
+        "many problems as the model that RL made of it."
     ),
     source="Yue et al., 2025, arXiv 2504.13837 (pass@k of base and RL-trained models cross at large k)",
     threshold=Threshold(
@@ -20,7 +20,7 @@ CLAIM = Claim(
         says="tuned minus base verified pass@64, mean over problems",
         direction=-1,
         smallest=-0.02,
-        why="a fiftieth of the problems: what a replicate of the base does not move by itself",
+        why="one problem in fifty, more than a replicate of the base moves by itself",
     ),
     gates=(
         Gate(name="gain", says="RL worked: pass@1 rose (interval above 0)", minimum=0.0),
@@ -37,9 +37,9 @@ CLAIM = Claim(
     study=audited,
     study_says=(
         "trains the base by GRPO on its world (or takes your tuned model) and audits the pair on test "
-        "problems; some two CPU minutes on an embedded world"
+        "problems; about two CPU minutes on an embedded world"
     ),
     default=Subject(base="graph"),
     refuted_if="the interval of tuned minus base pass@K lies above -0.02 while RL did raise pass@1",
-    relations={"atoms-compose": ("tension", "there coverage grows, because the base composes only by chance")},
+    relations={"atoms-compose": ("tension", "coverage grows there, because the base composes only by chance")},
 )

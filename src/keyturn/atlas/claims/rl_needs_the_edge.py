@@ -9,12 +9,14 @@ from keyturn.experiments.rl_needs_the_edge import study
 CLAIM = Claim(
     id="rl-needs-the-edge",
     version=2,
-    question="Where must RL's problems lie for it to extend what the base can do?",
-    statement="RL on problems at the edge of competence extends to harder ones; on mastered ones it does not.",
+    question="How hard must RL's problems be to extend what the base can do?",
+    statement=(
+        "RL on problems at the edge of competence carries over to harder ones; RL on mastered ones does not."
+    ),
     source="Zhang, Neubig and Yue 2025, arXiv 2512.07783",
     threshold=Threshold(
         estimand="effect",
-        says="verified success at depth 3 after RL, edge minus the better of in-distribution and hard",
+        says="verified success at depth 3 after RL on edge problems minus the better of mastered and hard ones",
         direction=1,
         smallest=0.03,
         why="the audit's margin of no change",
@@ -33,18 +35,18 @@ CLAIM = Claim(
     controls=(
         Gate(
             name="context unseen",
-            says="a context that pretraining never showed does not appear by RL in another",
+            says="RL in one context does not teach a context that pretraining never showed",
             maximum=0.1,
         ),
     ),
     study=study,
-    study_says="ten arms on three bases; short: one pretraining, some 35 runs of 5 to 20 s",
+    study_says="ten arms on three bases; short: one pretraining, about 35 runs of 5 to 20 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.03",
     methods=("edge",),
     not_shown=(
-        "Mastered problems have no reward to tell apart, so that RL on them does nothing is by construction "
-        "here; in a large model hardly a problem is so mastered. Contexts and mid-training stand on "
-        "GRAPH, where the base does not master its easy zone, at two exposures and one share."
+        "All draws of a mastered problem get the same reward, so RL on such problems does nothing here by "
+        "construction; a large model hardly masters any problem so fully. Contexts and mid-training are "
+        "studied on GRAPH, where the base does not master its easy zone, at two exposures and one share."
     ),
 )

@@ -1,4 +1,4 @@
-"""Importance ratios of whole sequences (GSPO) against those of tokens, and the other policy gradients."""
+"""Importance ratios of whole sequences (GSPO) compared with token ratios and other policy gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.experiments.sequence_ratios_are_steadier import study
 CLAIM = Claim(
     id="sequence-ratios-are-steadier",
     version=1,
-    question="Do the variants of the policy gradient differ where a model is small and a run is short?",
+    question="Do variants of the policy gradient differ for a small model and a short run?",
     statement="A ratio of the whole sequence, clipped as a whole, trains faster than clipped ratios of tokens.",
     source="Zheng et al. 2025 (GSPO), arXiv 2507.18071",
     threshold=Threshold(
@@ -22,12 +22,12 @@ CLAIM = Claim(
     ),
     gates=(GRPO_LEARNS,),
     study=study,
-    study_says="seven objectives and the base at four updates per rollout; short: some 30 runs of 5 to 20 s",
+    study_says="seven objectives and the base, four updates per rollout; short: about 30 runs of 5 to 20 s",
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.01",
     methods=("gspo", "cispo", "rloo", "reinforce", "reinforce_pp", "grpo"),
     not_shown=(
-        "GSPO is argued for mixtures of experts and long answers, where token ratios are noisy; there are "
-        "neither here, and sampler and trainer agree to rounding."
+        "GSPO is meant for mixtures of experts and long answers, where token ratios are noisy. Neither occurs "
+        "here, and sampler and trainer agree up to rounding."
     ),
 )

@@ -1,11 +1,11 @@
-"""A band that holds a whole curve at once: sup-t, by bootstrap of whole curves over problems.
+"""A simultaneous band for a whole curve: sup-t, by bootstrap of whole curves over problems.
 
 With the curve's mean ``m_k``, its bootstrap standard error ``s_k`` and ``t = max_k |m*_k - m_k| / s_k`` of
-each resampled curve, the band is ``m_k +- q s_k`` with q the 95 % quantile of t. What is random: the
-problems; a resample takes each problem's curve whole. Denominator: the problems. Degenerate: points where
-the curve does not vary (``s_k = 0``) do not enter t; where the range of a problem's value is given they get the
-width of what was not seen (``bootstrap.within_bounds``), else none; fewer than two problems give NaN. Known
-bias: widened as all our bootstraps (``bootstrap.small_sample_factor``).
+each resampled curve, the band is ``m_k +- q s_k`` with q the 95 % quantile of t. Random are the problems; a
+resample takes each problem's curve whole. Denominator: the problems. Degenerate: points where the curve does
+not vary (``s_k = 0``) do not enter t. If the range of a problem's value is given, they get the width of the
+unseen share (``bootstrap.within_bounds``), otherwise none. Fewer than two problems give NaN. Known bias:
+widened like all our bootstraps (``bootstrap.small_sample_factor``).
 
 Source: Montiel Olea and Plagborg-Moller 2019, "Simultaneous confidence bands", algorithm 2.
 """
@@ -35,7 +35,7 @@ class Band:
         value: mean over problems, float64 ``[point]``.
         low: lower edge.
         high: upper edge.
-        critical: the sup-t quantile (1.96 would be pointwise); NaN where nothing varies.
+        critical: the sup-t quantile (1.96 would be pointwise); NaN if nothing varies.
         replicates: the resampled mean curves, float64 ``[resample, point]``.
     """
 
@@ -59,14 +59,14 @@ def sup_t_band(
     """The simultaneous band of a mean curve.
 
     Args:
-        curves: one curve a problem, float64 ``[problem, point]``, without NaN.
+        curves: one curve per problem, float64 ``[problem, point]``, without NaN.
         generator: randomness.
         resamples: bootstrap resamples.
         clusters: a label per problem; clusters are resampled whole.
         level: simultaneous coverage wanted.
         bounds: range of one problem's value: the band stays inside.
-        least_error: standard error that each point has at least, ``[point]``, where rare values may not have
-            been seen among these problems.
+        least_error: minimum standard error of each point, ``[point]``, for rare values that these problems may
+            not show.
     """
     problems, points = curves.shape
     units = problems if clusters is None else len(np.unique(np.asarray(clusters)))
@@ -77,7 +77,7 @@ def sup_t_band(
     value = curves.mean(axis=0)
     replicates = resampled_means(curves, resample_weights(problems, resamples, generator, clusters))
     spread = replicates.std(axis=0, ddof=1)
-    # Rounding leaves a spread of 1e-17 on a constant curve, whose ratio would be noise over noise.
+    # Rounding leaves a spread of 1e-17 on a constant curve, and t would be a ratio of rounding errors.
     varies = spread > 1e-12
     critical, half = float("nan"), np.zeros(points)
     if varies.any():

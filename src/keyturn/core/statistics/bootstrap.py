@@ -1,19 +1,19 @@
 """Intervals over problems: whole problems (or whole clusters of them) are resampled, never single draws.
 
-A resample is a row of integer weights, so that every statistic of it is one matrix product:
-``weights [resample, problem] @ values [problem, column] / weights.sum()``. What is random: the problems
-alone; the noise of each problem's own draws travels with its value, so that the interval holds both.
+A resample is a row of integer weights, so every statistic of it is one matrix product:
+``weights [resample, problem] @ values [problem, column] / weights.sum()``. Random are the problems alone; the
+noise of each problem's own draws is part of its value, so the interval covers both.
 
 Percentile and BCa (bias-corrected and accelerated; acceleration by the jackknife over problems or clusters).
 Denominator: the problems. Degenerate: no problem gives NaN; one problem gives an interval without ends
-(NaN). Where every problem has the same value, resampling problems shows no spread at all, and an interval of
-width 0 would claim certainty: the limits are then those of the share of problems that ``m`` equal ones can have
-missed, ``1 - .025^(1/m)`` (the exact binomial limit, "rule of three"), each as far away as the range allows.
-Limits never leave the range of the quantity where one is given.
+(NaN). If every problem has the same value, resampling shows no spread, and an interval of width 0 would claim
+certainty. The limits then come from the largest share of other problems that ``m`` equal ones are compatible
+with, ``1 - .025^(1/m)`` (the exact binomial limit, "rule of three"), with values as far away as the range
+allows. Limits never leave the range of the quantity if one is given.
 
-Known bias: with few problems the percentile interval is short; deviations are widened by ``sqrt(m / (m - 1))``
-and by the ratio of Student's to the normal quantile, for m problems (or clusters). Measured coverage is in
-docs/results/operating_characteristic.md.
+Known bias: with few problems the percentile interval is too short, so deviations are widened by
+``sqrt(m / (m - 1))`` and by the ratio of Student's to the normal quantile, for m problems (or clusters).
+Measured coverage is in docs/results/operating_characteristic.md.
 
 Source: Efron 1987, "Better Bootstrap Confidence Intervals"; Hesterberg 2015, "What teachers should know about
 the bootstrap", section 4.3 (expanded percentiles; here the deviations are expanded); clusters: Cameron, Gelbach
@@ -41,8 +41,8 @@ def resample_weights(
     """How often each problem is in each resample, float64 ``[resample, problem]``.
 
     Args:
-        problems: how many there are.
-        resamples: rows wanted.
+        problems: number of problems.
+        resamples: number of rows.
         generator: randomness.
         clusters: a label per problem (its base, its template); clusters are then drawn whole, ``[problem]``.
     """
@@ -52,7 +52,7 @@ def resample_weights(
         return _multiplicities(problems, resamples, generator)
     _, member = np.unique(np.asarray(clusters), return_inverse=True)
     if member.shape != (problems,):
-        raise ValueError("one cluster label a problem is needed")
+        raise ValueError("every problem needs one cluster label")
     return _multiplicities(int(member.max()) + 1, resamples, generator)[:, member]
 
 
@@ -68,10 +68,10 @@ def resampled_means(values: NDArray[np.float64], weights: NDArray[np.float64]) -
 
 
 def small_sample_factor(units: int, level: float = LEVEL) -> float:
-    """What widens the deviations of a bootstrap over ``m`` units; NaN where one unit (or none) has no spread.
+    """The factor that widens the deviations of a bootstrap over ``m`` units; NaN for fewer than two units.
 
     ``sqrt(m / (m - 1)) t / z`` with t the quantile of Student's distribution on m - 1 degrees of freedom and z
-    the normal one.
+    the normal quantile.
     """
     if units < 2:
         return math.nan
@@ -80,7 +80,7 @@ def small_sample_factor(units: int, level: float = LEVEL) -> float:
 
 
 def unseen_share(units: int, level: float = LEVEL) -> float:
-    """The largest share of units that can be of another kind when ``m`` seen ones are all of one kind."""
+    """The largest share of units of another kind that is compatible with ``m`` observed units of one kind."""
     return 1 - ((1 - level) / 2) ** (1 / units) if units > 0 else math.nan
 
 
@@ -96,10 +96,10 @@ def percentile_interval(
     Args:
         replicates: ``[resample, column]``.
         centre: the estimates themselves, ``[column]``; deviations from them are widened.
-        units: problems, or clusters where those were resampled.
+        units: number of problems, or of clusters if those were resampled.
         level: coverage wanted.
-        bounds: range of one unit's value, where it has one: limits stay inside, and a column that does not vary
-            gets the width of what was not seen instead of none.
+        bounds: range of one unit's value, if it has one: limits stay inside, and a column that does not vary
+            gets the width of the unseen share instead of none.
     """
     tail = (1 - level) / 2
     middle = np.asarray(centre, dtype=np.float64)
@@ -122,11 +122,11 @@ def within_bounds(
 
     Args:
         value, low, high: estimates and limits, of one shape.
-        units: how many units stand behind them.
-        bounds: smallest and largest value of a unit, numbers or one a column.
+        units: number of units behind them.
+        bounds: smallest and largest value of a unit, as numbers or as one entry per column.
         level: coverage wanted.
-        flat: width below which a column counts as one that does not vary: rounding leaves 1e-17. Wider for a
-            quantity that is 0 on nearly every unit, whose few exceptions may all be missing from a sample.
+        flat: width below which a column counts as constant; rounding leaves 1e-17. It is larger for a quantity
+            that is 0 on nearly every unit, since a sample may miss all exceptions.
     """
     flat = np.abs(high - low) < np.asarray(flat)
     least, most = (np.asarray(edge, dtype=np.float64) for edge in bounds)
@@ -146,7 +146,7 @@ def bootstrap_mean(
     level: float = LEVEL,
     bounds: tuple[float, float] | None = None,
 ) -> Estimate:
-    """Mean of one value a problem, with its interval. NaN values are left out.
+    """Mean of one value per problem, with its interval. NaN values are left out.
 
     Args:
         values: ``[problem]``.
@@ -194,7 +194,7 @@ def _jackknife(values: NDArray[np.float64], labels: NDArray | None) -> NDArray[n
 def _bca_interval(
     replicates: NDArray[np.float64], estimate: float, jackknife: NDArray[np.float64], level: float
 ) -> tuple[float, float]:
-    """Efron's BCa limits; the plain percentiles where the estimate does not vary."""
+    """Efron's BCa limits; plain percentiles if the estimate does not vary."""
     below = (np.mean(replicates < estimate) + np.mean(replicates <= estimate)) / 2
     deviation = jackknife.mean() - jackknife
     spread = float((deviation**2).sum())
@@ -216,16 +216,15 @@ def ratio_interval(
 ) -> tuple[float, float]:
     """Percentile interval of ``numerator / denominator`` for a quantity whose denominator is positive.
 
-    A resample whose denominator is not positive knows no ratio: it counts as minus infinity for the lower
-    limit and as plus infinity for the upper one, so that doubt only ever widens the interval. With few units
-    the quantiles are taken further out (expanded percentiles). An interval narrower than what ``units`` equal
-    units cannot have seen (nothing, or all, of the denominator belongs to the numerator) gets that width,
-    towards 0 below and towards 1 above.
+    A resample whose denominator is not positive has no ratio. It counts as minus infinity for the lower limit
+    and as plus infinity for the upper one, so doubt only widens the interval. With few units the quantiles are
+    taken further out (expanded percentiles). If the interval is narrower than the share that ``units`` equal
+    units can have missed, it gets that width, towards 0 below and towards 1 above.
 
     Args:
         numerators: ``[resample]``.
         denominators: ``[resample]``.
-        units: problems (or clusters) behind them.
+        units: number of problems (or clusters) behind them.
         level: coverage wanted.
     """
     sound = denominators > 0

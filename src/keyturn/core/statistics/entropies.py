@@ -1,4 +1,4 @@
-"""Entropy, in nats, of a distribution of which only n draws were seen.
+"""Entropy, in nats, of a distribution, estimated from n draws.
 
 With counts ``f_a`` (``n = sum f_a``), ``m`` values seen and ``s`` of them seen once:
 
@@ -6,9 +6,9 @@ With counts ``f_a`` (``n = sum f_a``), ``m`` values seen and ``s`` of them seen 
     Miller-Madow   H + (m - 1) / 2n
     Chao-Shen      -sum C f/n log(C f/n) / (1 - (1 - C f/n)^n),   coverage C = 1 - s/n
 
-Denominator: the draws. Degenerate: no draw gives NaN; where every value was seen once the coverage would
-be 0 and ``s = n - 1`` is used (Chao and Shen's convention). Known bias: each remains biased where most values
-are unseen, so two policies are compared at equal n and beside a replicate.
+Denominator: the draws. Degenerate: no draw gives NaN; if every value was seen once, the coverage would be 0, so
+``s = n - 1`` is used (Chao and Shen's convention). Known bias: each stays biased if most values are unseen, so
+two policies are compared at equal n and with a replicate.
 
 Source: Miller 1955 (Miller-Madow); Chao and Shen 2003, "Nonparametric estimation of Shannon's index of
 diversity when there are unseen species in sample", equation 6.

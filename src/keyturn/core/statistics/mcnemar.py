@@ -1,8 +1,8 @@
-"""McNemar's exact test: of the problems that only one of two policies solved, who solved more.
+"""McNemar's exact test: which of two policies solved more of the problems that only one of them solved.
 
 ``p = min(1, 2 P(X <= min(b, c)))`` with ``X ~ Binomial(b + c, 1/2)``. Denominator: the discordant problems
-alone; concordant ones say nothing. Degenerate: no discordant problem gives p = 1. Known bias: conservative
-(its true level is below the nominal one, by much where few are discordant).
+alone; concordant ones carry no information. Degenerate: no discordant problem gives p = 1. Known bias:
+conservative (its true level is below the nominal one, far below if few problems are discordant).
 
 Source: McNemar 1947; the exact (binomial) form.
 """

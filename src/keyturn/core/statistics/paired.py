@@ -1,4 +1,4 @@
-"""Two arms on the same problems: the difference per problem, and its interval.
+"""Two policies on the same problems: the difference per problem, and its interval.
 
 Pairing removes the spread of difficulty between problems, which two separate intervals keep. Denominator:
 the problems that both arms have (NaN in either leaves a problem out). Degenerate: no such problem gives NaN.

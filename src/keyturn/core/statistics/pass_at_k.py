@@ -1,8 +1,8 @@
 """pass@k: the probability that at least one of k draws succeeds, per problem.
 
-``pass@k = 1 - C(n - c, k) / C(n, k)`` from c successes in n draws, for every ``k <= n``; 1 where fewer
-than k draws failed. Denominator: the C(n, k) subsets of k draws. Degenerate: ``n < k`` raises, since the
-draws do not say; :func:`posterior_pass_at_k` says what the posterior says instead, and must be shown so.
+``pass@k = 1 - C(n - c, k) / C(n, k)`` from c successes in n draws, for every ``k <= n``; 1 if fewer than k
+draws failed. Denominator: the C(n, k) subsets of k draws. Degenerate: ``n < k`` raises, since the draws do not
+determine it. :func:`posterior_pass_at_k` gives the posterior mean instead, which must be labelled as such.
 
 Known bias: none for ``1 - (1 - p)^k`` with a number of draws fixed in advance (for draws in two stages see
 ``two_stage``). At ``k = n`` it is the indicator ``c > 0``: unbiased and of maximal variance. The plug-in
@@ -32,7 +32,7 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
         k: budget, 1 or more.
 
     Raises:
-        ValueError: some ``k > n`` or ``k < 1``, or counts that cannot be.
+        ValueError: some ``k > n`` or ``k < 1``, or impossible counts.
     """
     successes, draws = check_counts(c, n)
     successes, draws, budget = np.broadcast_arrays(successes, draws, np.asarray(k, dtype=np.float64))
@@ -42,7 +42,7 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
         raise ValueError("pass@k needs k >= 1")
     fewer, more = np.minimum(successes, budget), np.maximum(successes, budget)
     log_miss = np.zeros(draws.shape)
-    # more + fewer > draws: fewer than k draws failed, and every subset of k holds a success.
+    # more + fewer > draws: fewer than k draws failed, so every subset of k contains a success.
     missed = draws - more >= fewer
     for j in range(int(fewer.max(initial=0))):
         still = (j < fewer) & missed
@@ -53,8 +53,8 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
 def pass_at_each_k(n: ArrayLike, c: ArrayLike, ks: Sequence[int]) -> NDArray[np.float64]:
     """:func:`pass_at_k` at many budgets in one pass, ``[problem, k]``; NaN where ``k > n``.
 
-    The failures' product over k draws is the product over k - 1 draws and one more factor, so that all budgets
-    up to the largest cost as much as that one.
+    The product of failure rates over k draws is the product over k - 1 draws times one factor, so all budgets
+    up to the largest cost as much as the largest alone.
 
     Args:
         n: draws, ``[problem]``.
@@ -73,9 +73,9 @@ def pass_at_each_k(n: ArrayLike, c: ArrayLike, ks: Sequence[int]) -> NDArray[np.
 
 
 def posterior_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
-    """Posterior mean of ``1 - (1 - p)^k`` under ``p ~ Beta(c + 1/2, n - c + 1/2)``; NaN where n = 0.
+    """Posterior mean of ``1 - (1 - p)^k`` under ``p ~ Beta(c + 1/2, n - c + 1/2)``; NaN if n = 0.
 
-    For k beyond a problem's own draws. It leans on the prior: at c = 0 and k = n it says .27, not 0.
+    For k beyond a problem's own draws. It depends on the prior: at c = 0 and k = n it is .27, not 0.
     """
     successes, draws = check_counts(c, n)
     budget = np.asarray(k, dtype=np.float64)
@@ -85,12 +85,12 @@ def posterior_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.
 
 
 def pass_at_k_noise(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> NDArray[np.float64]:
-    """A bound of the sampling variance of :func:`pass_at_k`, smooth in the counts; elementwise.
+    """A bound on the sampling variance of :func:`pass_at_k`, smooth in the counts; elementwise.
 
     ``(k / n) E[s (1 - s)]`` with ``s = 1 - (1 - p)^k`` and ``p ~ Beta(c + 1, n - c + 1/2)``: the variance of a
     U-statistic is at most k/n times that of its kernel. Near k = n a problem is missed rarely, and a sample of
-    problems often shows no miss at all; this variance knows that misses can happen. 0 where nothing succeeded
-    (there the data say nothing of rare success) or where n = 0.
+    problems often shows no miss at all; this bound still allows for misses. It is 0 if nothing succeeded (then
+    the data show nothing about rare success) or if n = 0.
 
     Source: Hoeffding 1948, "A class of statistics with asymptotically normal distribution", theorem 5.2.
     """

@@ -1,10 +1,10 @@
 """One proportion: ``c`` successes in ``n`` independent draws.
 
 Posterior: ``p | c, n ~ Beta(c + 1/2, n - c + 1/2)`` (Jeffreys). Every function takes arrays of one shape
-(or that broadcast) and returns that shape. ``n = 0`` gives NaN intervals, and the prior for tails.
+(or that broadcast) and returns that shape. ``n = 0`` gives NaN intervals, and tails of the prior.
 
-Known bias: Wilson's interval is not exact; it covers 95 % on average over p and dips somewhat below it for
-single values of p (Brown, Cai and DasGupta 2001).
+Known bias: Wilson's interval is not exact. It covers 95 % on average over p and slightly less for some values
+of p (Brown, Cai and DasGupta 2001).
 
 Source: Brown, Cai and DasGupta (2001), "Interval Estimation for a Binomial Proportion", sections 3.1.1
 (Wilson) and 4.3 (the Jeffreys posterior).
@@ -79,6 +79,6 @@ def difference_of_shares(one: float, other: float, n: int, level: float = LEVEL)
 
 
 def probability_below(c: ArrayLike, n: ArrayLike, threshold: ArrayLike) -> NDArray[np.float64]:
-    """``P(p < threshold | c, n)`` under the Jeffreys posterior; the prior's own tail at n = 0."""
+    """``P(p < threshold | c, n)`` under the Jeffreys posterior; the prior's tail at n = 0."""
     successes, draws = check_counts(c, n)
     return special.betainc(successes + 0.5, draws - successes + 0.5, np.asarray(threshold, dtype=np.float64))

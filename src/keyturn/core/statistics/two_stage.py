@@ -1,16 +1,16 @@
-"""Rates and pass@k where the number of draws was decided by the first of them.
+"""Rates and pass@k if the first draws of a problem decided how many it got.
 
-Every problem gets ``n1`` draws; only where fewer than ``enough`` succeeded are the others drawn. The pooled
-rate ``c / n`` is then biased: lucky problems stop and keep their luck, unlucky ones go on and dilute theirs
-(at p = .25 with 32 + 224 draws and 8 enough: .279). The unbiased estimate is that of the first stage given
-everything that was seen,
+Every problem gets ``n1`` draws; only problems with fewer than ``enough`` successes get the other draws. The
+pooled rate ``c / n`` is then biased: lucky problems stop and keep their luck, unlucky ones go on and dilute
+theirs (at p = .25 with 32 + 224 draws and ``enough`` = 8 its mean is .279). The unbiased estimate is that of
+the first stage, averaged given all counts,
 
     estimate = f(n1, c1)                                        where the problem stopped
     estimate = sum_j w_j f(n1, j),  w_j ~ C(n1, j) C(n - n1, c - j),  j < enough      where it went on
 
-with ``f`` the success rate (or pass@k for ``k <= n1``). Far from the stopping rule it is ``c / n`` (or
+with ``f`` the success rate (or pass@k for ``k <= n1``). Far from the stopping rule it equals ``c / n`` (or
 pass@k from all n draws) exactly. Denominator: the paths to ``(n, c)`` that do not stop early. Known bias:
-none. Degenerate: where no path leads to ``(n, c)`` (the draws do not follow the rule) it raises.
+none. Degenerate: if no path leads to ``(n, c)``, the draws do not follow the rule, and an error is raised.
 
 Source: Girshick, Mosteller and Savage 1946, "Unbiased estimates for certain binomial sampling problems".
 """
@@ -33,17 +33,17 @@ def first_stage_weights(
         n1: draws of the first stage, ``[problem]``.
         n: all draws, larger than ``n1``.
         c: all successes.
-        enough: successes in the first stage that end the drawing.
+        enough: number of successes in the first stage after which drawing stops.
 
     Raises:
-        ValueError: a problem whose counts cannot come from going on.
+        ValueError: the counts of a problem are impossible for one that went on.
     """
     j = np.arange(enough)[None, :].astype(np.float64)
     first, total = n1[:, None].astype(np.float64), n[:, None].astype(np.float64)
     rest, late = total - first, c[:, None] - j
     possible = (j <= first) & (late >= 0) & (late <= rest)
     if not possible.any(axis=1).all():
-        raise ValueError("more successes than a problem that went on drawing can have")
+        raise ValueError("a problem of the second stage has more successes than the two-stage rule allows")
     late = np.where(possible, late, 0.0)
     early = np.where(possible, j, 0.0)
     log_paths = _log_choose(first, early) + _log_choose(rest, late)

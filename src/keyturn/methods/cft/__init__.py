@@ -43,8 +43,10 @@ from keyturn.methods.token_budget import for_tokens
 from keyturn.policies.fit import Row
 from keyturn.policies.optimise import FitConfig
 
-Arm: TypeAlias = Literal["critique", "corrected", "no_correction", "self_critique", "shuffled", "format_only"]
-ARMS: tuple[Arm, ...] = (
+CritiqueArm: TypeAlias = Literal[
+    "critique", "corrected", "no_correction", "self_critique", "shuffled", "format_only"
+]
+ARMS: tuple[CritiqueArm, ...] = (
     "critique",
     "corrected",
     "no_correction",
@@ -59,7 +61,7 @@ ARMS: tuple[Arm, ...] = (
 class CftConfig:
     """Settings of critique fine-tuning."""
 
-    arm: Arm = "critique"
+    arm: CritiqueArm = "critique"
     """What the arm learns from, see the file's docstring."""
     train_problems: int = 64
     """Number of training problems; 1 is one-problem critique fine-tuning, 0 takes all."""
@@ -142,7 +144,7 @@ def replayed(found: Sequence[Case], streams: Streams) -> list[tuple[Problem, str
 
 
 def _pairs(
-    task: Task, arm: Arm, found: Sequence[Case], asked: Sequence[Problem], streams: Streams
+    task: Task, arm: CritiqueArm, found: Sequence[Case], asked: Sequence[Problem], streams: Streams
 ) -> list[tuple[Problem, str]]:
     """Pairs of a prompt and the text to learn as its answer, for the arm."""
     if arm == "corrected":
@@ -150,7 +152,7 @@ def _pairs(
     if arm == "format_only":
         formed = [(case.problem, case.candidate) for case in found if case.formed]
         if not formed:
-            raise InputError("none of the base's answers is well-formed", fix="more candidates")
+            raise InputError("none of the base's answers is well-formed", fix="raise candidates")
         return formed
     if arm == "shuffled":
         found = contradicted(found)

@@ -136,7 +136,7 @@ def cases(
             )
     if not found:
         raise InputError(
-            f"no critique by {writer!r} is left of {len(asked.problems)} problems", fix="more candidates"
+            f"no critique by {writer!r} is left after {len(asked.problems)} problems", fix="more candidates"
         )
     return found
 
@@ -148,7 +148,7 @@ def contradicted(found: Sequence[Case]) -> list[Case]:
         InputError: fewer than two cases.
     """
     if len(found) < 2:
-        raise InputError("one case cannot be shuffled", fix="more candidates")
+        raise InputError("shuffling needs at least two cases", fix="raise candidates")
     order = sorted(range(len(found)), key=lambda index: found[index].problem.id)
     half = len(order) // 2
     partner = {order[i]: order[(i + half) % len(order)] for i in range(len(order))}
@@ -263,7 +263,8 @@ def _by_policy(
 def _filed(problem: Problem) -> Case:
     if "candidate" not in problem.facts:
         raise InputError(
-            f"problem {problem.id} has a critique and no answer that it is of", fix="a column 'candidate'"
+            f"problem {problem.id} has a critique but not the answer that it criticises",
+            fix="a column 'candidate'",
         )
     said, candidate = str(problem.facts["critique"]), str(problem.facts["candidate"])
     return Case(

@@ -152,7 +152,9 @@ def tasks_of(session: Session, config: OmniConfig) -> dict[str, Task]:
                 )
                 found[cell] = replace(session.task, train=train, validation=validation, test=test)
     if len(found) < 2:
-        raise UsageError("one task has no order", fix="two worlds or more, or problems of several cells")
+        raise UsageError(
+            "ordering tasks needs more than one", fix="two worlds or more, or problems of several cells"
+        )
     return found
 
 

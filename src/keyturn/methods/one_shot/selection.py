@@ -117,7 +117,7 @@ def chosen(
         picked = _ranked(how, history)
     if len(picked) < examples:
         raise InputError(
-            f"the pool has {len(picked)} problems for {how!r}, {examples} are asked for",
+            f"the pool has {len(picked)} problems for {how!r}, but {examples} were asked for",
             fix="a larger pool, fewer examples, or a shorter warm-up",
         )
     return tuple(problems[int(index)] for index in picked[:examples])

@@ -44,8 +44,8 @@ from keyturn.rollouts.grades import Answers
 from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.loop import Hook
 
-Arm: TypeAlias = Literal["none", "fixed", "reference", "reference+optimiser", "optimiser"]
-ARMS: tuple[Arm, ...] = ("none", "fixed", "reference", "reference+optimiser", "optimiser")
+ResetArm: TypeAlias = Literal["none", "fixed", "reference", "reference+optimiser", "optimiser"]
+ARMS: tuple[ResetArm, ...] = ("none", "fixed", "reference", "reference+optimiser", "optimiser")
 """What constrains the policy, and what is reset when validation stagnates."""
 
 
@@ -53,7 +53,7 @@ ARMS: tuple[Arm, ...] = ("none", "fixed", "reference", "reference+optimiser", "o
 class ProrlConfig:
     """Settings of ProRL."""
 
-    arm: Arm = "reference+optimiser"
+    arm: ResetArm = "reference+optimiser"
     """What constrains the policy, see the file's docstring (2505.24864: reference and optimiser)."""
     rl: RLConfig = field(default_factory=lambda: replace(TINY_RL, steps=80, rounds=2))
     """Sizes and rates; ``rounds`` above 1 is dynamic sampling."""

@@ -103,7 +103,9 @@ def check(config: SelfImproveConfig) -> None:
     if config.selector not in SELECTORS:
         raise UsageError(f"selector is {config.selector!r}", fix=f"one of {', '.join(SELECTORS)}")
     if config.catalyst < 1 or config.rounds < 1 or config.votes < 1:
-        raise UsageError("catalyst, rounds and votes begin at 1", fix="take kind 'none' for no catalyst")
+        raise UsageError(
+            "catalyst, rounds and votes must be at least 1", fix="choose kind 'none' for no catalyst"
+        )
 
 
 def read(task: Task, asked: Sequence[Problem], texts: Sequence[str]) -> Rationales:

@@ -70,7 +70,7 @@ def _with_biases(model: Any) -> Any:
     """The same function in a model with zero biases behind its feed-forward blocks, which alone are trained."""
     if not hasattr(model.config, "mlp_bias"):
         raise UsageError(
-            f"{type(model).__name__} has no bias behind its feed-forward blocks",
+            f"{type(model).__name__} has no bias in its feed-forward blocks",
             fix="a Llama, or another set: rank-1, tinylora",
         )
     config = type(model.config).from_dict({**model.config.to_dict(), "mlp_bias": True})
@@ -233,7 +233,7 @@ def fitted(
         seed: replicate.
     """
     if mask is not None and config.weight_decay:
-        raise UsageError("weight decay moves what the mask holds", fix="weight_decay 0")
+        raise UsageError("weight decay would change the masked parameters", fix="set weight_decay to 0")
     streams = session.streams.child("sft", session.seed)
     fields = {
         "policy": start.policy,

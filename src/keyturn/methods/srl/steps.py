@@ -96,7 +96,7 @@ def shuffled_targets(problems: Sequence[Problem], streams: Streams) -> tuple[Pro
     for index, problem in enumerate(problems):
         places[problem.cell.get("step")].append(index)
     if max((len(own) for own in places.values()), default=0) < 2:
-        raise InputError("no two steps to shuffle", fix="more problems")
+        raise InputError("shuffling needs at least two steps", fix="give more problems")
     out = list(problems)
     for place, own in places.items():
         order = streams.generator("targets", str(place)).permutation(own).tolist()

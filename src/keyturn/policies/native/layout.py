@@ -73,7 +73,7 @@ class Sizes:
         self.tape_floats, self.tape_tile, self.vector, *sizes = sizes[2:]
         self.heads_width, self.values_width, self.token_floats = sizes
         if structs != [ctypes.sizeof(TextsStruct), ctypes.sizeof(DrawsStruct)]:
-            raise RuntimeError("the structs of layout.py are not those of the library")
+            raise RuntimeError("the structs of layout.py differ from those of the library")
 
 
 def aligned(count: int, kind: Any = np.float32) -> NDArray[Any]:

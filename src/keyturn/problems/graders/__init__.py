@@ -1,4 +1,4 @@
-"""Graders of texts by name. Each gives a strict outcome, a lenient one beside it and the extracted answer."""
+"""Graders of texts by name. Each gives a strict outcome, a lenient outcome and the extracted answer."""
 
 from __future__ import annotations
 

@@ -1,24 +1,26 @@
-r"""Mathematics in LaTeX: the last ``\boxed{…}`` is the answer, math-verify says whether it equals the gold one.
+r"""Mathematics in LaTeX: the last ``\boxed{…}`` is the answer, and math-verify compares it with the gold
+answer.
 
-Strict: the last group of boxes wins (:mod:`keyturn.problems.graders.boxes`); a group whose every box is right
-alone (one answer in two forms) is right too. A box that stands only in a closed thought is no answer.
+Strict: the last group of boxes counts (:mod:`keyturn.problems.graders.boxes`); a group in which each box alone
+is right (one answer in two forms) is right too. A box that occurs only in a closed thought is not an answer.
 Lenient: the last closed box that is not empty; else what follows the last ``answer is``; else the last
 formula between dollar signs; else the last number.
 
-Compared as: both answers take one normal form (:mod:`keyturn.problems.graders.dress`, ``latex``); then equal
-text (white space aside, but not between digits) is right without a look at its meaning; an answer of more than
-600 characters is wrong; a list where the gold answer is none is wrong (``3,3,3`` is not 3); so are another base
-(``52_8``, ``52_9``) and another power of a unit; the rest is math-verify's business, in a process of its own
-with a time limit. What math-verify calls equal within its six decimals must be so exactly: ``2^{-80}`` is not
-``2^{-81}``, ``0.333333`` is a third, and ``0.333334`` is none. No verdict in time is *ungraded*, never wrong.
+Comparison: both answers are brought into one normal form (:mod:`keyturn.problems.graders.dress`, ``latex``).
+Equal text (ignoring white space, but not between digits) is then right whatever it means. An answer of more
+than 600 characters is wrong. So is a list if the gold answer is not one (``3,3,3`` is not 3), another base
+(``52_8``, ``52_9``) and another power of a unit. Math-verify decides the rest, in a separate process with a
+time limit. Answers that math-verify calls equal within its six decimals must be equal exactly: ``2^{-80}`` is
+not ``2^{-81}``, ``0.333333`` counts as a third, and ``0.333334`` does not. Without a verdict in time an answer
+is *ungraded*, never wrong.
 
-Known of math-verify 0.9: ``0.5`` equals ``\frac12``; ``50\%`` equals both 50 and 0.5; a unit is dropped; of a
-chain of equations the last side counts; an open interval equals the pair of its ends; text is compared as text,
-case aside.
+Behaviour of math-verify 0.9: ``0.5`` equals ``\frac12``; ``50\%`` equals both 50 and 0.5; a unit is dropped; of
+a chain of equations the last side counts; an open interval equals the pair of its ends; text is compared as
+text, ignoring case.
 
-Source: math-verify (github.com/huggingface/Math-Verify, Apache-2.0). Departures: one answer is extracted by
-our own rules and only that is shown to it, since its own extraction tries several candidates; its
-``SIGALRM`` time-outs are off; its reader of plain expressions, which ends in ``eval``, is not used.
+Source: math-verify (github.com/huggingface/Math-Verify, Apache-2.0). Departures: our own rules extract one
+answer and math-verify gets only that, since its own extraction tries several candidates; its ``SIGALRM``
+time-outs are off; its reader of plain expressions, which calls ``eval``, is not used.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ _FORMULA = re.compile(r"\$([^$]{1,400}+)\$")
 
 
 def final_box(text: str) -> str | None:
-    """The strict extraction: the last group of boxes, but none that stands only in a closed thought."""
+    """The strict extraction: the last group of boxes, without boxes that occur only in a closed thought."""
     return last_box(after_thinking(text))
 
 
@@ -58,17 +60,17 @@ def any_answer(text: str) -> str | None:
 
 
 def gold_answer(text: str) -> str | None:
-    """A gold answer: its last box, or what follows ``####``, or the whole of it; None where it is empty."""
+    """A gold answer: its last box, or the text after ``####``, or all of it; None if it is empty."""
     if BOX.search(text):
         return last_box(text)
     return text.rsplit("####", 1)[-1].strip() or None
 
 
 def math_grader(limit_s: float = 1.0) -> TextGrader:
-    """The grader, with a worker of its own that starts when it is first needed.
+    """The grader, with its own worker process, which starts on first use.
 
     Args:
-        limit_s: seconds of processor time an answer may take.
+        limit_s: maximum seconds of processor time for one answer.
     """
     return TextGrader(
         name=f"math/2 math-verify {_version()} limit {limit_s:g}",
@@ -82,10 +84,10 @@ def math_grader(limit_s: float = 1.0) -> TextGrader:
 
 @dataclass(frozen=True)
 class ByMathVerify:
-    """Comparisons by a worker of its own.
+    """Comparisons in a separate worker process.
 
     Args:
-        limit_s: seconds of processor time an answer may take.
+        limit_s: maximum seconds of processor time for one answer.
     """
 
     limit_s: float
@@ -95,12 +97,12 @@ class ByMathVerify:
         object.__setattr__(self, "worker", MathWorker(self.limit_s))
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """1 right, 0 wrong, NaN where there was no verdict in time."""
+        """1 right, 0 wrong, NaN without a verdict in time."""
         return _compare(self.worker, pairs)
 
 
 def _compare(worker: MathWorker, pairs: Sequence[tuple[str, str]]) -> list[float]:
-    """A group of boxes is right as one list, or where every box alone is (one answer in two forms)."""
+    """A group of boxes is right as one list, or if each box alone is right (one answer in two forms)."""
     groups = [[content or "" for _, _, content in boxes(answer)] or [answer] for _, answer in pairs]
     asked: dict[tuple[str, str], float | None] = {}
     for (gold, _), group in zip(pairs, groups, strict=True):
@@ -117,14 +119,14 @@ def _compare(worker: MathWorker, pairs: Sequence[tuple[str, str]]) -> list[float
 
 
 def _either(whole: float | None, each: Sequence[float | None]) -> float:
-    """Right as a whole or in every part; wrong where both are known to fail; else ungraded."""
+    """Right as a whole or in every part; wrong if both are known to be wrong; else ungraded."""
     if whole == 1 or all(part == 1 for part in each):
         return 1.0
     return 0.0 if whole == 0 and any(part == 0 for part in each) else math.nan
 
 
 def _at_sight(gold: str, answer: str) -> float | None:
-    """The verdict where no mathematics is needed, else None."""
+    """The verdict if it needs no mathematics, else None."""
     if len(answer) > MAX_ANSWER:
         return float("".join(gold.split()) == "".join(answer.split()))
     if squeezed(bare(gold)) == squeezed(bare(answer)):

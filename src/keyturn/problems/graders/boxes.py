@@ -1,9 +1,9 @@
 r"""Boxes in a completion: ``\boxed{…}`` and ``\fbox{…}``, and which of them is the answer.
 
-The last *group* of boxes wins. Boxes that follow one another with nothing but commas, ``and``, ``or``, dollar
-signs or white space between them are one group and mean a list, so that writing every candidate into a box of
-its own is one (wrong) list and not several tries. An empty box, a box that is never closed (the completion was
-cut) and no box at all are no answer. Of nested boxes the innermost counts.
+The last *group* of boxes counts. Boxes with nothing but commas, ``and``, ``or``, dollar signs or white space
+between them are one group and mean a list. So a box for every candidate is one (wrong) list and not several
+tries. An empty box, an unclosed box (the completion was cut) and no box at all are no answer. Of nested boxes
+the innermost counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _BETWEEN = re.compile(
 
 
 def boxes(text: str) -> list[tuple[int, int, str | None]]:
-    """Every box in the order of its start: ``(start, end, content)``, content None where it is never closed."""
+    """Every box in the order of its start: ``(start, end, content)``; the content of an unclosed box is
+    None."""
     ends: dict[int, int] = {}
     open_braces: list[int] = []
     first = BOX.search(text)
@@ -46,12 +47,12 @@ def boxes(text: str) -> list[tuple[int, int, str | None]]:
 
 
 def last_box(text: str) -> str | None:
-    """The answer in the last group of boxes, None where there is none, it is empty or not closed."""
+    """The answer in the last group of boxes; None if there is none, or if it is empty or not closed."""
     return last_group(text, boxes(text))
 
 
 def last_group(text: str, found: Sequence[tuple[int, int, str | None]]) -> str | None:
-    """:func:`last_box` where the boxes of a text are known."""
+    """:func:`last_box` for a text whose boxes are known."""
     start, end, content = found[-1] if found else (0, 0, None)
     if content is None:
         return None

@@ -1,10 +1,10 @@
 r"""The answer is the letter of an option: ``B``, ``(B)``, ``B.``, ``B) 12 metres``, ``\text{(B)}``.
 
-Strict: the last marker wins (a box, an answer tag, ``The answer is (B)``, ``Answer: B``, or the whole last line
-where it is one letter and nothing else; see :mod:`keyturn.problems.graders.markers`). The text of an option may
-follow its letter where the two are parted by ``)``, ``.`` or ``:``; a second letter of an option makes it a
-list and no answer. A small letter counts only alone. Lenient: the last capital letter from A to J that stands
-in brackets or alone (``I`` and ``A`` only where they are no word of a sentence).
+Strict: the last marker counts (a box, an answer tag, ``The answer is (B)``, ``Answer: B``, or the whole last
+line if it is a single letter; see :mod:`keyturn.problems.graders.markers`). The text of an option may follow
+its letter after ``)``, ``.`` or ``:``. With a second option letter it is a list and not an answer. A lower-case
+letter counts only alone. Lenient: the last capital letter from A to J that is in brackets or alone (``I`` and
+``A`` only if they are not words of a sentence).
 
 Gold answers are single letters, in brackets or not; any other gold answer is *ungraded*.
 """
@@ -34,7 +34,7 @@ _ALONE = re.compile(
 
 
 def letter(text: str) -> str | None:
-    """The letter of a text that is one option and nothing else, or None."""
+    """The letter of a text that is exactly one option, or None."""
     if len(text) > _LONGEST:
         return None
     plain = bare(_UPRIGHT.sub(r"\1", bare(text))).strip("*_\"' ")
@@ -56,7 +56,8 @@ def is_letter(text: str) -> bool:
 
 
 def is_letter_alone(text: str) -> bool:
-    """Whether a text is a letter without its option's text: a copy of the options ends in the last one's."""
+    """Whether a text is a letter without its option's text, since a copy of the options ends with the last
+    one's."""
     return (
         len(re.findall(r"\w+", _UPRIGHT.sub(r"\1", text))) <= 2 and not _SECOND.search(text) and is_letter(text)
     )
@@ -75,7 +76,7 @@ def marked_letter(text: str) -> str | None:
 
 
 def loose_letter(text: str) -> str | None:
-    """The last letter of an option anywhere in the first problem that is answered."""
+    """The last option letter anywhere in the first problem that is answered."""
     for words in (after_thinking(text), text):
         for part in own_problems(words):
             found = last_match(_ALONE, part)

@@ -1,14 +1,14 @@
-r"""One normaliser of spacing and dress: what changes the look of an answer and never its value.
+r"""One normaliser of an answer's look: spacing, fonts and wrappers, which never change its value.
 
-Taken off or made plain, wherever it stands:
+Removed or made plain, wherever it occurs:
 
 * full-width forms (``１２``, ``，``), Unicode spaces and minus signs, zero-width characters;
 * TeX spacing (``\, \; \: \! \  ~ \quad \hspace{…}``…), sizes and styles (``\displaystyle``, ``\large``,
   ``\left``);
-* fonts and colours (``\mathbf \boldsymbol \textbf \underline \color{red} \textcolor{red}{…}``…); what stands in
-  upright letters becomes ``\text{…}``; ``\phantom``, ``\tag`` and ``\label`` go with their content.
+* fonts and colours (``\mathbf \boldsymbol \textbf \underline \color{red} \textcolor{red}{…}``…); upright text
+  becomes ``\text{…}``; ``\phantom``, ``\tag`` and ``\label`` are removed with their content.
 
-Taken off around the whole: ``$…$ \(…\) \[…\] **…** __…__ `…` {…} \boxed{…}``, a leading ``=``, trailing full
+Removed around the whole: ``$…$ \(…\) \[…\] **…** __…__ `…` {…} \boxed{…}``, a leading ``=``, trailing full
 stops, commas, semicolons, colons and ``\checkmark \blacksquare \square``. A factorial's ``!`` stays.
 
 TeX spaces between groups of three digits are thousands (``9\,500``); any other becomes one space, so that
@@ -24,7 +24,7 @@ _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2
 NOTHING = (
     "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 )
-"""Characters that are not seen."""
+"""Invisible characters."""
 _CHARACTERS: dict[int, str | None] = {
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys(map(ord, _SPACES), " "),
@@ -75,7 +75,7 @@ _AROUND = (
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _TEXT = re.compile(r"\\text\s*(?=\{)")
 _DEEPEST = 40
-"""Fonts and wrappers that are taken off an answer; whatever has more is not looked into."""
+"""Maximum number of fonts and wrappers that are removed from an answer."""
 
 
 def characters(text: str) -> str:
@@ -85,7 +85,7 @@ def characters(text: str) -> str:
 
 @lru_cache(maxsize=1 << 15)
 def bare(text: str) -> str:
-    """An answer without its dress."""
+    """An answer without spacing, fonts and wrappers."""
     text = characters(text)
     if "\\" in text or "~" in text or "{" in text:
         text = _THOUSANDS.sub(lambda found: re.sub(r"\D", "", found[0]), text)
@@ -97,7 +97,7 @@ def bare(text: str) -> str:
 
 
 def closing(text: str, start: int) -> int:
-    """Where the group that opens at ``start`` closes, -1 where it never does; ``\\{`` does not count."""
+    """Where the group that opens at ``start`` closes, or -1 if it never does; ``\\{`` does not count."""
     depth, at = 0, start
     while at < len(text):
         if text[at] == "\\":
@@ -129,7 +129,7 @@ def _without_wrapper(text: str) -> str:
     words = _TEXT.match(text)
     if words is not None and closing(text, words.end()) == len(text) - 1:
         inner = text[words.end() + 1 : -1].strip()
-        # Formulas in upright letters are formulas.
+        # Formulas in upright letters are still formulas.
         return inner if re.search(r"\\[A-Za-z]|[=^_]", inner) else text
     for first, last in _AROUND:
         inner = text[len(first) : -len(last)]
@@ -144,7 +144,7 @@ def _without_wrapper(text: str) -> str:
 
 
 def _fonts(text: str) -> str:
-    """Without colours, hidden parts and fonts; upright words as ``\\text{…}``."""
+    """The text without colours, hidden parts and fonts; upright words become ``\\text{…}``."""
     for _ in range(_DEEPEST):
         found = _HIDDEN.search(text)
         if found is None:
@@ -165,7 +165,7 @@ def _fonts(text: str) -> str:
 
 
 def _after_arguments(text: str, found: re.Match[str]) -> str:
-    """What follows a command that hides its arguments: all of them, or those before the text in colour."""
+    """The text after a command whose arguments are hidden: all of them, or those before the coloured text."""
     at = found.end()
     for _ in range(2 if "fcolorbox" in found[0] else 1):
         if text[at : at + 1] == "[":
@@ -178,10 +178,10 @@ def _after_arguments(text: str, found: re.Match[str]) -> str:
 
 
 def _in_font(font: str, content: str, before: str) -> str:
-    """The content of a font command as it is put down behind ``before``."""
+    """The content of a font command, as it is written after ``before``."""
     inner = _fonts(content)
     plain = inner.strip()
-    # Digits, signs and the constants e, i, d are mathematics, in whatever font.
+    # Digits, signs and the constants e, i, d are mathematics in any font.
     if (
         font not in _UPRIGHT
         or re.fullmatch(r"(?:[\d\s.,+*/=()$%-]|\\[$%])*", plain)

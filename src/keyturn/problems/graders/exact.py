@@ -1,9 +1,9 @@
 r"""The whole completion is the answer, compared as text.
 
-Strict: the completion (what follows a closed thought) equals the gold answer once both are in Unicode form NFC,
-without zero-width characters, and every run of white space is one space; case and punctuation count. Lenient:
-the last box or answer tag, else the last line that is not empty, without a leading ``answer:`` or ``the answer
-is``; without quotes, Markdown stars, ``\text{…}``, brackets around a single letter and a full stop, case aside.
+Strict: the completion (after a closed thought) equals the gold answer when both are in Unicode form NFC,
+without zero-width characters, with every run of white space as one space; case and punctuation count. Lenient:
+the last box or answer tag, else the last non-empty line, without a leading ``answer:`` or ``the answer is``,
+without quotes, Markdown stars, ``\text{…}``, brackets around a single letter and a full stop, ignoring case.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ _DRESS = "*_`'\"“”‘’ "
 
 
 def plain(text: str) -> str | None:
-    """A text in form NFC, without zero-width characters, white space collapsed; None where nothing is left."""
+    """A text in form NFC, without zero-width characters, with collapsed white space; None if nothing is
+    left."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(_NOTHING)
     return " ".join(text.split()) or None
 
 
 def whole(text: str) -> str | None:
-    """The strict extraction: all that follows a closed thought."""
+    """The strict extraction: everything after a closed thought."""
     return plain(after_thinking(text))
 
 
 def loose(text: str) -> str | None:
-    """The lenient extraction: a last box or tag, else the last line; without dress."""
+    """The lenient extraction: the last box or tag, else the last line, without fonts and wrappers."""
     text = after_thinking(text).strip() or text.strip()
     tags = _TAG.findall(text) if "</" in text else []
     found = last_box(text) or (tags[-1][1] if tags else text.rsplit("\n", 1)[-1])
@@ -51,12 +52,12 @@ def loose(text: str) -> str | None:
 
 
 def same_text(gold: str, answer: str) -> float:
-    """1 where both are the same text."""
+    """1 if both are the same text."""
     return float(gold == answer)
 
 
 def same_folded(gold: str, answer: str) -> float:
-    """1 where both are the same text, case and a final full stop aside."""
+    """1 if both are the same text, ignoring case and a final full stop."""
     return float(gold.casefold().rstrip(".!") == answer.casefold())
 
 

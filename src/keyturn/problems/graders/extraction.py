@@ -1,13 +1,14 @@
 """A grader of texts: which part of a completion is its answer, and whether it equals the gold answer.
 
-One completion gives one answer, so nothing is gained by giving several: the rule that picks it is stated
-in each grader's file and never looks at the gold answer. Only the policy's own words count
-(:mod:`keyturn.problems.graders.words`). Of several gold answers any makes it right. No gold answer, or a policy
-that gave nothing (``Stop.ERROR``), is *ungraded* (NaN), never wrong; an empty completion is wrong.
+One completion gives one answer, so giving several gains nothing. Each grader's file states the rule that
+chooses the answer; the rule never uses the gold answer. Only the policy's own words count
+(:mod:`keyturn.problems.graders.words`). If there are several gold answers, each is right. Without a gold
+answer, or without a completion (``Stop.ERROR``), a row is *ungraded* (NaN), never wrong; an empty completion is
+wrong.
 
-Beside the strict outcome stands the column ``lenient``: right in the format that is asked for, or by the same
-comparison after an extraction that asks for none. It tells a wrong format from a wrong answer; it can be met by
-chance more easily, so it is a diagnosis and never the reward.
+The column ``lenient`` says whether the answer is right in the requested format, or by the same comparison after
+an extraction that requires no format. It separates a wrong format from a wrong answer. Chance meets it more
+easily, so it is a diagnosis and never the reward.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class TextGrader:
 
     Args:
         name: identity and version.
-        strict: the answer in the format that is asked for, or None.
+        strict: the answer in the requested format, or None.
         lenient: the answer in any format, or None.
-        gold: the answer in what a data set calls its answer, or None.
+        gold: the answer in a data set's answer column, or None.
         compare: pairs ``(gold, answer)`` to 1 right, 0 wrong, NaN ungraded.
-        compare_lenient: the same for leniently extracted answers; ``compare`` where None.
-        form: a whole completion that the strict rule reads, for ``str.format``: ``{answer}`` stands for the
-            answer and ``{work}`` for what leads to it, where the format has room for that; ``""`` where numbers
-            cannot show it.
+        compare_lenient: the same for leniently extracted answers; None means ``compare``.
+        form: template for ``str.format`` of a completion that the strict rule reads: ``{answer}`` stands for
+            the answer and ``{work}`` for the steps before it, if the format has room for them; ``""`` if
+            numbers cannot show the format.
     """
 
     name: str
@@ -64,7 +65,7 @@ class TextGrader:
         silent = completions.stop == Stop.ERROR
         strict = [self.strict(text) for text in texts]
         outcome = _outcome(self.compare, rows, strict, silent)
-        # What is right in its format is right without one: only the rest is read again.
+        # An answer that is right in its format is also right leniently, so only the rest is read again.
         again = outcome != 1
         loose = [
             self.lenient(text) if ask else answer
@@ -82,13 +83,13 @@ class TextGrader:
         )
 
     def wanted(self, golds: Sequence[str]) -> tuple[str, ...]:
-        """The answers that are right, of one problem; empty where no gold answer can be read."""
+        """The right answers of one problem; empty if no gold answer can be read."""
         return tuple(
             dict.fromkeys(wanted for gold in golds if gold and (wanted := self.gold(gold)) is not None)
         )
 
     def judge(self, gold: str | Sequence[str], text: str) -> float:
-        """One completion, against one gold answer or any of several: 1 right, 0 wrong, NaN ungraded."""
+        """Judge one completion by one gold answer or any of several: 1 right, 0 wrong, NaN ungraded."""
         wanted = self.wanted([gold] if isinstance(gold, str) else gold)
         return float(
             _outcome(self.compare, [wanted], [self.strict(own_words(text))], np.zeros(1, dtype=np.bool_))[0]
@@ -97,7 +98,7 @@ class TextGrader:
 
 @dataclass(frozen=True)
 class OneByOne:
-    """A comparison of many pairs from one of one pair.
+    """A comparison of many pairs, made from a comparison of one pair.
 
     Args:
         same: ``(gold, answer)`` to 1 right, 0 wrong, NaN ungraded.
@@ -124,8 +125,7 @@ def _outcome(
 ) -> NDArray[np.float32]:
     """Compare each different pair once. Any of several gold answers makes a row right.
 
-    A row is wrong where every comparison says so, and ungraded where one of them gave no verdict and none is
-    right.
+    A row is wrong if every comparison says so, and ungraded if one of them gave no verdict and none is right.
     """
     out = np.full(len(golds), np.nan, dtype=np.float32)
     rows: dict[tuple[str, str], list[int]] = {}

@@ -1,12 +1,12 @@
 """GSM8K's format: worked steps, then ``#### 18``.
 
 Strict: the first *marker* whose line holds one quantity and nothing else. A marker is ``####`` anywhere, or
-``A:`` at the start of a line (the form of the authors' released model solutions). The first one ends
-the solution, as in the authors' own reader (``re.search``) and in lm-eval's ``strict-match``: what a base
-model writes after it is usually the next problem. Markers that follow one another directly with
-different values are a list of candidates: no answer. ``#### Step 1: …`` is a heading, no marker. Where no
-marker holds a quantity, a last box, an answer tag or ``the answer is 18`` is read, as the ``numeric`` grader
-does (:mod:`keyturn.problems.graders.markers`); a number alone is never enough, in bold or on a line of its own.
+``A:`` at the start of a line (the form of the authors' released model solutions). The first one ends the
+solution, as in the authors' own reader (``re.search``) and in lm-eval's ``strict-match``: after it a base model
+usually writes the next problem. Consecutive markers with different values are a list of candidates and not an
+answer. ``#### Step 1: …`` is a heading and not a marker. If no marker holds a quantity, a last box, an answer
+tag or ``the answer is 18`` is read, as by the ``numeric`` grader (:mod:`keyturn.problems.graders.markers`). A
+number alone is never enough, neither in bold nor on its own line.
 Lenient: the last number anywhere in the text, as in lm-eval's ``flexible-extract``.
 
 Numbers are compared exactly as rational numbers (:mod:`keyturn.problems.graders.numbers`): ``1,000``,
@@ -30,7 +30,7 @@ _MARKER = re.compile(r"(?:####|^[ \t]*A:)[ \t]*([^\n#]*+)", re.MULTILINE)
 
 
 def strict_quantity(text: str) -> str | None:
-    """The quantity behind the first marker, else in a box, a tag or behind ``the answer is``."""
+    """The quantity after the first marker, else in a box, in a tag or after ``the answer is``."""
     for part in own_problems(after_thinking(text)):
         marked, rivals = _marked(part)
         found = None if rivals else marked or marked_answer(part, _UNMARKED)
@@ -40,12 +40,12 @@ def strict_quantity(text: str) -> str | None:
 
 
 def marked_quantity(text: str) -> str | None:
-    """The quantity behind the first marker, None where there is none or several compete."""
+    """The quantity after the first marker; None if there is none or if several compete."""
     return _marked(text)[0]
 
 
 def _marked(text: str) -> tuple[str | None, bool]:
-    """The quantity behind the first marker, and whether several compete (then there is none)."""
+    """The quantity after the first marker, and whether several compete (then there is none)."""
     first: str | None = None
     end = 0
     for match in _MARKER.finditer(text) if "####" in text or "A:" in text else ():
@@ -64,7 +64,7 @@ def _marked(text: str) -> tuple[str | None, bool]:
 
 
 def gold_number(text: str) -> str | None:
-    """The quantity of a gold answer: behind its last marker, or the whole of it; else None (ungraded)."""
+    """The quantity of a gold answer: after its last marker, or all of it; else None (ungraded)."""
     marked = [match[1].strip() for match in _MARKER.finditer(text)]
     answer = marked[-1] if marked else text.strip()
     return answer if quantity(answer) is not None else None

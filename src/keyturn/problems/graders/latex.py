@@ -1,13 +1,13 @@
-r"""A normal form of answers in LaTeX, made before they are compared.
+r"""A normal form of answers in LaTeX for comparison.
 
 ``normal`` works on one answer: fractions get their braces, Unicode signs (``√ π ≤ ²``…) their commands,
 thousands lose their commas, ``1.5e3`` becomes ``1.5 \times 10^{3}``, ``1 1/4`` and ``0.\overline{3}`` become
-fractions, ``5 \text{ million}`` a number, ``x \in`` goes. ``matched`` works on a gold answer and an answer
-together: where one is an inequality and the other an interval, the inequality is written as an interval; units
-behind both numbers are compared by their powers and dropped.
+fractions, ``5 \text{ million}`` a number, and ``x \in`` is removed. ``matched`` works on a gold answer and an
+answer together: if one is an inequality and the other an interval, the inequality is written as an interval;
+units after both numbers are compared by their powers and removed.
 
-``settled`` says what no algebra need be asked for: equal text (white space aside, but never between digits) is
-right; a list where the gold answer is none is wrong; two bases of a number, or one where the other has none,
+``settled`` decides what needs no algebra: equal text (ignoring white space, but never between digits) is right;
+a list is wrong if the gold answer is not one; numbers with different bases, or with a base on one side only,
 differ.
 """
 
@@ -68,7 +68,7 @@ _UNIT = re.compile(
     r"(?<=[\d}).])((?:\s*\(?\\text\{(?P<word>[^{}]*)\}\)?(?:\s*\^\s*(?:\{\s*(?P<power>-?\d)\s*\}|(?P<bare>-?\d)))?)+)$"
 )
 _VARIABLES = frozenset("abdefijknpqrtuvwxyz")
-"""Upright single letters that are taken for a variable or a constant, not for a unit."""
+"""Upright single letters that mean a variable or a constant, not a unit."""
 _ANGLE = re.compile(
     r"(?<=[\d}])\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![A-Za-z]))\s*(?:[CF](?![A-Za-z]))?$"
 )
@@ -79,17 +79,17 @@ _BASE_NAMES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "
                "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "sixteen": "16"}  # fmt: skip
 _SEVERAL = re.compile(r",|;|&|\\pm|\\mp|\\cup|\\\{|\\\\|\band\b|\bor\b")
 _LISTED = re.compile(r"[,;]|\b(?:or|and)\b|\\lor(?![A-Za-z])|\\text\s*\{(?:[^{}]*\s)?\d")
-"""What makes an answer a list, also inside of words: ``5 \\text{ or 3}``."""
+"""Signs of a list, also inside text: ``5 \\text{ or 3}``."""
 _HEDGED = re.compile(r"\\text\s*\{[^{}]*\b(?:or|and)\b[^{}]*\d")
-"""A second answer inside of words, whatever the gold answer is."""
+"""A second answer inside text, whatever the gold answer is."""
 _SUBSCRIPT = re.compile(r"[\d}]\s*_\s*\{?\s*\d")
-"""A number with an index: a base, which math-verify drops."""
+"""A number with a subscript, which is its base; math-verify ignores it."""
 _APART = re.compile(r"\d\s+\d")
 
 
 @lru_cache(maxsize=1 << 15)
 def normal(latex: str) -> str:
-    """An answer in LaTeX without dress, in one spelling."""
+    """An answer in LaTeX without fonts and wrappers, in one notation."""
     text = _SAID.sub("", bare(latex), count=1)
     if not text.isascii():
         text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda found: f"^{{{found[0].translate(_RAISED)}}}", text)
@@ -122,7 +122,7 @@ def normal(latex: str) -> str:
 
 
 def matched(gold: str, answer: str) -> tuple[str, str]:
-    """A gold answer and an answer in normal form, each written as the other where that changes no meaning."""
+    """A gold answer and an answer in normal form, both in the same notation if that changes no meaning."""
     if _relation(gold) != _relation(answer):
         if _relation(answer) and _is_region(gold):
             answer = interval(answer) or answer
@@ -132,7 +132,7 @@ def matched(gold: str, answer: str) -> tuple[str, str]:
 
 
 def settled(gold: str, answer: str) -> float | None:
-    """The verdict on two normal forms where no mathematics is needed, else None."""
+    """The verdict on two normal forms if it needs no mathematics, else None."""
     if squeezed(gold) == squeezed(answer):
         return 1.0
     if len(answer) > MAX_ANSWER:
@@ -156,7 +156,7 @@ def settled(gold: str, answer: str) -> float | None:
 
 
 def squeezed(text: str) -> str:
-    """Text without white space, but for that between two digits."""
+    """Text without white space, except between two digits."""
     return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
 
 
@@ -211,7 +211,7 @@ def _is_region(text: str) -> bool:
 
 
 def _without_unit(text: str) -> tuple[str, str]:
-    """A number without the unit behind it, and the powers in that unit."""
+    """A number without the unit after it, and the powers in that unit."""
     text = _ANGLE.sub("", text)
     found = _UNIT.search(text)
     if found is None or "\\text" in text[: found.start()]:
@@ -236,7 +236,7 @@ def _no_unit(word: str) -> bool:
 
 
 def _base(text: str) -> str:
-    """The base that a number is written in, ``""`` for an ordinary number."""
+    """The base in which a number is written, ``""`` for an ordinary number."""
     found = _BASE.match(text)
     if found is None:
         return ""

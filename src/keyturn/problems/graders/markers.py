@@ -1,19 +1,18 @@
-r"""Where a completion says what its answer is, for the graders of numbers and of option letters.
+r"""Markers of the answer in a completion, for the graders of numbers and of option letters.
 
-A marker is, in any mixture, with Markdown or LaTeX around it:
+A marker is one of the following, in any mixture, with Markdown or LaTeX around it:
 
 * the last group of boxes (:mod:`keyturn.problems.graders.boxed`);
 * an answer tag: ``<answer>18</answer>`` (also ``final_answer``, ``final``), ``[ANSWER]18[/ANSWER]``;
 * ``#### 18`` at the start of a line;
 * ``(The) (final) answer is 18``, ``Answer: 18``, and the line ``A: 18``. Such words are prose unless an answer
   follows, and then nothing on the line may look like a second one (``7. Or 8.``);
-* the whole last line, where the grader reads one.
+* the whole last line, if the grader reads it.
 
-The one that stands last is the answer, whatever it says: restating an answer gains nothing, and of several
-candidates only the last is a try. A last box or tag that is empty, not closed, a list or no answer of the
-grader's kind is no answer, and what stands before it is not looked at. Text from a line that begins with
-``Question:``, ``Q:`` or ``Problem:`` on is the next problem of a policy that does not stop, and is read only
-where no answer stands before it.
+The last marker gives the answer, whatever it says: restating an answer gains nothing, and of several candidates
+only the last counts. If the last box or tag is empty, unclosed, a list or not of the grader's kind, there is no
+answer, and earlier markers are not read. Text from a line that begins with ``Question:``, ``Q:`` or
+``Problem:`` is the next problem of a policy that does not stop. It is read only if no answer comes before it.
 """
 
 from __future__ import annotations
@@ -61,16 +60,16 @@ Reads = Callable[[str], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a grader takes for an answer and for a marker."""
+    """The answers and markers that a grader accepts."""
 
     reads: Reads
     """Whether a text is one answer and nothing else."""
     last_line: Reads | None = None
-    """What a last line must be to count without a marker; None: it never does."""
+    """Condition for the last line to count without a marker; None means never."""
     hashes: bool = True
-    """Whether ``####`` and ``A:`` are markers (a grader with rules of its own for them says no)."""
+    """Whether ``####`` and ``A:`` are markers (not for a grader with its own rules for them)."""
     nouns: tuple[str, ...] = ("answer",)
-    """What is said to be so and so: ``The answer is 18``."""
+    """The noun in ``The answer is 18``."""
 
 
 def marked_answer(text: str, kind: Kind) -> str | None:
@@ -86,7 +85,7 @@ def marked_answer(text: str, kind: Kind) -> str | None:
 
 
 def own_problems(text: str) -> list[str]:
-    """A text cut before every line that poses a question; a single piece where there is none."""
+    """A text cut before every line that poses a question; one piece if there is no such line."""
     folded = text.lower()
     if not ("question" in folded or "problem" in folded or "q:" in folded or "q " in folded or "q." in folded):
         return [text] if text.strip() else []
@@ -95,7 +94,7 @@ def own_problems(text: str) -> list[str]:
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match of a pattern that never crosses white space, reading no more of the text than it takes."""
+    """The last match of a pattern that never crosses white space; reads only as much text as necessary."""
     end, size, start = len(text), 200, len(text)
     while True:
         before, start = start, max(text.rfind(" ", 0, max(end - size, 0)), 0)
@@ -107,13 +106,13 @@ def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def undressed(text: str) -> str:
-    """A line without what leads to its answer and without dress."""
+    """A line without the words before its answer and without fonts and wrappers."""
     line = characters(text).strip().strip("*_ ").strip()
     return bare(_LEAD.sub("", line, count=1)) if len(line) <= LONGEST else line
 
 
 def _candidates(part: str, kind: Kind) -> list[tuple[int, str | None]]:
-    """The last candidate of every kind with the place where it starts; None: it is no answer."""
+    """The last candidate of every kind with its start; None if it is not an answer."""
     reads = kind.reads
     found: list[tuple[int, str | None]] = []
     if "boxed" in part or "\\fbox" in part:
@@ -143,7 +142,7 @@ def _candidates(part: str, kind: Kind) -> list[tuple[int, str | None]]:
 
 
 def _one(text: str | None, reads: Reads) -> str | None:
-    # In a box an exclamation mark is a factorial.
+    # In a box an exclamation mark means a factorial.
     if text is None or len(text) > LONGEST or text.rstrip("$ ").endswith("!"):
         return None
     answer = undressed(text)
@@ -176,7 +175,7 @@ def _said(part: str, folded: str, noun: str, reads: Reads) -> tuple[int, str] | 
 
 
 def _of_line(line: str, reads: Reads) -> str | None:
-    """The answer that a line begins with, None where the line holds something that could be a second one."""
+    """The answer at the start of a line; None if the line holds something that could be a second one."""
     if len(line) > LONGEST:
         return None
     whole = undressed(line)

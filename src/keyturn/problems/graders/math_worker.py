@@ -1,11 +1,11 @@
-"""The process that math-verify runs in. A script of its own: it imports nothing of keyturn.
+"""The process that runs math-verify. It is a separate script, which imports nothing of keyturn.
 
 It reads one JSON line ``{"gold": …, "answer": …, "limit": seconds}`` and writes one,
-``{"verdict": 1 | 0 | null}``, until its input ends. The parent kills it when an item takes too long;
-should the parent be gone by then, a watchdog that needs no interpreter lock (``faulthandler``) does.
+``{"verdict": 1 | 0 | null}``, until its input ends. The parent kills it when an item takes too long. If the
+parent is gone by then, a watchdog that needs no interpreter lock (``faulthandler``) ends it.
 
-The answer is only ever read as LaTeX (math-verify's own grammar). The reader of plain expressions, which
-ends in SymPy's ``parse_expr`` and so in ``eval``, is not used.
+The answer is only read as LaTeX (math-verify's own grammar). The reader of plain expressions, which calls
+SymPy's ``parse_expr`` and so ``eval``, is not used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEMORY_BYTES = 2 << 30
 
 
 def compare(gold: str, answer: str, verify: Any, parse: Any, config: Any) -> int | None:
-    """1 where math-verify finds the answer equal to the gold answer, 0 where not, None where it cannot say."""
+    """1 if math-verify finds the answer equal to the gold answer, 0 if not, None if it cannot decide."""
     try:
         want = parse(rf"\boxed{{{gold}}}", config, parsing_timeout=None)
         if not want:
@@ -33,17 +33,17 @@ def compare(gold: str, answer: str, verify: Any, parse: Any, config: Any) -> int
         return int(bool(got) and verify(want, got, timeout_seconds=None) and exactly(want[0], got[0]))
     except (MemoryError, RecursionError):
         return None
-    except Exception:  # whatever SymPy makes of nonsense: it was compared and is not equal
+    except Exception:  # SymPy may raise anything on nonsense, which then is not equal
         return 0
 
 
 def exactly(gold: Any, answer: Any) -> bool:
-    """Whether what math-verify calls equal is so beyond its six decimals.
+    """Whether two answers that math-verify calls equal also agree beyond its six decimals.
 
-    Numbers without a decimal point must agree to some 35 digits; decimals are taken as written, and one that
-    stands for a number with no end (``0.333333`` for a third) must be that number, rounded at its last digit.
-    Of expressions with the same variables the values at one point are compared. Whatever else there is
-    math-verify's word stands.
+    Numbers without a decimal point must agree to about 35 digits. Decimals are taken as written; a decimal for
+    a number without finite expansion (``0.333333`` for a third) must be that number, rounded at its last digit.
+    Expressions with the same variables are compared by their values at one point. In all other cases
+    math-verify's verdict stands.
     """
     import sympy  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ def _parts(one: Any, sympy: Any) -> list[Any]:
 def _same_number(gold: Any, answer: Any, sympy: Any) -> bool:
     hundredth = sympy.UnevaluatedExpr(sympy.Rational(1, 100))
     if any(one.has(hundredth) for one in (gold, answer)):
-        # 50 % is 50 and .5 to math-verify.
+        # To math-verify 50 % equals both 50 and .5.
         return True
     floats = [list(one.atoms(sympy.Float)) for one in (gold, answer)]
     values = []
@@ -110,7 +110,8 @@ def _same_number(gold: Any, answer: Any, sympy: Any) -> bool:
 
 
 def _rounded(decimals: list[Any], value: Any, other: Any, gap: Any, sympy: Any) -> bool:
-    """Whether a decimal is the other number, rounded at its last digit, and the other has no end of its own."""
+    """Whether a decimal is the other number rounded at its last digit, and the other has no finite
+    expansion."""
     mantissas = [str(one).lstrip("-").partition("e") for one in decimals]
     digits = [len(text.replace(".", "").strip("0")) for text, _, _ in mantissas]
     if max(digits) >= 15 and gap <= abs(value.evalf(DIGITS)) * 1e-13:
@@ -128,7 +129,7 @@ def _rounded(decimals: list[Any], value: Any, other: Any, gap: Any, sympy: Any) 
 
 
 def limit_resources() -> None:
-    """Bound memory and files where the system offers it (not on Windows)."""
+    """Limit memory and files if the system supports it (Windows does not)."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415
 
@@ -139,7 +140,7 @@ def limit_resources() -> None:
 
 def main() -> None:
     """Answer until the input ends."""
-    # Only this descriptor speaks to the parent; whatever libraries print goes nowhere.
+    # Only this descriptor reaches the parent; output of libraries is discarded.
     out = os.fdopen(os.dup(1), "w", encoding="ascii")
     silent = open(os.devnull, "w")  # noqa: SIM115
     os.dup2(silent.fileno(), 1)
@@ -151,7 +152,8 @@ def main() -> None:
         from math_verify import LatexExtractionConfig, parse, verify  # noqa: PLC0415
 
         logging.disable(logging.CRITICAL)
-        # Only the box is read: without an anchor a lone fraction inside of what it cannot read would do.
+        # Only the box is read: otherwise math-verify would accept a lone fraction inside text that it cannot
+        # read.
         config = [LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)]
         for warm in ("\\frac{1}{2}", "(1, \\sqrt{2})", "x^2 + 1", "\\{1, 2\\}"):
             compare(warm, "2 + " + warm, verify, parse, config)

@@ -1,22 +1,23 @@
 """A quantity written as text, as an exact rational number.
 
-What counts as one, in full (anything else is no number, and no number is ever guessed):
+These forms count (anything else is not a number, and no number is ever guessed):
 
-* ASCII digits, or their full-width forms (``１２`` is 12); digits of other scripts are none.
+* ASCII digits, or their full-width forms (``１２`` is 12); digits of other scripts do not count.
 * Thousands in groups of three with commas: ``1,000`` and ``1,000.5``. ``1,5``, ``1.000,5`` and ``10 000``
-  are no numbers, since they are read differently in different countries.
+  are not numbers, since countries read them differently.
 * Decimals (``.5``, ``5.``, ``5.0``), exponents of at most three digits (``1e309`` is exact, not infinite),
-  fractions ``3/4`` and ``\\frac{3}{4}``, mixed numbers ``1 1/2``, and the signs ``½ ¾ …``. A zero
-  denominator is none. ``-0`` is 0.
+  fractions ``3/4`` and ``\\frac{3}{4}``, mixed numbers ``1 1/2``, and the signs ``½ ¾ …``. A fraction with a
+  zero denominator is not a number. ``-0`` is 0.
 * A sign (``-``, ``+`` or ``−``) and a currency sign (``$ £ € ¥ ₹``) before it.
-* A unit after it: ``%``, a currency sign or up to 48 characters of words without digits, but for small powers
-  (``12 cm^2``, ``m s^{-1}``, ``^\\circ``); or the three letters of a currency before it (``USD 18``). It is
-  dropped, so ``50%`` is 50 (and not 0.5), ``18 eggs per day`` is 18. A word that changes the value or adds a
-  second one (``million``, ``dozen``, ``half``, ``or``, ``to``, ``and``, ``plus``, ``pi`` …) is no unit: the
-  whole is none.
-* The dress of :mod:`keyturn.problems.graders.dress` around it (``$…$``, ``\\boxed{…}``, ``**…**``, ``\\,``…)
+* A unit after it: ``%``, a currency sign or up to 48 characters of words without digits, except for small
+powers
+  (``12 cm^2``, ``m s^{-1}``, ``^\\circ``); or the three letters of a currency before it (``USD 18``). The unit
+  is removed, so ``50%`` is 50 (and not 0.5), and ``18 eggs per day`` is 18. A word that changes the value or
+  adds a second one (``million``, ``dozen``, ``half``, ``or``, ``to``, ``and``, ``plus``, ``pi`` …) is not a
+  unit, and the text is not a number.
+* The wrappers of :mod:`keyturn.problems.graders.dress` around it (``$…$``, ``\\boxed{…}``, ``**…**``, ``\\,``…)
   and a full stop or an exclamation mark at its end.
-* No arithmetic: ``0.1+0.2`` and ``2**3`` are none. Longer than 120 characters is none.
+* No arithmetic: ``0.1+0.2`` and ``2**3`` are not numbers, nor is a text of more than 120 characters.
 
 Equality is exact: 0.333 is not 1/3.
 """
@@ -69,7 +70,7 @@ _IN_TEXT = re.compile(
 
 
 def quantity(text: str) -> Fraction | None:
-    """The value of a text that is one quantity and nothing else, or None."""
+    """The value of a text that is exactly one quantity, or None."""
     return None if len(text) > MAX_LENGTH else _quantity(text)
 
 
@@ -92,12 +93,12 @@ def _quantity(text: str) -> Fraction | None:
 
 
 def is_quantity(text: str) -> bool:
-    """Whether a text is one quantity and nothing else."""
+    """Whether a text is exactly one quantity."""
     return quantity(text) is not None
 
 
 def last_number(text: str) -> str | None:
-    """The last number in a text as it is written there, or None; the lenient extraction."""
+    """The last number in a text, as written there, or None; the lenient extraction."""
     last = last_match(_IN_TEXT, text)
     if last is None or len(last[0]) <= MAX_LENGTH:
         return None if last is None else last[0]
@@ -105,7 +106,7 @@ def last_number(text: str) -> str | None:
 
 
 def same_number(gold: str, answer: str) -> float:
-    """1 where both are the same quantity, 0 where not, NaN where the gold answer is none."""
+    """1 if both are the same quantity, 0 if not, NaN if the gold answer is not a quantity."""
     want = quantity(gold)
     if want is None:
         return float("nan")
@@ -127,7 +128,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _plain(text: str) -> str:
-    """Without LaTeX and Markdown dress."""
+    """The text without LaTeX and Markdown markup."""
     text = bare(text)
     for sign, ascii_form in _VULGAR.items():
         if sign in text:

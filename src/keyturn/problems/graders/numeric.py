@@ -1,9 +1,9 @@
-"""The answer is one number; see :mod:`keyturn.problems.graders.numbers` for what is a number.
+"""The answer is one number; :mod:`keyturn.problems.graders.numbers` defines numbers.
 
-Strict: the last marker wins: a box, an answer tag, ``####``, ``A:``, ``(The) (final) answer is``, or the whole
-last line where it is one quantity and nothing else (after an optional ``x =``); see
+Strict: the last marker counts: a box, an answer tag, ``####``, ``A:``, ``(The) (final) answer is``, or the
+whole last line if it is exactly one quantity (after an optional ``x =``); see
 :mod:`keyturn.problems.graders.markers`. Lenient: the last number anywhere in the text. A list of candidates is
-no quantity; equality is exact.
+not a quantity. Equality is exact.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def last_quantity(text: str) -> str | None:
 
 
 def loose_number(text: str) -> str | None:
-    """The last number of the first problem that is answered; thoughts are read where nothing follows them."""
+    """The last number of the first problem that is answered; a thought is read if nothing follows it."""
     for words in (after_thinking(text), text):
         for part in own_problems(words):
             number = last_number(part)
@@ -32,7 +32,7 @@ def loose_number(text: str) -> str | None:
 
 
 def gold_number(text: str) -> str | None:
-    """A gold answer that is a quantity, or ends in ``####`` and one; else None (ungraded)."""
+    """A gold answer that is a quantity or ends in ``####`` and a quantity; else None (ungraded)."""
     answer = text.rsplit("####", 1)[-1].strip()
     return answer if is_quantity(answer) else None
 

@@ -1,10 +1,9 @@
-r"""Which words of a completion are the policy's own and meant as its answer.
+r"""The words of a completion that are the policy's own and meant as its answer.
 
-Dropped, in this order: all but the assistant's last message where the text is a list of chat messages written
-as JSON; turns of others in a chat template's own marks, and everything from a user's turn on (a policy that
-goes on after its end plays both sides); what tools returned (``<tool_response>…</tool_response>`` and the
-like); word-for-word copies of the prompt; and a closed ``<think>…</think>``. What stands in an unclosed one is
-kept.
+Removed, in this order: all but the assistant's last message if the text is a JSON list of chat messages; turns
+of others in a chat template's marks, and everything from a user's turn on (a policy that does not stop plays
+both sides); results of tools (``<tool_response>…</tool_response>`` and the like); literal copies of the prompt;
+and a closed ``<think>…</think>``. The content of an unclosed one is kept.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _THINK = re.compile(r"</think(?:ing)?>")
 
 
 def own_words(text: str, prompt: str = "") -> str:
-    """A completion without what others said, and without copies of its prompt."""
+    """A completion without the words of others and without copies of its prompt."""
     if text.startswith(("[{", "{")) and '"role"' in text[:4000]:
         text = _last_message(text)
     if "<" in text:
@@ -43,7 +42,7 @@ def own_words(text: str, prompt: str = "") -> str:
 
 
 def after_thinking(text: str) -> str:
-    """What follows the last closed thought; the whole where there is none."""
+    """The text after the last closed thought, or all of it if there is none."""
     return _THINK.split(text)[-1] if "</think" in text else text
 
 
@@ -81,7 +80,7 @@ def _own_turns(text: str) -> str:
 
 
 def _turn(text: str) -> str:
-    """A turn up to the first end that has something before it."""
+    """A turn up to the first end mark that follows some text."""
     for end in _END.finditer(text):
         if text[: end.start()].strip():
             return text[: end.start()]

@@ -1,9 +1,9 @@
-"""The parent's side of the killable comparison: a fresh interpreter, one line in, one line out.
+"""The parent's side of a comparison that can be killed: a fresh interpreter, one line in, one line out.
 
-No signal and no alarm is used, so it works from any thread and from inside an event loop; no pickle is
-read, so what the child says can only be a verdict; no ``__main__`` guard is needed in the user's script.
-A time-out or a death of the child costs that item its verdict (NaN, *ungraded*) and nothing else: the
-child is killed, and the next item gets a new one. The parent never evaluates anything.
+It uses no signal and no alarm, so it works from any thread and inside an event loop. It reads no pickle, so the
+child can only return a verdict. The user's script needs no ``__main__`` guard. If the child dies or exceeds its
+time, only this item loses its verdict (NaN, *ungraded*): the child is killed, and the next item gets a new one.
+The parent never evaluates anything.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from keyturn.core.errors import KeyturnError
 from keyturn.core.extras import need
 
 START_LIMIT_S = 120.0
-"""Seconds for the child to import SymPy; some 2 s on an idle machine."""
+"""Seconds for the child to import SymPy, which takes about 2 s on an idle machine."""
 
 PATIENCE = 10
-"""How many times its limit an item may take by the clock while others keep the processor busy."""
+"""How many times its limit an item may take in wall time, since other processes may keep the processor busy."""
 
 __code_files__ = ("math_worker.py",)
-"""What the child runs: part of the version of the code."""
+"""The child's script, which is part of the version of the code."""
 
 _SCRIPT = Path(__file__).with_name("math_worker.py")
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
@@ -42,8 +42,8 @@ class MathWorker:
     """Compares LaTeX answers in a child process that is killed when it takes too long.
 
     Args:
-        limit_s: seconds of processor time an item may take (by the clock where the system does not tell
-            the one of a child). Ordinary answers take a hundredth of the default.
+        limit_s: maximum seconds of processor time for one item (wall time if the system does not report a
+            child's processor time). Ordinary answers take a hundredth of the default.
     """
 
     def __init__(self, limit_s: float = 1.0) -> None:
@@ -55,7 +55,7 @@ class MathWorker:
         self._child: _Child | None = None
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Pairs ``(gold, answer)`` to 1 equal, 0 not equal, NaN where no verdict came in time.
+        """Compare pairs ``(gold, answer)``: 1 equal, 0 not equal, NaN without a verdict in time.
 
         Raises:
             MissingExtraError: math-verify is not installed.
@@ -64,7 +64,7 @@ class MathWorker:
             return [self._one(gold, answer) for gold, answer in pairs]
 
     def close(self) -> None:
-        """End the child; a later comparison starts a new one."""
+        """End the child process; a later comparison starts a new one."""
         with self._lock:
             self._drop()
 
@@ -74,7 +74,7 @@ class MathWorker:
         try:
             reply = child.ask(item, self.limit_s)
         except BaseException:
-            # Interrupted while waiting: the late reply must not be taken for that of the next item.
+            # Interrupted while waiting: a late reply must not count for the next item.
             self._drop()
             raise
         if reply is None:
@@ -84,7 +84,7 @@ class MathWorker:
         return float(verdict) if verdict in (0, 1) else math.nan  # type: ignore[arg-type]
 
     def _alive(self) -> _Child:
-        # A fork shares the pipes with its parent: it must have a child of its own.
+        # A forked process shares its parent's pipes, so it needs its own child.
         if self._child is not None and self._child.owner != os.getpid():
             self._child = None
         if self._child is None:
@@ -130,14 +130,14 @@ class _Child:
             hello = None
         if hello is None or not hello.get("ready"):
             self.kill()
-            why = "it gave no sign of life" if hello is None else str(hello.get("why"))
+            why = "it did not answer" if hello is None else str(hello.get("why"))
             raise KeyturnError(
                 f"the process of the math grader did not start: {why}",
                 fix="check that `python -c 'import math_verify'` works in this environment",
             )
 
     def ask(self, item: dict[str, object], limit_s: float) -> dict[str, object] | None:
-        """The answer to one item, None where the child is late or dead."""
+        """The reply to one item; None if the child is late or dead."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(item) + "\n")
@@ -156,10 +156,10 @@ class _Child:
                 return None
 
     def _line(self, limit_s: float) -> dict[str, object] | None:
-        """What the child says next, None where it is dead.
+        """The child's next reply; None if it is dead.
 
         Raises:
-            queue.Empty: it says nothing in time.
+            queue.Empty: there was no reply in time.
         """
         line = self.lines.get(timeout=limit_s)
         try:
@@ -170,7 +170,7 @@ class _Child:
 
 
 def _forward(stream: IO[str], lines: queue.SimpleQueue[str]) -> None:
-    """Move lines from a pipe to a queue, where they can be waited for with a limit; ``""`` at the end."""
+    """Move lines from a pipe to a queue, which allows waiting with a time limit; ``""`` marks the end."""
     with contextlib.suppress(OSError, ValueError):
         for line in stream:
             lines.put(line)
@@ -178,7 +178,7 @@ def _forward(stream: IO[str], lines: queue.SimpleQueue[str]) -> None:
 
 
 def _processor_s(pid: int) -> float:
-    """Processor time of a process so far, NaN where the system does not tell."""
+    """Processor time of a process so far; NaN if the system does not report it."""
     try:
         fields = (
             Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()
@@ -189,7 +189,7 @@ def _processor_s(pid: int) -> float:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Kill a child and collect it."""
+    """Kill a child process and wait for its end."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

@@ -1,13 +1,14 @@
-"""BELIEF: theory of mind. Objects are moved, some agents see it, and the question is who thinks what.
+"""BELIEF: theory of mind. Objects are moved while some agents watch, and the question is what an agent
+believes.
 
 ``BOS CTL7 apple saw ; pear file ; apple saw plane cod eel ~ ray ; ... ASK cod eel apple ?`` asks where the cod
 thinks that the eel thinks the apple is (order 2; order 0 asks for the place itself). A move, here from saw to
-plane, is seen openly by the two agents before ``~`` and in secret by the one after it; the start by all. No
+plane, is seen openly by the two agents before ``~`` and in secret by the one after it; all see the start. No
 place is used twice. The trace goes through the moves of the asked object and writes, after each, the belief of
 every chain up to the asked one, ``FWD DO apple saw -> saw cod saw eel saw ; DO saw plane cod eel ~ ray ->
-plane cod plane eel plane ; ... ; ANS plane EOS``; ``DIR ANS plane EOS`` answers without one. Stories are
-balanced, so that nothing but reading who saw what answers better than a random place of the asked object (in
-order 0: than the two places that nothing was moved away from), or natural; see
+plane cod plane eel plane ; ... ; ANS plane EOS``; ``DIR ANS plane EOS`` answers without a trace. Stories are
+balanced or natural. In balanced stories only reading who saw what beats guessing a random place of the asked
+object (in order 0: one of the two places from which nothing was moved away); see
 :mod:`keyturn.problems.world.belief_story`.
 """
 
@@ -63,18 +64,19 @@ _STRATEGY = {"trace": "FWD", "direct": "DIR"}
 
 @dataclass(frozen=True, kw_only=True)
 class BeliefWorld:
-    """A world of stories; its arms differ in the orders and surfaces that pretraining holds."""
+    """A world of stories; named worlds differ in the orders and surfaces of pretraining."""
 
     name: str = "belief"
-    """How it is called in reports."""
+    """Its name in reports."""
     orders: tuple[int, ...] = (0, 1, 2)
-    """Orders of belief in pretraining; one that is left out is absent. Issue: 0 to 2."""
+    """Orders of belief in pretraining; the base lacks every other order."""
     moves: tuple[int, ...] = (1, 2, 3)
     """Moves of each of the two objects in pretraining."""
     surface: Surface = "balanced"
-    """Of the stories of pretraining and RL; natural ones hold the short cut that the true place is right."""
+    """Surface of the stories in pretraining and RL; natural ones have the shortcut that the true place is
+    right."""
     direct: float = 0.15
-    """Share of texts that answer without a trace: what a trace may collapse to. Ours."""
+    """Share of texts that answer without a trace, to which traces may collapse. Ours."""
     rl_orders: tuple[int, ...] = (1, 2)
     """Orders that RL asks for."""
     rl_moves: tuple[int, ...] = (2, 3)
@@ -84,10 +86,11 @@ class BeliefWorld:
     test_moves: tuple[int, ...] = (1, 2, 3, 4)
     """Moves of each object in evaluation."""
     test_surfaces: tuple[Surface, ...] = ("balanced",)
-    """Surfaces of evaluation; the difference between the two is the gap that a short cut leaves."""
+    """Surfaces of evaluation; their difference shows how much a shortcut brings."""
     loss: LossWeights = field(default_factory=lambda: LossWeights(copy=4.0, plan=4.0))
-    """Weights of the pretraining loss. Copying binds here as in GRAPH: run F's weights in batches of 32 copied
-    31 % right after 9,600 texts, these in batches of 16 88 % after 10,400 (two changes at once, one seed)."""
+    """Weights of tokens in the pretraining loss. Copying limits learning here, as in GRAPH: with run F's
+    weights and batches of 32, 31 % of copies were right after 9,600 texts; with these weights and batches of
+    16, 88 % after 10,400 (two changes at once, one seed)."""
 
     domain: ClassVar[str] = "belief"
     level: ClassVar[str] = "moves"
@@ -97,13 +100,13 @@ class BeliefWorld:
 
     def __post_init__(self) -> None:
         if not 0 <= self.direct <= 1:
-            raise UsageError(f"direct is {self.direct}, a share lies in [0, 1]", fix="direct between 0 and 1")
+            raise UsageError(f"direct is {self.direct}; a share lies in [0, 1]", fix="direct between 0 and 1")
         for label in ("orders", "rl_orders", "test_orders"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(range(AGENTS)):
-                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"some of 0 to {AGENTS - 1}")
+                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"values from 0 to {AGENTS - 1}")
         for label in ("moves", "rl_moves", "test_moves"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(range(1, MOST_MOVES + 1)):
-                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"some of 1 to {MOST_MOVES}")
+                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"values from 1 to {MOST_MOVES}")
         if not self.test_surfaces or not {self.surface, *self.test_surfaces} <= set(get_args(Surface)):
             raise UsageError(f"no surface {self.surface!r}, {self.test_surfaces}", fix="balanced or natural")
 
@@ -119,7 +122,7 @@ class BeliefWorld:
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Longest prompt: eight tokens a move."""
+        """Longest prompt: eight tokens per move."""
         return 11 + 16 * self._most("moves") + self._most("orders")
 
     @property
@@ -133,11 +136,11 @@ class BeliefWorld:
 
     @property
     def verifier_settings(self) -> str:
-        """The prompt says everything."""
+        """Empty: the prompt says everything."""
         return ""
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         kind = {"pretrain": "", "rl": "rl_"}.get(split, "test_")
         surfaces: Sequence[str] = self.test_surfaces if kind == "test_" else (self.surface,)
         return tuple(
@@ -170,13 +173,15 @@ class BeliefWorld:
         return _document(told, strategy or "FWD", component=strategy or "FWD")
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The one valid trace: the list is whole."""
+        """The one valid trace, so the list is complete."""
         ids = encode(problem.prompt)
         return ValidCompletions(ids=(write_trace(_told_of(ids, read_belief_prompt(ids)))[0],), complete=True)
 
 
 def canonical(order: int, story: tuple[Move, ...]) -> str:
-    """The form that decides the split: names of objects and places go, agents outside the chain are alike."""
+    """The form that decides the split: without names of objects and places, and with equal agents outside the
+    chain.
+    """
     forms = []
     for rest in permutations(range(order, AGENTS)):
         name = (*range(order), *rest)
@@ -191,13 +196,13 @@ def canonical(order: int, story: tuple[Move, ...]) -> str:
 
 
 _MISSES = 2000
-"""Stories in a row without a new problem after which a cell has no more: some hold no form of one move."""
+"""Number of stories in a row without a new problem after which a cell counts as exhausted."""
 
 
 def draw_problems(
     world: BeliefWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split, fewer where no more are found (few moves have few forms)."""
+    """Different problems of a cell and split; fewer if no more are found (few moves have few forms)."""
     order, moves = int(cell["order"]), int(cell["moves"])
     surface: Surface = "natural" if cell.get("surface", world.surface) == "natural" else "balanced"
     if order not in range(AGENTS) or moves not in range(1, MOST_MOVES + 1):
@@ -227,11 +232,11 @@ def draw_document(world: BeliefWorld, component: str, dice: Dice) -> Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """A story in words."""
+    """A story in tokens."""
 
     prompt: tuple[int, ...]
     chain: tuple[int, ...]
-    """Whose belief is asked for, token ids."""
+    """The agents whose belief is asked for, token ids."""
     lines: tuple[tuple[int, ...], ...]
     """Of every state of the asked object, token ids: the object and its start, then the place before, the place
     and the watchers of each move."""
@@ -276,7 +281,7 @@ def _document(told: Told, strategy: str, *, component: str) -> Document:
 
 
 def _told_of(prompt: Sequence[int], task: BeliefTask) -> Told:
-    """The story as its prompt tells it."""
+    """The story that a prompt tells."""
     lines: list[tuple[int, ...]] = []
     before = prompt[-2]
     for place, *_ in task.states:
@@ -288,7 +293,7 @@ def _told_of(prompt: Sequence[int], task: BeliefTask) -> Told:
 
 
 def _tell(order: int, story: tuple[Move, ...], dice: Dice) -> Told:
-    """Names for everyone and everything, and what follows from the story."""
+    """Give names to all agents, objects and places, and work out the beliefs."""
     people, objects, places = list(PEOPLE), list(OBJECTS), list(PLACES)
     for names in (people, objects, places):
         dice.shuffle(names)
@@ -324,7 +329,7 @@ def _problem(
     moves = len(told.lines) - 1
     believed = ranks(order, story)
     skills = frozenset(f"order {n}" for n in range(order + 1))
-    # Order 0: the words show which two places nothing was moved away from.
+    # Order 0: the words show from which two places nothing was moved away.
     guess = (SEEN if surface == "natural" else 1 / (moves + 1)) if order else 0.5
     return Problem(
         id=problem_id("belief", prompt),

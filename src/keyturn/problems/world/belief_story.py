@@ -1,17 +1,19 @@
-"""BELIEF's stories: two objects are moved about, every move is seen by some; who thinks what follows.
+"""BELIEF's stories: two objects are moved, some agents see each move, and beliefs follow from that.
 
-Four agents; each move is seen openly by two (all who look see these two), secretly by one (nobody knows of
-that one), and not at all by the fourth. A list of watchers therefore always has the same shape. Chain
-``(a1, ..., ak)`` asks where a1 thinks that a2 thinks ... ak thinks the object is: the place of its last move
-that a1 saw, openly or in secret, while a2, ..., ak watched openly; the start, which all saw, if there is none.
-So order matters from two on: a secret watcher knows, and is not known to know.
+There are four agents. Each move is seen openly by two (everyone who watches sees these two), secretly by one
+(nobody knows of that one), and not by the fourth. A list of watchers therefore always has the same shape. Chain
+``(a1, ..., ak)`` asks where a1 thinks that a2 thinks ... ak thinks the object is. The answer is the place of
+its last move that a1 saw, openly or in secret, while a2, ..., ak watched openly, or the start, which all saw,
+if there is no such move. So order matters from two on: a secret watcher knows the place, but the others do not
+know this.
 
-*balanced* stories have no short cut by construction. The lists of watchers are drawn first, as a bag; then
-the rank of the answer among the places of the asked object, uniformly and independently of the bag; then the
-lists are dealt out so that it comes true. Whoever reads the words without their order learns nothing of the
-rank. For chains of two and more, the last move but-one-prefix and the last agent's own belief are newer
-than the answer unless the answer is the true place, so that neither answers more often than the true place.
-*natural* stories are the usual benchmark's: moves are mostly seen, and the true place is mostly right.
+*balanced* stories have no shortcut by construction. First the lists of watchers are drawn without an order.
+Then the rank of the answer among the places of the asked object is drawn, uniformly and independently of the
+lists. Then the lists are assigned to moves so that this rank is right. So the words without their order tell
+nothing about the rank. For chains of two or more, the belief of the chain without its last agent and the last
+agent's own belief are newer than the answer unless the answer is the true place. So neither is right more often
+than the true place. *natural* stories are like those of common benchmarks: most moves are seen, and the true
+place is mostly right.
 """
 
 from __future__ import annotations
@@ -29,16 +31,16 @@ OBJECTS = range(NOUN, NOUN + NOUNS_EACH)
 PEOPLE = range(NOUN + NOUNS_EACH, NOUN + 2 * NOUNS_EACH)
 PLACES = range(NOUN + 2 * NOUNS_EACH, NOUN + 3 * NOUNS_EACH)
 MOST_MOVES = (NOUNS_EACH - 2) // 2
-"""Moves of each object: every place is used once."""
+"""Maximum number of moves of each object, since every place is used once."""
 
 Surface = Literal["balanced", "natural"]
 AGENTS = 4
 SEEN = 0.75
-"""Chance that a move of a natural story is seen by the chain: how often the true place is right there."""
+"""Probability that the chain sees a move of a natural story, and so that the true place is right."""
 
 
 class Watchers(NamedTuple):
-    """Who sees a move; agents by number."""
+    """The agents that see a move, by number."""
 
     open: tuple[int, int]
     hidden: int
@@ -48,7 +50,7 @@ class Move(NamedTuple):
     """A move of one of the two objects."""
 
     asked: bool
-    """It is the object that is asked for."""
+    """Whether it is the object that is asked for."""
     watchers: Watchers
 
 
@@ -75,17 +77,17 @@ _INVISIBLE = {order: [w for w in LISTS if not sees(order, w)] for order in range
 _SECRET = {
     order: [w for w in LISTS if w.hidden == order - 1 and sees(order - 1, w)] for order in range(2, AGENTS)
 }
-"""Lists that the chain but for its last agent sees and that this agent sees in secret."""
+"""Lists that the chain without its last agent sees and that this agent sees in secret."""
 
 
 def draw_story(order: int, moves: int, surface: Surface, dice: Dice) -> tuple[Move, ...]:
-    """A story of ``moves`` moves of each object; agents are numbered along the chain that is asked.
+    """A story of ``moves`` moves of each object; agents are numbered along the chain that is asked for.
 
     Args:
         order: length of the chain, 0 to 3.
-        moves: of each object.
+        moves: number of moves of each object.
         surface: balanced or natural.
-        dice: consumed.
+        dice: source of randomness.
     """
     asked = _arrangement(moves, surface, dice)
     if surface == "natural" or order == 0:
@@ -107,7 +109,9 @@ def ranks(order: int, story: tuple[Move, ...]) -> tuple[int, ...]:
 
 
 def _arrangement(moves: int, surface: Surface, dice: Dice) -> list[bool]:
-    """Which moves are of the asked object; balanced: its last one is anywhere it can be, equally likely."""
+    """Which moves are of the asked object; in balanced stories all possible places of its last move are equally
+    likely.
+    """
     if surface == "natural":
         asked = [True] * moves + [False] * moves
         dice.shuffle(asked)
@@ -125,7 +129,7 @@ def _any_list(order: int, surface: Surface, dice: Dice) -> Watchers:
 
 
 def _deal(order: int, moves: int, asked: list[bool], dice: Dice) -> list[Watchers]:
-    """The bag first, then the rank, then who saw which move."""
+    """Draw the lists of watchers, then the rank, then the list of each move."""
     visible = [dice.pick(_VISIBLE[order]) for _ in range(1 + dice.below(moves))]
     secret = [dice.pick(_SECRET[order])] if order > 1 else []
     rest = [dice.pick(_INVISIBLE[order]) for _ in range(2 * moves - len(visible) - len(secret))]

@@ -1,13 +1,13 @@
-"""CHAIN: unary maps on the residues modulo 7, learnt one by one; composing them is what may be missing.
+"""CHAIN: unary maps on the residues modulo 7, learnt one by one; the base may lack the skill to compose them.
 
-``BOS CH f g h 3 ?`` asks for h(g(f(3))). The one valid trace has a step per map, ``f 3 r1 ; g r1 r2 ; h r2 r3
-; ANS r3 EOS``. Pretraining holds single applications, *unlinked* lists, whose later steps each start from a
-fresh residue (format and length are known, composing is not), and by a dial *linked* lists, which compose.
-Whoever has seen only unlinked lists links a step by chance once in seven: the floor of a verified answer is
-``7^-(depth - 1)``.
+``BOS CH f g h 3 ?`` asks for h(g(f(3))). The one valid trace has one step per map, ``f 3 r1 ; g r1 r2 ; h r2 r3
+; ANS r3 EOS``. Pretraining contains single applications and *unlinked* lists, in which each later step starts
+from a fresh residue (they teach format and length, but not composing). A setting adds *linked* lists, which
+compose. A model that has seen only unlinked lists links a step by chance once in seven, so the floor of a
+verified answer is ``7^-(depth - 1)``.
 
-The maps are permutations, all different and none the identity: the answer stays uniform at every depth, and
-a wrong operand can never lead to the right result.
+The maps are permutations, all different and none the identity. So the answer is uniform at every depth, and a
+wrong operand can never lead to the right result.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ _ENUMERATED = 40_000
 
 @dataclass(frozen=True, kw_only=True)
 class ChainWorld:
-    """A world of map applications; its arms differ in what pretraining holds."""
+    """A world of map applications; named worlds differ in the content of pretraining."""
 
     name: str = "chain"
-    """How it is called in reports."""
+    """Its name in reports."""
     single: float = 0.2
     """Share of single applications in the corpus; the rest are lists. Ours."""
     linked: float = 0.0
-    """Share of linked lists among the lists; 0 makes composing absent. Issue: dose response 0, .1, .3, .5."""
+    """Share of linked lists among the lists; at 0 the base cannot compose. A dose response uses 0, .1, .3,
+    .5."""
     depths: tuple[int, int] = (2, 6)
     """Smallest and largest number of maps in a list."""
     fresh: Literal["uniform", "never_equal"] = "uniform"
-    """Where an unlinked step starts: any residue, or any but the previous result (a link never occurs)."""
+    """Start of an unlinked step: any residue, or any but the previous result (so that no link occurs)."""
     absent_map: str = ""
     """A map that no text of pretraining shows; "" for none."""
     rl_depths: tuple[int, ...] = (2, 3)
@@ -54,7 +55,7 @@ class ChainWorld:
     test_depths: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     """Depths of evaluation."""
     loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    """Weights of tokens in the pretraining loss."""
 
     domain: ClassVar[str] = "chain"
     level: ClassVar[str] = "depth"
@@ -65,11 +66,13 @@ class ChainWorld:
     def __post_init__(self) -> None:
         for label, share in (("single", self.single), ("linked", self.linked)):
             if not 0 <= share <= 1:
-                raise UsageError(f"{label} is {share}, a share lies in [0, 1]", fix=f"{label} between 0 and 1")
+                raise UsageError(f"{label} is {share}; a share lies in [0, 1]", fix=f"{label} between 0 and 1")
         if not 2 <= self.depths[0] <= self.depths[1]:
-            raise UsageError(f"depths {self.depths} are no range of lists", fix="two numbers, 2 <= low <= high")
+            raise UsageError(
+                f"depths {self.depths} are not a range of list lengths", fix="two numbers, 2 <= low <= high"
+            )
         if self.absent_map and self.absent_map not in MAPS:
-            raise UsageError(f"no map is called {self.absent_map!r}", fix=f"one of {', '.join(MAPS)}")
+            raise UsageError(f"there is no map {self.absent_map!r}", fix=f"one of {', '.join(MAPS)}")
         if self.fresh not in ("uniform", "never_equal"):
             raise UsageError(f"fresh is {self.fresh!r}", fix="uniform or never_equal")
         if min(*self.rl_depths, *self.test_depths) < 1:
@@ -83,7 +86,7 @@ class ChainWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: each map, and linking where lists are linked."""
+        """Skills that pretraining shows: each map, and linking if there are linked lists."""
         maps = {f"map {name}" for name in MAPS if name != self.absent_map}
         linking = {"link"} if self.mixture["linked"] > 0 else set()
         return frozenset(maps | linking)
@@ -103,14 +106,14 @@ class ChainWorld:
         return max(*self.test_depths, *self.rl_depths, self.depths[1])
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         depths = {"pretrain": range(1, self.depths[1] + 1), "rl": self.rl_depths}.get(split, self.test_depths)
         parts = [{"atoms": "all"}, {"atoms": "one absent"}] if self.absent_map else [{}]
         return tuple({"domain": "chain", "depth": depth, **part} for depth in depths for part in parts)
 
     @property
     def verifier_settings(self) -> str:
-        """Nothing: the maps are the same in every CHAIN world."""
+        """Empty: the maps are the same in every CHAIN world."""
         return ""
 
     def draw_problems(
@@ -137,13 +140,13 @@ class ChainWorld:
         return Document(prompt=tuple(ids), completion=completion, roles=roles, component="valid")
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The one valid trace: the list is whole."""
+        """The one valid trace, so the list is complete."""
         task = read_chain_prompt(encode(problem.prompt))
         return ValidCompletions(ids=(valid_trace(task.maps, task.start)[0],), complete=True)
 
 
 def canonical(maps: tuple[int, ...], start: int) -> str:
-    """The form that decides the split; nothing can be renamed in CHAIN, so it is the problem itself."""
+    """The form that decides the split. Nothing can be renamed in CHAIN, so it is the problem itself."""
     return "chain " + " ".join(map(str, maps)) + f" {start}"
 
 
@@ -168,7 +171,7 @@ def problem_of(world: ChainWorld, maps: tuple[int, ...], start: int) -> Problem:
             "seen": skills <= world.known_skills,
             "atoms_seen": atoms,
             "floor": float(MODULUS) ** -(depth - 1),
-            # One who knows the maps and links at random; a single map is at best guessed.
+            # A model that knows the maps and links at random; a single map can only be guessed.
             "chance": float(MODULUS) ** -max(depth - 1, 1),
             "guess_rate": 1 / MODULUS,
         },
@@ -178,7 +181,7 @@ def problem_of(world: ChainWorld, maps: tuple[int, ...], start: int) -> Problem:
 def draw_problems(
     world: ChainWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split; all there are where fewer than ``count`` exist (depths 1 to 4).
+    """Different problems of a cell and split; all of them if fewer than ``count`` exist (depths 1 to 4).
 
     Raises:
         UsageError: ``count`` is more than a thirty-second of all problems of a depth above 4.

@@ -1,8 +1,8 @@
-"""The contract of a controlled world: what one file has to say so that everything else works with it.
+"""The contract of a controlled world: everything that one file must define so that the rest works with it.
 
-A world is a frozen dataclass whose fields are its dials. Its generator gives problems, documents and
-demonstrations; its verifier reads token ids and knows nothing of what the generator knew. One line in
-``worlds.DOMAINS`` makes the domain readable from disk, one in ``worlds.WORLDS`` gives an arm its name.
+A world is a frozen dataclass whose fields are its settings. Its generator gives problems, documents and
+demonstrations. Its verifier reads token ids and does not use the generator's knowledge. One line in
+``worlds.DOMAINS`` makes the domain readable from disk, and one in ``worlds.WORLDS`` names a world.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Reader(Protocol):
     """Judges completions of one prompt."""
 
     def __call__(self, ids: list[int], *, ended: bool) -> Reading:
-        """Judge one completion; ``ids`` with or without the final ``EOS``, ``ended`` if it was not cut."""
+        """Judge one completion; ``ids`` may lack the final ``EOS``, and ``ended`` is True if it was not cut."""
         ...
 
 
@@ -38,8 +38,9 @@ class ValidCompletions:
 
     Args:
         ids: distinct token id sequences, each with its ``EOS``.
-        complete: nothing verified is left out, so that a sum over them is exact and not only a lower bound.
-        left_out: what is not listed, in words; "" where complete.
+        complete: whether all verified completions are listed, so that a sum over them is exact and not only a
+            lower bound.
+        left_out: what is not listed, as text; "" if complete.
     """
 
     ids: tuple[tuple[int, ...], ...]
@@ -55,9 +56,9 @@ class World(Protocol):
     domain: ClassVar[str]
     """Key of ``worlds.DOMAINS``."""
     level: ClassVar[str]
-    """The key of a cell that says how hard it is (``depth``, ``operations``...)."""
+    """The key of a cell that gives its difficulty (``depth``, ``operations``...)."""
     reads_traces: ClassVar[bool]
-    """Whether a completion can be verified and not only its answer."""
+    """Whether a whole completion can be verified, and not only its answer."""
     manners: ClassVar[Mapping[str, tuple[str, ...]]]
     """``strategy`` and ``format`` -> the names that :meth:`demonstrate` takes, the default one first."""
     columns: ClassVar[Mapping[str, Literal["text", "number"]]]
@@ -65,12 +66,12 @@ class World(Protocol):
 
     @property
     def name(self) -> str:
-        """How it is called in reports."""
+        """Its name in reports."""
         ...
 
     @property
     def loss(self) -> LossWeights:
-        """Weights of the pretraining loss."""
+        """Weights of tokens in the pretraining loss."""
         ...
 
     @property
@@ -80,12 +81,12 @@ class World(Protocol):
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows."""
+        """Skills that pretraining shows."""
         ...
 
     @property
     def verifier_settings(self) -> str:
-        """What the verifier knows beside the prompt, in words; part of the grader's name."""
+        """What the verifier knows besides the prompt, as text; part of the grader's name."""
         ...
 
     @property
@@ -99,13 +100,13 @@ class World(Protocol):
         ...
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         ...
 
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """Different problems of a cell and split, fewer where fewer exist; same streams, same problems."""
+        """Different problems of a cell and split; fewer if fewer exist. Equal streams give equal problems."""
         ...
 
     def draw_document(self, component: str, dice: Dice) -> Document:
@@ -116,14 +117,14 @@ class World(Protocol):
         """The verifier of one prompt.
 
         Raises:
-            InputError: the ids are no prompt of this world.
+            InputError: the ids are not a prompt of this world.
         """
         ...
 
     def demonstrate(
         self, problem: Problem, streams: Streams, *, strategy: str | None, format: str | None
     ) -> Document:
-        """One completion of a problem with its roles; None stands for the world's own manner.
+        """One completion of a problem with its roles; None means the world's default.
 
         Raises:
             UsageError: an unknown strategy or format (a world without any ignores them).
@@ -131,9 +132,9 @@ class World(Protocol):
         ...
 
     def valid_completions(self, problem: Problem, *, cap: int) -> ValidCompletions:
-        """The verified completions, as far as they can be listed, ``cap`` at most.
+        """The verified completions, as far as they can be listed, at most ``cap``.
 
         Raises:
-            UsageError: there are too many to be worth listing.
+            UsageError: there are too many to list.
         """
         ...

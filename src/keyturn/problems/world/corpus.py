@@ -1,7 +1,7 @@
 """Corpora: documents of a world, drawn from a mixture whose shares sum to one, in blocks.
 
-A block is a pure function of world, streams and number, so that any training step's batch can be made
-again. Shares are those of documents; realised counts are logged and belong on a model's card.
+A block is a pure function of world, streams and number, so the batch of any training step can be made again.
+Shares are shares of documents. Realised counts are logged and belong on a model's card.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def block(world: World, streams: Streams, number: int, size: int) -> tuple[Docum
     """The documents of one block.
 
     Args:
-        world: what is written about.
-        streams: the corpus' own streams; nothing else is drawn from them.
-        number: of the block; every number has a stream of its own.
-        size: documents in a block.
+        world: the world of the documents.
+        streams: the streams of the corpus; nothing else may draw from them.
+        number: number of the block; every number has its own stream.
+        size: number of documents in a block.
     """
     mixture = Mixture(world.mixture)
     dice = Dice(streams.generator("corpus", number))
@@ -36,10 +36,10 @@ def block(world: World, streams: Streams, number: int, size: int) -> tuple[Docum
 
 
 def documents(world: World, streams: Streams, *, start: int = 0) -> Iterator[Document]:
-    """Documents without end, block after block of 1024.
+    """Endless documents, block after block of 1024.
 
     Args:
-        world: what is written about.
+        world: the world of the documents.
         streams: as for :func:`block`.
         start: number of the first block.
     """
@@ -48,7 +48,7 @@ def documents(world: World, streams: Streams, *, start: int = 0) -> Iterator[Doc
 
 
 def realised(documents: Iterable[Document]) -> dict[str, dict[str, int]]:
-    """Documents and tokens per component that were really drawn; also logged.
+    """Numbers of documents and tokens per component that were drawn; also logged.
 
     Returns:
         component -> ``{"documents": ..., "tokens": ...}`` (prompt and completion together).

@@ -1,15 +1,18 @@
-"""CREATE: build the target out of the given numbers, by any way that leads there; all answers are known.
+"""CREATE: build the target from the given numbers in any way; all answers are known.
 
-``BOS CTL4 C1 2 5 3 3 ; 2 ASK 4`` gives four numbers and asks for 4, modulo 7, by exactly two operations, each
-number used at most once: ``DO 2 + 5 = 0 apple ; DO apple 0 - 3 = 4 pear ; ANS 4 EOS``. A result is named when
-it is there and fetched where it is used, so that whoever adds has both operands before the eyes.
-Numbers, order and operations are free; names are not (the context's nouns in order), so that every free choice
-is one of substance: it is a planning token with its set of right choices. What is new is decided by the form
-(see :mod:`keyturn.problems.world.create_forms`): pretraining shows a share of the forms and no other, and each
-problem has both kinds. ``composed`` at 0 leaves texts of one operation alone: composing is absent.
+``BOS CTL4 C1 2 5 3 3 ; 2 ASK 4`` gives four numbers and asks for 4, modulo 7, by exactly two operations that
+use
+each number at most once: ``DO 2 + 5 = 0 apple ; DO apple 0 - 3 = 4 pear ; ANS 4 EOS``. A result gets a name
+when it is computed and is fetched where it is used, so both operands stand right before an operation.
+Numbers, order and operations are free. Names are not (they are the context's nouns in order), so every free
+choice
+matters: it is a planning token with its set of right choices. The form decides what is new (see
+:mod:`keyturn.problems.world.create_forms`): pretraining shows a share of the forms and no others, and each
+problem has answers of both kinds. With ``composed`` at 0 all texts have one operation, so the base cannot
+compose.
 
-A prompt gives its numbers. So there are enough problems for splits that are disjoint as sets, and few enough
-answers to list them all.
+The numbers are part of the prompt. So there are enough problems for disjoint splits, and few enough answers to
+list them all.
 """
 
 from __future__ import annotations
@@ -55,10 +58,10 @@ _TRIES = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class CreateWorld:
-    """A world of constructions; its arms differ in how many operations and which forms pretraining shows."""
+    """A world of constructions; named worlds differ in the operations and forms that pretraining shows."""
 
     name: str = "create"
-    """How it is called in reports."""
+    """Its name in reports."""
     modulus: int = 7
     """Prime up to 11; results are residues. As in CHAIN."""
     given: int = 4
@@ -76,7 +79,7 @@ class CreateWorld:
     contexts: Mapping[str, float] = field(default_factory=lambda: {"C1": 0.95, "C2": 0.05})
     """Shares of the noun sets."""
     loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    """Weights of tokens in the pretraining loss."""
 
     domain: ClassVar[str] = "create"
     level: ClassVar[str] = "operations"
@@ -86,24 +89,26 @@ class CreateWorld:
 
     def __post_init__(self) -> None:
         if self.modulus not in _PRIMES:
-            raise UsageError(f"modulus {self.modulus} is no prime from 5 to 11", fix="5, 7 or 11")
+            raise UsageError(f"modulus {self.modulus} is not a prime from 5 to 11", fix="5, 7 or 11")
         for label, share in (("composed", self.composed), ("shown", self.shown)):
             if not 0 <= share <= 1:
-                raise UsageError(f"{label} is {share}, a share lies in [0, 1]", fix=f"{label} between 0 and 1")
+                raise UsageError(f"{label} is {share}; a share lies in [0, 1]", fix=f"{label} between 0 and 1")
         if self.shown == 0:
-            raise UsageError("shown is 0: pretraining would have nothing to show", fix="shown above 0")
+            raise UsageError("shown is 0: pretraining would show nothing", fix="shown above 0")
         every = (*self.operations, *self.rl_operations, *self.test_operations)
         if self.operations[0] > self.operations[1] or min(every) < 1 or max(every) >= self.given:
             what = f"operations {every} do not fit {self.given} given numbers"
             raise UsageError(what, fix="1 to given - 1, fewest before most")
         if not 2 <= self.given <= 5:
-            raise UsageError(f"{self.given} given numbers", fix="2 to 5: beyond, answers are too many to list")
+            raise UsageError(
+                f"{self.given} given numbers", fix="2 to 5: with more, the answers are too many to list"
+            )
         if set(self.contexts) - set(CONTEXTS):
             raise UsageError(f"contexts: there is no {min(set(self.contexts) - set(CONTEXTS))}", fix="C1 to C4")
         Mixture(self.contexts, "contexts")
         if (self.composed > 0 and self.operations[1] == 1) or (self.composed < 1 and self.operations[0] > 1):
             what = f"composed is {self.composed}, but operations {self.operations} rule that out"
-            raise UsageError(what, fix="composed 0 for one operation, 1 where there are always more")
+            raise UsageError(what, fix="composed 0 for one operation, 1 if there are always more")
 
     @property
     def mixture(self) -> Mapping[str, float]:
@@ -113,7 +118,7 @@ class CreateWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: numbers of operations, contexts, composing where it has a share."""
+        """Skills that pretraining shows: numbers of operations, contexts, composing if it has a share."""
         low, high = self.operations
         counts = range(max(low, 2), high + 1) if self.composed > 0 else ()
         single = {"build 1"} if self.composed < 1 else set()
@@ -122,7 +127,7 @@ class CreateWorld:
 
     @property
     def verifier_settings(self) -> str:
-        """What the prompt does not say."""
+        """Modulus and share of shown forms, which the prompt does not say."""
         return f" mod {self.modulus} shown {self.shown:g}"
 
     @property
@@ -132,12 +137,13 @@ class CreateWorld:
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion, ``EOS`` included: eight tokens a statement, one a result that is used."""
+        """Longest valid completion, ``EOS`` included: eight tokens per statement, one per result that is
+        used."""
         most = max(self.operations[1], *self.rl_operations, *self.test_operations)
         return 8 * most + (most - 1) + 3
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         low, high = self.operations
         sizes = {"pretrain": range(low, high + 1), "rl": self.rl_operations}
         return tuple({"domain": "create", "operations": n} for n in sizes.get(split, self.test_operations))
@@ -145,7 +151,7 @@ class CreateWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """Different problems of a cell and split, each with shown and new answers; fewer where fewer exist.
+        """Different problems of a cell and split, each with shown and new answers; fewer if fewer exist.
 
         A cell names ``operations`` and may fix ``context``.
         """
@@ -169,7 +175,7 @@ class CreateWorld:
         return found
 
     def _fits(self, numbers: tuple[int, ...], target: int, operations: int, split: Split) -> bool:
-        """Whether this is a problem of the split: target not given, answers of both kinds."""
+        """Whether this is a problem of the split: its target is not given, and it has answers of both kinds."""
         if target in numbers or split_of(self._canonical(numbers, target, operations)) != split:
             return False
         every, shown = tally(numbers, operations, self.modulus, self.shown).get(target, (0, 0))
@@ -206,7 +212,7 @@ class CreateWorld:
         )
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """One text of pretraining: a problem of its split, a construction whose form is shown."""
+        """One text of pretraining: a problem of its split, and a construction with a shown form."""
         kind, context = component.split()
         low, high = (1, 1) if kind == "single" else (max(2, self.operations[0]), self.operations[1])
         operations = low + dice.below(high - low + 1)
@@ -226,13 +232,13 @@ class CreateWorld:
     def demonstrate(
         self, problem: Problem, streams: Streams, *, strategy: str | None = None, format: str | None = None
     ) -> Document:
-        """A construction that pretraining may have shown, drawn by the problem's own stream."""
+        """A construction with a shown form, drawn from the problem's own stream."""
         ids = tuple(encode(problem.prompt))
         dice = Dice(streams.generator("demonstrate", problem.id))
         return self._build(ids, self._task(list(ids)), "valid", dice)
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """All texts of all constructions while they are at most ``cap``."""
+        """The texts of all constructions, at most ``cap``."""
         task = self._task(encode(problem.prompt))
         found = tuple(islice(_texts(task, ()), cap + 1))
         left = f"all beyond the first {cap}" if len(found) > cap else ""
@@ -242,7 +248,7 @@ class CreateWorld:
         return read_create_prompt(prompt, self.modulus, self.shown)
 
     def _build(self, prompt: tuple[int, ...], task: CreateTask, component: str, dice: Dice) -> Document:
-        """A text that chooses evenly among right choices, drawn again until its form is one that is shown."""
+        """A text with uniform choices among the right ones, drawn again until its form is a shown one."""
         while True:
             text = _Text(task)
             while text.build.operations:
@@ -255,7 +261,7 @@ class CreateWorld:
 
 
 class _Text:
-    """A trace being written."""
+    """A trace that is being written."""
 
     def __init__(self, task: CreateTask) -> None:
         self.build = Build(task.numbers, task.operations, task.target, task.modulus)
@@ -265,7 +271,7 @@ class _Text:
         self._choices: dict[int, tuple[int, ...]] = {}
 
     def write(self, a: int, sign: int, b: int) -> None:
-        """One statement: operands, each fetched where it is a name, the result and its name."""
+        """Write one statement: operands, each with its value if it is a name, the result and its name."""
         build = self.build
         name = self._task.names[self._task.operations - build.operations]
         self._put((DO, Role.SYNTAX))

@@ -1,7 +1,7 @@
-"""A construction in the making, token by token: which operands and operations keep the target within reach.
+"""A partial construction, token by token: the operands and operations that keep the target reachable.
 
-Both the generator, which takes one of them at random, and the verifier, which asks whether the one that was
-written is among them, stand on this. A test counts the same sets by listing whole constructions.
+The generator chooses one of them at random, and the verifier checks whether a written one is among them. A test
+computes the same sets by listing whole constructions.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from keyturn.problems.world.vocabulary import PLUS, VALUE
 
 
 class Build:
-    """The numbers not yet used and the results not yet used.
+    """The numbers and results that are not yet used.
 
     Args:
-        numbers: given.
-        operations: to be made in all.
-        target: to be reached.
-        modulus: of the arithmetic.
+        numbers: the given numbers.
+        operations: number of operations in all.
+        target: the value to reach.
+        modulus: modulus of the arithmetic.
     """
 
     def __init__(self, numbers: tuple[int, ...], operations: int, target: int, modulus: int) -> None:
         self.left = Counter(numbers)
         self.values: dict[int, int] = {}
-        """Name -> value of a result that was not yet used."""
+        """Name -> value of a result that is not yet used."""
         self.forms: dict[int, str] = {}
         self.operations = operations
         self._target = target
@@ -34,11 +34,11 @@ class Build:
         self._right: dict[int, dict[int, list[int]]] | None = None
 
     def operands(self) -> list[int]:
-        """Tokens that can be an operand at all: numbers left, then names of results not yet used."""
+        """Tokens that can be an operand: unused numbers, then names of unused results."""
         return [VALUE + number for number in sorted(self.left) if self.left[number]] + list(self.values)
 
     def value_of(self, token: int) -> int:
-        """What an operand stands for."""
+        """The value of an operand."""
         return self.values[token] if token in self.values else token - VALUE
 
     def right_first(self) -> list[int]:
@@ -46,15 +46,15 @@ class Build:
         return list(self._steps())
 
     def right_operations(self, a: int) -> list[int]:
-        """The same for operations, after the operand ``a``."""
+        """Operations after which the target can still be reached, given the operand ``a``."""
         return list(self._steps().get(a, {}))
 
     def right_second(self, a: int, operation: int) -> list[int]:
-        """The same for second operands."""
+        """Second operands after which the target can still be reached."""
         return self._steps().get(a, {}).get(operation, [])
 
     def join(self, name: int, a: int, operation: int, b: int, value: int) -> None:
-        """Use two operands up; ``name`` stands for ``value`` from here on."""
+        """Use two operands; from here on ``name`` has the value ``value``."""
         sign = OPERATIONS[operation - PLUS]
         form = joined(sign, *(self.forms.pop(token, str(token - VALUE)) for token in (a, b)))
         for token in (a, b):
@@ -66,13 +66,13 @@ class Build:
         self.put(name, value)
 
     def put(self, name: int, value: int) -> None:
-        """Let ``name`` stand for a value, as one more operation, using nothing up."""
+        """Give ``name`` a value, as one more operation that uses no operand."""
         self.values[name] = value
         self.operations -= 1
         self._right = None
 
     def can_join(self, a: int, b: int) -> bool:
-        """Whether both are there, twice where they are the same."""
+        """Whether both operands are available, twice if they are equal."""
         if a == b:
             return a not in self.values and self.left[a - VALUE] > 1
         return all(token in self.values or self.left[token - VALUE] > 0 for token in (a, b))

@@ -1,10 +1,10 @@
-"""What can be built: arithmetic modulo a prime over numbers that are given, each used at most once.
+"""Possible constructions: arithmetic modulo a prime over given numbers, each used at most once.
 
-A *construction* is an expression tree with a given number of operations; its canonical form forgets the order
-in which things were computed and the order of the operands of + and *, e.g. ``((2*5)-3)``. All forms over some
-numbers are listed by recursion over how the numbers can be parted: diversity has an exact denominator.
-A form is *shown* where its hash lies in the share of forms that pretraining may hold: whether an answer is new
-is a property of the form, and no list is kept.
+A *construction* is an expression tree with a given number of operations. Its canonical form ignores the order
+of computation and the order of the operands of + and *, e.g. ``((2*5)-3)``. All forms over some numbers are
+listed by recursion over partitions of the numbers, so diversity has an exact denominator. A form is *shown* if
+its hash lies in the share of forms that pretraining may use. So the form alone decides whether an answer is
+new, and no list is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def joined(operation: str, a: str, b: str) -> str:
 
 
 def is_shown(form: str, modulus: int, share: float) -> bool:
-    """Whether pretraining may hold a form."""
+    """Whether pretraining may use a form."""
     text = f"{modulus} {form}".encode()
     digest = hashlib.blake2b(text, digest_size=8, person=b"keyturn-create").digest()
     return int.from_bytes(digest, "little") < share * 2.0**64
@@ -39,7 +39,7 @@ def is_shown(form: str, modulus: int, share: float) -> bool:
 
 @lru_cache(maxsize=512)
 def forms(numbers: tuple[int, ...], operations: int, modulus: int) -> dict[int, frozenset[str]]:
-    """Value -> all canonical forms of exactly so many operations over some of the (sorted) numbers."""
+    """Value -> all canonical forms with exactly ``operations`` operations over some of the (sorted) numbers."""
     found: dict[int, set[str]] = {}
     for chosen in sorted(set(combinations(numbers, operations + 1))):
         for form, value in _trees(chosen, modulus):
@@ -49,7 +49,7 @@ def forms(numbers: tuple[int, ...], operations: int, modulus: int) -> dict[int, 
 
 @lru_cache(maxsize=1 << 14)
 def tally(numbers: tuple[int, ...], operations: int, modulus: int, share: float) -> dict[int, tuple[int, int]]:
-    """Value -> how many forms there are, and how many of them pretraining may hold."""
+    """Value -> number of forms, and number of those that pretraining may use."""
     every = forms(numbers, operations, modulus)
     return {
         v: (len(group), sum(is_shown(form, modulus, share) for form in group)) for v, group in every.items()
@@ -71,7 +71,7 @@ def _trees(numbers: tuple[int, ...], modulus: int) -> tuple[tuple[str, int], ...
 
 
 def _parted(numbers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Every way to part the numbers in two, both ways round."""
+    """Every ordered partition of the numbers into two parts."""
     places = range(len(numbers))
     parted = {
         (tuple(numbers[i] for i in left), tuple(numbers[i] for i in places if i not in left))
@@ -82,12 +82,12 @@ def _parted(numbers: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[i
 
 
 class State(NamedTuple):
-    """Where a construction stands.
+    """The state of a partial construction.
 
     Args:
-        open: values computed and not yet used, sorted.
-        left: given numbers not yet used, sorted.
-        operations: still to be made.
+        open: computed values that are not yet used, sorted.
+        left: given numbers that are not yet used, sorted.
+        operations: number of operations that remain.
     """
 
     open: tuple[int, ...]
@@ -97,7 +97,7 @@ class State(NamedTuple):
 
 @lru_cache(maxsize=1 << 18)
 def reachable(state: State, target: int, modulus: int) -> bool:
-    """Whether the construction can still end in the target, everything computed being used exactly once."""
+    """Whether the construction can still reach the target with every computed value used exactly once."""
     if state.operations == 0:
         return state.open == (target,)
     if len(state.open) - 1 > state.operations:
@@ -113,7 +113,7 @@ def reachable(state: State, target: int, modulus: int) -> bool:
 
 
 def after(state: State, a: tuple[int, bool], b: tuple[int, bool], value: int) -> State:
-    """The state once two operands, each (value, computed), were joined to ``value``."""
+    """The state after two operands, each (value, whether computed), were combined to ``value``."""
     computed, given = list(state.open), list(state.left)
     for number, is_open in (a, b):
         (computed if is_open else given).remove(number)

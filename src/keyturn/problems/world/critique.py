@@ -1,20 +1,20 @@
-"""Critiques of known correctness: the verifier's verdict on a completion, told in the world's own words.
+"""Critiques of known correctness: the verifier's verdict on a completion, in the world's own words.
 
 The completion is read statement by statement (a statement ends with ``;`` or ``.``; the answer is the last).
-Every statement up to the first wrong one is checked, then the solution is given where something was wrong, then
-the verdict::
+Every statement up to the first wrong one is checked. If something was wrong, the solution follows. The verdict
+comes last::
 
     VF plum 0 OK ; VF lime 3 BK ; FWD F1 DO fig = 2 ; ... ANS 3 BK EOS        lime was wrong, its value is 3
     VF plum 0 OK ; VF lime 3 OK ; VF ANS 3 OK ; ANS 3 OK EOS                  nothing was wrong
 
 A check names what the statement decides (its planning token, else its first copied one, else the name before
-its result, else its first word) and the result that it ends with, the right one where it is wrong (from the
+its result, else its first word) and its result. If the result is wrong, the check gives the right one (from the
 statement of a demonstration that decides the same). ``stripped`` leaves out every right value that the
-completion did not have: checks and verdict alone. A critique made wrong on purpose approves the first error, or
-finds one in a step that is right, and gives other values for the solution.
-Degenerate: a completion without a statement that can be read gets its answer checked alone.
-Known bias: only the first error is told, as a teacher who stops there.
-Source: ours; the content asked of teachers in Wang et al. 2025 (2506.03295, prompts): check the steps, correct
+completion lacked, so only checks and verdict remain. A deliberately wrong critique approves the first error, or
+finds one in a right step, and gives other values for the solution.
+Degenerate: of a completion without a readable statement only the answer is checked.
+Known bias: only the first error is named, as by a teacher who stops there.
+Source: ours. Wang et al. 2025 (2506.03295, prompts) ask teachers for this content: check the steps, correct
 them and give the answer, end with right or wrong.
 """
 
@@ -55,7 +55,7 @@ _TOLD = frozenset({Role.ARITHMETIC, Role.ANSWER, Role.LOOKUP})
 
 
 class Statement(NamedTuple):
-    """One statement of a completion: what it decides, the value it ends with (-1 none), whether it is wrong."""
+    """One statement of a completion: what it decides, its final value (-1 for none), whether it is wrong."""
 
     key: int
     value: int
@@ -63,7 +63,7 @@ class Statement(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One check: what is looked at, the value it should have (-1 unknown), whether it is approved."""
+    """One check: the token that it names, the right value (-1 if unknown), whether it approves."""
 
     key: int
     value: int
@@ -74,11 +74,11 @@ class Critique(NamedTuple):
     """A critique of one completion.
 
     Args:
-        checks: statements up to the first wrong one.
-        solution: token ids of the whole right solution (or of one with wrong values), ``EOS`` left out.
+        checks: checks of the statements up to the first wrong one.
+        solution: token ids of the whole right solution (or of one with wrong values), without ``EOS``.
         answer: token ids of the answer alone.
         approves: its verdict.
-        right: it is a correct critique.
+        right: whether it is a correct critique.
     """
 
     checks: tuple[Check, ...]
@@ -91,7 +91,7 @@ class Critique(NamedTuple):
         """Its words, without ``EOS``.
 
         Args:
-            stripped: without the solution and without the value of a check that disapproves.
+            stripped: leave out the solution and the value of a check that disapproves.
         """
         ids: list[int] = []
         for key, value, approved in self.checks:
@@ -105,15 +105,15 @@ class Critique(NamedTuple):
 def critique(
     world: World, problem: Problem, completion: str, streams: Streams, *, ended: bool = True, right: bool = True
 ) -> Critique:
-    """What the verifier would say of a completion.
+    """The verifier's critique of a completion.
 
     Args:
-        world: of the problem.
-        problem: what was asked.
+        world: the problem's world.
+        problem: the problem.
         completion: its words, with or without ``EOS``.
-        streams: for the demonstration's free choices, and for what a wrong critique says.
-        ended: the text ended by itself.
-        right: False makes a wrong one.
+        streams: randomness for free choices of the demonstration and for errors of a wrong critique.
+        ended: whether the text ended by itself.
+        right: False makes a wrong critique.
     """
     ids = [i for i in encode(completion) if i != EOS]
     reading = read_completion(read_prompt(world, encode(problem.prompt)), ids, ended=ended)
@@ -126,7 +126,7 @@ def critique(
 
 
 def statements(ids: list[int], roles: list[int], errors: list[bool]) -> tuple[Statement, ...]:
-    """A completion cut at its full stops; what follows the last one is a statement too."""
+    """A completion cut at its statement ends; the text after the last one is a statement too."""
     found: list[Statement] = []
     begin = 0
     for at, token in enumerate(ids):
@@ -137,7 +137,7 @@ def statements(ids: list[int], roles: list[int], errors: list[bool]) -> tuple[St
             key = next((ids[i] for role in _DECIDES for i in inside if roles[i] == role), named[0])
             values = [ids[i] for i in inside if roles[i] in _TOLD and VALUE <= ids[i] <= LAST_VALUE]
             wrong = any(errors[i] for i in inside)
-            # Specials and control words are no names: what opens with one is "?".
+            # Special tokens and control words are not names: a statement that opens with one is named "?".
             found.append(Statement(key if key >= VALUE else QUERY, values[-1] if values else -1, wrong))
             begin = at + 1
     return tuple(found)
@@ -152,27 +152,29 @@ def _checks(
             return (*out, Check(key, _should(place, key, truth), False))
         out.append(Check(key, value, True))
     if not reading.verified:
-        # Nothing in it is wrong, and yet it is not a whole solution: cut, or an answer without its reasons.
+        # Nothing in it is wrong, but it is not a complete solution: it was cut, or it is an answer without a
+        # trace.
         out.append(Check(ANS, truth[-1].value, False))
     return tuple(out)
 
 
 def _should(place: int, key: int, truth: tuple[Statement, ...]) -> int:
-    """The value of the statement that decides the same: at its place, else the first; -1 where none has one."""
+    """The value of the statement that decides the same: at the same place, else the first; -1 if there is
+    none."""
     if place < len(truth) and truth[place].key == key and truth[place].value >= 0:
         return truth[place].value
     return next((one.value for one in truth if one.key == key and one.value >= 0), -1)
 
 
 def _turned(told: Critique, roles: tuple[int, ...], generator: np.random.Generator) -> Critique:
-    """The opposite of a right critique: an error that is not there, or none where there is one."""
+    """The opposite of a right critique: it finds an error where none is, or misses the one that is there."""
     seen = sorted({i for i in told.solution if VALUE <= i <= LAST_VALUE}) or [VALUE]
     spare = [*seen, VALUE + (seen[-1] - VALUE + 1) % 11]
 
     def other(token: int) -> int:
         return int(generator.choice([value for value in spare if value != token]))
 
-    # A critic who finds an error stops there; one who misses it has approved all before it.
+    # A critique that finds an error stops there; one that misses it has approved everything before it.
     which = int(generator.integers(len(told.checks))) if told.approves else len(told.checks) - 1
     key, value, approved = told.checks[which]
     checks = (*told.checks[:which], Check(key, other(value) if value >= 0 else value, not approved))
@@ -184,6 +186,6 @@ def _turned(told: Critique, roles: tuple[int, ...], generator: np.random.Generat
 
 
 def _answer(solution: tuple[int, ...]) -> tuple[int, ...]:
-    """What a solution ends with, from its last ``ANS`` on; all of it where there is none."""
+    """The end of a solution, from its last ``ANS`` on; all of it if there is none."""
     places = [at for at, token in enumerate(solution) if token == ANS]
     return solution[places[-1] :] if places else solution

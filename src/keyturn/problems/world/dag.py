@@ -1,8 +1,8 @@
-"""The arithmetic behind a GRAPH problem: definitions that build on one another, one of them asked for.
+"""The arithmetic behind a GRAPH problem: definitions that build on one another, one of which is asked for.
 
-Values are balanced, and no form of the last operation gives the answer away: literals are uniform (factors
-never 0), a product of two variables that is zero is kept only as often as gives zero its fair share, and the
-last operation multiplies two variables never, since then a zero answer could not depend on every leaf.
+Values are balanced, and no form of the last operation reveals the answer. Literals are uniform (factors are
+never 0). A product of two variables that is zero is kept just often enough to give zero its fair share. The
+last operation never multiplies two variables, since then a zero answer could not depend on every leaf.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ATTEMPTS = 20_000
 class Definition(NamedTuple):
     """``operation`` of two arguments, or a constant.
 
-    An argument from 0 on is the number of another definition, ``-1 - v`` is the literal v. A constant has
-    its value as the literal ``a``, and -1 as ``b``.
+    An argument of 0 or more is the number of another definition, and ``-1 - v`` is the literal v. A constant
+    has its value as the literal ``a``, and -1 as ``b``.
     """
 
     operation: int
@@ -43,13 +43,13 @@ class Dag(NamedTuple):
     """Definitions in an order in which they can be computed; those needed come first.
 
     Args:
-        definitions: one a variable.
-        values: theirs, in 0..modulus-1.
+        definitions: one per variable.
+        values: their values, in 0..modulus-1.
         target: the variable that is asked for.
         needed: definitions 0..needed-1 are ancestors of the target or the target itself.
-        operations: how many of the needed ones are no constants.
-        hanging: distractors that build on needed ones.
-        disconnected: distractors that do not.
+        operations: number of needed definitions that are not constants.
+        hanging: number of distractors that build on needed definitions.
+        disconnected: number of the other distractors.
     """
 
     definitions: list[Definition]
@@ -62,13 +62,13 @@ class Dag(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a DAG is to look like.
+    """The requested shape of a DAG.
 
     Args:
-        operations: needed operations, exactly.
-        leaves: needed constants, at most.
-        hanging: distractors on needed variables, exactly.
-        disconnected: distractors apart from them, exactly.
+        operations: exact number of needed operations.
+        leaves: maximum number of needed constants.
+        hanging: exact number of distractors on needed variables.
+        disconnected: exact number of other distractors.
         reuse: probability that a free operand names a variable already used (else a leaf or a literal).
         modulus: a prime.
     """
@@ -82,12 +82,12 @@ class Shape(NamedTuple):
 
 
 def draw(shape: Shape, dice: Dice, accept: Callable[[str], bool], answer: int | None = None) -> Dag | None:
-    """A DAG of this shape whose target depends on every leaf; None where none was found.
+    """A DAG of this shape whose target depends on every leaf; None if none was found.
 
     Args:
-        shape: what it looks like.
-        dice: where it is drawn from.
-        accept: whether the :func:`canonical` form is wanted; asked before the costlier test of the leaves.
+        shape: the requested shape.
+        dice: source of randomness.
+        accept: whether the :func:`canonical` form is wanted; called before the costlier test of the leaves.
         answer: value that the target must have; any by default.
     """
     for _ in range(_ATTEMPTS):
@@ -111,8 +111,8 @@ def apply(operation: int, a: int, b: int, modulus: int) -> int:
 def canonical(needed: Sequence[Definition]) -> str:
     """The last of the needed definitions, unfolded.
 
-    Invariant to names, statement order, distractors, order of commuting arguments and sharing: equal problems
-    have equal forms (some different ones too, which only makes splits stricter).
+    Invariant to names, statement order, distractors, order of commuting arguments and sharing. Equal problems
+    have equal forms; some different ones have too, which only makes splits stricter.
     """
     forms: list[str] = []
     for operation, a, b in needed:
@@ -128,7 +128,7 @@ def canonical(needed: Sequence[Definition]) -> str:
 
 
 class _Draft:
-    """A DAG in the making."""
+    """A DAG that is being built."""
 
     def __init__(self, shape: Shape, dice: Dice) -> None:
         self.shape, self.dice = shape, dice
@@ -137,7 +137,7 @@ class _Draft:
         self.leaves: list[int] = []
 
     def build(self) -> None:
-        """Add all that is needed, the target last."""
+        """Add all needed definitions, the target last."""
         dice, waiting = self.dice, list[int]()
         for left in range(self.shape.operations - 1, -1, -1):
             # Every result must be used later, and each later operation takes at most two: that bounds how
@@ -148,7 +148,7 @@ class _Draft:
             waiting.append(self._operation(taken, last=left == 0))
 
     def _operation(self, taken: list[int], *, last: bool) -> int:
-        """An operation on what was taken and on whatever else it needs."""
+        """An operation on the operands taken and on any other that it needs."""
         first = taken[0] if taken else self._first_leaf()
         if len(taken) == 2:
             return self._of_two(first, taken[1], last=last)
@@ -164,7 +164,7 @@ class _Draft:
         return self._leaf()
 
     def _second(self, first: int) -> int | None:
-        """Another variable for an operation: one in use, or a new leaf; None where there is neither."""
+        """Another variable for an operation: one in use, or a new leaf; None if there is neither."""
         others = len(self.definitions) - 1
         if others and self.dice.uniform() < self.shape.reuse:
             # Skipping over ``first`` keeps the rest equally likely.
@@ -206,7 +206,7 @@ class _Draft:
         """Add the definitions that are not needed."""
         dice = self.dice
         for _ in range(self.shape.hanging):
-            # Not on the target itself: a distractor must be computable before the end to distract.
+            # Not on the target itself, since a distractor must be computable before the end.
             base = dice.below(needed - 1)
             if needed > 2 and dice.uniform() >= _LITERAL:
                 other = dice.below(needed - 2)
@@ -230,7 +230,7 @@ def _depends_on_all(definitions: list[Definition], values: list[int], modulus: i
 
 
 def _changed(definitions: list[Definition], values: list[int], leaf: int, other: int, modulus: int) -> bool:
-    """Whether the last value is another one when a leaf is ``other``."""
+    """Whether the last value changes if a leaf has the value ``other``."""
     now: list[int] = []
     for i, (operation, a, b) in enumerate(definitions):
         if operation == CONSTANT:

@@ -1,6 +1,6 @@
-"""A demonstration of a given problem: the trace that a named strategy and format write for it.
+"""A demonstration of a given problem: its trace in a named strategy and format.
 
-For pictures, forced prefixes and supervised data on problems that already exist; corpora draw their own.
+For figures, forced prefixes and supervised data on existing problems; corpora draw their own problems.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def demonstrate(
     """One completion of a problem, with roles and valid choices.
 
     Args:
-        world: of the problem.
-        problem: any split.
-        streams: for free order, slips and retractions; keyed by the problem.
+        world: the problem's world.
+        problem: a problem of any split.
+        streams: randomness for free order, errors and retractions; keyed by the problem.
         strategy: one of ``world.manners["strategy"]``, the first by default; a world without any ignores it.
         format: the same for ``format``.
 

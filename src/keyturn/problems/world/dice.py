@@ -1,7 +1,7 @@
-"""Uniform choices at the speed of a list: a buffer over a named numpy generator.
+"""Fast uniform choices: a buffer over a named numpy generator.
 
-A scalar draw from a numpy generator costs microseconds, which would be most of a problem's price;
-taken by the thousand the same numbers cost 50 ns. The sequence depends on the generator alone.
+A scalar draw from a numpy generator costs microseconds, which would be most of a problem's cost. Drawn a
+thousand at a time, a number costs 50 ns. The sequence depends on the generator alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Dice:
     """Draws from one generator, buffered.
 
     Args:
-        generator: from :class:`keyturn.core.streams.Streams`; nobody else may draw from it.
+        generator: from :class:`keyturn.core.streams.Streams`; nothing else may draw from it.
     """
 
     def __init__(self, generator: np.random.Generator) -> None:
@@ -38,7 +38,7 @@ class Dice:
         return items[int(self._next() * len(items))]
 
     def weighted(self, cumulative: Sequence[float]) -> int:
-        """An index; ``cumulative`` are the running sums of the weights, the last one their total."""
+        """An index; ``cumulative`` are the cumulative sums of the weights, the last one their total."""
         mark = self._next() * cumulative[-1]
         for index, edge in enumerate(cumulative):
             if mark < edge:

@@ -1,4 +1,4 @@
-"""A document of a corpus: a prompt, the trace that follows it, and what every token of the trace does."""
+"""A document of a corpus: a prompt, its trace, and the role of every token of the trace."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Document:
         prompt: token ids, ``[prompt token]``.
         completion: token ids with the final ``EOS``, ``[token]``.
         roles: a :class:`keyturn.core.roles.Role` per completion token, ``[token]``.
-        choices: completion position -> all token ids that would have been right there, for planning tokens.
-        component: the part of the mixture that it was drawn from.
+        choices: completion position -> all token ids that are right there, for planning tokens.
+        component: the part of the mixture from which it was drawn.
     """
 
     prompt: tuple[int, ...]
@@ -31,23 +31,23 @@ class Document:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """Prompt and completion end to end."""
+        """Prompt followed by completion."""
         return self.prompt + self.completion
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weight of predicting a token in pretraining, by what the token does."""
+    """Weight of predicting a token in pretraining, by the token's role."""
 
     arithmetic: float = 4.0
     """Results of operations; as in run F of the pilot (docs/world.md), like the other weights."""
     plan: float = 3.0
-    """Which step next, goal lists, retractions; run F."""
+    """Choice of the next step, goal lists, retractions; run F."""
     copy: float = 1.5
     """Definitions copied from the prompt; run F."""
     lookup: float = 1.0
-    """Values looked up. Free choices weigh the same: in CHAIN a linked and an unlinked operand stand at the
-    same place, and unequal weights would move the dose of linking."""
+    """Looked-up values. Free choices weigh the same: in CHAIN a linked and an unlinked operand have the same
+    position, and unequal weights would change the dose of linking."""
     rest: float = 0.3
     """Syntax, repetitions, strategy, verification, answer; run F."""
     prompt: float = 0.0

@@ -1,7 +1,7 @@
-"""What can be computed and not only estimated: listed completions and guess rates.
+"""Quantities that can be computed and not only estimated: listed completions and guess rates.
 
-Where all valid completions are known (CHAIN has exactly one a problem), a base's success probability is a sum.
-Where some are left out, as each list says, the sum is a certified lower bound.
+If all valid completions are known (CHAIN has exactly one per problem), a base's success probability is a sum.
+If some are left out, which each list states, the sum is a certified lower bound.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def valid_completions(world: World, problem: Problem, *, cap: int = 256) -> Vali
     """The verified completions of a problem, as far as they can be listed.
 
     Args:
-        world: whose strategies and formats are listed.
-        problem: of that world.
-        cap: most completions to list; those in the canonical order come first.
+        world: the world whose strategies and formats are listed.
+        problem: a problem of that world.
+        cap: maximum number of completions; those in the canonical order come first.
 
     Raises:
-        UsageError: there are too many to be worth listing (GRAPH beyond three operations).
+        UsageError: there are too many to list (GRAPH beyond three operations).
     """
     return world.valid_completions(problem, cap=cap)
 
@@ -33,8 +33,8 @@ def valid_completions(world: World, problem: Problem, *, cap: int = 256) -> Vali
 def guess_rates(problems: Sequence[Problem]) -> NDArray[np.float64]:
     """How often another problem's answer is right for each problem, ``[problem]``.
 
-    Answers are permuted within their type, which is the cell: the rate is the share of the cell's *other*
-    problems with the same answer, NaN for a cell of one problem.
+    Answers are permuted within their type, which is the cell. The rate is the share of the cell's *other*
+    problems with the same answer, and NaN for a cell with one problem.
     """
     cells = [tuple(sorted(problem.cell.items())) for problem in problems]
     sizes = Counter(cells)

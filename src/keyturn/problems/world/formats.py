@@ -1,12 +1,11 @@
-"""Three surfaces of one step. In each the definition is copied first, then values are fetched, then the result.
+"""Three surfaces of one step. Each copies the definition first, then fetches values, then gives the result.
 
     F1  DO v = a + b ; a 2 b 3 EX v 0 ;                                    DO v = 2 ; EX v 2 ;
     F2  v := + a b -> 2 3 -> 0 ;                                           v := 2 -> 2 ;
     F3  to find v take a + b . since a is 2 and b is 3 so v is 0 .         to find v take 2 . so v is 2 .
 
-A literal operand needs no fetching: F1 and F3 leave it out, F2 repeats it. (A layout that
-puts the values inside the copied expression was not learnt in the pilot, docs/world.md, so F3 copies first
-too.)
+A literal operand needs no fetching: F1 and F3 leave it out, F2 repeats it. (In the pilot, docs/world.md, a
+layout with the values inside the copied expression was not learnt, so F3 copies first too.)
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ class Step(NamedTuple):
     """One computed variable, in token ids.
 
     Args:
-        name: of the variable.
+        name: id of the variable's name.
         operation: id of the operation, -1 for a constant.
-        args: ids of the two arguments as the prompt has them (the constant alone, for a constant).
-        fetched: the arguments' values (literals their own), in 0..modulus-1.
+        args: ids of the two arguments as in the prompt (for a constant, its value alone).
+        fetched: the arguments' values, in 0..modulus-1.
         named: whether each argument is a variable.
-        result: value that the step ends with.
+        result: the step's result.
     """
 
     name: int
@@ -61,12 +60,12 @@ class Step(NamedTuple):
 
 
 def write(fmt: str, step: Step, ids: list[int], roles: list[int]) -> None:
-    """Append one step. The planning token is the name, at offset :data:`NAME_AT` from where the step begins."""
+    """Append one step. The planning token is the name, at offset :data:`NAME_AT` from the step's start."""
     _WRITERS[fmt](step, ids, roles)
 
 
 def write_retracted(fmt: str, name: int, ids: list[int], roles: list[int]) -> None:
-    """Append a step that is opened on a wrong variable and taken back at once."""
+    """Append a step that is begun on a wrong variable and retracted at once."""
     ids += (*_OPENERS[fmt], name, BACK, _DOT if fmt == "F3" else END)
     roles += (*[_S] * len(_OPENERS[fmt]), _WRONG, _BACK, _S)
 
@@ -131,4 +130,4 @@ def _prose(step: Step, ids: list[int], roles: list[int]) -> None:
 _WRITERS = {"F1": _eqn, "F2": _code, "F3": _prose}
 _OPENERS: dict[str, tuple[int, ...]] = {"F1": (DO,), "F2": (), "F3": (_TO, _FIND)}
 NAME_AT = {fmt: len(opener) for fmt, opener in _OPENERS.items()}
-"""Where the planning token stands in a step."""
+"""Position of the planning token in a step."""

@@ -1,9 +1,9 @@
-"""The grader of the controlled world: the verifier, row by row, as columns.
+"""The grader of the controlled world: the verifier's readings of all rows, as columns.
 
-Where the completions were tokenised with the world's own ids (their prompts' tokens say so), tokens are
-read as they are, and roles, floors and errors come back per token. Completions of any other tokenizer, and
-samples that have text only, are read from their text; then there are no columns per token.
-A request that failed (``Stop.ERROR``) is ungraded (NaN), never wrong.
+If the completions were tokenised with the world's own ids (which their prompts' tokens show), tokens are read
+directly, and roles, floors and errors are returned per token. Completions of any other tokenizer, and samples
+with text only, are read from their text; then there are no columns per token. A failed request (``Stop.ERROR``)
+is ungraded (NaN), never wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class WorldGrader:
     """Reads traces; implements :class:`keyturn.problems.contract.Grader`.
 
     Args:
-        world: its arithmetic; everything else is in the prompts.
+        world: the world, of which only the arithmetic matters; everything else is in the prompts.
     """
 
     world: World
@@ -40,7 +40,7 @@ class WorldGrader:
 
     @property
     def name(self) -> str:
-        """The domain and what its verifier goes by."""
+        """The domain and the settings of its verifier."""
         return f"world {self.world.domain}{self.world.verifier_settings}, verifier {_VERSION}"
 
     @property

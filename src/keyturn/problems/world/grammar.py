@@ -1,4 +1,4 @@
-"""The verifier's own account of the three formats; nothing is shared with the writer of the texts."""
+"""The verifier's own description of the three formats, independent of the code that writes the texts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Grammar(NamedTuple):
     """The fixed words of a format, in the order in which a step has them.
 
     Args:
-        opening: before the variable's name.
-        defines: between the name and its definition.
-        prefix: the operation comes before its arguments.
-        closes: after the definition.
-        first: before the first fetched value.
-        next: before each other one.
-        named: a fetched value follows its variable's name, and only variables are fetched.
-        relates: between that name and the value.
-        concludes: before the result (and, where ``named``, the variable's name).
-        equals: right before the result.
-        ends: after the result.
+        opening: words before the variable's name.
+        defines: words between the name and its definition.
+        prefix: whether the operation comes before its arguments.
+        closes: words after the definition.
+        first: words before the first fetched value.
+        next: words before each further one.
+        named: whether a fetched value follows its variable's name, so that only variables are fetched.
+        relates: words between that name and the value.
+        concludes: words before the result (and, if ``named``, before the variable's name).
+        equals: words right before the result.
+        ends: words after the result.
     """
 
     opening: tuple[int, ...]
@@ -54,7 +54,7 @@ GRAMMARS = {
 
 
 def right_tokens(task: GraphTask, fmt: str, name: int) -> tuple[list[int], list[int]]:
-    """The right step for a variable, where its parents have their right values: tokens and roles."""
+    """The right step for a variable whose parents have their right values: tokens and roles."""
     written, value = task.definitions[name], VALUE + task.values[name]
     known = [task.values[token] + VALUE if is_noun(token) else token for token in written[::2]]
     pairs = list(zip(written[::2], known, strict=True))

@@ -1,7 +1,8 @@
-"""GRAPH: definitions in shuffled order, one variable asked for; plan what is needed, then carry it out.
+"""GRAPH: definitions in shuffled order, one variable asked for; a solution plans what is needed and computes
+it.
 
-``BOS C1 fig = 2 ; plum = fig + 3 ; lime = plum * fig ; ASK lime``. Exactly n needed operations, distractors
-that hang on needed variables (so that they cannot be told apart by connection) and others that do not. See
+``BOS C1 fig = 2 ; plum = fig + 3 ; lime = plum * fig ; ASK lime``. There are exactly n needed operations. Some
+distractors build on needed variables (so that connection does not reveal distractors) and others do not. See
 :mod:`keyturn.problems.world.dag` for the arithmetic, ``traces`` for strategies, ``formats`` for surfaces.
 """
 
@@ -49,9 +50,9 @@ from keyturn.problems.world.vocabulary import (
 
 _PRIMES = (2, 3, 5, 7, 11)
 _TRIES = 2000
-"""Draws in a row that bring nothing new, after which a cell counts as exhausted."""
+"""Number of draws in a row without a new problem after which a cell counts as exhausted."""
 _BY_HAND = 2
-"""Operations up to which a split holds so few forms that answers are drawn first to balance them."""
+"""Number of operations up to which a split has so few forms that answers are drawn first to balance them."""
 _CELL_KEYS = ("domain", "operations", "context", "hanging", "disconnected")
 _WORDLESS = frozenset({"DIR", "FILL"})
 
@@ -61,9 +62,9 @@ class GraphWorld:
     """A world of arithmetic graphs. Mixtures are shares of documents; each must sum to one."""
 
     name: str = "graph"
-    """How it is called in reports."""
+    """Its name in reports."""
     modulus: int = 5
-    """A prime up to 11: 5 on a CPU, 7 where there is time for more (docs/world.md)."""
+    """A prime up to 11: 5 on a CPU, 7 if there is more time (docs/world.md)."""
     operations: tuple[int, int] = (1, 3)
     """Fewest and most needed operations in pretraining."""
     rl_operations: tuple[int, ...] = (2, 3)
@@ -75,7 +76,7 @@ class GraphWorld:
     distractors: int = 2
     """Definitions that are not needed, at most; uniform from 0."""
     hanging: float = 0.7
-    """Probability that a distractor hangs on a needed variable. Ours."""
+    """Probability that a distractor builds on a needed variable. Ours."""
     reuse: float = 0.3
     """Probability that a free operand names a variable already used. Ours."""
     contexts: Mapping[str, float] = field(default_factory=lambda: {"C1": 0.95, "C2": 0.05})
@@ -87,7 +88,7 @@ class GraphWorld:
     )
     """Shares of the strategies; as in run F of the pilot."""
     order: Literal["canonical", "free"] = "canonical"
-    """First listed of the valid choices (entropy floor 0), or any of them."""
+    """Order of steps: the first listed of the valid choices (entropy floor 0), or any of them."""
     noise: Mapping[str, float] = field(default_factory=dict)
     """Format -> probability that an operation's result in the text is wrong; none by default."""
     slips: float = 0.15
@@ -97,8 +98,8 @@ class GraphWorld:
     wrong: float = 0.5
     """Probability that WRNG gets an operation wrong. Ours."""
     loss: LossWeights = field(default_factory=lambda: LossWeights(copy=4.0))
-    """Weights of the pretraining loss. Copying binds here (some seven copies a trace), hence more than run F's
-    1.5."""
+    """Weights of tokens in the pretraining loss. Copying limits learning here (about seven copies per trace),
+    hence more than run F's 1.5."""
 
     domain: ClassVar[str] = "graph"
     level: ClassVar[str] = "operations"
@@ -108,7 +109,7 @@ class GraphWorld:
 
     def __post_init__(self) -> None:
         if self.modulus not in _PRIMES:
-            raise UsageError(f"modulus {self.modulus} is no prime up to 11", fix="5, 7 or 11")
+            raise UsageError(f"modulus {self.modulus} is not a prime up to 11", fix="5, 7 or 11")
         if self.order not in ("canonical", "free"):
             raise UsageError(f"order is {self.order!r}", fix="canonical or free")
         known = {"contexts": CONTEXTS, "formats": FORMATS, "strategies": STRATEGIES}
@@ -129,7 +130,7 @@ class GraphWorld:
         ):
             raise UsageError("operations must be at least one, fewest before most", fix="e.g. (1, 3)")
         if self.leaves < 1 or self._most_names > NOUNS_EACH:
-            what = f"{self._most_names} variables at most, but a context has {NOUNS_EACH} names"
+            what = f"{self._most_names} variables are possible, but a context has {NOUNS_EACH} names"
             raise UsageError(what, fix="fewer operations, leaves (at least 1) or distractors")
 
     @property
@@ -152,7 +153,7 @@ class GraphWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: operations, contexts, numbers of needed operations."""
+        """Skills that pretraining shows: operations, contexts, numbers of needed operations."""
         low, high = self.operations
         contexts = {f"context {name}" for name, share in self.contexts.items() if share > 0}
         counts = {f"plan {n}" for n in range(low, high + 1)}
@@ -169,7 +170,7 @@ class GraphWorld:
         return self.new_tokens(self._deepest)
 
     def new_tokens(self, operations: int) -> int:
-        """Longest completion that the corpus' strategies and formats give a problem, ``EOS`` included."""
+        """Longest completion of such a problem in the corpus' strategies and formats, ``EOS`` included."""
         formats = [fmt for fmt, share in self.formats.items() if share > 0]
         strategies = {name for name, share in self.strategies.items() if share > 0}
         step = max(OPERATION_TOKENS[fmt] for fmt in formats)
@@ -182,7 +183,7 @@ class GraphWorld:
         return 5 + needed + max(more)
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         low, high = self.operations
         named = {"pretrain": range(low, high + 1), "rl": self.rl_operations}
         return tuple({"domain": "graph", "operations": n} for n in named.get(split, self.test_operations))
@@ -239,7 +240,7 @@ class GraphWorld:
 def draw_problems(
     world: GraphWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split, each answer as often as any other (to within one).
+    """Different problems of a cell and split; all answers are equally frequent (to within one).
 
     A cell names ``operations`` and may fix ``context``, ``hanging`` and ``disconnected``.
     """
@@ -263,7 +264,7 @@ def draw_problems(
             missed = 0
         else:
             missed += 1
-    # The last ones drawn have the answers that were still open: shuffled, every part is balanced alike.
+    # The last problems drawn have the answers that were still missing; shuffling balances every part.
     chosen = list(found.values())
     dice.shuffle(chosen)
     return chosen
@@ -291,7 +292,7 @@ def draw_document(world: GraphWorld, component: str, dice: Dice) -> Document:
 
 
 def manner(world: GraphWorld, strategy: str, fmt: str) -> Manner:
-    """How this world writes a strategy in a format."""
+    """The world's settings for writing a strategy in a format."""
     noise = world.slips if strategy == "CHK" else world.noise.get(fmt, 0.0)
     return Manner(strategy, fmt, world.order == "free", noise, world.retry, world.wrong)
 
@@ -318,7 +319,7 @@ def _first(shares: Mapping[str, float]) -> str:
 def _draw(
     world: GraphWorld, split: Split, cell: Mapping[str, str | int], answer: int | None, context: str, dice: Dice
 ) -> Told | None:
-    """A problem of a split, told in a context; None where the split seems to hold none with this answer."""
+    """A problem of a split in a context; None if the split seems to have none with this answer."""
     hanging, disconnected = _distractors(world, cell, dice)
     shape = Shape(int(cell["operations"]), world.leaves, hanging, disconnected, world.reuse, world.modulus)
     dag = dags.draw(shape, dice, lambda form: split_of(f"graph {world.modulus} {form}") == split, answer)
@@ -335,7 +336,7 @@ def _draw(
 
 
 def _distractors(world: GraphWorld, cell: Mapping[str, str | int], dice: Dice) -> tuple[int, int]:
-    """How many hang on needed variables and how many do not."""
+    """Numbers of distractors that build on needed variables and of others."""
     if "hanging" in cell or "disconnected" in cell:
         return int(cell.get("hanging", 0)), int(cell.get("disconnected", 0))
     total = dice.below(world.distractors + 1)

@@ -1,4 +1,4 @@
-"""What a GRAPH prompt asks, worked out from its tokens alone: definitions, values, what is needed."""
+"""The task of a GRAPH prompt, derived from its tokens alone: definitions, values, needed variables."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Written: TypeAlias = "tuple[int, ...]"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GraphTask:
-    """A prompt, understood. Variables are token ids.
+    """The task of a prompt. Variables are token ids.
 
     Args:
-        modulus: of the arithmetic; the one thing that the prompt does not say.
-        free: whether the world's texts take any valid order (decides what entropy is known to be there).
+        modulus: modulus of the arithmetic, the only thing that the prompt does not say.
+        free: whether the world's texts use any valid order (which decides the known entropy).
         definitions: variable -> right side, in statement order.
-        parents: variable -> the variables it builds on.
+        parents: variable -> the variables on which it builds.
         values: variable -> its value, 0..modulus-1.
         target: the variable asked for.
         needed: the target and its ancestors, in statement order.
@@ -75,10 +75,10 @@ def read_graph_prompt(ids: list[int], modulus: int, *, free: bool) -> GraphTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no GRAPH prompt, or its definitions do not give the target a value.
+        InputError: the ids are not a GRAPH prompt, or its definitions do not give the target a value.
     """
     if len(ids) < 8 or ids[0] != BOS or ids[-2] != ASK:
-        raise InputError("this is no GRAPH prompt", fix="BOS, a context, statements, ASK, a name")
+        raise InputError("this is not a GRAPH prompt", fix="BOS, a context, statements, ASK, a name")
     definitions = _statements(ids[2:-2], modulus)
     parents = {name: frozenset(filter(is_noun, right)) for name, right in definitions.items()}
     target = ids[-1]

@@ -1,4 +1,4 @@
-"""A GRAPH prompt seen as its generator saw it, so that any strategy can write a trace for it."""
+"""The generator's view of a GRAPH prompt, so that any strategy can write a trace for it."""
 
 from __future__ import annotations
 

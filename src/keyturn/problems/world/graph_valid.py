@@ -1,7 +1,7 @@
-"""Verified completions of GRAPH, listed: every strategy and format in all orders of the needed steps.
+"""Lists of verified completions of GRAPH: every strategy and format in all orders of the needed steps.
 
 A sum over them is a certified lower bound: every listed completion is verified and all differ, but some are
-left out, as each list says.
+left out, which each list states.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def list_valid(
 
 
 def _in_turn(lists: Mapping[str, Iterator[tuple[int, ...]]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """One order of each strategy after the other, until all are used up."""
+    """One order of each strategy in turn, until all are used."""
     waiting = dict(lists)
     while waiting:
         for name in list(waiting):
@@ -60,7 +60,8 @@ def _in_turn(lists: Mapping[str, Iterator[tuple[int, ...]]]) -> Iterator[tuple[s
 
 
 def _orders(task: GraphTask, strategy: str) -> Iterator[tuple[int, ...]]:
-    """Orders of computing up to the target, canonical first; for BWD those whose reverse is a goal list."""
+    """Orders of computing up to the target, canonical first; for BWD those whose reverse is a valid goal
+    list."""
     among = tuple(task.definitions) if strategy == "SCAN" else task.needed
     if strategy == "BWD":
         for goals in _extend((), among, {name: task.users[name] for name in among}, None):
@@ -72,7 +73,7 @@ def _orders(task: GraphTask, strategy: str) -> Iterator[tuple[int, ...]]:
 def _extend(
     order: tuple[int, ...], among: tuple[int, ...], after: Mapping[int, frozenset[int]], last: int | None
 ) -> Iterator[tuple[int, ...]]:
-    """All ways to go on until ``last`` was taken, or everything; a name only after ``after[name]``."""
+    """All continuations until ``last`` or everything is taken; a name comes only after ``after[name]``."""
     if len(order) == len(among) or (order and order[-1] == last):
         yield order
         return

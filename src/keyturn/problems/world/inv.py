@@ -1,14 +1,15 @@
-"""INV: which residue do these maps send there? Texts show them forwards; going back may be what is missing.
+"""INV: which residue do these maps send to a given one? Texts show them forwards; the base may lack inversion.
 
-``BOS CTL6 ASK f g 3 ?`` asks for x with g(f(x)) = 3; ``BOS CTL6 CH f g 1 ?`` asks the forward way, for g(f(1)).
+``BOS CTL6 ASK f g 3 ?`` asks for x with g(f(x)) = 3; ``BOS CTL6 CH f g 1 ?`` asks the forward question,
+g(f(1)).
 
     forward  f 1 6 ; g 6 3 ; ANS 3 EOS
-    BWD      BWD 3 = g 6 ; 6 = f 1 ; ANS 1 EOS                   one look-up of an inverse a map
+    BWD      BWD 3 = g 6 ; 6 = f 1 ; ANS 1 EOS                   one look-up of an inverse per map
     SCAN     SCAN DO 0 ; f 0 4 ; g 4 2 ; VF BK ; DO 1 ; f 1 6 ; g 6 3 ; VF OK ; ANS 1 EOS
 
-SCAN needs no inverse: it tries residues from 0 on, forwards, and compares. With ``inverse`` at 0 pretraining is
-forward text alone. The maps are the rows of a Latin square (:data:`keyturn.problems.world.maps.SQUARE`): over
-all problems of a depth, x is uniform given the result and any one of the maps.
+SCAN needs no inverse: it tries residues from 0 on, forwards, and compares. With ``inverse`` at 0 pretraining
+has only forward texts. The maps are the rows of a Latin square (:data:`keyturn.problems.world.maps.SQUARE`):
+over all problems of a depth, x is uniform given the result and any one of the maps.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ _ENUMERATED = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class InvWorld:
-    """A world of maps to be undone; its arms differ in whether pretraining ever undoes one."""
+    """A world of maps to invert; named worlds differ in whether pretraining shows inversion."""
 
     name: str = "inv"
-    """How it is called in reports."""
+    """Its name in reports."""
     inverse: float = 0.3
-    """Share of texts that answer inverse questions; 0 leaves forward text alone. Ours."""
+    """Share of texts that answer inverse questions; at 0 there are only forward texts. Ours."""
     strategies: Mapping[str, float] = field(default_factory=lambda: {"BWD": 1.0})
     """Shares of the strategies among inverse texts."""
     depths: tuple[int, int] = (1, 3)
@@ -71,7 +72,7 @@ class InvWorld:
     test_depths: tuple[int, ...] = (1, 2, 3, 4)
     """Depths of evaluation; one beyond pretraining."""
     loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    """Weights of tokens in the pretraining loss."""
 
     domain: ClassVar[str] = "inv"
     level: ClassVar[str] = "depth"
@@ -81,7 +82,7 @@ class InvWorld:
 
     def __post_init__(self) -> None:
         if not 0 <= self.inverse <= 1:
-            raise UsageError(f"inverse is {self.inverse}, a share lies in [0, 1]", fix="between 0 and 1")
+            raise UsageError(f"inverse is {self.inverse}; a share lies in [0, 1]", fix="between 0 and 1")
         if set(self.strategies) - set(STRATEGIES):
             strange = min(set(self.strategies) - set(STRATEGIES))
             raise UsageError(f"strategies: there is no {strange}", fix=f"of {', '.join(STRATEGIES)}")
@@ -97,14 +98,14 @@ class InvWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: the maps forwards, linking, and undoing where it has a share."""
+        """Skills that pretraining shows: the maps forwards, linking, and inversion if it has a share."""
         maps = {f"map {name}" for name in MAPS[:MODULUS]}
         linking = {"link"} if self.depths[1] > 1 else set()
         return frozenset(maps | linking | ({"undo"} if self.inverse > 0 else set()))
 
     @property
     def verifier_settings(self) -> str:
-        """Nothing: the maps are the same in every INV world."""
+        """Empty: the maps are the same in every INV world."""
         return ""
 
     @property
@@ -114,7 +115,7 @@ class InvWorld:
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion of the strategies shown (of all, where none is), ``EOS`` included."""
+        """Longest valid completion of the shown strategies (of all if none is shown), ``EOS`` included."""
         searches = self.inverse == 0 or self.strategies.get("SCAN", 0) > 0
         return 4 + (MODULUS * (6 + 4 * self._deepest) if searches else 5 * self._deepest)
 
@@ -123,14 +124,14 @@ class InvWorld:
         return max(*self.test_depths, *self.rl_depths, self.depths[1])
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         depths = {"pretrain": range(self.depths[0], self.depths[1] + 1), "rl": self.rl_depths}
         return tuple({"domain": "inv", "depth": n} for n in depths.get(split, self.test_depths))
 
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """Different inverse problems of a depth and split; all there are where fewer than ``count`` exist."""
+        """Different inverse problems of a depth and split; all of them if fewer than ``count`` exist."""
         depth = int(cell["depth"])
         generator = streams.generator("inv", split, depth)
         size = MODULUS ** (depth + 1)
@@ -174,8 +175,8 @@ class InvWorld:
         )
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """One text of pretraining. Single maps are shown forwards at every residue, else none could be known;
-        everything else is of the pretraining split, whichever way it is told."""
+        """One text of pretraining. Single maps are shown forwards at every residue, else they could not be
+        learnt. Everything else is of the pretraining split, in either direction."""
         low, high = self.depths
         while True:
             depth = low + dice.below(high - low + 1)
@@ -207,7 +208,7 @@ class InvWorld:
         return self._trace(problem, chosen)
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The traces of both strategies; the list is whole, for each has one."""
+        """The traces of both strategies; the list is complete, since each has one."""
         ids = tuple(self._trace(problem, name).completion for name in STRATEGIES)
         left = "" if cap >= len(ids) else f"all beyond the first {cap}"
         return ValidCompletions(ids=ids[:cap], complete=not left, left_out=left)
@@ -218,7 +219,7 @@ class InvWorld:
 
 
 def canonical(form: tuple[int, ...]) -> str:
-    """The form that decides the split: maps and where they start, whichever of the two ends is asked for."""
+    """The form that decides the split: the maps and their start, whichever of the two ends is asked for."""
     return "inv " + " ".join(map(str, form))
 
 

@@ -1,4 +1,4 @@
-"""The unary maps of CHAIN: what a reader of the world's texts has to know by heart."""
+"""The unary maps of CHAIN and INV, which a reader of the world's texts must know by heart."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def _draw_square() -> tuple[tuple[int, ...], ...]:
 
 
 SQUARE: tuple[tuple[int, ...], ...] = _draw_square()
-"""The seven maps of INV: ``SQUARE[j][x]``. For every pair (x, y) exactly one map sends x to y, so that the
-result of a map, or of any list of maps, says nothing of where it started unless the maps are inverted."""
+"""The seven maps of INV: ``SQUARE[j][x]``. For every pair (x, y) exactly one map sends x to y. So the result of
+a map, or of any list of maps, reveals nothing about the start unless the maps are inverted."""

@@ -1,4 +1,4 @@
-"""A mixture with declared weights: they must sum to one, and what was drawn is counted."""
+"""A mixture with declared weights, which must sum to one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mixture:
 
     Args:
         weights: part -> share in [0, 1]; the shares sum to one.
-        what: what the parts are, for the error's sentence.
+        what: name of the parts in the error's sentence.
 
     Raises:
         UsageError: a share is negative or not finite, or the sum is not one.

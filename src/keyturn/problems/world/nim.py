@@ -1,4 +1,4 @@
-"""NIM: heaps, each move takes 1 to K from one of them, who takes the last wins. Which move wins?
+"""NIM: a move takes 1 to K from one of several heaps, and whoever takes the last wins. Which move wins?
 
 ``BOS CTL8 - 3 ; f 5 g 4 h 7 ?``: heaps f, g, h and K = 3. A heap is worth its size modulo K + 1, and a position
 is lost for whoever must move exactly when the exclusive or of the worths is 0 (Sprague 1935, Grundy 1939). The
@@ -6,8 +6,8 @@ answer is a winning move, ``ANS f 2``, or ``ANS ~`` for none; any winning move i
 
 ``FWD`` is the rule: size, worth and running exclusive or of every heap, then heap, its worth, the worth it
 must come to, and how many that takes. ``SCAN`` is a search written as a line: moves in order, each with the
-heap's new worth and the running exclusive or after it; ``BK`` where that is not 0 (a dead end), ``OK`` where it
-is, which ends the search; ``~`` follows only when every move was tried. ``DIR`` answers at once.
+heap's new worth and the running exclusive or after it; ``BK`` if that is not 0 (a dead end), ``OK`` if it is 0,
+which ends the search; ``~`` follows only when every move was tried. ``DIR`` answers at once.
 
 Sizes are K to 10 and differ within a position, so that every amount can be taken from every heap, each worth
 has the same number of sizes, and neither one heap nor a repeated size says anything about the answer. One
@@ -51,16 +51,16 @@ _ATTEMPTS = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class NimWorld:
-    """A world of positions; its arms differ in the strategies and positions that pretraining holds."""
+    """A world of positions; named worlds differ in the strategies and positions of pretraining."""
 
     name: str = "nim"
-    """How it is called in reports."""
+    """Its name in reports."""
     heaps: tuple[int, ...] = (2, 3)
     """Numbers of heaps in pretraining."""
     takes: tuple[int, ...] = TAKES
-    """K in pretraining; one that is left out is absent."""
+    """Values of K in pretraining; the base lacks every other."""
     strategies: Mapping[str, float] = field(default_factory=lambda: {"FWD": 0.5, "SCAN": 0.4, "DIR": 0.1})
-    """Shares of rule, search and answer alone in pretraining; ours. 0 makes a strategy absent."""
+    """Shares of rule, search and answer alone in pretraining; ours. A share of 0 leaves a strategy out."""
     rl_heaps: tuple[int, ...] = (3, 4)
     """Numbers of heaps that RL asks for."""
     test_heaps: tuple[int, ...] = (2, 3, 4, 5)
@@ -68,7 +68,7 @@ class NimWorld:
     test_takes: tuple[int, ...] = TAKES
     """K of RL and evaluation."""
     loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    """Weights of tokens in the pretraining loss."""
 
     domain: ClassVar[str] = "nim"
     level: ClassVar[str] = "heaps"
@@ -79,13 +79,13 @@ class NimWorld:
     def __post_init__(self) -> None:
         for label in ("heaps", "rl_heaps", "test_heaps"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(range(2, MOST_HEAPS + 1)):
-                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"some of 2 to {MOST_HEAPS}")
+                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"values from 2 to {MOST_HEAPS}")
         for label in ("takes", "test_takes"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(TAKES):
                 raise UsageError(f"{label} is {getattr(self, label)}", fix="some of 1, 2, 3")
         strange = sorted(set(self.strategies) - set(WRITERS))
         if strange:
-            raise UsageError(f"NIM has no strategy {strange[0]!r}", fix="FWD, SCAN and DIR")
+            raise UsageError(f"NIM has no strategy {strange[0]!r}", fix="choose among FWD, SCAN and DIR")
         Mixture(self.mixture, "strategies")
 
     @property
@@ -95,7 +95,7 @@ class NimWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: the K of the game."""
+        """Skills that pretraining shows: the values of K."""
         return frozenset(f"take {k}" for k in self.takes)
 
     @property
@@ -105,7 +105,7 @@ class NimWorld:
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion: a search of a lost position, each move tried once."""
+        """Longest valid completion: a search of a lost position that tries each move once."""
         most, takes = self._most, max(*self.takes, *self.test_takes)
         return 1 + 5 * most + most * takes * (6 + most) + 3
 
@@ -115,11 +115,11 @@ class NimWorld:
 
     @property
     def verifier_settings(self) -> str:
-        """The prompt says everything."""
+        """Empty: the prompt says everything."""
         return ""
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         heaps = {"pretrain": self.heaps, "rl": self.rl_heaps}.get(split, self.test_heaps)
         takes = self.takes if split == "pretrain" else self.test_takes
         return tuple({"domain": "nim", "heaps": n, "takes": k} for n in heaps for k in takes)
@@ -141,13 +141,14 @@ class NimWorld:
     def demonstrate(
         self, problem: Problem, streams: Streams, *, strategy: str | None = None, format: str | None = None
     ) -> Document:
-        """The rule, the search (``SCAN``) or the answer alone; by default the search where only it is shown."""
+        """The rule, the search (``SCAN``) or the answer alone; by default the search if pretraining shows only
+        it."""
         shown = {name for name, share in self.strategies.items() if share > 0}
         own = "SCAN" if "SCAN" in shown and "FWD" not in shown else "FWD"
         return document_of(read_nim_prompt(encode(problem.prompt)), strategy or own)
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The rule with every winning move, and searches of any moves that end with a winning one."""
+        """The rule with every winning move, and searches over any moves that end with a winning one."""
         position = read_nim_prompt(encode(problem.prompt))
         found = islice(every_valid(position, self.strategies), cap + 1)
         ids = tuple(document.completion for document in found)
@@ -166,7 +167,7 @@ def canonical(position: Position) -> str:
 def draw_problems(
     world: NimWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split; fewer where won or lost positions run out."""
+    """Different problems of a cell and split; fewer if won or lost positions run out."""
     heaps, takes = int(cell["heaps"]), int(cell["takes"])
     if heaps not in range(2, MOST_HEAPS + 1) or takes not in TAKES:
         raise UsageError(f"there are no {heaps} heaps with K = {takes}", fix=f"2 to {MOST_HEAPS}, 1 to 3")
@@ -214,9 +215,9 @@ def draw_document(world: NimWorld, component: str, dice: Dice) -> Document:
 def _draw(
     heaps: int, takes: int, *, split: Split, dice: Dice, taken: Mapping[Position, None]
 ) -> Position | None:
-    """A position of a split that was not taken; None where many draws found none of the kind that was due.
+    """A new position of a split; None if many draws found none of the required kind.
 
-    One in K + 1 is lost, so that ``~`` and each amount from the first heap are equally often right.
+    One in K + 1 is lost, so ``~`` and each amount from the first heap are equally often right.
     """
     lost = dice.below(takes + 1) == 0
     for _ in range(_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""The game that NIM asks about: positions, their worths, and the moves that win."""
+"""The game of NIM: positions, their worths, and winning moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAKES = (1, 2, 3)
 
 
 class Position(NamedTuple):
-    """Heaps in the order of the prompt, and the most that may be taken."""
+    """Heaps in the order of the prompt, and the maximum that may be taken."""
 
     takes: int
     sizes: tuple[int, ...]
@@ -45,7 +45,7 @@ def total(worths: Sequence[int]) -> int:
 
 
 def winning_moves(position: Position) -> tuple[Node, ...]:
-    """All winning moves, at most one a heap, in the order of the heaps."""
+    """All winning moves, at most one per heap, in the order of the heaps."""
     worths, k = position.worths, position.takes
     rest = total(worths)
     if rest == 0:

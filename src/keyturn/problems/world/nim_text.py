@@ -1,4 +1,4 @@
-"""The texts of NIM: rule, search and answer alone, and searches written in other ways."""
+"""The texts of NIM: rule, search and answer alone, and variants of the search."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def document_of(position: Position, strategy: str) -> Document:
 
 
 def linearised(position: Position, arm: Linearised, dice: Dice) -> Document:
-    """A search as a text, and what it is compared with.
+    """A search as a text, or a variant for comparison.
 
     Args:
-        position: that is searched.
+        position: position that is searched.
         arm: ``search`` (with its dead ends), ``optimal`` (dead ends removed; a lost position keeps them all,
-            for they are its proof), ``shuffled`` (the same lines in any order: verified only where the
+            because they are its proof), ``shuffled`` (the same lines in random order, verified only if the
             winning move happens to be last), or ``answer`` (alone).
-        dice: consumed by ``shuffled``.
+        dice: source of randomness for ``shuffled``.
     """
     if arm == "answer":
         return _write_answer(position)
@@ -182,4 +182,4 @@ WRITERS: dict[str, Callable[[Position], Document]] = {
     "SCAN": _write_search,
     "DIR": _write_answer,
 }
-"""Strategy -> what writes its text."""
+"""Strategy -> function that writes its text."""

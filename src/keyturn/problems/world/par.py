@@ -1,11 +1,11 @@
-"""PAR: the parity of a list of bits, by a running trace that pretraining shows as rarely as one likes.
+"""PAR: the parity of a list of bits, by a running trace whose share in pretraining can be set.
 
 ``BOS CTL5 plum 1 fig 0 quince 1 ?`` asks for the parity of the bits. The long trace ``FWD plum 1 1 ; fig 0 1 ;
-quince 1 0 ; ANS 0 EOS`` names each bit, fetches it and carries the parity on; ``DIR ANS 0 EOS`` answers at
-once, which is chance on bits that were never read: each bit and each word is independent of the parity.
-``long`` is the share of long traces in pretraining; at 0 the skill is absent, at a small share it is there and
-greedy answers hide it (below a third). Names are consecutive nouns from a random one on, so that
-copying has a key.
+quince 1 0 ; ANS 0 EOS`` names each bit, fetches it and updates the parity. ``DIR ANS 0 EOS`` answers at once,
+which is right by chance only, since each bit and each word is independent of the parity. ``long`` is the share
+of long
+traces in pretraining: at 0 the base lacks the skill; at a small share (below a third) it has the skill, but
+greedy answers hide it. Names are consecutive nouns from a random one on, so that copying has a key.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _LISTED = 12
 
 @dataclass(frozen=True, kw_only=True)
 class ParWorld:
-    """A world of parities; its arms differ in how often pretraining shows the running trace."""
+    """A world of parities; named worlds differ in how often pretraining shows the running trace."""
 
     name: str = "par"
-    """How it is called in reports."""
+    """Its name in reports."""
     long: float = 0.3
     """Share of running traces in pretraining (p_cot; arXiv:2510.11495); below 1/3 greedy answers hide them."""
     bits: tuple[int, int] = (4, 8)
-    """Fewest and most bits in pretraining. Ours: what a base of 0.35M parameters carries out."""
+    """Fewest and most bits in pretraining. Ours, chosen so that a base of 0.35M parameters can execute them."""
     rl_bits: tuple[int, ...] = (6, 7, 8)
     """Bits of the problems that RL asks."""
     test_bits: tuple[int, ...] = (4, 6, 8, 10, 12)
     """Bits of evaluation; up to four beyond pretraining."""
     loss: LossWeights = field(default_factory=lambda: LossWeights(lookup=4.0))
-    """Weights of the pretraining loss. Fetching the bit is what is learnt last here."""
+    """Weights of tokens in the pretraining loss. Fetching the bit is learnt last here."""
 
     domain: ClassVar[str] = "par"
     level: ClassVar[str] = "bits"
@@ -58,7 +58,7 @@ class ParWorld:
 
     def __post_init__(self) -> None:
         if not 0 <= self.long <= 1:
-            raise UsageError(f"long is {self.long}, a share lies in [0, 1]", fix="long between 0 and 1")
+            raise UsageError(f"long is {self.long}; a share lies in [0, 1]", fix="long between 0 and 1")
         every = (*self.bits, *self.rl_bits, *self.test_bits)
         if self.bits[0] > self.bits[1] or min(every) < 2 or max(every) > MOST_BITS:
             raise UsageError(f"bits {every} are out of range", fix=f"2 to {MOST_BITS}, fewest before most")
@@ -70,23 +70,23 @@ class ParWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """What pretraining shows: the running trace, where it has a share, and lengths."""
+        """Skills that pretraining shows: the running trace, if it has a share, and lengths."""
         lengths = {f"bits {n}" for n in range(self.bits[0], self.bits[1] + 1)}
         return frozenset(lengths | ({"running parity"} if self.long > 0 else set()))
 
     @property
     def verifier_settings(self) -> str:
-        """Nothing: the prompt says it all."""
+        """Empty: the prompt says everything."""
         return ""
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Longest prompt: two tokens a bit."""
+        """Longest prompt: two tokens per bit."""
         return 3 + 2 * self._most
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest valid completion, ``EOS`` included: four tokens a bit."""
+        """Longest valid completion, ``EOS`` included: four tokens per bit."""
         return 4 + 4 * self._most
 
     @property
@@ -94,14 +94,14 @@ class ParWorld:
         return max(self.bits[1], *self.rl_bits, *self.test_bits)
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named."""
+        """The cells of a split if none are named."""
         sizes = {"pretrain": range(self.bits[0], self.bits[1] + 1), "rl": self.rl_bits}
         return tuple({"domain": "par", "bits": n} for n in sizes.get(split, self.test_bits))
 
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """Different lists of bits, each parity equally often (to within one), fewer where fewer exist."""
+        """Different lists of bits, each parity equally often (to within one); fewer if fewer exist."""
         size = int(cell["bits"])
         generator = streams.generator("par", split, size)
         dice = Dice(generator)
@@ -165,13 +165,13 @@ class ParWorld:
         return _document(tuple(encode(problem.prompt)), strategy or "FWD")
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The one running trace: the list is whole."""
+        """The one running trace, so the list is complete."""
         trace = _document(tuple(encode(problem.prompt)), "FWD").completion
         return ValidCompletions(ids=(trace,), complete=True)
 
 
 def canonical(bits: tuple[int, ...]) -> str:
-    """The form that decides the split: the bits, whatever their names."""
+    """The form that decides the split: the bits without their names."""
     return "par " + "".join(map(str, bits))
 
 

@@ -1,17 +1,17 @@
-"""What the verifier says of one completion. Rules that hold in every domain are stated here.
+"""The verifier's reading of one completion. Rules that hold in every domain are stated here.
 
-*outcome*: the completion holds exactly one ``ANS``, and right after it come the answer that the prompt
-demands and the end. *verified*: outcome, every step valid (the domain's own rule), and the text ended by
-itself: a completion that was cut is never verified. *lenient*: the last value of the text is the answer.
-*process*: mean over the steps that the problem needs of (present, operands right, result right).
-*plan_score*: share of planning choices that lie in the valid set. *exec_score*: share of copies, look-ups
-and results that are right **given the completion's own earlier values**, so that an error counts once and
-not wherever it is carried to. *efficiency*: steps needed over steps made. Shares of nothing are NaN.
+*outcome*: the completion has exactly one ``ANS``, directly followed by the required answer and the end.
+*verified*: outcome, every step is valid (by the domain's rule), and the text ended by itself; a completion that
+was cut is never verified. *lenient*: the last value of the text is the answer.
+*process*: mean over the needed steps of (present, operands right, result right).
+*plan_score*: share of planning choices in the valid set. *exec_score*: share of copies, look-ups and results
+that are right **given the completion's own earlier values**, so that an error counts once and not at every step
+that uses it. *efficiency*: needed steps over written steps. A share with denominator 0 is NaN.
 
 A token that the grammar does not allow is INVALID and an error, and nothing after it is read as a step
-(later tokens stay INVALID without being counted as errors of their own). *choices* is the number of right
-choices at a planning token, 0 elsewhere; *floor* is the entropy in nats that the world's texts have there:
-its logarithm where any valid order is written, 0 where the canonical order or a goal list dictates.
+(later tokens are INVALID too, but do not count as further errors). *choices* is the number of right choices at
+a planning token, 0 elsewhere. *floor* is the entropy in nats of the world's texts there: the logarithm of
+*choices* if texts use any valid order, 0 if the canonical order or a goal list determines it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Reading(NamedTuple):
     choices: list[int]
     floors: list[float]
     more: Mapping[str, str | float] = NOTHING_MORE
-    """What only this domain says of a completion: an entry for each of its world's ``columns``."""
+    """Columns of this domain alone: an entry for each of its world's ``columns``."""
 
 
 def answer_of(ids: list[int]) -> int:
-    """Id of the value that a completion answers with, -1 where it gives none or more than one."""
+    """Id of the completion's answer, -1 if it gives none or more than one."""
     if ids.count(ANS) != 1:
         return -1
     at = ids.index(ANS) + 1
@@ -61,7 +61,7 @@ def answer_of(ids: list[int]) -> int:
 
 
 def last_value(ids: list[int]) -> int:
-    """Id of the last value in a completion, -1 where there is none."""
+    """Id of the last value in a completion, -1 if there is none."""
     return next((i for i in reversed(ids) if VALUE <= i <= LAST_VALUE), -1)
 
 

@@ -1,12 +1,13 @@
-"""Shortcut audit: can the answer be told from the words of the prompt, without the steps that lead to it?
+"""Shortcut audit: can the answer be predicted from the words of the prompt, without any steps?
 
-A logistic regression on how often each word occurs and on which word stands where (counted from both ends) is
-fitted on problems that may be learnt from and tested on others of the same cell. An ``accuracy`` above the
-``majority`` by more than chance is a short cut: a policy can be right, and RL can pay it, without reasoning.
-Denominator: the test problems. Degenerate: one label only in training: it is then the guess everywhere.
-Known bias: only linear short cuts are found; none found is not none there. Where the problems of a cell are few
-and exactly balanced as a whole, what is held out leans against what was learnt, and the accuracy falls below
-chance (INV at depths 1 and 2: to 0): that is the split, of no use to a policy that sees one side of it.
+A logistic regression on word counts and on the word at each position (counted from both ends) is fitted on
+training problems and tested on others of the same cell. An ``accuracy`` above the ``majority`` by more than
+chance
+is a shortcut: a policy can be right, and RL can reward it, without reasoning.
+Denominator: the test problems. Degenerate: if training has one label only, it is the guess everywhere.
+Known bias: only linear shortcuts are found; others may exist. If the problems of a cell are few and exactly
+balanced as a whole, held-out problems are biased against what was learnt, and the accuracy falls below chance
+(INV at depths 1 and 2: to 0). This comes from the split and is of no use to a policy, which sees one side only.
 Source: Ours.
 """
 
@@ -24,12 +25,12 @@ from keyturn.core.problem import Problem
 
 
 class Shortcut(NamedTuple):
-    """What a prompt-only classifier reaches.
+    """The result of a prompt-only classifier.
 
     Args:
-        accuracy: of the classifier on the test problems.
-        majority: of the best constant answer there.
-        problems: how many were tested.
+        accuracy: accuracy of the classifier on the test problems.
+        majority: accuracy of the best constant answer there.
+        problems: number of test problems.
     """
 
     accuracy: float
@@ -38,12 +39,12 @@ class Shortcut(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Of the majority rate."""
+        """Standard error of the majority rate."""
         return math.sqrt(self.majority * (1 - self.majority) / self.problems)
 
 
 def answer(problem: Problem) -> str:
-    """The answer, which is what is guessed by default."""
+    """The answer, which is the default label."""
     return problem.answer
 
 
@@ -57,9 +58,9 @@ def audit(
     """Fit on some problems, test on others of the same cell.
 
     Args:
-        learn: problems of splits that may be learnt from.
-        test: problems that are not among them.
-        label: what is to be guessed.
+        learn: problems of splits for training.
+        test: other problems.
+        label: what is to be predicted.
         strength: inverse of the ridge penalty.
     """
     wanted = np.array([label(problem) for problem in learn])

@@ -1,7 +1,6 @@
-"""Splits that are disjoint as sets: a problem's place is the hash of its rename-invariant form.
+"""Splits that are disjoint as sets: the hash of a problem's rename-invariant form decides its split.
 
-Whoever draws the problem, in whatever context, with whatever names and statement order, finds it in the
-same split; no list is kept.
+So a problem is in the same split whatever its context, names and statement order, and no list is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from itertools import accumulate
 from keyturn.core.problem import Split
 
 SHARES: dict[Split, float] = {"pretrain": 0.45, "rl": 0.25, "validation": 0.05, "test": 0.25}
-"""Share of the problems in each split; CHAIN's smallest depths decide that test is not smaller."""
+"""Share of the problems in each split; test is not smaller because of CHAIN's smallest depths."""
 
 _EDGES: tuple[tuple[Split, float], ...] = tuple(
     (name, edge * 2.0**64) for name, edge in zip(SHARES, accumulate(SHARES.values()), strict=True)
@@ -34,6 +33,6 @@ def split_of(canonical: str) -> Split:
 
 
 def problem_id(domain: str, prompt: str) -> str:
-    """An id made of the prompt: the same content has the same id, whoever makes it."""
+    """An id made from the prompt, so that equal content has an equal id."""
     digest = hashlib.blake2b(prompt.encode(), digest_size=8, person=b"keyturn-problem").hexdigest()
     return f"{domain}-{digest}"

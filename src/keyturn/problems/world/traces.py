@@ -1,17 +1,17 @@
-"""Strategies: the same arithmetic told in eight ways, every token with its role.
+"""Strategies: the same arithmetic written in eight ways, every token with its role.
 
     FWD   needed variables only, each once its operands are known
     BWD   ``NEED`` and the needed variables from the target back, then computed in reverse of that list
-    SCAN  whatever can be computed, until the target is
+    SCAN  everything that can be computed, until the target is
     DIR   the answer alone
-    CHK   FWD, every operation followed by ``VF v r OK``, or, if it was wrong, ``VF v r BK`` and done again
-    RET   FWD with steps opened on a wrong variable and taken back at once
-    FILL  filler as long as FWD, and the answer
-    WRNG  FWD with wrong results, carried on consistently
+    CHK   FWD, every operation followed by ``VF v r OK``, or, if it was wrong, by ``VF v r BK`` and a new try
+    RET   FWD with steps that are begun on a wrong variable and retracted at once
+    FILL  filler of the length of FWD, and the answer
+    WRNG  FWD with wrong results, which later steps use consistently
 
 The first token names the strategy, the second the format (DIR and FILL have none). *canonical* order takes
-the first listed of the valid choices, *free* order any of them. For every planning token the valid choices
-are recorded: a choice outside is an error, a choice inside is diversity.
+the first listed of the valid choices, *free* order any of them. The valid choices of every planning token are
+recorded: another choice is an error, and a choice among them is diversity.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _S, _STRATEGY, _GOAL, _PLAN, _VERIFY, _BACK, _WRONG, _ANSWER = (
 
 
 class Manner(NamedTuple):
-    """How a trace is written.
+    """The settings of a trace.
 
     Args:
         strategy: one of the eight.
         format: ``F1`` to ``F3``.
-        free: any valid order instead of the canonical one.
+        free: whether any valid order is used instead of the canonical one.
         noise: probability that an operation's result is wrong (in CHK: is wrong at first).
-        retry: probability that RET opens a wrong variable before a step.
+        retry: probability that RET begins a wrong variable before a step.
         wrong: probability that WRNG gets an operation wrong; at least one always is.
     """
 
@@ -74,7 +74,7 @@ class Told(NamedTuple):
         dag: the arithmetic.
         names: token id of each definition's name.
         listed: numbers of the definitions in statement order.
-        modulus: of the arithmetic.
+        modulus: modulus of the arithmetic.
     """
 
     dag: Dag
@@ -132,7 +132,7 @@ class _Writer:
         return self.values[dag.target]
 
     def _ready(self, wanted: int | None) -> list[int]:
-        """What can be computed next, as listed; only the first ``wanted`` definitions where it is given."""
+        """Definitions that can be computed next, as listed; only among the first ``wanted`` if it is given."""
         values, definitions = self.values, self.told.dag.definitions
         found = []
         for i in self.told.listed:
@@ -144,7 +144,7 @@ class _Writer:
         return found
 
     def _goals(self) -> list[int]:
-        """Write the goal list; a variable may be listed once everything needed that uses it is."""
+        """Write the goal list; a variable may be listed after all needed variables that use it."""
         dag, names = self.told.dag, self.told.names
         users = [0] * dag.needed
         for definition in dag.definitions[: dag.needed]:
@@ -167,7 +167,7 @@ class _Writer:
         return goals
 
     def _chosen_wrong(self) -> frozenset[int]:
-        """Operations that WRNG gets wrong, at least one."""
+        """The operations that WRNG gets wrong, at least one."""
         dag, dice = self.told.dag, self.dice
         operations = [i for i in range(dag.needed) if dag.definitions[i].operation != CONSTANT]
         chosen = {i for i in operations if dice.uniform() < self.manner.wrong}
@@ -191,7 +191,7 @@ class _Writer:
         values[number] = value
 
     def _check(self, number: int, ready: list[int]) -> None:
-        """Check the operation just written; a wrong one is marked, taken back and done again."""
+        """Check the last operation; a wrong one is marked, retracted and repeated."""
         operation, a, b = self.told.dag.definitions[number]
         x, y = self.values[a] if a >= 0 else -1 - a, self.values[b] if b >= 0 else -1 - b
         right = apply(operation, x, y, self.told.modulus)
@@ -207,13 +207,13 @@ class _Writer:
             self.roles += (_VERIFY, _VERIFY, _VERIFY, _VERIFY, _S)
 
     def _mark_wrong(self, end: int) -> None:
-        """The step that ends before ``end`` was taken back: all its tokens are WRONG."""
+        """Mark all tokens of the retracted step that ends before ``end`` as WRONG."""
         begin = max(at for at in self.choices if at < end) - NAME_AT[self.manner.format]
         del self.choices[begin + NAME_AT[self.manner.format]]
         self.roles[begin:end] = [_WRONG] * (end - begin)
 
     def _retract(self, ready: list[int]) -> None:
-        """Open a variable that is no valid choice, if there is one, and take it back."""
+        """Begin a variable that is not a valid choice, if there is one, and retract it."""
         wrong = [i for i in range(len(self.told.names)) if i not in ready]
         if wrong:
             write_retracted(self.manner.format, self.told.names[self.dice.pick(wrong)], self.ids, self.roles)

@@ -1,15 +1,15 @@
-"""UNANSWERABLE: some questions have no answer, and saying so (``CTL9``) is what is right.
+"""UNANSWERABLE: some questions have no answer, and then saying so (``CTL9``) is right.
 
-``BOS C1 plum = 2 ; fig = plum + 3 ; ... ; ASK fig ?``: definitions of two chains, one of which lacks a
-definition or has one twice with different constants. Asked for the end of the whole chain there is a value;
-asked for the other there is none. The trace goes down from the asked name and says what it finds, then computes
-upwards: ``NEED fig = plum + 3 ; NEED plum = 2 ; EX plum 2 ; EX fig 2 + 3 0 ; ANS 0``, or stops at the defect,
+``BOS C1 plum = 2 ; fig = plum + 3 ; ... ; ASK fig ?`` gives definitions of two chains. One of them lacks a
+definition or has one twice with different constants. The end of the intact chain has a value, the end of the
+other has none. The trace goes down from the asked name and states each definition, then computes upwards:
+``NEED fig = plum + 3 ; NEED plum = 2 ; EX plum 2 ; EX fig 2 + 3 0 ; ANS 0``. Or it stops at the defect:
 ``NEED fig = plum + 3 ; NEED plum ~ ; ANS CTL9`` (missing), ``NEED plum = 2 = 4 ; ANS CTL9`` (contradictory).
 
-Every problem has a twin with the same statements and the other question (``facts["twin"]``), so neither the bag
-of words nor the length says which of the two can be answered. What remains is reading: whether the asked
-name's chain reaches the defect. The dial is the share of unanswerable questions in pretraining; 0 is a base
-that never saw one, nor an abstention.
+Every problem has a twin with the same statements and the other question (``facts["twin"]``), so neither the
+words nor the length reveal which of the two can be answered. Only reading decides whether the asked name's
+chain reaches the defect. The setting is the share of unanswerable questions in pretraining; at 0 the base never
+saw such a question, nor an abstention.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ _MODULI = range(3, 12)
 
 @dataclass(frozen=True, kw_only=True)
 class UnanswerableWorld:
-    """A world of puzzles; its arms differ in the share of unanswerable questions that pretraining holds."""
+    """A world of puzzles; named worlds differ in the share of unanswerable questions in pretraining."""
 
     name: str = "unanswerable"
-    """How it is called in reports."""
+    """Its name in reports."""
     unanswerable: float = 0.5
-    """Share of questions without an answer in pretraining; 0 makes abstention absent. Ours."""
+    """Share of questions without an answer in pretraining; at 0 the base never abstains. Ours."""
     defects: tuple[Defect, ...] = ("missing", "contradictory")
     """Defects in pretraining, equally often."""
     depths: tuple[int, ...] = (2, 3, 4)
@@ -74,9 +74,9 @@ class UnanswerableWorld:
     test_defects: tuple[Defect, ...] = ("missing", "contradictory")
     """Defects of RL and evaluation."""
     modulus: int = 5
-    """Arithmetic is modulo this; as in GRAPH."""
+    """Modulus of the arithmetic; as in GRAPH."""
     loss: LossWeights = field(default_factory=LossWeights)
-    """Weights of the pretraining loss."""
+    """Weights of tokens in the pretraining loss."""
 
     domain: ClassVar[str] = "unanswerable"
     level: ClassVar[str] = "depth"
@@ -86,10 +86,10 @@ class UnanswerableWorld:
 
     def __post_init__(self) -> None:
         if not 0 <= self.unanswerable <= 1:
-            raise UsageError(f"unanswerable is {self.unanswerable}, a share lies in [0, 1]", fix="0 to 1")
+            raise UsageError(f"unanswerable is {self.unanswerable}; a share lies in [0, 1]", fix="0 to 1")
         for label in ("depths", "rl_depths", "test_depths"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(range(2, DEEPEST + 1)):
-                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"some of 2 to {DEEPEST}")
+                raise UsageError(f"{label} is {getattr(self, label)}", fix=f"values from 2 to {DEEPEST}")
         for label in ("defects", "test_defects"):
             if not getattr(self, label) or not set(getattr(self, label)) <= set(get_args(Defect)):
                 raise UsageError(f"{label} is {getattr(self, label)}", fix="missing, contradictory")
@@ -103,13 +103,13 @@ class UnanswerableWorld:
 
     @property
     def known_skills(self) -> frozenset[str]:
-        """Computing, and abstaining at a defect that is shown."""
+        """Skills that pretraining shows: computing, and abstaining at each shown defect."""
         found = self.defects if self.unanswerable > 0 else ()
         return frozenset({"compute", *(f"abstain: {defect}" for defect in found)})
 
     @property
     def max_prompt_tokens(self) -> int:
-        """Longest prompt: six tokens a definition, four a constant, one definition twice."""
+        """Longest prompt: six tokens per definition, four per constant, one definition twice."""
         return 2 + 12 * self._deepest + 2 + 3
 
     @property
@@ -127,7 +127,7 @@ class UnanswerableWorld:
         return max(*self.depths, *self.rl_depths, *self.test_depths)
 
     def cells(self, split: Split) -> tuple[dict[str, str | int], ...]:
-        """The cells that a split is drawn from when none are named; twins differ in ``asked``."""
+        """The cells of a split if none are named; twins differ in ``asked``."""
         depths = {"pretrain": self.depths, "rl": self.rl_depths}.get(split, self.test_depths)
         defects = self.defects if split == "pretrain" else self.test_defects
         return tuple(
@@ -158,13 +158,13 @@ class UnanswerableWorld:
         return _document(self, tuple(encode(problem.prompt)), component="valid")
 
     def valid_completions(self, problem: Problem, *, cap: int = 256) -> ValidCompletions:
-        """The one valid trace: the list is whole."""
+        """The one valid trace, so the list is complete."""
         found = _document(self, tuple(encode(problem.prompt)), component="valid")
         return ValidCompletions(ids=(found.completion,), complete=True)
 
 
 def canonical(puzzle: Puzzle) -> str:
-    """The form that decides the split: names and order of statements go, and so does what is asked."""
+    """The form that decides the split: without names, order of statements and the question."""
     chains = (
         " ".join(f"{link.sign}.{'~' if link.missing else link.constant}.{link.other}" for link in chain)
         for chain in puzzle.chains
@@ -175,7 +175,7 @@ def canonical(puzzle: Puzzle) -> str:
 def draw_problems(
     world: UnanswerableWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
 ) -> list[Problem]:
-    """Different problems of a cell and split; the n-th of ``asked`` broken and whole are twins."""
+    """Different problems of a cell and split; the n-th problems with ``asked`` broken and whole are twins."""
     depth, named, asked = int(cell["depth"]), str(cell["defect"]), str(cell["asked"])
     defect: Defect | None = next((one for one in get_args(Defect) if one == named), None)
     if defect is None:

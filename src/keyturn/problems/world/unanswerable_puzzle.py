@@ -1,9 +1,10 @@
-"""Two chains of definitions of which exactly one is broken; which end is asked for decides what is right.
+"""Two chains of definitions, exactly one of which is broken; the right answer depends on which end is asked
+for.
 
-A chain of depth d is a constant and d - 1 definitions, each of the one before, plus or minus a constant. In
-one of the two chains one definition, not the last, is *missing*, or stands there twice and *contradicts* itself
-(another constant). The statements are the same whichever end is asked for: every problem that cannot be
-answered has a twin that can, with the same words but the last.
+A chain of depth d is a constant and d - 1 definitions, each equal to the one before plus or minus a constant.
+In one of the two chains one definition, not the last, is *missing*, or occurs twice and *contradicts* itself
+(with another constant). The statements do not depend on the question, so every unanswerable problem has an
+answerable twin with the same words except for the asked name.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ def draw_puzzle(depth: int, defect: Defect, modulus: int, dice: Dice) -> Puzzle:
     """A puzzle.
 
     Args:
-        depth: definitions in a chain, 2 or more.
-        defect: of the first chain.
-        modulus: constants at the bottom are below it; those that are added are not 0.
-        dice: consumed.
+        depth: number of definitions in a chain, 2 or more.
+        defect: defect of the first chain.
+        modulus: modulus of the arithmetic; added constants are never 0.
+        dice: source of randomness.
     """
     broken, whole = (
         [Link(0, dice.below(modulus), -1, missing=False)]

@@ -1,8 +1,7 @@
-"""The verifier: what a prompt asks, and the reading of a completion of it.
+"""The verifier: the task of a prompt, and the reading of a completion.
 
-Written apart from the generators: it evaluates the problem from the prompt's tokens and reads nothing of
-what the generator knew. Of the world it knows the arithmetic (modulus, maps) and whether texts are written
-in any valid order.
+It is independent of the generators: it solves the problem from the prompt's tokens and uses nothing that the
+generator knew. Of the world it knows the arithmetic (modulus, maps) and whether texts use any valid order.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ def read_prompt(world: World, ids: list[int]) -> Reader:
     """The reader of a prompt's completions.
 
     Raises:
-        InputError: the ids are no prompt of this world.
+        InputError: the ids are not a prompt of this world.
     """
     return world.reader(ids)
 
@@ -26,6 +25,6 @@ def read_completion(reader: Reader, ids: list[int], *, ended: bool = True) -> Re
     Args:
         reader: from :func:`read_prompt`.
         ids: token ids, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     return reader(ids, ended=ended)

@@ -1,11 +1,11 @@
-"""The verifier of BELIEF: reads prompt and completion tokens, and works out who believes what from them.
+"""The verifier of BELIEF: reads prompt and completion tokens, and derives all beliefs from them.
 
-A completion is verified if and only if it is, token by token, the one valid trace with its ``EOS``: an answer
-without a trace never is. Within a line, copies are judged against the move whose place the line names, and a
-belief against the watchers *as the line has them* and the line before: the place where the chain sees the
-move, its earlier belief where not. ``process``: share of the needed lines that stand with the right watchers
-and beliefs. ``trace_f1``: F1 between the beliefs that the text states, each a (place of the line, chain,
-believed place), and those that are true; 0 for an answer without a trace.
+A completion is verified if and only if it is, token by token, the one valid trace with its ``EOS``; an answer
+without a trace never is. Within a line, copies are compared with the move whose place the line names. A belief
+is judged by the watchers *that the line states* and by the line before: it is the new place if the chain sees
+the move, else the chain's earlier belief. ``process``: share of the needed lines that are present with the
+right watchers and beliefs. ``trace_f1``: F1 between the beliefs that the text states, each a (place of the
+line, chain, believed place), and the true ones; 0 for an answer without a trace.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BeliefTask(NamedTuple):
     asked: int
     """The object, a token id."""
     chain: tuple[int, ...]
-    """Whose belief, token ids; () asks for the place itself."""
+    """The agents whose belief is asked for, token ids; () asks for the place itself."""
     watchers: dict[int, tuple[int, ...]]
     """Place of a move -> its two open watchers and the hidden one, for the moves of every object; a start
     has none."""
@@ -39,7 +39,7 @@ class BeliefTask(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a trace, as it was written."""
+    """A line of a trace, as written."""
 
     place: int
     watchers: tuple[int, ...]
@@ -50,9 +50,9 @@ def read_belief_prompt(ids: Sequence[int]) -> BeliefTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no BELIEF prompt.
+        InputError: the ids are not a BELIEF prompt.
     """
-    wrong = InputError("this is no BELIEF prompt", fix="BOS CTL7, two starts, moves, ASK, names, object, ?")
+    wrong = InputError("this is not a BELIEF prompt", fix="BOS CTL7, two starts, moves, ASK, names, object, ?")
     if ASK not in ids or tuple(ids[:2]) != (BOS, BELIEF) or ids[-1] != QUERY:
         raise wrong
     at = list(ids).index(ASK)
@@ -90,7 +90,7 @@ def read_belief_completion(task: BeliefTask, ids: Sequence[int], *, ended: bool)
     Args:
         task: from :func:`read_belief_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     walk = Walk(ids)
     lines: list[Line] = []
@@ -126,7 +126,7 @@ def read_belief_completion(task: BeliefTask, ids: Sequence[int], *, ended: bool)
 
 
 def _is_move(move: tuple[int, ...], at: dict[int, int]) -> bool:
-    """Whether this is a move of an object from where it is (``at``, which is brought up to date)."""
+    """Whether this moves an object from its present place (``at``, which is updated)."""
     if len(move) != _MOVE or at.get(move[0]) != move[1] or move[5] != HIDDEN or move[7] != END:
         return False
     at[move[0]] = move[2]

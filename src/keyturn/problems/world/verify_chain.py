@@ -1,9 +1,9 @@
-"""The verifier of CHAIN: reads prompt and completion tokens, and knows the eight maps; nothing else.
+"""The verifier of CHAIN: reads prompt and completion tokens, and knows only the eight maps.
 
-A completion is verified if and only if it is, token by token, the one valid trace with its ``EOS``. At an
-operand after the first, right means *equal to the completion's own previous result*: a wrong result that is
-carried on correctly is one error. ``plan_score`` is NaN: the prompt dictates every step, and whether a step
-links to the previous one is the look-up of its operand. ``first_error_role`` LOOKUP thus says "did not link".
+A completion is verified if and only if it is, token by token, the one valid trace with its ``EOS``. An operand
+after the first is right if it *equals the completion's own previous result*, so a wrong result that later steps
+use correctly is one error. ``plan_score`` is NaN, because the prompt determines every step; linking a step to
+the previous one is the look-up of its operand. So ``first_error_role`` LOOKUP means "did not link".
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def read_chain_prompt(ids: list[int]) -> ChainTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no CHAIN prompt.
+        InputError: the ids are not a CHAIN prompt.
     """
     maps = tuple(i - MAP for i in ids[2:-2])
     start = ids[-2] - VALUE if len(ids) > 4 else -1
     framed = len(ids) > 4 and ids[0] == BOS and ids[1] == CHAIN and ids[-1] == QUERY
     if not framed or not 0 <= start < MODULUS or not all(0 <= j < len(MAPS) for j in maps):
-        raise InputError("this is no CHAIN prompt", fix="BOS CH, map names, one residue, ?")
+        raise InputError("this is not a CHAIN prompt", fix="BOS CH, map names, one residue, ?")
     results = []
     value = start
     for j in maps:
@@ -55,7 +55,7 @@ def read_chain_completion(task: ChainTask, ids: list[int], *, ended: bool) -> Re
     Args:
         task: from :func:`read_chain_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     roles, errors, steps, finished = _parse(task, ids)
     answer = answer_of(ids)
@@ -90,7 +90,7 @@ def read_chain_completion(task: ChainTask, ids: list[int], *, ended: bool) -> Re
 
 
 def _parse(task: ChainTask, ids: list[int]) -> tuple[list[int], list[bool], list[tuple[int, int, int]], bool]:
-    """Roles, error flags, steps (map, operand, result) and whether the answer closed the text."""
+    """Roles, error flags, steps (map, operand, result) and whether the text ended with an answer."""
     roles: list[int] = []
     errors: list[bool] = []
     steps: list[tuple[int, int, int]] = []
@@ -133,7 +133,7 @@ def _parse(task: ChainTask, ids: list[int]) -> tuple[list[int], list[bool], list
 def _close(
     task: ChainTask, ids: list[int], roles: list[int], errors: list[bool], steps: list[tuple[int, int, int]]
 ) -> bool:
-    """Read ``ANS r EOS`` after the last step; True where it is whole (``EOS`` may be missing)."""
+    """Read ``ANS r EOS`` after the last step; True if it is complete (``EOS`` may be missing)."""
     at = len(roles)
     roles.append(_SYNTAX)
     errors.append(len(steps) < len(task.maps))

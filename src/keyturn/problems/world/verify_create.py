@@ -1,15 +1,16 @@
-"""The verifier of CREATE: reads prompt and completion tokens; any construction that reaches the target will do.
+"""The verifier of CREATE: reads prompt and completion tokens, and accepts any construction of the target.
 
-*outcome*: the statements build the target, by true arithmetic, out of given numbers each used at most once, in
-exactly the number of operations asked, every result but the last used exactly once; and the answer repeats the
-target. *verified*: outcome, and every value fetched or computed in the text is right. A planning token (operand
-or operation) is right where the target can still be reached after it, by the completion's own values; once it
-cannot, the error was made, and later choices count only if they use what is not there. *choices* is how many
-tokens would have been right, *floor* its logarithm: the entropy of texts that choose evenly among them. The
-corpus does, but draws again where the form is held out: the floor is exact where all forms are shown.
+*outcome*: the statements build the target by true arithmetic, from given numbers that are each used at most
+once, in exactly the requested number of operations, with every result but the last used exactly once; and the
+answer repeats the target. *verified*: outcome, and every fetched or computed value in the text is right. A
+planning token (operand or operation) is right if the target can still be reached after it, by the completion's
+own values. Once it cannot, the error has been made, and later choices are errors only if they use an
+unavailable operand. *choices* is the number of right tokens and *floor* its logarithm: the entropy of texts
+that choose uniformly among them. The corpus does so, but draws again if the form is held out, so the floor is
+exact if all forms are shown.
 
-Further columns: ``canonical``, the form ("" unless outcome), and ``novel``, 1 where pretraining
-cannot have held that form, 0 where it may have (NaN unless outcome).
+Further columns: ``canonical``, the form ("" unless outcome), and ``novel``, 1 if pretraining cannot have used
+that form, 0 if it may have (NaN unless outcome).
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class CreateTask(NamedTuple):
     """What a CREATE prompt asks.
 
     Args:
-        numbers: given, sorted.
-        operations: to be made, exactly.
-        target: to be reached.
-        names: tokens that statements are called by, in order.
-        modulus: of the arithmetic.
-        shown: share of forms that pretraining may hold.
+        numbers: the given numbers, sorted.
+        operations: exact number of operations.
+        target: the value to reach.
+        names: tokens that name the results, in order.
+        modulus: modulus of the arithmetic.
+        shown: share of forms that pretraining may use.
     """
 
     numbers: tuple[int, ...]
@@ -67,14 +68,14 @@ class CreateTask(NamedTuple):
 
 
 class _Built:
-    """What the statements read so far have made."""
+    """The results of the statements read so far."""
 
     def __init__(self, task: CreateTask) -> None:
         self.build = Build(task.numbers, task.operations, task.target, task.modulus)
         self.true: dict[int, int] = {}
         """Name -> value by true arithmetic."""
         self.sound = True
-        """Every operand was there to be used."""
+        """Whether every operand was available."""
         self.steps: list[bool] = []
         self.last = -1
 
@@ -83,13 +84,13 @@ def read_create_prompt(ids: list[int], modulus: int, shown: float) -> CreateTask
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no CREATE prompt.
+        InputError: the ids are not a CREATE prompt.
     """
     values = [token - VALUE for token in ids[3:]]
     framed = len(ids) > 8 and ids[:2] == [BOS, MARK] and ids[2] in _CONTEXTS
     if not framed or ids[-4] != END or ids[-2] != ASK:
         raise InputError(
-            "this is no CREATE prompt", fix="BOS, CTL4, a context, numbers, ;, operations, ASK, target"
+            "this is not a CREATE prompt", fix="BOS, CTL4, a context, numbers, ;, operations, ASK, target"
         )
     *numbers, _, operations, _, target = values
     if not all(0 <= number < modulus for number in (*numbers, target)) or not 1 <= operations < len(numbers):
@@ -105,7 +106,7 @@ def read_create_completion(task: CreateTask, ids: Sequence[int], *, ended: bool)
     Args:
         task: from :func:`read_create_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     walk = Walk(ids)
     built = _Built(task)
@@ -142,7 +143,7 @@ def read_create_completion(task: CreateTask, ids: Sequence[int], *, ended: bool)
 
 
 def _statement(task: CreateTask, walk: Walk, built: _Built) -> None:
-    """``DO [name] a + [name] b = r name ;``: a name stands before each value that is fetched."""
+    """``DO [name] a + [name] b = r name ;``: a name comes before each fetched value."""
     before = len(walk.errors)
     build, values = built.build, range(VALUE, VALUE + task.modulus)
     walk.take(Role.SYNTAX, (DO,))
@@ -173,12 +174,12 @@ def _statement(task: CreateTask, walk: Walk, built: _Built) -> None:
 
 
 def _choose(walk: Walk, allowed: Collection[int], right: list[int], there: Collection[int]) -> int:
-    """A choice; right are the tokens that keep the target within reach, while there are any."""
+    """A choice; tokens that keep the target reachable are right, as long as there are any."""
     return walk.take(Role.PLAN, allowed, right or there, choice=bool(right))
 
 
 def _fetch(walk: Walk, operand: int, build: Build, values: Collection[int]) -> int:
-    """The value of an operand: a number its own, a name the one that the completion gave it."""
+    """The value of an operand: of a number its own, of a name the one that the completion gave it."""
     if operand < NOUN:
         return operand - VALUE
     own = build.values.get(operand)

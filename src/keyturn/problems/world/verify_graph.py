@@ -1,16 +1,17 @@
 """The verifier of GRAPH: reads a trace step by step and judges it against the prompt.
 
-Which traces are valid. *verified* is: the outcome is right, the text ended by itself, the declared strategy
-is FWD, BWD, SCAN, CHK or RET (DIR and FILL show no reasoning, WRNG declares wrong values: they have an
-outcome and are never verified, at any number of operations), every needed variable stands with its
-definition copied, its operands fetched and its value right, and no token outside planning is wrong. Correct
-steps that were not needed, or were made twice, are ignored: they are planning errors,
-which cost efficiency and not validity. A goal list (BWD) must list the needed variables, all of them, each
-after everything needed that uses it. What the text itself takes back (RET: a variable opened; CHK: a step whose
-check failed) is WRONG by role and not counted; a false check is an error.
+*verified* means: the outcome is right, the text ended by itself, the declared strategy is FWD, BWD, SCAN, CHK
+or RET (DIR and FILL show no reasoning and WRNG declares wrong values, so they have an outcome but are never
+verified), every needed variable is present with its definition copied, its operands fetched and its value
+right, and no token outside planning is wrong. Correct steps that were not needed, or were written twice, are
+ignored: they are planning errors, which reduce efficiency and not validity. A goal list (BWD) must list all
+needed variables, each after every needed variable that uses it. Steps that the text itself retracts (RET: a
+variable that was begun; CHK: a step whose check failed) have the role WRONG and do not count; a false check is
+an error.
 
-Planning choices are right where the variable can be computed, was not yet, and (except in SCAN) is needed.
-Look-ups are judged by the completion's own earlier values, results by its own look-ups: an error counts once.
+A planning choice is right if the variable can be computed, was not computed yet, and (except in SCAN) is
+needed. Look-ups are judged by the completion's own earlier values, results by its own look-ups, so an error
+counts once.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ _FORMAT_OF = {ID[name]: name for name in FORMATS}
 
 
 class _Lost(Exception):
-    """The grammar allows no such token here, or the text ended."""
+    """The grammar does not allow this token here, or the text has ended."""
 
 
 class _Standing(NamedTuple):
-    """A step that was made and not taken back."""
+    """A step that was written and not retracted."""
 
     clean: bool
-    """Nothing after the choice of the variable is wrong."""
+    """Whether everything after the choice of the variable is right."""
     value: int
     recomputed: int
     begin: int
@@ -67,7 +68,7 @@ def read_graph_completion(task: GraphTask, ids: list[int], *, ended: bool) -> Re
     Args:
         task: from :func:`keyturn.problems.world.graph_task.read_graph_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     reader = _Reader(task, ids)
     finished = reader.read()
@@ -116,7 +117,7 @@ def read_graph_completion(task: GraphTask, ids: list[int], *, ended: bool) -> Re
 
 
 def _goal_floors(task: GraphTask, reader: _Reader) -> list[float]:
-    """Floors where steps are dictated: by the canonical order, or in BWD by the goal list."""
+    """Floors if the canonical order, or in BWD the goal list, determines the steps."""
     if not task.free:
         return [0.0] * len(reader.roles)
     pairs = zip(reader.roles, reader.choices, strict=True)
@@ -137,7 +138,7 @@ class _Reader:
         self.made = 0
 
     def read(self) -> bool:
-        """Read all there is; True where the grammar held to the end of the answer."""
+        """Read the whole text; True if the grammar allowed it up to the end of the answer."""
         finished = False
         try:
             self._head()
@@ -162,7 +163,7 @@ class _Reader:
         return self.ids[self.at - 1]
 
     def _look(self) -> int:
-        """The token here.
+        """The next token, which stays unread.
 
         Raises:
             _Lost: the text has ended.
@@ -178,7 +179,7 @@ class _Reader:
             self._take(_S)
 
     def _value(self) -> int:
-        """The value that stands here; not taken yet."""
+        """The next value, which stays unread."""
         if not VALUE <= self._look() <= LAST_VALUE:
             raise _Lost
         return self.ids[self.at] - VALUE
@@ -221,13 +222,13 @@ class _Reader:
                 self._step(GRAMMARS[self.format])
 
     def _ready(self) -> list[int]:
-        """Variables that would be right to compute next."""
+        """Variables that are right to compute next."""
         task, standing = self.task, self.standing
         among = task.definitions if self.strategy == "SCAN" else task.needed
         return [n for n in among if n not in standing and task.parents[n] <= standing.keys()]
 
     def _right_step(self) -> bool:
-        """Take a whole step at once where it is, token by token, the right one; most steps are."""
+        """Read a whole step at once if it is, token by token, the right one, as most steps are."""
         at = self.at + len(GRAMMARS[self.format].opening)
         name = self.ids[at] if at < self.size else -1
         task = self.task
@@ -257,7 +258,7 @@ class _Reader:
         return True
 
     def _step(self, grammar: Grammar) -> None:
-        """Read a step that is not simply right, token by token."""
+        """Read any other step, token by token."""
         begin = self.at
         self._expect(*grammar.opening)
         name, ready = self._noun(), self._ready()
@@ -292,7 +293,7 @@ class _Reader:
         if grammar.prefix:
             order = (1, 0, 2) if is_operation(self._look()) else (0,)
         elif self.at + 1 >= self.size:
-            # Cut after the first argument: whether it was to be all is not known, and no error.
+            # Cut after the first argument: it may have been incomplete, so this is not an error.
             order = (0, 1, 2) if len(gold) != 1 else (0,)
         else:
             order = (0, 1, 2) if is_operation(self.ids[self.at + 1]) else (0,)
@@ -308,7 +309,7 @@ class _Reader:
         return tuple(written)
 
     def _fetch(self, grammar: Grammar, written: Written) -> list[int]:
-        """Values of the arguments as the text says; judged by the text's own earlier values."""
+        """Values of the arguments as the text states them, judged by its own earlier values."""
         standing = self.standing
         fetched: list[int] = []
         opener = grammar.first
@@ -342,7 +343,8 @@ class _Reader:
         self._take(_VF if token == OK else _BK, error=agrees != (token == OK))
         self._expect(END)
         if token == BACK and step is not None:
-            # Only the step right before its check is a stretch of its own; an older one is freed alone.
+            # Only the step directly before its check is one range of tokens; of an older one only the entry is
+            # removed.
             if not any(other.begin > begin for other in self.standing.values()):
                 self.roles[begin:end] = [_WR] * (end - begin)
                 self.errors[begin:end] = [False] * (end - begin)

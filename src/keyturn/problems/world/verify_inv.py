@@ -1,10 +1,10 @@
-"""The verifier of INV: reads prompt and completion tokens, and knows the seven maps forwards; nothing else.
+"""The verifier of INV: reads prompt and completion tokens, and knows only the seven maps forwards.
 
 A completion is verified if and only if it is the one trace of BWD or the one of SCAN. It is judged by its own
-values, so that an error counts once: BWD's known end is the previous step's preimage, and the preimage is right
-where the map sends it there; SCAN's candidate is the smallest not yet tried, its steps apply maps forwards, its
-check is right where it says whether the last result is the wanted one. Going on after a check that held, or
-answering before one, is an error.
+values, so an error counts once. In BWD the known end of a step is the previous preimage, and the new preimage
+is right if the map sends it there. In SCAN the candidate must be the smallest not yet tried, its steps apply
+maps forwards, and its check must say whether the last result is the wanted one. Continuing after a successful
+check, or answering before one, is an error.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def read_inv_prompt(ids: list[int]) -> InvTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no inverse prompt.
+        InputError: the ids are not an inverse prompt.
     """
     framed = len(ids) > 5 and ids[:3] == [BOS, MARK, ASK] and ids[-1] == QUERY
     if not framed or ids[-2] not in _VALUES or not set(ids[3:-2]) <= set(_MAPS):
-        raise InputError("this is no INV prompt", fix="BOS, CTL6, ASK, map names f to l, one residue, ?")
+        raise InputError("this is not an INV prompt", fix="BOS, CTL6, ASK, map names f to l, one residue, ?")
     maps = tuple(token - MAP for token in ids[3:-2])
     result = ids[-2] - VALUE
     start = next(x for x in range(MODULUS) if _through(maps, x) == result)
@@ -74,7 +74,7 @@ def read_inv_completion(task: InvTask, ids: Sequence[int], *, ended: bool) -> Re
     Args:
         task: from :func:`read_inv_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     walk = Walk(ids)
     steps: list[bool] = []
@@ -112,7 +112,7 @@ def _through(maps: tuple[int, ...], start: int) -> int:
 
 
 def _back(task: InvTask, walk: Walk, steps: list[bool]) -> int:
-    """Read BWD's steps; the value that the answer repeats, -1 where maps are left."""
+    """Read BWD's steps; return the value that the answer must repeat, or -1 if maps are left."""
     maps = task.maps[::-1]
     value = task.result
     while walk.next != ANS:
@@ -129,7 +129,7 @@ def _back(task: InvTask, walk: Walk, steps: list[bool]) -> int:
 
 
 def _scan(task: InvTask, walk: Walk, steps: list[bool]) -> int:
-    """Read SCAN's tries; the candidate whose check held, -1 where none did."""
+    """Read SCAN's tries; return the candidate whose check succeeded, or -1."""
     held = -1
     while walk.next == DO:
         before = len(walk.errors)

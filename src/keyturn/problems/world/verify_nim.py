@@ -1,11 +1,11 @@
-"""The verifier of NIM: reads prompt and completion tokens, and knows the game; nothing else.
+"""The verifier of NIM: reads prompt and completion tokens, and knows only the game.
 
-A completion is verified if and only if every token is right given what stands before it, the trace is whole
-and the answer is a winning move (or ``~`` where there is none). ``FWD`` may take any winning move; ``SCAN`` may
-try moves in any order, each once, must stop at the first that wins, and may say ``~`` only when all were tried;
-an answer alone is never verified. ``process``: share of right lines among those needed (one a heap and the
-move; one a heap and the last node, or all nodes of a lost position). ``efficiency`` of a search: nodes needed
-over nodes tried.
+A completion is verified if and only if every token is right given the tokens before it, the trace is complete
+and the answer is a winning move (or ``~`` if there is none). ``FWD`` may take any winning move. ``SCAN`` may
+try moves in any order, each once, must stop at the first that wins, and may answer ``~`` only after trying all.
+An answer alone is never verified. ``process``: share of right lines among those needed (one per heap and the
+move; one per heap and the last node, or all nodes of a lost position). ``efficiency`` of a search: needed nodes
+over tried nodes.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ _HEAPS = range(MAP, MAP + MOST_HEAPS)
 
 
 class _Trace:
-    """What a completion said so far."""
+    """The content of a completion so far."""
 
     def __init__(self) -> None:
         self.worths: list[int] = []
         self.total = 0
-        """Exclusive or of the worths, as the rule said it."""
+        """Exclusive or of the worths, as the rule stated it."""
         self.right = 0
-        """Lines that hold given the prompt."""
+        """Number of lines that are right given the prompt."""
         self.nodes: list[Node] = []
         self.chosen: Node | None = None
-        """The move that the text arrived at."""
+        """The move that the text found."""
         self.settled = False
-        """It arrived at one, or at none being left."""
+        """Whether it found a move, or that none is left."""
 
 
 def read_nim_prompt(ids: Sequence[int]) -> Position:
     """The position that a prompt states.
 
     Raises:
-        InputError: the ids are no NIM prompt.
+        InputError: the ids are not a NIM prompt.
     """
     names, sizes = tuple(ids[5:-1:2]), tuple(i - VALUE for i in ids[6:-1:2])
     framed = tuple(ids[:3]) == (BOS, NIM, MINUS) and len(ids) > 6 and ids[4] == END and ids[-1] == QUERY
@@ -74,7 +74,7 @@ def read_nim_prompt(ids: Sequence[int]) -> Position:
         or not 1 <= takes <= LARGEST
         or not all(takes <= size <= LARGEST for size in sizes)
     ):
-        raise InputError("this is no NIM prompt", fix="BOS CTL8 - K ; names and sizes of heaps, ?")
+        raise InputError("this is not a NIM prompt", fix="BOS CTL8 - K ; names and sizes of heaps, ?")
     return Position(takes, sizes)
 
 
@@ -84,7 +84,7 @@ def read_nim_completion(position: Position, ids: Sequence[int], *, ended: bool) 
     Args:
         position: from :func:`read_nim_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     wins = _wins(position)
     walk, trace = Walk(ids), _Trace()
@@ -139,7 +139,7 @@ def _after(position: Position, worths: Sequence[int], node: Node) -> list[int]:
 
 
 def _heaps(position: Position, walk: Walk, trace: _Trace, *, running: bool) -> None:
-    """A line for each heap: name, size, worth, and in the rule the running exclusive or."""
+    """Read a line for each heap: name, size, worth, and in the rule the running exclusive or."""
     said, true = 0, 0
     for heap, size in enumerate(position.sizes):
         walk.take(Role.SYNTAX, (DO,))
@@ -157,7 +157,7 @@ def _heaps(position: Position, walk: Walk, trace: _Trace, *, running: bool) -> N
 
 
 def _move(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node]) -> None:
-    """The rule's move: the heap, its worth, what it must come to, how many that takes; or none."""
+    """Read the rule's move: the heap, its worth, the worth to reach, the amount to take; or none."""
     walk.take(Role.SYNTAX, (ARROW,))
     start = len(walk.errors)
     heaps = _HEAPS[: len(position.sizes)]
@@ -176,7 +176,7 @@ def _move(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node]) -
 
 
 def _node(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node]) -> None:
-    """A move that is tried: heap, amount, the heap's new worth, the running exclusive or, dead end or not."""
+    """Read a tried move: heap, amount, the heap's new worth, the running exclusive or, whether a dead end."""
     walk.take(Role.SYNTAX, (EX,))
     if trace.settled:
         walk.flag()
@@ -223,7 +223,7 @@ def _close(position: Position, walk: Walk, trace: _Trace, wins: Sequence[Node], 
 
 
 def _last_answer(ids: Sequence[int]) -> tuple[int, ...]:
-    """What stands after the last ``ANS``, as far as it is an answer; else the text's last heap and value."""
+    """The answer after the last ``ANS``, or else the text's last heap and value."""
     words = list(ids)
     if ANS in words:
         words = words[len(words) - words[::-1].index(ANS) :]

@@ -1,9 +1,9 @@
 """The verifier of PAR: reads prompt and completion tokens, and can add modulo two.
 
 A completion is verified if and only if it is the running trace over all bits in the prompt's order. A fetched
-bit is right where it is the bit of *the name just written*, a parity where it carries the completion's own
-previous one on, the answer where it is the last parity: an error counts once. ``DIR`` has an outcome and is
-never verified.
+bit is right if it belongs to *the name just written*, a parity if it continues the completion's own previous
+one, and the answer if it is the last parity, so an error counts once. ``DIR`` has an outcome and is never
+verified.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_par_prompt(ids: list[int]) -> ParTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no PAR prompt.
+        InputError: the ids are not a PAR prompt.
     """
     names, bits = ids[2:-1:2], ids[3:-1:2]
     framed = len(ids) >= 5 and ids[:2] == [BOS, MARK] and ids[-1] == QUERY and len(names) == len(bits)
@@ -47,7 +47,7 @@ def read_par_prompt(ids: list[int]) -> ParTask:
         or len(set(names)) < len(names)
         or not set(bits) <= set(_BITS)
     ):
-        raise InputError("this is no PAR prompt", fix="BOS, CTL5, pairs of a new noun and a bit, ?")
+        raise InputError("this is not a PAR prompt", fix="BOS, CTL5, pairs of a new noun and a bit, ?")
     return ParTask(dict(zip(names, bits, strict=True)), (sum(bits) - VALUE * len(bits)) % 2)
 
 
@@ -57,7 +57,7 @@ def read_par_completion(task: ParTask, ids: Sequence[int], *, ended: bool) -> Re
     Args:
         task: from :func:`read_par_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     walk = Walk(ids)
     order = list(task.bits)

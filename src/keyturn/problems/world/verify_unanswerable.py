@@ -1,9 +1,9 @@
-"""The verifier of UNANSWERABLE: reads prompt and completion tokens, and knows the modulus; nothing else.
+"""The verifier of UNANSWERABLE: reads prompt and completion tokens, and knows only the modulus.
 
 A completion is verified if and only if it is, token by token, the one valid trace with its ``EOS``: definitions
 from the asked name down to the first that is missing or contradicts itself, then ``CTL9``; or all of them, the
-values upwards, and the answer. An answer is right where the prompt determines a value, and ``CTL9`` is right
-where it does not, whatever the trace. ``process``: share of the needed lines that stand as they must.
+values upwards, and the answer. If the prompt determines a value, this value is the right answer; otherwise
+``CTL9`` is, whatever the trace. ``process``: share of the needed lines that are right.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class UnanswerableTask(NamedTuple):
     said: dict[int, tuple[tuple[int, ...], ...]]
     """Name -> right-hand sides of its definitions in the order of the prompt, as token ids."""
     values: tuple[int, ...]
-    """Value of every name of the path, bottom first; () where one is broken."""
+    """Value of every name of the path, bottom first; () if one is broken."""
 
 
 def read_unanswerable_prompt(ids: Sequence[int], modulus: int) -> UnanswerableTask:
     """The task that a prompt states.
 
     Raises:
-        InputError: the ids are no such prompt, or its definitions go in a circle.
+        InputError: the ids are not such a prompt, or its definitions go in a circle.
     """
-    wrong = InputError("this is no UNANSWERABLE prompt", fix="BOS C1, definitions, ASK, a name, ?")
+    wrong = InputError("this is not an UNANSWERABLE prompt", fix="BOS C1, definitions, ASK, a name, ?")
     framed = len(ids) > 5 and tuple(ids[:2]) == (BOS, CONTEXT) and ids[-3] == ASK and ids[-1] == QUERY
     if not framed or ids[-4] != END or ids[-2] not in NAMES:
         raise wrong
@@ -91,7 +91,7 @@ def read_unanswerable_completion(task: UnanswerableTask, ids: Sequence[int], *, 
     Args:
         task: from :func:`read_unanswerable_prompt`.
         ids: token ids of the completion, with or without the final ``EOS``.
-        ended: the text ended by itself and was not cut.
+        ended: whether the text ended by itself and was not cut.
     """
     gold = VALUE + task.values[-1] if task.values else ABSTAIN
     residues = range(VALUE, VALUE + task.modulus)
@@ -136,7 +136,7 @@ def _is_definition(statement: list[int], modulus: int) -> bool:
 
 
 def _need(task: UnanswerableTask, walk: Walk, at: int, right: list[int]) -> None:
-    """``NEED name = a + c ;``, ``NEED name ~ ;`` where it has no definition, both where it has two."""
+    """``NEED name = a + c ;``, ``NEED name ~ ;`` without a definition, or both definitions if it has two."""
     walk.take(Role.SYNTAX, (NEED,))
     start = len(walk.errors)
     due = task.path[at : at + 1]

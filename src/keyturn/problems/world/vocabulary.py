@@ -1,8 +1,8 @@
-"""The words of the controlled world: 128 of them, one id each, the same in every world and model.
+"""The 128 words of the controlled world, one id each, the same in every world and model.
 
-A prompt or a trace is words joined by single spaces; ``BOS`` and ``EOS`` are written out like any other
-word and a tokenizer adds nothing. Shipped models depend on the ids: append nothing, reorder nothing; new
-methods take one of the 16 reserved control words.
+A prompt or a trace is words joined by single spaces. ``BOS`` and ``EOS`` are written out like any other word,
+and a tokenizer adds nothing. Shipped models depend on the ids: append nothing and reorder nothing. New methods
+use one of the 16 reserved control words.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WORDS: tuple[str, ...] = (
     *STRUCTURE,
     *PROSE,
 )
-"""Every word; a word's place is its id."""
+"""Every word; a word's index is its id."""
 
 ID: dict[str, int] = {word: index for index, word in enumerate(WORDS)}
 
@@ -70,7 +70,7 @@ def encode(text: str) -> list[int]:
 
 
 def decode(ids: Iterable[int], *, skip_special: bool = False) -> str:
-    """The text of ids; what is no id of the vocabulary becomes ``UNK``.
+    """The text of ids; a number that is not an id of the vocabulary becomes ``UNK``.
 
     Args:
         ids: token ids.

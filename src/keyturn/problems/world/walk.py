@@ -1,8 +1,8 @@
-"""A walk over a completion: one token after the other gets a role, and whether it is right.
+"""A walk over a completion: each token in turn gets a role, and whether it is right.
 
-What the grammar allows and what is right there are two sets. A token outside the first ends the walk
-(:class:`Lost`); it and all after it are INVALID, and only the first of them is an error. A completion that
-was cut ends the walk without an error of its own.
+At each position one set of tokens is allowed by the grammar, and another set is right. A token outside the
+first set ends the walk (:class:`Lost`); it and all later tokens are INVALID, and only it is an error. A
+completion that was cut ends the walk without a further error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _PLANNED = (int(Role.PLAN), int(Role.GOAL))
 
 
 class Lost(Exception):
-    """The grammar allows no such token here, or the text has ended."""
+    """The grammar does not allow this token here, or the text has ended."""
 
 
 class Walk:
     """Roles, errors and numbers of right choices, as far as the text was read.
 
     Args:
-        ids: of the completion.
+        ids: token ids of the completion.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
@@ -37,7 +37,7 @@ class Walk:
 
     @property
     def next(self) -> int:
-        """The token that comes next, -1 at the end."""
+        """The next token, -1 at the end."""
         at = len(self.roles)
         return self.ids[at] if at < len(self.ids) else -1
 
@@ -52,10 +52,10 @@ class Walk:
         """Read one token.
 
         Args:
-            role: what it does here.
-            allowed: by the grammar.
-            right: which are no error; all that are allowed by default.
-            choice: it is a planning token, and ``right`` are its choices.
+            role: the token's role.
+            allowed: tokens that the grammar allows.
+            right: tokens that are right; by default all allowed ones.
+            choice: whether it is a planning token, and ``right`` are its choices.
 
         Raises:
             Lost: the token is not allowed, or there is none.
@@ -69,17 +69,17 @@ class Walk:
         return token
 
     def flag(self) -> None:
-        """The token that was read last is an error."""
+        """Mark the last token as an error."""
         self.errors[-1] = True
 
     def end(self) -> bool:
-        """Read the ``EOS``, which may be missing; whether the text ends here."""
+        """Read the ``EOS``, which may be missing; return whether the text ends here."""
         if self.next == EOS:
             self.take(Role.SYNTAX, (EOS,))
         return len(self.roles) == len(self.ids)
 
     def close(self) -> None:
-        """Call what was not read INVALID."""
+        """Mark the rest of the text as INVALID."""
         lost = len(self.ids) - len(self.roles)
         self.roles += [int(Role.INVALID)] * lost
         self.errors += [True, *[False] * lost][:lost]
@@ -87,7 +87,7 @@ class Walk:
 
 
 def answered(ids: Sequence[int]) -> tuple[int, ...]:
-    """What stands between the only ``ANS`` of a completion and its end, () where it has none or several."""
+    """The tokens between the only ``ANS`` of a completion and its end; () if it has none or several."""
     if list(ids).count(ANS) != 1:
         return ()
     after = tuple(ids[list(ids).index(ANS) + 1 :])
@@ -106,18 +106,18 @@ def verdict(
     efficiency: float,
     strategy: str = "",
 ) -> Reading:
-    """The reading of a walk that is over.
+    """The reading of a finished walk.
 
     Args:
-        walk: closed here.
+        walk: the walk, which is closed here.
         answer: token ids of a well-formed answer, () for none.
-        outcome: the answer is right.
-        lenient: it is under lenient extraction.
-        finished: the trace is whole up to its end.
-        ended: the text ended by itself.
+        outcome: whether the answer is right.
+        lenient: whether it is right under lenient extraction.
+        finished: whether the trace is complete up to its end.
+        ended: whether the text ended by itself.
         process: see :mod:`keyturn.problems.world.reading`.
-        efficiency: the same.
-        strategy: the word that says so, "" for none.
+        efficiency: see there.
+        strategy: the word that names the strategy, "" for none.
     """
     walk.close()
     roles, errors = walk.roles, walk.errors

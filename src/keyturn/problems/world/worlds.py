@@ -31,7 +31,8 @@ DOMAINS: dict[str, type[World]] = {
     "nim": NimWorld,
     "unanswerable": UnanswerableWorld,
 }
-"""Domain -> its class. A new domain is one file and one line here; its arms are lines of :data:`WORLDS`."""
+"""Domain -> its class. A new domain is one file and one line here; its named worlds are lines of
+:data:`WORLDS`."""
 
 WORLDS: dict[str, World] = {
     "graph": GraphWorld(),
@@ -75,7 +76,7 @@ def world_named(name: str) -> World:
     """A world of :data:`WORLDS`.
 
     Raises:
-        UsageError: there is none of that name; the near ones are named.
+        UsageError: there is none of that name; the message gives near matches.
     """
     if name not in WORLDS:
         raise unknown("world", name, WORLDS)
@@ -83,7 +84,7 @@ def world_named(name: str) -> World:
 
 
 def world_to_json(world: World) -> dict[str, Any]:
-    """All fields, and ``domain``, which says what kind of world it is."""
+    """All fields, and ``domain``, the kind of world."""
     return {"domain": world.domain, **asdict(world)}
 
 
@@ -100,14 +101,16 @@ def world_from_json(document: Mapping[str, Any]) -> World:
         raise InputError(f"no world has the domain {domain!r}", fix=f"domain: {' or '.join(DOMAINS)}")
     strange = sorted(set(rest) - {field.name for field in fields(kind)})
     if strange:
-        raise InputError(f"a {domain} world has no field {strange[0]!r}", fix="read it with a newer keyturn")
+        raise InputError(f"a {domain} world has no field {strange[0]!r}", fix="upgrade keyturn to read it")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in rest.items()}
     try:
         if "loss" in values:
             values["loss"] = LossWeights(**dict(values["loss"]))
         return kind(**values)
     except TypeError as error:
-        raise InputError(f"this is no {domain} world: {error}", fix="a world.json as it was saved") from error
+        raise InputError(
+            f"this is not a {domain} world: {error}", fix="a world.json as it was saved"
+        ) from error
 
 
 def problems(
@@ -120,11 +123,11 @@ def problems(
     """Different problems of a world, cell after cell.
 
     Args:
-        world: what is asked about.
+        world: the world.
         split: ``pretrain``, ``rl``, ``validation`` or ``test``.
-        cells: which cells; the world's own for that split by default.
-        per_cell: problems in each, fewer where fewer exist (CHAIN at depth 1 has some 14 for test).
-        streams: same streams, same problems.
+        cells: the cells; by default those of the world for that split.
+        per_cell: number of problems in each; fewer if fewer exist (CHAIN at depth 1 has about 14 for test).
+        streams: randomness; equal streams give equal problems.
 
     Raises:
         UsageError: an unknown split or cell.

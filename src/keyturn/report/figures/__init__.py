@@ -1,1 +1,1 @@
-"""Figures: pure functions from data to a drawing with its table; one file a kind."""
+"""Figures: pure functions from data to a drawing with its table; one file for each kind."""

@@ -31,7 +31,7 @@ class BeforeAfter:
     base: Estimate
     tuned: Estimate
     null: Estimate = NOTHING
-    """What stands beside both where nothing happened; undefined for none."""
+    """Null of the tuned value; undefined if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What is said around a figure of rows: title, axis with unit, how to read it."""
+    """Texts of a figure of rows: title, axis with unit, how to read it."""
 
     title: str
     axis: str
@@ -61,7 +61,7 @@ def before_and_after(name: str, pairs: Sequence[BeforeAfter], words: Words, *, s
     Args:
         name: unique in the page.
         pairs: the rows.
-        words: said around it.
+        words: texts of the figure.
         shares: the axis is 0 to 1.
     """
     table = Table(
@@ -111,7 +111,7 @@ def changes(name: str, bars: Sequence[Bar], words: Words) -> Figure:
 
 
 def beside_null(name: str, bars: Sequence[Bar], words: Words, *, shares: bool = False) -> Figure:
-    """Values as dots, the 95 % range of the null as a grey bar behind each."""
+    """Values as dots, each with the 95 % range of its null as a grey bar behind it."""
     table = _one_table(bars, words)
     values = tuple(number(b.found.value, digits=words.digits) for b in bars)
 
@@ -207,7 +207,7 @@ def _range(null: Estimate, digits: int) -> str:
 
 
 def _described(rows: Sequence[BeforeAfter | Bar], values: Sequence[str]) -> str:
-    """Every row in words, for those who do not see the drawing."""
+    """Every row as text, for readers who do not see the drawing."""
     return "; ".join(f"{row.name}: {value}" for row, value in zip(rows, values, strict=True)) + "."
 
 

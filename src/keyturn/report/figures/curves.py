@@ -19,7 +19,7 @@ from keyturn.report.svg import band, dot, drawing, line, polyline
 from keyturn.report.tables import Table
 
 PLOT = 210.0
-"""Height of the plot itself; keys and notes stand above it."""
+"""Height of the plot itself; keys and notes are above it."""
 LEFT = 40.0
 
 
@@ -28,12 +28,12 @@ class Curve:
     """One curve with its band.
 
     Args:
-        name: as shown at its end, e.g. ``"base"``.
+        name: name that is shown at its end, e.g. ``"base"``.
         look: class of the style sheet: ``"base"``, ``"tuned"``...
         k: budgets, ascending.
-        value, low, high: at each budget; NaN where unknown.
-        extrapolated: share of problems whose value comes from a posterior and not from draws, at each budget;
-            empty: none.
+        value, low, high: value and band at each budget; NaN where unknown.
+        extrapolated: at each budget, the share of problems whose value comes from a posterior and not from
+            draws; empty if there is none.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Curve:
 
     @property
     def drawn(self) -> int:
-        """How many budgets, from the smallest on, rest on draws alone."""
+        """Number of budgets, from the smallest on, whose value rests on draws alone."""
         return next((i for i, share in enumerate(self.extrapolated) if share > 0), len(self.k))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meeting:
-    """Where base and tuned meet: ``k`` (infinite: they do not) and whether that is sure."""
+    """Where base and tuned meet: ``k`` (infinite if they do not), and whether that is sure."""
 
     k: float
     sure: bool = False
@@ -68,16 +68,17 @@ def pass_at_k(
     stretches: Sequence[Stretch] = (),
     said: str = "",
 ) -> Figure:
-    """Success within k draws, one curve a policy.
+    """Success within k draws, one curve per policy.
 
     Args:
-        name: unique in the page.
+        name: identifier that is unique in the page.
         curves: base and tuned, with simultaneous bands.
         success: ``"verified"`` or ``"answer"``.
-        budget: the K of the verdict, marked.
-        meeting: where base and tuned meet, or None where that is not known.
-        stretches: where the tuned policy is surely above, unknown, surely below: a strip under the plot.
-        said: what the stretches say, in words.
+        budget: the K of the verdict, which is marked.
+        meeting: where base and tuned meet, or None if that is not known.
+        stretches: budgets at which the tuned policy is surely above, unknown or surely below, shown as a strip
+            under the plot.
+        said: the stretches as a sentence.
     """
     curves = [curve for curve in curves if any(math.isfinite(v) for v in curve.value)]
     ks = sorted({k for curve in curves for k in curve.k})
@@ -116,12 +117,12 @@ def pass_at_k(
         name,
         f"pass@k, {success}",
         says,
-        "At each k: the chance that at least one of k draws succeeds, averaged over problems, with "
+        "At each k: the probability that at least one of k draws succeeds, averaged over problems, with "
         "simultaneous "
         "95 % bands. A tuned curve that starts higher and ends lower has traded breadth for certainty."
-        + (" Dotted: beyond some problems' own draws, from their posterior." if dotted else "")
+        + (" Dotted: more than some problems' own draws, from their posterior." if dotted else "")
         + (
-            " The strip tells at which k the tuned policy is surely above or below the base."
+            " The strip shows at which k the tuned policy is surely above or below the base."
             if stretches
             else ""
         ),
@@ -133,12 +134,12 @@ def pass_at_k(
 def difference(
     name: str, curve: Curve, null: Sequence[tuple[float, float, float]], *, success: str, budget: int
 ) -> Figure:
-    """Tuned less base success within k draws.
+    """Success within k draws, tuned minus base.
 
     Args:
-        name: unique in the page.
+        name: identifier that is unique in the page.
         curve: the difference, with its simultaneous band.
-        null: ``(k, low, high)`` of two halves of the base.
+        null: ``(k, low, high)`` of the difference between two halves of the base.
         success: ``"verified"`` or ``"answer"``.
         budget: the K of the verdict.
     """
@@ -175,8 +176,8 @@ def difference(
         name,
         "Tuned less base, by k",
         says,
-        "Above the zero line the tuned policy is ahead at that many draws, below it the base is; grey: two "
-        "halves of the base's own draws against each other. Band: simultaneous 95 %.",
+        "Above the zero line the tuned policy is ahead at that many draws, below it the base is. Grey: two "
+        "halves of the base's own draws compared with each other. Band: simultaneous 95 %.",
         table,
         draw,
     )
@@ -189,13 +190,13 @@ def created_share(
     budget: int,
     flips_at: float,
 ) -> Figure:
-    """The created share of the gain against the budget that the base is granted.
+    """The created share of the gain against the budget that the base has.
 
     Args:
-        name: unique in the page.
+        name: identifier that is unique in the page.
         rows: ``(k, share, low, high)``; NaN where the share is undefined.
         budget: the K of the verdict.
-        flips_at: smallest k whose label differs from the one at K; NaN where none does.
+        flips_at: smallest k whose label differs from the one at K; NaN if none does.
     """
     table = Table(
         caption="Created share of the gain by budget K, with 95 % intervals",
@@ -207,7 +208,7 @@ def created_share(
     found = Estimate(*here[1:]) if here else None
     says = f"At K = {budget} the created share is {estimate(found)}. "
     says += (
-        f"The smallest budget of the curve at which the label would be another is K = {whole(flips_at)}."
+        f"The smallest budget of the curve at which the label would differ is K = {whole(flips_at)}."
         if math.isfinite(flips_at)
         else "The label is the same at every budget of the curve."
     )
@@ -216,7 +217,7 @@ def created_share(
         x = logarithmic([row[0] for row in rows], LEFT, width - 12)
         noted = place_notes([*_budget(x, budget), *_flip(x, flips_at, rows)], width)
         shown, frame = _frame(width, (), noted.rows)
-        # A share leaves 0 to 1 where one class gained and another lost: then the axis follows it.
+        # If one class gained and another lost, a share lies outside of 0 to 1, and the axis is extended.
         beyond = [row[1] for row in rows if not -0.05 <= row[1] <= 1.05]
         y = linear(beyond, frame.bottom, frame.top, include=(0.0, 1.0))
         curve = _of_rows(rows)
@@ -230,8 +231,8 @@ def created_share(
         name,
         "Created share against the budget",
         says,
-        "What counts as created depends on how many draws the base is granted: at K = 1 nearly every gain "
-        "looks created, at infinite K none is; a verdict to trust stays the same around its K. Band: 95 % over "
+        "What counts as created depends on how many draws the base has: at K = 1 nearly every gain "
+        "looks created, at infinite K none is. A robust verdict stays the same around its K. Band: 95 % over "
         "problems.",
         table,
         draw,
@@ -246,7 +247,7 @@ def _of_rows(rows: Sequence[tuple[float, float, float, float]]) -> Curve:
 def _band(curve: Curve, x: Scale, y: Scale) -> Markup:
     lower = [(x(k), y(v)) for k, v in zip(curve.k, curve.low, strict=True)]
     upper = [(x(k), y(v)) for k, v in zip(curve.k, curve.high, strict=True)]
-    # Two greys over each other look alike: the edges of a band repeat the dashes of its curve.
+    # Overlapping greys look alike, so the edges of a band repeat the dashes of its curve.
     edges = polyline(lower, f"edge edge-{curve.look}") + polyline(upper, f"edge edge-{curve.look}")
     return band(lower, upper, f"band band-{curve.look}") + edges
 
@@ -270,14 +271,14 @@ def _keys(curves: Sequence[Curve], dotted: bool) -> list[Key]:
 
 
 def _frame(width: float, entries: Sequence[Key], rows: int) -> tuple[list[Markup], Frame]:
-    """Keys, and the plot below the words of its axis, the keys and the rows of notes."""
+    """Keys, and the plot below the title of its axis, the keys and the rows of notes."""
     shown, below = keys(entries, 0, width, 32)
     top = (below if entries else 24) + ROW * rows + (4 if rows else 0)
     return shown, Frame(left=LEFT, right=width - 12, top=top, bottom=top + PLOT, lift=top - 12)
 
 
 def _budget(x: Scale, budget: int) -> list[Note]:
-    """The verdict's K as a quiet vertical line, where it lies within the axis."""
+    """The verdict's K as a thin vertical line, if it lies within the axis."""
     return [Note(x=x(budget), words=f"K = {budget}")] if x.low <= budget <= x.high else []
 
 
@@ -302,11 +303,11 @@ def _ring(curves: Sequence[Curve], meeting: Meeting | None, x: Scale, y: Scale) 
 def _flip(x: Scale, flips_at: float, rows: Sequence[tuple[float, float, float, float]]) -> list[Note]:
     if not rows or not math.isfinite(flips_at) or not math.isfinite(x(flips_at)):
         return []
-    return [Note(x=x(flips_at), words=f"another label at K = {whole(flips_at)}", class_="flip")]
+    return [Note(x=x(flips_at), words=f"label changes at K = {whole(flips_at)}", class_="flip")]
 
 
 def _between(curve: Curve, k: float) -> float:
-    """The curve's height at a budget between two of its points, straight on the log scale."""
+    """The curve's height at a budget between two of its points, interpolated linearly on the log scale."""
     pairs = [(math.log(b), v) for b, v in zip(curve.k, curve.value, strict=True) if b > 0 and math.isfinite(v)]
     if not pairs or k <= 0:
         return math.nan

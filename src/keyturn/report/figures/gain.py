@@ -1,4 +1,4 @@
-"""Where the gain came from: from the base's success to the tuned policy's, class by class of its problems."""
+"""Where the gain came from: the steps from the base's success to the tuned policy's, by class of problem."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from keyturn.report.svg import box, drawing, element, line
 from keyturn.report.tables import Table
 
 PARTS = ("deployed", "created", "at_chance", "undecided")
-"""Masses that sum to the gain, as the verdict names them; ``at_chance`` only where chance is known."""
+"""Masses that sum to the gain, as the verdict names them; ``at_chance`` only if chance is known."""
 NOTHING = Estimate(math.nan)
 MOST = 24
-"""Cells of a figure; of more cells those that moved most are drawn, and the table has all."""
+"""Maximum number of cells in a figure; of more cells those that moved most are drawn. The table has all."""
 
 
 def mass(masses: Mapping[str, Estimate], name: str) -> Estimate:
-    """One mass, undefined where the verdict does not hold it."""
+    """One mass, undefined if the verdict lacks it."""
     return masses.get(name, NOTHING)
 
 
@@ -36,7 +36,7 @@ def parts_of(several: Iterable[Mapping[str, Estimate]]) -> tuple[str, ...]:
 
 
 def words_of(part: str) -> str:
-    """A part as a person reads it."""
+    """The displayed name of a part."""
     return part.replace("_", " ")
 
 
@@ -44,8 +44,8 @@ def waterfall(name: str, masses: Mapping[str, Estimate], unit_name: str) -> Figu
     """One verdict's masses as steps from base to tuned.
 
     Args:
-        name: unique in the page.
-        masses: of a verdict: ``base``, ``tuned``, ``deployed``, ``created``, ``undecided``.
+        name: identifier that is unique in the page.
+        masses: masses of a verdict: ``base``, ``tuned``, ``deployed``, ``created``, ``undecided``.
         unit_name: what counted as success, ``"verified"`` or ``"answer"``.
     """
     parts = parts_of([masses])
@@ -72,10 +72,10 @@ def waterfall(name: str, masses: Mapping[str, Estimate], unit_name: str) -> Figu
         name,
         "Where the gain came from",
         says + ".",
-        "Bars are mean success over all problems; each step adds what was gained on problems of one class, so "
-        "the steps from base to tuned add up exactly. Thin lines are 95 % intervals over problems."
+        "Bars are mean success over all problems. Each step adds the gain on problems of one class, so the "
+        "steps from base to tuned add up exactly. Thin lines are 95 % intervals over problems."
         + (
-            " At chance: the base solves these problems no more often than luck does; their gain never "
+            " At chance: the base solves these problems no more often than luck would; their gain never "
             "counts as deployed."
             if "at_chance" in parts
             else ""
@@ -109,9 +109,9 @@ def _steps(
 
 
 def hatch(drawn: str) -> Markup:
-    """Stripes for what was created, dots for what was at chance: told apart without colour.
+    """Patterns that tell the parts apart without colour: stripes for created, dots for at chance.
 
-    Ids belong to one drawing.
+    Their ids belong to one drawing.
     """
     created = [
         element("rect", width=6, height=6, class_="fill-created"),
@@ -135,7 +135,7 @@ _PATTERNS = {"created": "h", "at_chance": "c"}
 
 
 def painted(scale: Scale, y: float, a: float, b: float, part: str, thick: float, drawn: str) -> Markup:
-    """A stretch of gain in the look of its class: solid, striped, dotted, hollow."""
+    """A bar of gain in the pattern of its class: solid, striped, dotted or hollow."""
     x1, x2 = sorted((scale(a), scale(b)))
     if not (x1 == x1 and x2 == x2) or x2 - x1 < 0.3:
         return Markup()
@@ -162,10 +162,10 @@ class CellRow:
 
 
 def by_cell(name: str, rows: Sequence[CellRow], unit_name: str) -> Figure:
-    """Base and tuned success of every cell, the way between painted by where the gain came from.
+    """Base and tuned success of every cell; the bar between them shows where the gain came from.
 
     Args:
-        name: unique in the page.
+        name: identifier that is unique in the page.
         rows: the cells, in the order shown.
         unit_name: what counted as success.
     """
@@ -188,7 +188,7 @@ def by_cell(name: str, rows: Sequence[CellRow], unit_name: str) -> Figure:
     labels = sorted({row.label for row in rows})
     counted = ", ".join(f"{sum(r.label == one for r in rows)} {one}" for one in labels)
     chosen = _most_moved(rows)
-    fewer = f" Drawn are the {MOST} that moved most." if len(chosen) < len(rows) else ""
+    fewer = f" The {MOST} that moved most are drawn." if len(chosen) < len(rows) else ""
 
     def draw(drawn: str, width: float) -> Markup:
         shown, top = keys(_keys(chosen, parts, drawn), 2, width, 12)
@@ -210,9 +210,9 @@ def by_cell(name: str, rows: Sequence[CellRow], unit_name: str) -> Figure:
         name,
         "From base to tuned, cell by cell",
         f"{len(rows)} cells: {counted}.{fewer}",
-        "Hollow dot: the base; full dot: the tuned policy. The way between is painted by where the gain came "
+        "Hollow dot: the base; full dot: the tuned policy. The bar between them shows where the gain came "
         "from: deployed within the base's reach, created beyond it, undecided on problems that the draws do "
-        "not decide; a thin line below is a loss.",
+        "not decide. A thin line below is a loss.",
         table,
         draw,
     )
@@ -230,7 +230,7 @@ def _most_moved(rows: Sequence[CellRow]) -> list[CellRow]:
 
 
 def _keys(rows: Sequence[CellRow], parts: Sequence[str], drawn: str) -> list[Key]:
-    """Only what is drawn gets a key."""
+    """Keys of the parts that are drawn."""
     out = [Key(words="base", sample=spot("dot-base")), Key(words="tuned", sample=spot("dot-tuned"))]
     for part in parts:
         if any(mass(row.masses, part).value >= 0.005 for row in rows):
@@ -245,7 +245,7 @@ def _keys(rows: Sequence[CellRow], parts: Sequence[str], drawn: str) -> list[Key
 
 
 def _lost(row: CellRow, parts: Sequence[str]) -> float:
-    """How far the tuned policy stays below the base and what the classes gained."""
+    """How far the tuned policy is below the base plus the gains of the classes."""
     risen = sum(max(0.0, v) for part in parts if math.isfinite(v := mass(row.masses, part).value))
     return mass(row.masses, "base").value + risen - mass(row.masses, "tuned").value
 

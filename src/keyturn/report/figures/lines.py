@@ -1,4 +1,4 @@
-"""Lines over an axis: what happened during training, and how much of the weights lies within a tolerance."""
+"""Line plots: the course of training, and the share of weights within a tolerance."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from keyturn.report.svg import drawing, label, line, polyline
 from keyturn.report.tables import Table
 
 PLOT = 170.0
-"""Height of the plot itself; keys stand above it."""
+"""Height of the plot itself; keys are above it."""
 ROWS = 60
-"""Rows of a table of steps; of more steps an even choice is shown."""
+"""Maximum number of rows of a table of steps; of more steps an evenly spaced choice is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Series:
     """One named line.
 
     Args:
-        name: at its end.
+        name: name that is shown at its end.
         look: class of the style sheet.
-        x, y: equally long; NaN breaks the line.
+        x, y: coordinates of equal number; NaN breaks the line.
     """
 
     name: str
@@ -40,22 +40,22 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """What is said around lines."""
+    """Texts and axes of a line plot."""
 
     title: str
     x_words: str
     y_words: str
     reading: str
     shares: bool = False
-    """The y axis is 0 to 1."""
+    """Whether the y axis goes from 0 to 1."""
     base: float = 0.0
-    """Of a logarithmic x axis; 0 for a linear one."""
+    """Base of a logarithmic x axis; 0 for a linear one."""
     smooth: bool = False
-    """Draw a running mean over the raw line, which stays faint behind it."""
+    """Draw a running mean over the raw line, which is shown faintly behind it."""
 
 
 def lines(name: str, series: Sequence[Series], plot: Plot) -> Figure:
-    """One line a series, named at its right end."""
+    """One line per series, named at its right end."""
     xs = sorted({x for one in series for x in one.x if math.isfinite(x)})
     shown = xs if len(xs) <= ROWS else [xs[i] for i in np.linspace(0, len(xs) - 1, ROWS).round().astype(int)]
     table = Table(
@@ -83,11 +83,11 @@ def lines(name: str, series: Sequence[Series], plot: Plot) -> Figure:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Mean over the ``window`` values about each place, fewer at the ends; NaN is left out."""
+    """Mean over the ``window`` values around each place, fewer at the ends; NaN is left out."""
     raw = np.asarray(values, dtype=np.float64)
     known = np.isfinite(raw)
     half = window // 2
-    # Sums over a window by differences of running sums; the window is cut off at both ends.
+    # The sum over a window is a difference of cumulative sums; the window is cut off at both ends.
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, raw, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])
     places = np.arange(len(raw))

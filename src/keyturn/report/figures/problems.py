@@ -1,4 +1,4 @@
-"""Which problems moved: one stroke a problem from base to tuned success, set in order within its class."""
+"""Which problems moved: one stroke per problem from base to tuned success, sorted within its class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keyturn.report.tables import Table
 PLOT = 250.0
 """Height of the plot itself."""
 SHOWN = 1200
-"""Strokes of the figure and rows of its table; of more problems an even choice along the order is shown."""
+"""Maximum number of strokes and table rows; of more problems an evenly spaced choice is shown."""
 CLASSES = (
     (REACHABLE, "reachable"),
     (UNDECIDED, "undecided"),
@@ -42,11 +42,11 @@ def moved(
     classes: NDArray[np.int8],
     budget: int,
 ) -> Figure:
-    """Per-problem success before and after.
+    """Success of each problem before and after.
 
     Args:
-        name: unique in the page.
-        ids: of the problems (hostile), ``[problem]``.
+        name: identifier that is unique in the page.
+        ids: ids of the problems (text from outside), ``[problem]``.
         cells: name of each problem's cell, ``[problem]``.
         base_p, tuned_q: estimated success, ``[problem]``.
         classes: REACHABLE / UNREACHABLE / UNDECIDED / AT_CHANCE, ``[problem]``.
@@ -93,9 +93,9 @@ def moved(
         name,
         "Which problems moved",
         says,
-        "One stroke a problem, from the base's success (hollow end) to the tuned policy's (full end), in the "
-        "order of the base's success within each class. What rose in the unreachable class was created"
-        + ("; what rose at chance never counts as deployed." if (classes == AT_CHANCE).any() else "."),
+        "One stroke per problem, from the base's success (hollow end) to the tuned policy's (full end), sorted "
+        "by the base's success within each class. A rise in the unreachable class was created"
+        + ("; a rise at chance never counts as deployed." if (classes == AT_CHANCE).any() else "."),
         table,
         draw,
     )
@@ -104,7 +104,7 @@ def moved(
 def _order(
     base_p: NDArray[np.float64], tuned_q: NDArray[np.float64], classes: NDArray[np.int8]
 ) -> NDArray[np.int64]:
-    """By class as drawn, then base success, then tuned success."""
+    """Order by class, then by base success, then by tuned success."""
     rank = np.select([classes == code for code, _ in CLASSES], range(len(CLASSES)), default=1)
     direction = np.where(rank == 0, -1.0, 1.0)
     return np.lexsort((direction * np.nan_to_num(tuned_q), direction * np.nan_to_num(base_p), rank))
@@ -117,7 +117,7 @@ def _kept(order: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _keys(classes: NDArray[np.int8]) -> list[Key]:
-    """Both ends of a stroke, and the rule of each class that occurs, with its count."""
+    """Keys of both ends of a stroke and of the line of each class that occurs, with its count."""
     out = [Key(words="base", sample=spot("dot-base")), Key(words="tuned", sample=spot("dot-tuned"))]
     for code, word in CLASSES:
         count = int((classes == code).sum())
@@ -144,7 +144,7 @@ def _class(
     frame: Frame,
     y: Scale,
 ) -> Iterator[Markup]:
-    """The strokes of one class with its rule below them."""
+    """The strokes of one class with a line below them."""
     places = [place for place, i in enumerate(kept) if classes[i] == code]
     if not places:
         return

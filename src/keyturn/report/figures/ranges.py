@@ -1,4 +1,4 @@
-"""Ranges of k under a pair of curves: where the tuned policy is surely above, unknown, surely below."""
+"""A strip of ranges of k below a pair of curves: tuned policy surely above, unknown, surely below."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WORDS: dict[Kind, tuple[str, ...]] = {
     "unknown": ("not known", "?"),
     "below": ("tuned surely below", "surely below", "below"),
 }
-"""What stands under a stretch, longest first; the first that fits is taken."""
+"""Labels of a stretch, longest first; the first that fits is used."""
 THICK = 10.0
 OVER = 12.0
-"""How far words may reach beyond their stretch at either side."""
+"""How far a label may extend beyond its stretch on either side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Stretch:
 
     @property
     def words(self) -> str:
-        """For a pointer that rests on it and for those who do not see it."""
+        """Text for the tooltip and for readers who do not see the drawing."""
         budgets = whole(self.low) if self.low == self.high else f"{whole(self.low)} to {whole(self.high)}"
         return f"k = {budgets}: {WORDS[self.kind][0]}"
 
@@ -42,7 +42,7 @@ class Stretch:
 def stretches_of(
     above: Sequence[tuple[int, int]], below: Sequence[tuple[int, int]], k_max: int
 ) -> tuple[Stretch, ...]:
-    """All budgets from 1 to ``k_max`` in order, the gaps between the known ranges as unknown."""
+    """All budgets from 1 to ``k_max`` in order; gaps between the known ranges count as unknown."""
     known = [*(("above", one) for one in above), *(("below", one) for one in below)]
     out: list[Stretch] = []
     at = 1
@@ -57,23 +57,23 @@ def stretches_of(
 
 
 def strip(stretches: Sequence[Stretch], x: Scale, top: float, name: str) -> tuple[list[Markup], float]:
-    """The strip with its words below.
+    """The strip with its labels below.
 
     Args:
-        stretches: in order; none draws nothing.
+        stretches: stretches in order; if empty, nothing is drawn.
         x: the scale of the plot above.
         top: where the strip begins.
-        name: of its patterns, unique in the page.
+        name: name of its patterns, unique in the page.
 
     Returns:
-        What is drawn, and the height at which it ends (0 for none).
+        The drawing, and the height at which it ends (0 if nothing is drawn).
     """
     if not stretches:
         return [], 0.0
     out = [_patterns(name)]
     end = 0.0
     for one in stretches:
-        # A budget is a point: on the strip it reaches half way to its neighbours.
+        # A budget is a point. On the strip it extends half way to its neighbours.
         left, right = (
             x(max(end, x.low)) for end in (one.low - 0.5 if one.low > 1 else one.low, one.high + 0.5)
         )
@@ -101,7 +101,9 @@ def strip(stretches: Sequence[Stretch], x: Scale, top: float, name: str) -> tupl
 
 
 def _words(kind: Kind, left: float, right: float, taken: float, limit: float) -> tuple[str, float, float]:
-    """Words under a stretch, their middle, and up to where the line is taken then; none where none has room."""
+    """Label of a stretch, its middle, and the position up to which the line is then occupied; None if no label
+    fits.
+    """
     for words in WORDS[kind]:
         half = width_of(words) / 2
         middle = min((left + right) / 2, limit - half)
@@ -111,7 +113,7 @@ def _words(kind: Kind, left: float, right: float, taken: float, limit: float) ->
 
 
 def _patterns(name: str) -> Markup:
-    """Rising stripes for above, falling ones for below: told apart without colour."""
+    """Rising stripes for above and falling ones for below, which differ without colour."""
     kinds = (("above", 45), ("below", -45))
     return element(
         "defs",

@@ -1,4 +1,4 @@
-"""What a report says of one audit, section by section; a section with nothing to show says why."""
+"""The sections of a report on one audit; a section with nothing to show says why."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from keyturn.report.sections.tokens import tokens
 from keyturn.report.sections.weights import weights
 
 SECTIONS = (gain, coverage, strategies, answers, training, tokens, weights, everything)
-"""In the order of the page: each takes a result and the prefix of its ids."""
+"""Functions that make the sections, in the order of the page; each takes a result and the prefix of its ids."""
 
 
 def sections_of(result: AuditResult, prefix: str) -> tuple[Section, ...]:
     """Every section of one audit.
 
     Args:
-        result: what the audit found.
-        prefix: of all ids in the page, unique per audit and of our own making.
+        result: result of the audit.
+        prefix: prefix of all ids in the page, unique per audit; never text from outside.
     """
     return tuple(section(result, prefix) for section in SECTIONS)

@@ -1,4 +1,4 @@
-"""What the policies do: strategies and formats, answers and lengths, and how training went."""
+"""Sections on strategies and formats, on answers and lengths, and on the course of training."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
 
 EFFECTS = (("routing", "plan"), ("execution", "exec"), ("unattributed", "undecided"))
-"""Parts of the Kitagawa split and the look of their bars."""
+"""Parts of the Kitagawa decomposition and the look of their bars."""
 
 LOOKS = {"planning": "plan", "execution": "exec", "all": "plain", "verified": "tuned", "reward": "base"}
 MOST = 6
-"""Strategies with a line of their own over training."""
+"""Maximum number of strategies with a line in the plot of training."""
 
 
 def strategies(result: AuditResult, prefix: str) -> Section:
-    """Shares of strategies and formats, and the split of the gain into choosing and carrying out."""
+    """Shares of strategies and formats, and the decomposition of the gain into routing and execution."""
     figures = []
     for over in ("strategy", "format"):
         pairs = [pair for pair in _pairs(result, "strategy_share", over) if _known(pair)]
@@ -45,27 +45,29 @@ def strategies(result: AuditResult, prefix: str) -> Section:
         figures=tuple(figures),
         absent=""
         if figures
-        else absence(result, "routing_execution", "No strategy or format is known of these completions."),
+        else absence(
+            result, "routing_execution", "The strategies and formats of these completions are not known."
+        ),
     )
 
 
 def _shares(result: AuditResult) -> tuple[str, ...]:
-    """Routing and execution as shares of the gain, where they exist."""
+    """Routing and execution as shares of the gain, if they exist."""
     found = [(name, result.verdict.shares.get(name)) for name in ("routing", "execution")]
     said = [f"{name} {estimate(share)}" for name, share in found if share and not math.isnan(share.value)]
     return (f"Shares of the gain: {', '.join(said)}.",) if said else ()
 
 
 def answers(result: AuditResult, prefix: str) -> Section:
-    """What became of answers and lengths, and whether the format was in the way."""
+    """Changes of answers and lengths, and whether the base failed at the format only."""
     figures = []
     scorings = _scorings(result)
     if scorings:
         words = Words(
             title="Format against capability",
             axis="success at one draw",
-            reading="Hollow: the base; full: the tuned policy. Where lenient or few-shot scoring lifts the "
-            "base, the format and not the skill was missing.",
+            reading="Hollow: the base; full: the tuned policy. If lenient or few-shot scoring raises the "
+            "base's success, it lacked the format and not the skill.",
         )
         figures.append(before_and_after(f"{prefix}-scoring", scorings, words, shares=True))
     for name, words in _SIMPLE:
@@ -86,7 +88,7 @@ _SIMPLE = (
         Words(
             title="Length of completions",
             axis="tokens",
-            reading="Mean over problems, by what became of the completion; hollow: the base, full: the "
+            reading="Mean over problems, by the outcome of the completion; hollow: the base, full: the "
             "tuned policy.",
             digits=1,
         ),
@@ -96,14 +98,14 @@ _SIMPLE = (
         Words(
             title="Entropy of the answers",
             axis="nats per problem",
-            reading="How undecided each policy is between answers to one problem: 0 says always the same.",
+            reading="How much each policy varies its answers to one problem: 0 means always the same answer.",
         ),
     ),
 )
 
 
 def _simple(result: AuditResult, name: str) -> list[BeforeAfter]:
-    """Base and tuned value of a measurement, one row an outcome."""
+    """Base and tuned value of a measurement, one row per outcome."""
     rows: dict[str, dict[str, Estimate]] = {}
     for m in find(result.measurements, name, cell=None):
         if not math.isnan(m.value):
@@ -134,7 +136,7 @@ def _known(pair: BeforeAfter) -> bool:
 
 
 def training(result: AuditResult, prefix: str) -> Section:
-    """Curves of the training run, where its history is known."""
+    """Curves of the training run, if its history is known."""
     history = result.tables.history
     steps = tuple(float(row.get("step", i)) for i, row in enumerate(history))
     figures = [
@@ -150,7 +152,7 @@ def training(result: AuditResult, prefix: str) -> Section:
     why = "The history of the training run is not known (policies were given, not trained here)."
     return Section(
         id=f"{prefix}-training",
-        title="While training went on",
+        title="During training",
         figures=tuple(figures),
         absent="" if figures else why,
     )
@@ -171,7 +173,7 @@ def _pairs(result: AuditResult, name: str, over: str) -> list[BeforeAfter]:
 
 
 def _split(result: AuditResult, prefix: str, over: str) -> list[Figure]:
-    """Bars of the Kitagawa split over strategies or formats."""
+    """Bars of the Kitagawa decomposition over strategies or formats."""
     bars = []
     for part, look in EFFECTS:
         found = first(result.measurements, "routing_execution", part=part, over=over, cell=None)
@@ -182,8 +184,9 @@ def _split(result: AuditResult, prefix: str, over: str) -> list[Figure]:
     words = Words(
         title=f"The gain, split over {_plural(over)}",
         axis="part of the gain in mean success",
-        reading=f"Routing came from choosing another {over}, execution from carrying the same one out better; "
-        "unattributed is what rests on too few draws. The parts sum to the gain; grey: two halves of the base.",
+        reading=f"Routing is the gain from choosing another {over}, execution the gain from doing better "
+        "with the same one; unattributed rests on too few draws. The parts sum to the gain; grey: two halves "
+        "of the base.",
     )
     return [changes(f"{prefix}-split-{over}", bars, words)]
 
@@ -191,7 +194,7 @@ def _split(result: AuditResult, prefix: str, over: str) -> list[Figure]:
 _REWARD = (
     re.compile(r"^(reward|verified)$"),
     Plot(
-        title="Reward while training",
+        title="Reward during training",
         x_words="training step",
         y_words="mean of the step's completions",
         reading="Each step samples anew; the bold line is a running mean over the faint one.",
@@ -202,18 +205,18 @@ _REWARD = (
 _ENTROPY = (
     re.compile(r"^entropy/(planning|execution|all)$"),
     Plot(
-        title="Entropy by role while training",
+        title="Entropy by role during training",
         x_words="training step",
         y_words="entropy, nats per token",
         reading="How open the next token is when planning tokens (what to do next) and execution tokens "
-        "(carrying it out) are drawn; which falls first tells what was learnt first.",
+        "(carrying it out) are drawn; the one that falls first was learnt first.",
         smooth=True,
     ),
 )
 _ERROR = (
     re.compile(r"^error/(planning|execution)$"),
     Plot(
-        title="Errors by role while training",
+        title="Errors by role during training",
         x_words="training step",
         y_words="share of wrong tokens",
         reading="Share of the tokens of each role that the verifier found wrong.",
@@ -223,7 +226,7 @@ _ERROR = (
 _ROUTES = (
     re.compile(r"^share/strategy (.+)$"),
     Plot(
-        title="Strategies while training",
+        title="Strategies during training",
         x_words="training step",
         y_words="share of completions",
         reading="Share of the step's completions that follow each strategy; at most the six largest are drawn.",
@@ -240,7 +243,7 @@ def _curves(
     pattern, plot = wanted
     keys = sorted({key for row in history for key in row if pattern.match(key)})
     columns = {key: tuple(float(row.get(key, math.nan)) for row in history) for key in keys}
-    # A line takes two points.
+    # A line needs two points.
     columns = {key: values for key, values in columns.items() if np.isfinite(values).sum() > 1}
     if not columns or len(steps) < 2:
         return None

@@ -1,4 +1,4 @@
-"""A section of the report: a title, what it says, figures and tables, or why it is empty."""
+"""A section of the report: a title, sentences, figures and tables, or the reason why it is empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyturn.report.tables import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A family of numbers behind a summary: its table and how to read each name in it."""
+    """A family of numbers in a collapsed block: its table and how to read each name in it."""
 
     title: str
     table: Table
@@ -24,14 +24,14 @@ class Section:
     """One section.
 
     Args:
-        id: unique in the page.
-        title: as in the table of contents.
+        id: identifier that is unique in the page.
+        title: title, also in the table of contents.
         says: sentences above the figures.
-        figures: in the order shown; those of one column stand in pairs.
-        more: figures behind a summary of their own.
-        listings: long tables behind summaries.
-        absent: why there is nothing, where there is nothing.
-        folded: the whole section stands behind its title and its gist.
+        figures: figures in the order shown; those of one column are placed in pairs.
+        more: figures in a collapsed block.
+        listings: long tables in collapsed blocks.
+        absent: why the section is empty, if it is.
+        folded: whether the section is collapsed to its title and its gist.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Section:
 
     @property
     def gist(self) -> str:
-        """One sentence for the title of a folded section: what it says first."""
+        """One sentence for the title of a collapsed section: its first one."""
         if self.listings:
             rows = sum(len(one.table.rows) for one in self.listings)
             return f"{counted(rows, 'number')} with intervals and nulls."
@@ -53,6 +53,7 @@ class Section:
 
 
 def absence(result: AuditResult, measure: str, otherwise: str) -> str:
-    """Why a section is empty: what the audit said of the measure, or else a sentence of the section's own."""
+    """Why a section is empty: the audit's reason for leaving the measure out, or else the section's
+    sentence."""
     why = result.left_out.get(measure)
     return f"Not computed: {measure} {why}." if why else otherwise

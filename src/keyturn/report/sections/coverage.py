@@ -1,4 +1,4 @@
-"""Breadth: success within k draws, the created share against the budget, problems gained and lost."""
+"""Section on breadth: success within k draws, created share against the budget, problems gained and lost."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from keyturn.report.sections.contract import Section, absence
 
 
 def coverage(result: AuditResult, prefix: str) -> Section:
-    """pass@k curves; behind a summary the created share by budget, problems gained and lost."""
+    """pass@k curves, and in a collapsed block the created share by budget and problems gained and lost."""
     kinds = [kind for kind in ("verified", "answer") if _budgets(result, "pass_at_k", kind) > 1]
-    # The unit of the verdict first; the other one stands with what is told apart.
+    # The verdict's kind of success comes first; the other one is in the collapsed block.
     kinds.sort(key=lambda kind: kind != result.verdict.unit)
     curves = [_pass(result, prefix, kind) for kind in kinds]
     shown = [*curves[:1], *_if_any(_difference(result, prefix))]
@@ -41,7 +41,7 @@ def _if_any(figure: Figure | None) -> list[Figure]:
 
 
 def _budgets(result: AuditResult, name: str, kind: str) -> int:
-    """Points of a curve that are known; one point is none."""
+    """Number of known points of a curve; a single point counts as none."""
     found = find(result.measurements, name, success=kind, cell=None)
     return len({_k(m) for m in found if math.isfinite(m.value)})
 
@@ -68,7 +68,7 @@ def _sentence(words: str) -> str:
 
 
 def _stretches(result: AuditResult) -> tuple[Stretch, ...]:
-    """Where the verdict says that the tuned policy is surely above, unknown, surely below."""
+    """Budgets at which the verdict calls the tuned policy surely above, unknown or surely below."""
     found = result.verdict.coverage
     return stretches_of(found.above, found.below, found.k_max) if found.k_max > 1 else ()
 
@@ -138,13 +138,13 @@ def _gained_and_lost(result: AuditResult, prefix: str) -> Figure | None:
         says=_excess(result),
         axis=f"share of problems solved{budget} by one policy only",
         reading="Two samples of one model also gain and lose problems by luck (grey: two halves of the base's "
-        "own draws). What exceeds that luck, problem by problem and with its whole interval, is training's.",
+        "own draws). Only an excess over that luck, with its whole interval, is due to training.",
     )
     return beside_null(f"{prefix}-gained", bars, said)
 
 
 def _excess(result: AuditResult) -> str:
-    """What was gained and lost beyond the replicate null: the paired excess, which the verdict also reads."""
+    """Gains and losses beyond the replicate null: the paired excess, which the verdict also uses."""
     said = []
     for name, words in (("coverage_gained_excess", "gained"), ("coverage_lost_excess", "lost")):
         found = first(result.measurements, name, success=result.verdict.unit, cell=None)
@@ -165,12 +165,12 @@ def _crossing(result: AuditResult) -> tuple[str, ...]:
     if isinstance(never, float) and 0 < never < 1:
         said += f" In {number(never)} of the resamples they do not meet."
     if found.parameters.get("established") is False and math.isfinite(found.value):
-        said += " The bands do not establish it."
+        said += " The bands do not establish this."
     return (said,)
 
 
 def crossing_words(crossing: Estimate) -> str:
-    """Where the curves meet, in words; infinite: they do not."""
+    """Where the curves meet, as a sentence; infinite means that they do not."""
     if math.isinf(crossing.value):
         low = number(crossing.low, digits=1)
         reach = f" (95 % interval from k = {low} on)" if math.isfinite(crossing.low) else ""

@@ -1,4 +1,4 @@
-"""Everything measured, family by family: the numbers behind the figures and those without one."""
+"""Section with all measurements by family, with and without a figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.report.sections.contract import Listing, Section
 from keyturn.report.tables import Table
 
 ROWS = 400
-"""Rows of a listing; the JSON document has all of them."""
+"""Maximum number of rows of a listing; the JSON document has all of them."""
 
 
 def everything(result: AuditResult, prefix: str) -> Section:

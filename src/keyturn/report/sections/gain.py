@@ -1,4 +1,4 @@
-"""Where the gain came from: cell by cell, and problem by problem."""
+"""Section on where the gain came from, by cell and by problem."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TITLE = "Where the gain came from"
 
 
 def gain(result: AuditResult, prefix: str) -> Section:
-    """The masses by cell, and one stroke a problem."""
+    """The masses by cell, and one stroke per problem."""
     verdict = result.verdict
     figures = []
     if verdict.label == "nothing measured":
-        # Classes of problems that were never told apart would look like a finding.
+        # If nothing was measured, classes of problems would look like a finding.
         return Section(
             id=f"{prefix}-gain", title=TITLE, absent=f"Nothing was measured: {verdict.why}.", folded=False
         )
@@ -53,7 +53,7 @@ def _known(verdict: Verdict) -> bool:
 
 
 def _elicited(result: AuditResult) -> tuple[str, ...]:
-    """What elicitation changed in the created share, where there was one."""
+    """The change of the created share by elicitation, if there was one."""
     before, after = (result.verdict.shares.get(name) for name in ("created_before_elicitation", "created"))
     if before is None or after is None or math.isnan(before.value):
         return ()

@@ -1,4 +1,4 @@
-"""Which tokens moved: entropy by role before and after, and how far each role shifted."""
+"""Section on which tokens moved: entropy by role before and after, and the shift of each role."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
 
 GROUPS = ("all", "planning", "execution", *(role.name.lower() for role in Role))
-"""The order in which roles are told."""
+"""The order in which roles are shown."""
 
 
 def tokens(result: AuditResult, prefix: str) -> Section:
@@ -49,7 +49,7 @@ def _entropy(result: AuditResult, prefix: str) -> Figure | None:
         title="Entropy by role, before and after",
         axis="nats per token above the known floor",
         reading="Both models read the same completions of the tuned policy; hollow: the base, full: the tuned "
-        "policy; what the problem itself leaves open (its floor) is taken off where it is known.",
+        "policy. The entropy that the problem itself leaves open (its floor) is subtracted if it is known.",
     )
     return before_and_after(f"{prefix}-role-entropy", pairs, words)
 
@@ -62,8 +62,8 @@ def _shift(result: AuditResult, prefix: str) -> Figure | None:
     words = Words(
         title="How far each role shifted",
         axis="KL(tuned ‖ base), nats per token",
-        reading="Dots: mean divergence of the two next-token laws at tokens of the role; grey: the same "
-        "with the values shuffled among the tokens of each completion, where roles mean nothing.",
+        reading="Dots: mean divergence of the two next-token distributions at tokens of the role. Grey: the "
+        "same with values shuffled among the tokens of each completion, so that roles mean nothing.",
     )
     return beside_null(f"{prefix}-kl", bars, words)
 
@@ -89,8 +89,8 @@ def _concentration(result: AuditResult) -> tuple[str, ...]:
     said = []
     if flips is not None and flips.n:
         said.append(
-            f"At a share of {number(flips.value)} of the tuned policy's tokens the most likely next token is "
-            "another than the base's."
+            f"At a share of {number(flips.value)} of the tuned policy's tokens its most likely next token "
+            "differs from the base's."
         )
     if top is not None and top.n:
         said.append(

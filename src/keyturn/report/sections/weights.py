@@ -1,4 +1,4 @@
-"""Where and how far the weights moved, beside what rounding and chance would show."""
+"""Section on where and how far the weights moved, compared with rounding and chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyturn.report.lookup import estimate_of, find, first, null_of
 from keyturn.report.sections.contract import Section, absence
 
 MOST = 14
-"""Tensors with a row of their own in a figure, largest first; the listing has all of them."""
+"""Maximum number of tensors in a figure, largest first; the listing has all of them."""
 
 
 def weights(result: AuditResult, prefix: str) -> Section:
@@ -35,7 +35,7 @@ def weights(result: AuditResult, prefix: str) -> Section:
         figures=figures,
         absent=""
         if figures
-        else absence(result, "update_geometry", "The weights of the policies are not at hand."),
+        else absence(result, "update_geometry", "The weights of the policies are not available."),
     )
 
 
@@ -82,7 +82,7 @@ def _visible(result: AuditResult, prefix: str) -> Figure | None:
         title="What bf16 would show of the update" + (" (precision-limited)" if limited else ""),
         axis="share of entries whose bf16 value changed",
         reading="Grey: the same updates shuffled within each matrix and exponent. A share at its null "
-        "tells of the sizes of the updates, not of where they are; it is never evidence of sparsity.",
+        "reflects the sizes of the updates, not their places; it is never evidence of sparsity.",
     )
     return beside_null(f"{prefix}-visible", _bars(rows), words, shares=True)
 
@@ -96,7 +96,7 @@ def _places(result: AuditResult, prefix: str) -> Figure | None:
     if not bars:
         return None
     words = Words(
-        title="Is the update anywhere in particular?",
+        title="Is the update concentrated?",
         axis="Gini of the update's energy (0: even, 1: in one place)",
         reading="Energy over rows and over columns, mean over matrices; grey: the same updates at permuted "
         "places.",
@@ -119,8 +119,7 @@ def _ranks(result: AuditResult, prefix: str, name: str, title: str) -> Figure | 
     words = Words(
         title=f"{title} of the update, by matrix",
         axis="share of the smaller side",
-        reading="How many directions the update uses, of those it could; grey: a Gaussian matrix of equal "
-        "shape.",
+        reading="How many of the possible directions the update uses; grey: a Gaussian matrix of equal shape.",
     )
     return beside_null(f"{prefix}-{name.replace('_', '-')}", bars, words, shares=True)
 

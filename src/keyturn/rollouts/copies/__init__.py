@@ -1,4 +1,4 @@
-"""Draws that are no draws: copies within one policy's draws, and draws that two policies share."""
+"""Draws that are not independent: copies within one policy's draws, and draws that two policies share."""
 
 from keyturn.rollouts.copies.between import Shared, find_shared
 from keyturn.rollouts.copies.within import Copies, find_copies

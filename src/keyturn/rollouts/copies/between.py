@@ -1,9 +1,9 @@
 """Draws that two policies share: one file given twice, or one seed and nearly the same weights.
 
-Given the texts of each policy, the base's draw and the tuned policy's draw at the same place are equal by a
-chance that is known, whatever the policies are and whatever of the texts the files were sorted by, if both were
-drawn apart from each other. The evidence against that has the same error rate as that for copies within a file
-(one pair of files in a million).
+Suppose both policies were drawn independently. Given the texts of each, the probability is then known that the
+base's draw equals the tuned policy's draw at the same place, whatever the policies are and whatever property of
+the texts the files were sorted by. The evidence against independence has the same error rate as that for copies
+within a file (one pair of files in a million).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from keyturn.rollouts.copies.patterns import UNAFFECTED
 from keyturn.rollouts.copies.within import LEVEL
 
 NEARLY_ALL = 0.9
-"""Share of equal draws, chance taken off, from which on there is nothing to compare."""
+"""Share of equal draws beyond chance from which on there is nothing to compare."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shared:
-    """What two policies share.
+    """Draws that two policies share.
 
     Args:
-        kind: ``same``: (nearly) all draws are the same, nothing can be compared; ``some``: more are than two
-            policies drawn apart can have; ``alike``: every draw is equal, which two policies drawn apart may
-            be as well (one draw a problem, or one text a problem).
-        equal: draws of the tuned policy that equal the base's.
-        compared: draws of the tuned policy that were compared.
+        kind: ``same``: (nearly) all draws are equal, so nothing can be compared; ``some``: more draws are equal
+            than independent policies can have; ``alike``: every draw is equal, which is possible for
+            independent policies too (one draw per problem, or one text per problem).
+        equal: number of the tuned policy's draws that equal the base's.
+        compared: number of the tuned policy's draws that were compared.
         text: one sentence, without the names of the files.
     """
 
@@ -51,15 +51,15 @@ def find_shared(
     """Look for draws of one policy among those of the other.
 
     Args:
-        base: problem ``[row]``, completion ``[row]`` and number of the draw ``[row]`` (or None) of the base.
-        tuned: the same of the tuned policy; problems have the same numbers in both.
+        base: the base's problem ``[row]``, completion ``[row]`` and number of the draw ``[row]`` (or None).
+        tuned: the same for the tuned policy; problems have the same numbers in both.
 
     Returns:
-        What was found, or None.
+        The finding, or None.
     """
     if not any(base[1]) or not any(tuned[1]):
         return None
-    # White space is what tools change when they copy a file.
+    # Tools change white space when they copy a file.
     ours, theirs = draws_of(*base, spaces=False), draws_of(*tuned, spaces=False)
     place = {problem: index for index, problem in enumerate(theirs.problems)}
     pairs = [
@@ -78,8 +78,8 @@ def find_shared(
         return _shared(in_any_order, compared, 0.0)
     if in_place == compared == sum(len(b) for _, b in pairs) and len(pairs) > 1:
         text = (
-            f"the two files have the same text for each of {compared} draws: either they are of one policy, or"
-            " both policies answer alike"
+            f"the two files have the same text for each of {compared} draws: either they are from one policy,"
+            " or both policies give the same answers"
         )
         return Shared(kind="alike", equal=in_place, compared=compared, text=text)
     return None
@@ -88,12 +88,12 @@ def find_shared(
 def _enough(evidence: Sequence[float]) -> bool:
     values = np.array(evidence)
     both = np.logaddexp.reduce([mixed(values, share) for share in UNAFFECTED])
-    # Two kinds of evidence divide the stakes.
+    # Two kinds of evidence share the stakes.
     return bool(both - np.log(2 * len(UNAFFECTED)) >= -np.log(LEVEL))
 
 
 def _by_chance(base: Sequence[int], tuned: Sequence[int]) -> float:
-    """Equal draws at the same place that are expected of a problem where both were drawn apart."""
+    """Expected number of equal draws at the same place for a problem, if both were drawn independently."""
     ours, theirs = Counter(base), Counter(tuned)
     both = sum(count * theirs[text] for text, count in ours.items())
     return both / max(len(base), len(tuned))
@@ -104,7 +104,7 @@ def _shared(equal: int, compared: int, expected: float) -> Shared:
         text = f"the two files hold the same completions ({equal} of {compared} draws are equal)"
         return Shared(kind="same", equal=equal, compared=compared, text=text)
     text = (
-        f"{equal} of {compared} draws are the same in both files, more than two policies drawn apart have: both"
-        " were drawn with one seed, or one file holds a part of the other"
+        f"{equal} of {compared} draws are the same in both files, more than in independent draws of two"
+        " policies: both were drawn with one seed, or one file contains a part of the other"
     )
     return Shared(kind="some", equal=equal, compared=compared, text=text)

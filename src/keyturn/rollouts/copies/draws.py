@@ -1,4 +1,4 @@
-"""Draws of one policy by problem, as numbers that say which texts are equal and nothing else."""
+"""Draws of one policy by problem, as numbers that show only which texts are equal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """The draws of one policy, problem by problem and in their order.
+    """The draws of one policy by problem, in their order.
 
     Args:
         problems: numbers of the problems, ascending, ``[problem]``.
-        labels: the texts of each problem's draws by number, int64 ``[draw]`` each. Equal texts have equal
-            numbers, and the order of numbers says nothing of how often a text came.
-        rows: the row of each draw, the same shape.
-        words: words per text, the mean.
+        labels: for each problem, the number of each draw's text, int64 ``[draw]``. Equal texts have equal
+            numbers, and the order of numbers is independent of how often a text occurs.
+        rows: the row of each draw, in the same shape.
+        words: mean number of words per text.
     """
 
     problems: tuple[int, ...]
@@ -29,7 +29,7 @@ class Draws:
 
     @property
     def size(self) -> int:
-        """Draws in all."""
+        """Total number of draws."""
         return sum(map(len, self.labels))
 
     def kept(self, keep: Sequence[NDArray[np.bool_]]) -> Draws:
@@ -49,13 +49,13 @@ def draws_of(
     *,
     spaces: bool = True,
 ) -> Draws:
-    """Draws from a table with one row a completion.
+    """Draws from a table with one row per completion.
 
     Args:
-        problem: which problem each row belongs to, ``[row]``.
+        problem: number of each row's problem, ``[row]``.
         texts: completions, ``[row]``.
-        order: number of the draw within its problem, ``[row]``; the order of the rows where it is None.
-        spaces: whether texts that differ in white space alone are different.
+        order: number of the draw within its problem, ``[row]``; None means the order of the rows.
+        spaces: whether texts that differ only in white space are different.
     """
     label = np.array([number_of(text if spaces else " ".join(text.split())) for text in texts], dtype=np.int64)
     problem = np.asarray(problem)
@@ -72,11 +72,11 @@ def draws_of(
 
 
 def number_of(text: str) -> int:
-    """A number that equal texts share and that says nothing else of them."""
+    """A number that equal texts share and that carries no other information."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 def counts_of(label: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each text came, in the order of the texts' numbers."""
+    """How often each text occurs, in the order of the texts' numbers."""
     return np.unique(label, return_counts=True)[1]

@@ -1,12 +1,12 @@
-"""Evidence that draws are copies, against the hypothesis that they are draws.
+"""Evidence that draws are copies, tested against the hypothesis that they are independent.
 
-Independent draws of one problem may come from any distribution whatever, also from one that nearly always gives
-the same text. What they cannot have is an order: given which texts came, every arrangement is equally probable,
-or, where a file was sorted by something that follows from the text (the text itself, its verdict, its length,
-its score), every arrangement of the draws that share one value of it. Each function here bets on a pattern of
-copies and returns the logarithm of what one unit of stakes became (an e-value: its expectation is at most 1 for
-independent draws of *any* policy). By Markov's inequality ``P(e >= 1/a) <= a``, for mixtures of patterns and
-products over problems as well, so that no distribution of texts has to be known or estimated.
+Independent draws of one problem may come from any distribution, even from one that nearly always gives the same
+text. But they cannot have an order: given the texts that occurred, every arrangement is equally probable. If a
+file was sorted by a function of the text (the text itself, its verdict, its length, its score), this holds for
+the draws that share one value of it. Each function here bets on a pattern of copies and returns the logarithm
+of the payoff of one unit of stakes (an e-value: its expectation is at most 1 for independent draws of *any*
+policy). By Markov's inequality ``P(e >= 1/a) <= a``. This also holds for mixtures of patterns and products over
+problems, so no distribution of texts has to be known or estimated.
 
 Source: test martingales (Vovk and Wang 2021, "E-values"; Shafer 2021, "Testing by betting"); the bets are
 ours.
@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNLIKE = 0.1
-"""Share of copies whose text is allowed to differ: one seed twice on a GPU gives other roundings in other
-batches, and texts part where two tokens are nearly tied."""
+"""Share of copies whose text may differ: the same seed on a GPU rounds differently in other batches, so texts
+diverge where two tokens are nearly tied."""
 
 GREATEST = 512
-"""Pairs of texts that came more often together are left aside: their bounds take long to reckon."""
+"""Greatest number of occurrences of a pair of texts together; more are ignored, since their bounds are slow."""
 
 _STEP = 0.02
 """Distance of the log odds at which :func:`split_bound` looks for its maximum."""
@@ -36,14 +36,13 @@ _STEP = 0.02
 def order_evidence(labels: Sequence[int], source: Sequence[int]) -> float:
     """Log e-value of "these draws repeat those", for one problem.
 
-    Draws are uncovered source by source, each followed by what is said to copy it. Before a copy is uncovered
-    the chance that it equals its source is known exactly from what is left of its pool (:func:`pools`); the
-    stakes are divided between equal and different in proportion to what copies would do.
+    Draws are revealed source by source, each followed by its supposed copies. Before a copy is revealed, the
+    probability that it equals its source is known exactly from the rest of its pool (:func:`pools`). The stakes
+    are divided between equal and different in the proportion that copies would have.
 
     Args:
-        labels: which text each draw has, ``[draw]``.
-        source: index of the draw that each copies, -1 for a draw that copies none, ``[draw]``. A source
-            copies none itself.
+        labels: number of each draw's text, ``[draw]``.
+        source: index of the draw that each one copies, -1 for none, ``[draw]``. A source copies none itself.
     """
     copies: dict[int, list[int]] = defaultdict(list)
     for draw, original in enumerate(source):
@@ -63,19 +62,20 @@ def order_evidence(labels: Sequence[int], source: Sequence[int]) -> float:
 
 
 def pools(labels: Sequence[int]) -> list[int]:
-    """Which draws of a problem may have changed places, had the file been sorted by something of the texts.
+    """Parts of a problem's draws that may have changed places if the file was sorted by some property of the
+    texts.
 
-    Places between which no text returns part the draws as finely as any such order can. A copy that equals its
-    source lies in one part with it, and the finer the part, the greater the chance of that: what is won from
-    the finest parts is at most what is won from those of the true order, whichever it was. Neighbouring texts
-    that came once stay together: nothing of theirs can be repeated, and a file whose texts all differ shows no
-    sign of having been sorted.
+    The draws are cut at every place after which no earlier text returns, which is as finely as any such order
+    can cut them. A copy that equals its source is in one part with it, and the finer the part, the greater the
+    chance of that. So the payoff from the finest parts is at most that from the parts of the true order,
+    whichever it was. Neighbouring texts that occur once stay together: they cannot be repeats, and a file whose
+    texts all differ shows no sign of sorting.
 
     Args:
-        labels: which text each draw has, ``[draw]``.
+        labels: number of each draw's text, ``[draw]``.
 
     Returns:
-        the number of each draw's part, ``[draw]``.
+        The number of each draw's part, ``[draw]``.
     """
     last = {label: draw for draw, label in enumerate(labels)}
     parts: list[list[int]] = []
@@ -96,8 +96,8 @@ def same_place_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
     """Log e-value of "the tuned draws are the base's, one by one", for one problem.
 
     Args:
-        base: which text each draw of one policy has, ``[draw]``.
-        tuned: the same of the other, ``[draw]``; their numbers may differ.
+        base: number of each draw's text for one policy, ``[draw]``.
+        tuned: the same for the other policy, ``[draw]``; the numbers of draws may differ.
     """
     pool = pools(tuned)
     left, total, gained = Counter(tuned), Counter(pool), 0.0
@@ -111,11 +111,11 @@ def same_place_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
 def same_texts_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
     """Log e-value of "both policies gave the same texts equally often, in any order", for one problem.
 
-    Given how often each text came in both together, an even split of every one of them is most probable
-    where both policies are one; that probability is the stake.
+    Given how often each text occurs in both together, an even split of each is most probable if both policies
+    are the same; that probability is the stake.
 
     Returns:
-        ``-inf`` where the texts or their numbers differ.
+        ``-inf`` if the texts or their numbers differ.
     """
     ours = Counter(base)
     if ours != Counter(tuned):
@@ -124,19 +124,19 @@ def same_texts_evidence(base: Sequence[int], tuned: Sequence[int]) -> float:
 
 
 def multiplicity_evidence(first: NDArray, second: NDArray, m: int) -> NDArray[np.float64]:
-    """Log e-values of "every text came a multiple of m times", whatever the order, for pairs of texts.
+    """Log e-values of "every text occurs a multiple of m times", whatever the order, for pairs of texts.
 
-    Given that two texts of a problem came ``s`` times together, each at least once, how they share ``s`` is a
-    binomial split for some unknown odds. Nothing is staked unless ``s`` is a multiple of m, at least
-    2m and at most :data:`GREATEST`; then the chance that both are multiples of m is at most
-    :func:`split_bound`, whatever the odds. The pairs of a problem must be disjoint and formed without a look
-    at the numbers; then their splits are independent. The same bound holds for
-    two neighbouring rows of equal texts, whether the file is sorted (the same binomial split) or in the order
-    of drawing (a geometric one, which gives multiples more seldom).
+    Given that two texts of a problem occur ``s`` times together, each at least once, the split of ``s`` between
+    them is binomial with unknown odds. Nothing is staked unless ``s`` is a multiple of m, at least 2m and at
+    most :data:`GREATEST`. Then the probability that both are multiples of m is at most :func:`split_bound`,
+    whatever the odds. The pairs of a problem must be disjoint and formed without looking at the numbers, so
+    that their splits are independent. The same bound holds for two neighbouring runs of equal texts, whether
+    the file is sorted (the same binomial split) or in the order of drawing (a geometric split, which gives
+    multiples less often).
 
     Args:
-        first: how often the first text of each pair came, int ``[pair]``.
-        second: the same of the second, int ``[pair]``.
+        first: how often the first text of each pair occurs, int ``[pair]``.
+        second: the same for the second text, int ``[pair]``.
         m: at least 2.
     """
     together = first + second
@@ -148,7 +148,8 @@ def multiplicity_evidence(first: NDArray, second: NDArray, m: int) -> NDArray[np
 
 
 def split_bound(s: int, m: int) -> float:
-    """The greatest chance over all odds that two texts which came ``s`` times together came multiples of m.
+    """The greatest probability over all odds that both of two texts that occur ``s`` times together occur a
+    multiple of m times.
 
     Args:
         s: a multiple of m, at least 2m and at most :data:`GREATEST`.
@@ -165,33 +166,33 @@ def _bounds(s: int) -> dict[int, float]:
     weights = _log_choose_all(s)[1:-1] + counts * log_odds[:, None]
     weights = np.exp(weights - weights.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    # The curvature of the logarithm is a variance, at most s/4: so much may lie between two points.
+    # The curvature of the logarithm is a variance, at most s/4, which bounds the maximum between two points.
     between = float(np.exp(_STEP**2 * s / 32))
     divisors = [m for m in range(2, s // 2 + 1) if s % m == 0]
     return {m: between * float(weights[:, m - 1 :: m].sum(axis=1).max()) for m in divisors}
 
 
 def mixed(evidence: NDArray[np.float64], unaffected: float) -> float:
-    """Log e-value over problems of which a share does not follow the pattern.
+    """Log e-value over problems if a share of them does not follow the pattern.
 
     Args:
         evidence: log e-value of each problem, ``[problem]``.
-        unaffected: the share that is taken to be drawn as it should be.
+        unaffected: the share of problems that is assumed to be drawn properly.
     """
     return float(np.logaddexp(np.log(unaffected), np.log1p(-unaffected) + evidence).sum())
 
 
 def collisions(counts: Iterable[int]) -> float:
-    """Chance that two different draws of a problem have the same text; 1 for a single draw."""
+    """Probability that two different draws of a problem have the same text; 1 for a single draw."""
     sizes = np.fromiter(counts, dtype=np.float64)
     n = sizes.sum()
     return 1.0 if n < 2 else float((sizes * (sizes - 1)).sum() / (n * (n - 1)))
 
 
 def _bet(chance: float, equal: bool) -> float:
-    """What a stake becomes, in logs: a copy equals its source except in a share ``UNLIKE`` of cases.
+    """The log payoff of a stake: a copy equals its source except in a share ``UNLIKE`` of cases.
 
-    ``chance`` does not matter where they differ, so it need be right only where they are equal.
+    ``chance`` matters only if they are equal, so it must be right only then.
     """
     if not equal:
         return log(UNLIKE)

@@ -16,30 +16,30 @@ from keyturn.rollouts.copies.evidence import collisions, mixed, multiplicity_evi
 Kind = Literal["period", "blocks", "overlap", "row", "multiple", "uniform", "mostly"]
 
 MULTIPLES = range(2, 65)
-"""Numbers of workers that are thought of."""
+"""Numbers of workers that are considered."""
 UNAFFECTED = (0.05, 0.5)
 """Shares of problems that do not follow a pattern; the evidence is the mean over them."""
 _MOST = 0.5
-"""Share of a problem's supposed copies that must equal their source, for them to be dropped."""
+"""Share of a problem's supposed copies that must equal their source for the copies to be dropped."""
 _NEARLY_ALL = 0.8
-"""Share of problems that follow a pattern from which on the others are taken to follow it as well."""
+"""Share of problems that follow a pattern from which on all are assumed to follow it."""
 _KINDS = 5
-"""Kinds of patterns among which the stakes are divided."""
+"""Number of kinds of patterns among which the stakes are divided."""
 _SEARCHED = 50_000_000
-"""Comparisons spent on the search for places; beyond it every so many problems are searched."""
+"""Maximum number of comparisons in the search for places; beyond it only a part of the problems is searched."""
 _STANDING_OUT = 4.0
-"""Standard errors by which repeats must exceed their expectation before the evidence is reckoned at all."""
+"""Standard errors by which repeats must exceed their expectation before the evidence is computed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """A pattern.
+    """A pattern that was found.
 
     Args:
-        kind: which one.
-        evidence: log e-value over all problems; what might have been found instead is paid for.
+        kind: its kind.
+        evidence: log e-value over all problems, reduced for all patterns that could have been found instead.
         keep: the draws of each problem that count, bool ``[draw]`` each.
-        text: one sentence for a person.
+        text: one sentence for the reader.
     """
 
     kind: Kind
@@ -49,8 +49,8 @@ class Found:
 
 
 def patterns(draws: Draws) -> Iterator[Found]:
-    """Every pattern that stands out, with its evidence."""
-    # A problem that gave one text only bears no evidence, whatever the pattern.
+    """Every conspicuous pattern, with its evidence."""
+    # A problem with a single text gives no evidence for any pattern.
     told = [index for index, label in enumerate(draws.labels) if len(np.unique(label)) > 1]
     if told:
         yield from _in_order(draws, told)
@@ -59,21 +59,21 @@ def patterns(draws: Draws) -> Iterator[Found]:
 
 
 Source = Callable[[int], list[int]]
-"""From the number of a problem's draws to the draw that each copies, -1 for those that copy none."""
+"""Function from the number of a problem's draws to the draw that each one copies, -1 for none."""
 
 
 def period(length: int) -> Source:
-    """From the draw numbered ``length`` on, a problem's draws repeat the first ones, again and again."""
+    """From draw ``length`` on, a problem's draws repeat the first ones, again and again."""
     return lambda n: [-1 if t < length else t % length for t in range(n)]
 
 
 def blocks(m: int) -> Source:
-    """A problem's draws are m times one sequence, where m divides their number."""
+    """A problem's draws are one sequence m times, if m divides their number."""
     return lambda n: period(n // m)(n) if n % m == 0 else [-1] * n
 
 
 def overlap(start: int, lag: int) -> Source:
-    """Draws from ``start + lag`` on repeat those from ``start`` on, ``lag`` of them at most."""
+    """Draws from ``start + lag`` on repeat those from ``start`` on, at most ``lag`` of them."""
     return lambda n: [t - lag if start + lag <= t < start + 2 * lag else -1 for t in range(n)]
 
 
@@ -89,15 +89,16 @@ def _in_order(draws: Draws, told: Sequence[int]) -> Iterator[Found]:
 
 
 def _over_all(evidence: NDArray[np.float64], others: int) -> float:
-    """Log e-value of a pattern over problems, of which any share may be unaffected, in a mixture of many."""
+    """Log e-value of a pattern over problems, any share of which may be unaffected, in a mixture of
+    patterns."""
     shares = np.logaddexp.reduce([mixed(evidence, share) for share in UNAFFECTED])
     return float(shares - np.log(len(UNAFFECTED) * _KINDS * others))
 
 
 def _candidates(draws: Draws, told: Sequence[int]) -> Iterator[tuple[Kind, Source, int, tuple[int, ...]]]:
-    """Patterns of the order that repeat more than chance does: kind, source, how many of it there are, values.
+    """Patterns of order with more repeats than by chance: kind, source, number of alternatives, values.
 
-    The search is a look at the data, so the evidence pays for every value that might have been found.
+    The search uses the data, so the evidence is reduced for every value that could have been found.
     """
     longest = max(len(draws.labels[index]) for index in told)
     every = 1 + draws.size * longest // _SEARCHED
@@ -119,7 +120,7 @@ def _candidates(draws: Draws, told: Sequence[int]) -> Iterator[tuple[Kind, Sourc
 
 
 class _Table:
-    """Draws end to end, to count how often a text equals an earlier one of its problem."""
+    """All draws, concatenated, to count how often a text equals an earlier one of its problem."""
 
     def __init__(self, labels: Sequence[NDArray[np.int64]]) -> None:
         sizes = np.array([len(label) for label in labels])
@@ -131,14 +132,14 @@ class _Table:
         self.longest = int(sizes.max())
 
     def standing_out(self, source: NDArray[np.int64], where: NDArray[np.bool_]) -> float:
-        """Repeats beyond those that chance gives, in standard errors."""
+        """Number of repeats beyond chance, in standard errors."""
         at = np.flatnonzero(where)
         chance = self.chance[at]
         equal = self.label[at] == self.label[self.first[at] + source[at]]
         return float((equal - chance).sum() / np.sqrt((chance * (1 - chance)).sum() + 1e-9))
 
     def best_window(self, lag: int) -> tuple[float, int, int]:
-        """Where draws repeat those ``lag`` before them most: the score, the place, the lag."""
+        """The window in which draws most repeat those ``lag`` before them: its score, place and lag."""
         at = np.flatnonzero(self.place >= lag)
         equal = self.label[at] == self.label[at - lag]
         chance = self.chance[at]
@@ -160,7 +161,7 @@ def _multiples(
     numbers: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     kept: Callable[[NDArray[np.int64], int], NDArray[np.bool_]],
 ) -> Iterator[Found]:
-    """Each draw m times: by how often each text came, or by how often it came in a row."""
+    """Each draw m times: by how often each text occurs, or by how often it occurs in a row."""
     first, second, owner = [], [], []
     for place, index in enumerate(told):
         counts = numbers(draws.labels[index])
@@ -184,7 +185,7 @@ def _in_a_row(label: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _first_in_row(label: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
-    """The first of every m draws in a row, unless most rows are no multiple of m."""
+    """The first of every m draws in a row, unless most runs are not a multiple of m."""
     runs = _in_a_row(label)
     if runs[runs % m == 0].sum() < _MOST * len(label):
         return np.ones(len(label), dtype=np.bool_)
@@ -192,7 +193,7 @@ def _first_in_row(label: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
 
 
 def _first_of_each(label: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
-    """The first 1/m of the draws of each text of a problem, unless most texts came in no multiple of m."""
+    """The first 1/m of the draws of each text, unless most texts do not occur a multiple of m times."""
     _, which, counts = np.unique(label, return_inverse=True, return_counts=True)
     if counts[counts % m == 0].sum() < _MOST * len(label):
         return np.ones(len(label), dtype=np.bool_)
@@ -205,10 +206,11 @@ def _first_of_each(label: NDArray[np.int64], m: int) -> NDArray[np.bool_]:
 
 
 def _not_repeated(labels: Sequence[NDArray[np.int64]], source: Source) -> tuple[NDArray[np.bool_], ...]:
-    """What counts of each problem: all draws but the copies.
+    """The draws of each problem that count: all but the copies.
 
-    A problem most of whose copies are none is left as it is, unless nearly all others follow the pattern:
-    copies part where rounding differs, and one problem may have many of these.
+    If most supposed copies of a problem differ from their source, the problem is left as it is, unless nearly
+    all
+    others follow the pattern: copies diverge where rounding differs, and one problem may have many of these.
     """
     original = [np.array(source(len(label)), dtype=np.int64) for label in labels]
     equal = [
@@ -224,18 +226,18 @@ def _not_repeated(labels: Sequence[NDArray[np.int64]], source: Source) -> tuple[
 
 
 def sentence(kind: Kind, values: tuple[int, ...], keep: Sequence[NDArray[np.bool_]]) -> str:
-    """What was found, and how much of it does not count."""
+    """A sentence with the pattern and the number of draws that do not count."""
     total, dropped = sum(map(len, keep)), sum(int((~mask).sum()) for mask in keep)
     touched = sum(bool((~mask).any()) for mask in keep)
     what = {
         "period": "the draws of a problem repeat its first {0} in the same order (one seed in several workers,"
         " or a job that was run again into the same file)",
-        "blocks": "the draws of a problem are {0} times the same sequence (one seed in {0} workers, or a job"
+        "blocks": "the draws of a problem are the same sequence {0} times (one seed in {0} workers, or a job"
         " that was run {0} times into the same file)",
         "overlap": "from draw {2} of a problem on, its texts from draw {1} on are repeated (a resumed job that"
-        " wrote again what it had written)",
-        "row": "every text of a problem stands {0} times in a row (one seed in {0} workers)",
-        "multiple": "every text of a problem came a multiple of {0} times (one seed in {0} workers)",
+        " wrote a part again)",
+        "row": "every text of a problem occurs {0} times in a row (one seed in {0} workers)",
+        "multiple": "every text of a problem occurs a multiple of {0} times (one seed in {0} workers)",
     }[kind].format(values[0], values[0] + 1, sum(values) + 1)
     return (
         f"{what}: {dropped} of {total} draws, in {touched} of {len(keep)} problems, are copies and do not count"

@@ -1,33 +1,32 @@
-"""Which draws of a policy are copies of others: found, counted once, and said.
+"""Draws of a policy that are copies of others: they are found, counted once, and reported.
 
-Copies come from temperature 0 with repeats, one seed in each of several workers, one seed at every request,
-a resumed job whose first part was written again. Counted as draws they make every interval too narrow.
+Copies come from temperature 0 with repeats, from one seed in several workers or at every request, or from a
+resumed job that wrote its first part again. If they counted as draws, every interval would be too narrow.
 
 ========  ====================================================================  ========================
-kind      pattern                                                               what is kept
+kind      pattern                                                               kept draws
 ========  ====================================================================  ========================
 period    from the L-th draw of a problem on, its draws repeat the first L       the first L
-blocks    a problem's draws are m times one sequence                            the first n/m
-overlap   draws from o + D on repeat those from o on (resumed behind o)         all but the repetition
-row       every draw stands m times in a row                                    one of each m
-multiple  every text came a multiple of m times, in any order                   1/m of each text
+blocks    a problem's draws are one sequence m times                            the first n/m
+overlap   draws from o + D on repeat those from o on (resumed after o)          all but the repetition
+row       every draw occurs m times in a row                                    one of each m
+multiple  every text occurs a multiple of m times, in any order                 1/m of each text
 uniform   all problems gave one text each                                       one draw of each problem
 ========  ====================================================================  ========================
 
-All but the last are decided by evidence (:mod:`keyturn.rollouts.copies.evidence`): at most one file in a
-million (:data:`LEVEL`) of independent draws is called so, however peaked its policy is, whatever of its texts
-the file was sorted by, all values of L, m, o and D together, with texts compared as they are; and as many again
-with white space left out of account.
+All but the last are decided by evidence (:mod:`keyturn.rollouts.copies.evidence`). At most one file in a
+million (:data:`LEVEL`) of independent draws is flagged, however peaked its policy is and whatever property of
+the texts the file was sorted by, over all values of L, m, o and D together. This holds for texts compared
+exactly; comparing them without white space adds the same rate once more.
 
-The last one cannot be decided: greedy decoding and a policy that has collapsed leave the same file. Then the
-draws count once and the sentence says so. It asks for :data:`FEWEST_REPEATS` repeats at least, and for equal
-texts. Where texts are long (:data:`LONG` words) some may differ, if their collision entropy is below
-:data:`COLLAPSED` nats per word: a tenth of what the most collapsed reasoning policies have a token after RL
-(0.005). Where most problems gave one text each (:data:`MOST`) and others did not, that is said and every
-draw counts.
+The last one cannot be decided: greedy decoding and a collapsed policy leave the same file. Then the draws count
+once and a sentence says so. The pattern needs at least :data:`FEWEST_REPEATS` repeats and equal texts. Long
+texts (:data:`LONG` words) may differ if their collision entropy is below :data:`COLLAPSED` nats per word, a
+tenth of the entropy per token of the most collapsed reasoning policies after RL (0.005). If most problems
+(:data:`MOST`) gave one text each and others did not, a note says so and every draw counts.
 
-Not found: copies that differ in more than white space (a number of the request in every text), rows repeated
-a different number of times each, and a part that was written twice before the file was sorted by its texts.
+Not found: copies that differ in more than white space (a request number in every text), rows repeated a
+different number of times each, and a part that was written twice before the file was sorted by its texts.
 """
 
 from __future__ import annotations
@@ -43,24 +42,24 @@ from keyturn.rollouts.copies.evidence import collisions
 from keyturn.rollouts.copies.patterns import Found, Kind, patterns
 
 LEVEL = 1e-6
-"""Probability at most that independent draws of one file are called copies by a pattern."""
+"""Maximum probability that independent draws of one file are called copies."""
 COLLAPSED = 5e-4
 """Collision entropy in nats per word below which draws count as one text."""
 LONG = 20
-"""Words from which on the texts of greedy decoding may part: short ones have no room for roundings."""
+"""Number of words from which on texts of greedy decoding may differ; rounding hardly affects short texts."""
 MOST = 0.75
-"""Share of problems with one text each from which on this is said."""
+"""Share of problems with one text each from which on a note is made."""
 FEWEST_REPEATS = 30
-"""Repeats (draws beyond the first of each problem) from which on "always the same text" says anything: after
-30 the chance of another text may still be a tenth."""
+"""Minimum number of repeats (draws beyond the first of each problem) to conclude "always the same text": after
+30 the probability of another text may still be a tenth."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Copies:
-    """What was found in the draws of one policy.
+    """Copies in the draws of one policy.
 
     Args:
-        kinds: what was found, in the order in which it was taken away; ``mostly`` takes nothing away.
+        kinds: the patterns, in the order of their removal; ``mostly`` removes nothing.
         keep: rows that count, bool ``[row]``.
         texts: one sentence for each kind, without the name of the file.
     """
@@ -76,12 +75,12 @@ def find_copies(
     """Look for draws that are copies of others of the same policy.
 
     Args:
-        problem: which problem each row belongs to, ``[row]``.
-        texts: completions, ``[row]``; where all are empty, nothing can be known.
-        order: number of the draw within its problem, ``[row]``; the order of the rows where it is None.
+        problem: number of each row's problem, ``[row]``.
+        texts: completions, ``[row]``; if all are empty, nothing can be found.
+        order: number of the draw within its problem, ``[row]``; None means the order of the rows.
 
     Returns:
-        What was found, or None.
+        The findings, or None.
     """
     if not any(texts):
         return None
@@ -103,7 +102,7 @@ def find_copies(
 
 
 def by_pattern(draws: Draws) -> Found | None:
-    """The pattern with the most evidence, where that suffices for :data:`LEVEL`."""
+    """The pattern with the most evidence, if that suffices for :data:`LEVEL`."""
     enough = [
         found
         for found in patterns(draws)
@@ -113,7 +112,7 @@ def by_pattern(draws: Draws) -> Found | None:
 
 
 def _without_spaces(draws: Draws, texts: Sequence[str]) -> Found | None:
-    """The same search where white space does not count."""
+    """The same search, ignoring white space."""
     bare = [_bare_numbers(texts, rows) for rows in draws.rows]
     if all(len(np.unique(a)) == len(np.unique(b)) for a, b in zip(draws.labels, bare, strict=True)):
         return None
@@ -125,7 +124,7 @@ def _bare_numbers(texts: Sequence[str], rows: NDArray[np.int64]) -> NDArray[np.i
 
 
 def all_alike(draws: Draws) -> Found | None:
-    """Every problem gave one text: undecidable, and counted once."""
+    """The case that every problem gave one text, which is undecidable and counts once."""
     repeated = [label for label in draws.labels if len(label) > 1]
     if draws.size - len(draws.labels) < FEWEST_REPEATS:
         return None
@@ -136,19 +135,19 @@ def all_alike(draws: Draws) -> Found | None:
     which = "each of" if one == len(repeated) else f"{one} of"
     text = (
         f"all draws of {which} {len(repeated)} problems have the same text. Temperature 0, one seed for every"
-        " request and a policy that has collapsed look alike here, so every problem counts as one draw"
+        " request and a collapsed policy cannot be distinguished here, so every problem counts as one draw"
     )
     keep = tuple(np.arange(len(label)) == 0 for label in draws.labels)
     return Found(kind="uniform", evidence=0.0, keep=keep, text=text)
 
 
 def mostly_alike(draws: Draws) -> str:
-    """A sentence where most problems gave one text each in all their draws and others did not; else ``""``."""
+    """A sentence if most problems gave one text each in all their draws and others did not; else ``""``."""
     repeated = [label for label in draws.labels if len(label) > 1]
     one = [label for label in repeated if len(np.unique(label)) == 1]
     if sum(len(label) - 1 for label in one) < FEWEST_REPEATS or len(one) < MOST * len(repeated):
         return ""
     return (
-        f"in {len(one)} of {len(repeated)} problems all draws have the same text: a policy near collapse, or a"
-        " part of the file that was drawn at temperature 0. Every draw counts"
+        f"in {len(one)} of {len(repeated)} problems all draws have the same text: the policy is near collapse,"
+        " or a part of the file was drawn at temperature 0. Every draw counts"
     )

@@ -1,4 +1,4 @@
-"""Readers of sample files, ours and other tools'."""
+"""Readers of sample files, our own and those of other tools."""
 
 from keyturn.rollouts.readers.columns import Columns
 from keyturn.rollouts.readers.memory import records_in

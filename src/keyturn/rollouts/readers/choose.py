@@ -1,4 +1,4 @@
-"""Whose records: one policy and one grading of it, where a file holds several."""
+"""Choose one policy and one grading of it from a file that holds several."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ POLICY_COLUMNS = (
 )  # fmt: skip
 """Columns whose different values are different policies or different gradings: one must be chosen."""
 RUN_COLUMNS = ("run_name", "run", "run_id", "experiment", "experiment_name")
-"""Columns whose different values may be different policies, or draws of one policy that were made apart."""
+"""Columns whose different values may be different policies, or separate draws of one policy."""
 _NAMES_POLICY = ("model", "model_name", "model_id", "policy", "checkpoint", "agent")
 NESTED = (*KNOWN["completion"], "solution")
-"""Names of a completion inside a record of a model's own, where ``solution`` is not the data set's."""
+"""Names of a completion inside a model's own record, in which ``solution`` is not the data set's."""
 
 
 def choose(
@@ -32,13 +32,13 @@ def choose(
     Args:
         path: the file.
         rows: its records.
-        select: what the user chose.
-        draw: the columns that the user said number the draws, or ``none``: all are of one policy then,
-            whatever their run is called.
+        select: the user's selection.
+        draw: the columns that number the draws according to the user, or ``none``: then all are of one policy,
+            whatever the name of their run.
 
     Raises:
-        UsageError: no such record or value.
-        InputError: the records of several policies and none selected.
+        UsageError: there is no such record or value.
+        InputError: there are records of several policies, and none is selected.
     """
     nested = nested_policies(rows)
     if nested:
@@ -57,7 +57,7 @@ def choose(
             kept, name = [row for row in kept if _shown(row.get(column)) == asked[0]], name or asked[0]
             wanted.remove(asked[0])
         elif len(values) > 1 and known in RUN_COLUMNS:
-            # A run for nearly every record is the record's own number.
+            # If nearly every record has another run, the column numbers the records.
             if not (draw or _named(column, wanted) or 2 * len(values) > len(kept)):
                 raise _several_runs(path, column, values, spelling)
         elif len(values) > 1 and not _named(column, wanted):
@@ -73,12 +73,12 @@ def choose(
             if not kept:
                 raise UsageError(f"{path}: no record has {one}", fix=_values_of(rows, column))
     if wanted:
-        raise UsageError(f"{path}: nothing in it is called {wanted[0]!r}", fix=f"leave out #{select}")
+        raise UsageError(f"{path}: it contains no {wanted[0]!r}", fix=f"leave out #{select}")
     return kept, name, False
 
 
 def nested_policies(rows: Sequence[Record]) -> list[str]:
-    """Names of records inside the records that hold a completion of their own."""
+    """Names of records inside the records that have their own completion."""
     seen = rows[:50]
     if any(isinstance(lookup(row, name), str | list) for row in seen for name in KNOWN["completion"]):
         return []
@@ -131,13 +131,13 @@ def _one_of(path: Path, what: str, names: Sequence[str], select: str) -> str:
     if select:
         close = difflib.get_close_matches(select, names, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {_some(names)}"
-        raise UsageError(f"{path} holds nothing called {select!r}", fix=hint)
+        raise UsageError(f"{path} contains no {select!r}", fix=hint)
     if len(names) == 1:
         return names[0]
     raise InputError(f"{path} holds {what} {_some(names)}", fix=f"choose one, e.g. {path.name}#{names[0]}")
 
 
 def _inner(row: Record, name: str) -> Record:
-    """What a record holds of one model; nothing where that model failed on it."""
+    """The part of a record that belongs to one model; empty if that model failed on it."""
     inner = row.get(name)
     return inner if isinstance(inner, Mapping) else {}

@@ -1,17 +1,16 @@
-"""Which column of a foreign file is what: explicit names first, else the names that common tools write.
+"""The meaning of columns in files of other tools: explicit names first, else the names that common tools write.
 
 A name may be a dotted path into nested records (``output.completion``); ``*`` stands for every key, or for the
-first entry of a list (``scores.*.value``). Capitals, spaces and hyphens make no difference in known names.
-They were taken from:
+first entry of a list (``scores.*.value``). Known names ignore case, spaces and hyphens. They were taken from:
 
 =========================  ===========================================================================
 keyturn's own              ``problem_id, prompt, completion, draw, outcome, verified, answer, gold``...
-lm-eval ``--log_samples``  ``doc_id, arguments, resps, target, exact_match | acc``, one row a ``filter``
+lm-eval ``--log_samples``  ``doc_id, arguments, resps, target, exact_match | acc``, one row per ``filter``
 Inspect (JSON or .eval)    ``id, epoch, input, target, output.completion, scores.<scorer>.value`` (C, I, P, N)
-TRL ``log_completions``    ``step, prompt, completion``, one column a reward (to be named by the user)
+TRL ``log_completions``    ``step, prompt, completion``, one column per reward (which the user must name)
 verl ``rollout_data_dir``  ``input, output, gts, score, step`` (and ``acc``)
 verifiers                  ``example_id, prompt, completion, answer, reward``; traces: see ``layouts``
-grade-school-math          one record a model: ``question, ground_truth, <model>: {solution, is_correct}``
+grade-school-math          one record per model: ``question, ground_truth, <model>: {solution, is_correct}``
 open-r1                    ``problem, generations, correctness_math_verify``; ``solution`` is the data set's
 =========================  ===========================================================================
 """
@@ -32,8 +31,8 @@ class Columns:
     """Names of a file's columns. Empty: the known names are tried, in the order listed in ``KNOWN``."""
 
     problem: str = ""
-    """Identity of the problem: one column, or several joined by commas (``task,doc_id``). Where a file has
-    none, it is made from the prompt; ``prompt`` asks for that."""
+    """Identity of the problem: one column, or several joined by commas (``task,doc_id``). If a file has none,
+    it is made from the prompt; ``prompt`` requests that."""
     prompt: str = ""
     """The prompt: text, or a list of chat messages."""
     completion: str = ""
@@ -41,29 +40,29 @@ class Columns:
     success: str = ""
     """The verdict or reward: true/false, 0/1, C/I; null and NaN are ungraded."""
     gold: str = ""
-    """The gold answer, to grade against; of several in a list any is right."""
+    """The gold answer for grading; of several in a list any is right."""
     draw: str = ""
-    """Number of the draw within its problem: one column, or several joined by commas (``rank,sample_idx``).
-    Rows of a problem are numbered in order where there is none; ``none`` asks for that."""
+    """Number of the draw within its problem: one column, or several joined by commas (``rank,sample_idx``). If
+    there is none, rows of a problem are numbered in order; ``none`` requests that."""
     answer: str = ""
     """The answer that was extracted from the completion."""
     verified: str = ""
-    """Whether answer *and* trace are right, where a verifier read the trace."""
+    """Whether answer *and* trace are right, if a verifier read the trace."""
     truncated: str = ""
     """Whether the completion was cut at its limit: true/false, or a reason such as ``length``."""
     right: str = ""
-    """In a file of counts, one record a problem: how many draws were right (``c``)."""
+    """In a file of counts, with one record per problem: the number of right draws (``c``)."""
     drawn: str = ""
-    """In a file of counts: how many draws there were (``n``)."""
+    """In a file of counts: the number of draws (``n``)."""
     cells: tuple[str, ...] = ()
-    """Columns that say where a problem stands; by default those of ``subject level depth domain difficulty
+    """Columns that make the cell of a problem; by default those of ``subject level depth domain difficulty
     context`` that the file has."""
     select: str = ""
-    """Which records, where the file holds those of several policies: the name of a nested record, a value of a
-    column such as ``model``, ``filter`` or ``step``, or ``column=value``; several are joined by commas. The
-    same as ``file.jsonl#which``."""
+    """Which records to read, if the file holds those of several policies: the name of a nested record, a value
+    of a column such as ``model``, ``filter`` or ``step``, or ``column=value``; several are joined by commas.
+    The same as ``file.jsonl#which``."""
     success_at: float = float("nan")
-    """Rewards at or above it are a success; by default a reward other than 0 and 1 is refused."""
+    """Smallest reward that counts as success; by default a reward other than 0 and 1 is refused."""
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
@@ -112,14 +111,13 @@ MISSING = object()
 
 
 def lookup(row: Any, path: str) -> Any:
-    """The value at a name or dotted path; ``MISSING`` where there is none, or where a ``*`` has several
-    keys."""
+    """The value at a name or dotted path; ``MISSING`` if there is none, or if a ``*`` has several keys."""
     if not path:
         return row
     if isinstance(row, Mapping):
         if path in row:
             return row[path]
-        # A key may hold a dot itself: the longest beginning that is a key is taken.
+        # A key may itself contain a dot, so the longest prefix that is a key is used.
         cut = len(path)
         while (cut := path.rfind(".", 0, cut)) > 0:
             head, rest = path[:cut], path[cut + 1 :]
@@ -135,13 +133,13 @@ def lookup(row: Any, path: str) -> Any:
 
 
 def spelled(name: str) -> str:
-    """A name as known names are written: lower case, words joined by ``_``."""
+    """A name in the form of known names: lower case, words joined by ``_``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[\s\-]+", "_", words.strip()).lower()
 
 
 def spellings(rows: Iterable[Record]) -> dict[str, str]:
-    """The columns there are, by the way that known names are written; an exact name is preferred."""
+    """The existing columns by their name in the form of known names; an exact name is preferred."""
     found: dict[str, str] = {}
     for name in dict.fromkeys(key for row in rows for key in row):
         usual = spelled(name)
@@ -151,10 +149,10 @@ def spellings(rows: Iterable[Record]) -> dict[str, str]:
 
 
 def paths(rows: Sequence[Record], known: str, spelling: Mapping[str, str]) -> list[str]:
-    """The columns that a known name means in a file: itself, or one for every key that its ``*`` stands for."""
+    """The columns that a known name means in a file: itself, or one for every key of its ``*``."""
     head, dot, rest = known.partition(".")
     if known in spelling:
-        return [spelling[known]]  # also a dotted name, where a table was made of nested records
+        return [spelling[known]]  # also a dotted name, if a table was made from nested records
     if head not in spelling:
         return []
     return _expanded(rows, spelling[head] + dot + rest)
@@ -175,7 +173,7 @@ def _expanded(rows: Sequence[Record], actual: str) -> list[str]:
 
 
 def scalar(value: Any) -> bool:
-    """Whether a value can name a group: text, a number, a truth value."""
+    """Whether a value can name a group, as text, a number or a truth value can."""
     return isinstance(value, str | int | float)
 
 
@@ -193,7 +191,7 @@ def present(rows: Sequence[Record]) -> list[str]:
 
 
 def near(rows: Sequence[Record], *wanted: str) -> str:
-    """A hint that names the columns there are, the nearest to what was wanted first."""
+    """A hint with the existing columns, those with the most similar names first."""
     names = present(rows)
     close = [match for name in wanted for match in difflib.get_close_matches(name, names, n=2, cutoff=0.5)]
     hint = f"did you mean {' or '.join(dict.fromkeys(close))}? " if close else ""

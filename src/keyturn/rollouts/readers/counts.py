@@ -1,7 +1,7 @@
-"""Counts ``{id, c, n}`` as a sample file: of n draws of a problem, c were right. No text, no order.
+"""Counts ``{id, c, n}`` as a sample file: of n draws of a problem, c were right. There is no text and no order.
 
-The measures read one row a draw, and some take a problem's draws apart in two; so the verdicts of a problem
-are put in a random order of its own, the same whenever the file is read.
+Measures read one row per draw, and some split a problem's draws into two halves. So the verdicts of each
+problem are put into a random order, which is the same whenever the file is read.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class CountColumns:
     right: str
     drawn: str
     rate: bool = False
-    """Whether ``right`` holds shares of the draws and not numbers of them."""
+    """Whether ``right`` holds shares of draws and not numbers of draws."""
 
     def of(self, row: Record) -> tuple[int, int] | None:
-        """Right draws and draws of one record; None where they are none."""
+        """Numbers of right draws and of draws in one record; None if they are not counts."""
         right, n = lookup(row, self.right), whole(lookup(row, self.drawn))
         c = whole(_times(right, n)) if self.rate and n is not None else whole(right)
         return (c, n) if c is not None and n is not None and c <= n else None
 
 
 def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> CountColumns | None:
-    """The columns of counts, None where a file holds none.
+    """The columns of counts; None if a file holds none.
 
-    A file holds counts where the user says so, or where it has no completions, no problem twice, and two whole
-    numbers per record of known names of which one is never above the other.
+    A file holds counts if the user says so. It also does if it has no completions and no problem twice, and
+    each record has two whole numbers with known names, of which one is never greater than the other.
 
     Raises:
-        UsageError: only one of the two columns is named, or a named one is not there.
+        UsageError: only one of the two columns is named, or a named one does not exist.
     """
     given = {"right": columns.right, "drawn": columns.drawn}
     for name in filter(None, given.values()):
@@ -86,14 +86,14 @@ def count_columns(path: Path, rows: Sequence[Record], columns: Columns) -> Count
 
 
 def refuse_counts(path: Path, rows: Sequence[Record]) -> None:
-    """Say what is wrong with a file whose columns have the names of counts, and whose records are none.
+    """Refuse a file whose columns have the names of counts, but whose records are not counts.
 
     Args:
         path: the file.
         rows: its records, in which neither completions nor verdicts were found.
 
     Raises:
-        InputError: a record that holds no counts, or a problem twice.
+        InputError: a record holds no counts, or a problem occurs twice.
     """
     spelling = spellings(rows)
     right, drawn = (
@@ -116,7 +116,7 @@ def _is_rate(rows: Sequence[Record], right: str) -> bool:
 
 
 def _times(share: Any, n: int) -> float | None:
-    """How many of n draws a share is, None where that is no whole number but for rounding."""
+    """The number of draws, of n, that a share means; None if it is not a whole number up to rounding."""
     number = number_of(share)
     if number is None or not math.isfinite(number):
         return None
@@ -127,12 +127,12 @@ def _times(share: Any, n: int) -> float | None:
 def _are_counts(rows: Sequence[Record], counted: CountColumns) -> bool:
     if counted.right == counted.drawn or any(counted.of(row) is None for row in rows):
         return False
-    # A verdict of 0 or 1 beside the size of its group is a draw: then its problem occurs again.
+    # A verdict of 0 or 1 together with the size of its group is a draw; then its problem occurs again.
     return Counter(_ids(rows)).most_common(1)[0][1] == 1
 
 
 def _ids(rows: Sequence[Record]) -> list[str]:
-    """What identifies the problem of each record, before the columns are resolved."""
+    """The identity of each record's problem, before the columns are resolved."""
     ids = [name for name in KNOWN["problem"] if name in rows[0]]
     return [str(row.get(ids[0] if ids else "prompt")) for row in rows]
 
@@ -147,14 +147,14 @@ def _refuse_repeated(path: Path, keys: Sequence[str]) -> None:
 
 
 def _pairs(path: Path, rows: Sequence[Record], found: CountColumns) -> list[tuple[int, int]]:
-    """Right draws and draws of every record."""
+    """Numbers of right draws and of draws in every record."""
     pairs = []
     for number, row in enumerate(rows, start=1):
         counts = found.of(row)
         if counts is None:
             shown = f"{found.right} {_shown(row, found.right)}, {found.drawn} {_shown(row, found.drawn)}"
             raise InputError(
-                f"{path}, record {number}: {shown} are no counts of right draws and of draws",
+                f"{path}, record {number}: {shown} are not counts of right draws and of all draws",
                 fix=f"correct the record ({found.right} is at most {found.drawn}), or name the columns with"
                 " --columns.right and --columns.drawn",
             )
@@ -165,19 +165,23 @@ def _pairs(path: Path, rows: Sequence[Record], found: CountColumns) -> list[tupl
 def read_counts(
     path: Path, rows: Sequence[Record], found: CountColumns, keys: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """One row a draw: the record it belongs to and its verdict.
+    """One row per draw: its record and its verdict.
 
     Returns:
         Records, int64 ``[row]``, and verdicts in random order within a problem, float32 ``[row]``.
 
     Raises:
-        InputError: no whole numbers, more right than drawn, a problem twice, or more draws than can be held.
+        InputError: numbers are not whole, there are more right draws than draws, a problem occurs twice, or
+        there
+            are more draws than can be stored.
     """
     _refuse_repeated(path, keys)
     pairs = _pairs(path, rows, found)
     total = sum(n for _, n in pairs)
     if total > LARGEST:
-        raise InputError(f"{path}: {total} draws are counted, {LARGEST} can be held", fix="give fewer problems")
+        raise InputError(
+            f"{path}: {total} draws are counted, but at most {LARGEST} can be stored", fix="give fewer problems"
+        )
     verdicts = [_shuffled(c, n, key) for (c, n), key in zip(pairs, keys, strict=True)]
     record = np.repeat(np.arange(len(rows)), [n for _, n in pairs])
     return record, np.concatenate(verdicts).astype(np.float32)

@@ -1,8 +1,7 @@
-"""Inspect's logs: one JSON document, or an archive (``.eval``) with one JSON member a sample.
+"""Inspect's logs: one JSON document, or an archive (``.eval``) with one JSON member per sample.
 
-Checked on logs of inspect-ai 0.3.285, whose archives hold members compressed with Zstandard. Neither
-inspect-ai nor a Python that knows Zstandard is needed. Samples that failed have no verdict and count as
-ungraded.
+Checked with logs of inspect-ai 0.3.285, whose archives hold members compressed with Zstandard. Neither
+inspect-ai nor a Python with Zstandard is needed. Failed samples have no verdict and count as ungraded.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ def is_log(document: Mapping[str, Any]) -> bool:
 
 
 def archive_document(path: Path, data: bytes) -> dict[str, Any]:
-    """The log in an archive, as the document that Inspect's JSON format is.
+    """The log in an archive, as a document of Inspect's JSON format.
 
     Raises:
-        InputError: another kind of archive, or a damaged one.
+        InputError: it is another kind of archive, or it is damaged.
     """
     fix = f"if it is a log of Inspect: {_CONVERT} {path.name}"
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # A sample that was run again is written again: the last member of a name counts.
+            # A repeated sample is written again, so the last member of a name counts.
             members = {member.filename: member for member in archive.infolist()}
             samples = [name for name in members if name.startswith("samples/") and name.endswith(".json")]
             head = next((name for name in ("header.json", "_journal/start.json") if name in members), "")
             if not samples and not head:
-                raise InputError(f"{path} is an archive and no log of Inspect", fix="unpack it first")
+                raise InputError(f"{path} is an archive but not a log of Inspect", fix="unpack it first")
             room = raw.LARGEST
             read = {}
             for name in filter(None, (*samples, head)):
@@ -67,7 +66,7 @@ def archive_document(path: Path, data: bytes) -> dict[str, Any]:
 def _member(path: Path, archive: zipfile.ZipFile, data: bytes, member: zipfile.ZipInfo, room: int) -> bytes:
     if member.compress_type not in _ZSTD:
         return raw.unpacked(path, archive.open(member), room)
-    # The local header, 30 bytes and the name again, may have another "extra" field than the directory has.
+    # The local header has 30 bytes and the name, and its "extra" field may differ from the directory's.
     name, extra = struct.unpack_from("<HH", data, member.header_offset + 26)
     start = member.header_offset + 30 + name + extra
     content = raw.unpacked(path, raw.zstd(data[start : start + member.compress_size]), room)
@@ -79,10 +78,10 @@ def _member(path: Path, archive: zipfile.ZipFile, data: bytes, member: zipfile.Z
 def document_rows(
     path: Path, log: Mapping[str, Any]
 ) -> tuple[Sequence[Mapping[str, Any]], str, tuple[str, ...]]:
-    """The samples of a log, the model's name, and what should be known of the log.
+    """The samples of a log, the model's name, and notes on the log.
 
     Raises:
-        InputError: a log without samples (only its header was written).
+        InputError: the log has no samples (only its header was written).
     """
     samples = log.get("samples")
     if not isinstance(samples, list) or not samples:
@@ -97,7 +96,7 @@ def document_rows(
 
 
 def _row(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample as a record: attachments in place, an errored one without completion."""
+    """A sample as a record, with its attachments inserted, and without a completion if it failed."""
     row: dict[str, Any] = {name: value for name, value in sample.items() if name not in ("events", "store")}
     attachments = row.pop("attachments", None)
     if isinstance(attachments, Mapping) and attachments:

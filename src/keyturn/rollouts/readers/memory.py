@@ -1,7 +1,7 @@
-"""Records from what is in memory: a data frame, a list of records, counts, or verdicts.
+"""Records from memory: a data frame, a list of records, counts, or verdicts.
 
-What a Python program holds becomes the records that a file of the same content would give, so everything behind
-the readers is one path. A data frame is known by its methods; neither pandas nor polars is imported here.
+Objects of a Python program become the records that a file of the same content would give, so everything after
+the readers is the same. A data frame is recognised by its methods; neither pandas nor polars is imported here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TABLES = ("to_pylist", "to_dicts", "to_list")
 """Methods that give a list of records: of pyarrow's tables, polars' frames and Hugging Face data sets."""
 
 COUNTS = "{problem: (right, drawn)} with whole numbers, or {problem: [True, False, ...]}"
-"""How counts and verdicts are written, for messages."""
+"""The forms of counts and verdicts, for messages."""
 
 
 def records_in(value: Any, name: str) -> Records | None:
@@ -32,13 +32,13 @@ def records_in(value: Any, name: str) -> Records | None:
             or ``{problem: [True, False, ...]}`` of verdicts; a list of such pairs or lists, or an array of
             counts ``[problem, 2]`` (whole numbers) or verdicts ``[problem, draw]`` (truth values, or floats
             where NaN is ungraded), whose problems are numbered in order.
-        name: what messages call it.
+        name: its name in messages.
 
     Returns:
-        The records; None where the value is none of these.
+        The records; None if the value is none of these.
 
     Raises:
-        InputError: a table without rows or with two columns of one name, or pairs that are no counts.
+        InputError: a table has no rows or two columns of one name, or pairs are not counts.
     """
     rows = _rows_of(value, name)
     if rows is None:
@@ -101,7 +101,7 @@ def _record(row: Mapping[Any, Any]) -> Record:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON would hold it: numpy's scalars and arrays become Python's, what is missing None."""
+    """A value in JSON's types: numpy's scalars and arrays become Python's, missing values None."""
     if isinstance(value, str | bool | int | type(None)):
         return value
     if isinstance(value, np.ndarray | np.generic):
@@ -140,7 +140,7 @@ def _numbered(rows: Sequence[Any], name: str) -> list[Record]:
 
 
 def _by_problem(found: Mapping[Any, Any], name: str) -> list[Record]:
-    """Counts become one record a problem, verdicts one record a draw."""
+    """Counts become one record per problem, verdicts one record per draw."""
     plain = {str(key): _plain(value) for key, value in found.items()}
     if len(plain) < len(found):
         raise InputError(f"{name} has one problem under two keys", fix="give every problem one key")
@@ -160,5 +160,5 @@ def _are_verdicts(value: Any) -> bool:
 
 
 def _are_counts(value: Any) -> bool:
-    """Whether these are a pair of whole numbers; truth values are no numbers here."""
+    """Whether these are a pair of whole numbers; truth values do not count as numbers."""
     return isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)

@@ -1,7 +1,7 @@
-"""Texts in a record: a string, a chat message, a conversation, or one of these a draw.
+"""Texts in a record: a string, a chat message, a conversation, or one of these per draw.
 
-A completion is what the assistant says. Where it spoke several times, all of it is kept and the last message
-is what is graded. What a tool, an environment or the user says in between never counts.
+A completion consists of the assistant's words. If it spoke several times, all of it is kept and the last
+message is graded. Words of a tool, an environment or the user in between never count.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ASSISTANT = frozenset({"assistant", "model", "gpt", "ai", "bot", "agent"})
 
 @dataclass(frozen=True)
 class Said:
-    """What one draw said.
+    """The text of one draw.
 
     Args:
-        text: all of it.
+        text: the whole text.
         last: the last message, which is graded.
     """
 
@@ -46,10 +46,10 @@ def as_text(value: Any) -> str | None:
 
 
 def said(value: Any) -> list[Said | None] | None:
-    """What is in a completion's field, one entry a draw.
+    """The texts in a completion's field, one entry per draw.
 
     Returns:
-        None where there is no text at all; an entry is None where that draw holds none (null, an error).
+        None if there is no text at all; an entry is None if that draw has none (null, an error).
     """
     one = _one(value)
     if one is not None:
@@ -64,7 +64,7 @@ def said(value: Any) -> list[Said | None] | None:
 
 
 def _nothing(value: Any) -> bool:
-    """Whether a draw is empty rather than of a kind that holds no text."""
+    """Whether a draw is empty, as opposed to a kind of value that holds no text."""
     return value is None or (isinstance(value, Sequence) and not value) or (isinstance(value, Mapping))
 
 
@@ -88,7 +88,7 @@ def _one(value: Any) -> Said | None:
     heard = [text for text in texts if text is not None]
     if not heard:
         return None
-    # Whoever ends with a call of a tool has not answered: the words before it are no answer.
+    # A text that ends with a tool call has not answered: the words before it are not an answer.
     return Said("\n".join(text for text in heard if text), texts[-1] or "")
 
 
@@ -117,7 +117,7 @@ def _has_text(parts: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def written_out(text: Any) -> Any:
-    """Chat messages that a table wrote as text (JSON or Python's notation), else None."""
+    """Chat messages that a table stores as text (JSON or Python's notation), else None."""
     if not isinstance(text, str) or not text.lstrip().startswith(("[{", "{")):
         return None
     for read in (json.loads, ast.literal_eval):

@@ -1,4 +1,4 @@
-"""Two files of samples over the same problems: what a comparison may use, and what it had to drop."""
+"""Two files of samples over the same problems: the rows that a comparison may use, and those that it drops."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class PairedSamples:
         tuned: the tuned policy's draws.
         dropped_base: problems that only the base answered.
         dropped_tuned: problems that only the tuned policy answered.
-        ungraded_base: rows of the base without a verdict, among the common problems.
-        ungraded_tuned: the same of the tuned policy.
-        notes: what a reader of the result should know, one sentence each.
+        ungraded_base: number of the base's rows without a verdict, among the common problems.
+        ungraded_tuned: the same for the tuned policy.
+        notes: facts that a reader of the result should know, one sentence each.
     """
 
     problems: tuple[Problem, ...]
@@ -41,12 +41,12 @@ class PairedSamples:
 def pair(base: Samples, tuned: Samples) -> PairedSamples:
     """The comparison of two files of samples.
 
-    Problems are matched by id; where the files have no ids, or ids that mean other problems in the other file,
-    by prompt. A problem of one file only is dropped and counted. Rows without a verdict stay and count as
-    ungraded. Where only one file says whether traces are valid, answers alone are compared.
+    Problems are matched by id. If the files have no ids, or ids mean different problems in the two files, they
+    are matched by prompt. A problem of one file only is dropped and counted. Rows without a verdict stay and
+    count as ungraded. If only one file says whether traces are valid, answers alone are compared.
 
     Raises:
-        InputError: no problem in common, different gold answers under one id, or nothing graded in a file.
+        InputError: there is no common problem, gold answers differ under one id, or a file has no graded row.
     """
     base, tuned, notes = _matched(base, tuned)
     ours = {problem.id: problem for problem in base.problems()}
@@ -104,16 +104,16 @@ def _matched(base: Samples, tuned: Samples) -> tuple[Samples, Samples, list[str]
     if moved and not unique:
         name = moved[0]
         raise InputError(
-            f"{len(moved)} of {len(theirs)} ids mean other problems in {tuned.source} than in {base.source}"
+            f"{len(moved)} of {len(theirs)} ids mean different problems in {tuned.source} and {base.source}"
             f" ({name!r}: {theirs[name][:40]!r} and {ours[name][:40]!r})",
-            fix="identify problems by what both files share: --columns.problem prompt",
+            fix="identify problems by their prompts: --columns.problem prompt",
         )
-    said = "ids mean other problems in the two files" if moved else "the files have no id in common"
+    said = "ids mean different problems in the two files" if moved else "the files have no id in common"
     return base.by_prompt(), tuned.by_prompt(), [f"{said}: problems are matched by prompt"]
 
 
 def _prompts(samples: Samples) -> dict[str, str]:
-    """The prompt of each problem that has one, white space aside."""
+    """The prompt of each problem that has one, ignoring white space."""
     known = {problem.id: as_compared(problem.prompt) for problem in samples.problems()}
     return {name: prompt for name, prompt in known.items() if prompt}
 
@@ -121,10 +121,10 @@ def _prompts(samples: Samples) -> dict[str, str]:
 def _same_problems(
     base: Samples, tuned: Samples, problems: tuple[Problem, ...], theirs: dict[str, Problem]
 ) -> list[str]:
-    """Notes on what differs between the files under one identity.
+    """Notes on differences between the files under one identity.
 
     Raises:
-        InputError: gold answers differ where prompts do not show that the problem is the same.
+        InputError: gold answers differ, and prompts do not show that the problem is the same.
     """
     changed = sum(bool(p.prompt and theirs[p.id].prompt and not _alike(p, theirs[p.id])) for p in problems)
     said = f"{changed} problems have the same id and different prompts in the two files"
@@ -135,12 +135,12 @@ def _same_problems(
         return notes
     one, other = " or ".join(torn[0].golds)[:60], " or ".join(theirs[torn[0].id].golds)[:60]
     if all(p.prompt and _alike(p, theirs[p.id]) for p in torn):
-        return [*notes, f"{len(torn)} problems have other gold answers in {tuned.source} than in {base.source}"]
+        return [*notes, f"{len(torn)} problems have different gold answers in {tuned.source} and {base.source}"]
     raise InputError(
-        f"{len(torn)} of {len(problems)} problems have other gold answers in {tuned.source}"
-        f" than in {base.source} (problem {torn[0].id!r}: the gold answer {one!r} against {other!r})",
+        f"{len(torn)} of {len(problems)} problems have different gold answers in {tuned.source}"
+        f" and {base.source} (problem {torn[0].id!r}: {one!r} against {other!r})",
         fix="if the ids mean different problems: --columns.problem prompt;"
-        " if the column is what the model answered: --columns.answer NAME",
+        " if the column holds the model's answers: --columns.answer NAME",
     )
 
 

@@ -1,4 +1,4 @@
-"""A file's bytes as they were meant: decompressed, and decoded as text. Its content decides, never its name."""
+"""The content of a file, decompressed and decoded as text. The content decides how, never the name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pyarrow as pa
 from keyturn.core.errors import InputError
 
 LARGEST = 4 << 30
-"""Bytes that a compressed file may unpack to: a few thousand bytes can hold as many as fill any memory."""
+"""Maximum number of bytes to which a compressed file may unpack, since a few thousand can unpack to any
+size."""
 _PIECE = 1 << 24
 
 
@@ -38,7 +39,7 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[bytes], Any]], ...] = (
 )
 
 _LAYERS = 3
-"""How often a file may have been compressed: servers compress what was compressed already."""
+"""How often a file may have been compressed: servers compress files that are compressed already."""
 
 _MARKS = (
     # UTF-32 first: its mark begins with the one of UTF-16.
@@ -51,12 +52,12 @@ _MARKS = (
 
 
 def unpacked(path: Path, stream: Any, room: int) -> bytes:
-    """All that a stream holds.
+    """All bytes of a stream.
 
     Args:
         path: the file, for the message.
-        stream: what is read, and closed.
-        room: bytes that it may hold.
+        stream: the stream, which is read and closed.
+        room: maximum number of bytes.
 
     Raises:
         InputError: it holds more.
@@ -75,7 +76,7 @@ def unpacked(path: Path, stream: Any, room: int) -> bytes:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, decompressed (gzip, zstd, bzip2, xz; several members end to end).
+    """The content of a file, decompressed (gzip, zstd, bzip2, xz; also several concatenated members).
 
     Raises:
         InputError: it cannot be read, is cut or damaged, or unpacks to more than :data:`LARGEST`.
@@ -88,18 +89,18 @@ def read_bytes(path: Path) -> bytes:
                 break
             data = unpacked(path, opened(data), LARGEST)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path}: {error}", fix="check that it was copied to its end") from error
+        raise InputError(f"cannot read {path}: {error}", fix="check that it was copied completely") from error
     return data
 
 
 def decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
-    """Text in UTF-8, or in UTF-16 or UTF-32 where a mark or the zeros between the letters say so; and notes.
+    """Text in UTF-8, or in UTF-16 or UTF-32 if a mark or zeros between the letters show it; and notes.
 
     A broken byte in one completion must not lose the file: it becomes U+FFFD, and a note says where. A file in
-    another encoding is refused: different letters would become one, and answers equal that are not.
+    another encoding is refused, since different letters would become equal, and so would different answers.
 
     Raises:
-        InputError: most of what is not ASCII is not UTF-8 either.
+        InputError: most of the non-ASCII bytes are not UTF-8.
     """
     encoding, skipped = _encoding(data)
     try:
@@ -113,15 +114,15 @@ def decode(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
     if broken > max(whole, 1):
         byte = data[skipped + first.start]
         raise InputError(
-            f"{path}, line {line}: not {encoding.upper()} (byte 0x{byte:02X}), and so in {broken} places",
-            fix=f"convert it from what it is written in, e.g. iconv -f WINDOWS-1252 -t UTF-8 {path.name} > NEW",
+            f"{path}, line {line}: not {encoding.upper()} (byte 0x{byte:02X}), and {broken} such places in all",
+            fix=f"convert it from its encoding, e.g. iconv -f WINDOWS-1252 -t UTF-8 {path.name} > NEW",
         )
     places = "1 place is" if broken == 1 else f"{broken} places are"
     return text, (f"{places} not {encoding.upper()} and read as U+FFFD, the first in line {line}",)
 
 
 def _encoding(data: bytes) -> tuple[str, int]:
-    """The encoding of a text, and how long its mark is."""
+    """The encoding of a text, and the length of its mark."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding, len(mark)

@@ -1,4 +1,4 @@
-"""Raw records of a file: JSON, JSON lines, CSV, Parquet or an Inspect log to a list of dictionaries."""
+"""Raw records of a file: JSON, JSON lines, CSV, Parquet or an Inspect log as a list of dictionaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from keyturn.rollouts.readers.raw import decode, read_bytes
 Record: TypeAlias = "Mapping[str, Any]"
 
 KINDS = "JSON lines, JSON, CSV, Parquet, Arrow or an Inspect log, plain or compressed"
-"""What is read; the content of a file decides which it is."""
+"""Kinds of files; the content of a file decides its kind."""
 _LISTS = ("samples", "records", "rows", "data", "results", "rollouts", "instances", "details")
 """Names of the list of records inside one JSON document."""
 _DELIMITERS = ",\t;|"
@@ -29,13 +29,13 @@ _LONGEST_FIELD = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """What a file holds.
+    """The records of a file.
 
     Args:
-        path: the file; of records in memory, the name that messages call them by.
+        path: the file; for records in memory, their name in messages.
         rows: its records, in order.
-        policy: what the file as a whole calls the policy; ``""`` where it says nothing.
-        notes: what was passed over, one sentence each.
+        policy: the file's name for the policy; ``""`` if there is none.
+        notes: what was ignored, one sentence each.
     """
 
     path: Path
@@ -45,9 +45,9 @@ class Records:
 
 
 def split_selector(source: str | Path) -> tuple[Path, str]:
-    """``file.jsonl#which`` as the path and what stands behind the last ``#``.
+    """``file.jsonl#which`` as the path and the text after the last ``#``.
 
-    A file whose name holds a ``#`` is found first.
+    A file whose name contains a ``#`` is found first.
     """
     text = str(source)
     path = Path(text).expanduser()
@@ -61,8 +61,8 @@ def read_records(path: Path) -> Records:
     """Read a file of records.
 
     Raises:
-        UsageError: no such file, or a folder.
-        InputError: an unknown kind of file, a damaged one (the line is named), or no record in it.
+        UsageError: there is no such file, or it is a folder.
+        InputError: the kind of file is unknown, it is damaged (the line is named), or it has no record.
     """
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
@@ -79,7 +79,7 @@ def read_records(path: Path) -> Records:
         records = _text(path, text)
         records = replace(records, notes=(*notes, *records.notes))
     if not records.rows:
-        raise InputError(f"{path} holds no records", fix="check that it was written to its end")
+        raise InputError(f"{path} holds no records", fix="check that it was written completely")
     empty = sum(row is None for row in records.rows)
     if empty == len(records.rows):
         raise InputError(f"all {empty} records of {path} are null", fix="check how it was written")
@@ -102,8 +102,8 @@ def _text(path: Path, text: str) -> Records:
 
 
 def _json(path: Path, text: str) -> Records:
-    """One document, one object a line, or objects one after the other."""
-    # Only "\n" ends a line: texts may hold the other separators that Unicode knows.
+    """One document, one object per line, or objects one after the other."""
+    # Only "\n" ends a line: texts may contain Unicode's other line separators.
     lines = text.split("\n")
     first = next(number for number, line in enumerate(lines) if line.strip())
     further = any(line.strip() for line in lines[first + 1 :])
@@ -117,7 +117,7 @@ def _json(path: Path, text: str) -> Records:
 
 
 def _ends_like_a_record(line: str) -> bool:
-    """Whether a line that is not JSON was meant as one record of many, and not as a document's beginning."""
+    """Whether a line that is not JSON was meant as one record of many, and not as the start of a document."""
     return line.rstrip().endswith("}") or len(line) > 1000
 
 
@@ -131,17 +131,17 @@ def _lines(path: Path, lines: Sequence[str]) -> Records:
             row = strict_json.loads(f"{path}, line {number}", line)
         except (ValueError, RecursionError) as error:
             if number == len(lines) and rows:  # no newline at its end: the writer was interrupted
-                notes.append(f"line {number}, the last one, is torn and was left out")
+                notes.append(f"line {number}, the last one, is incomplete and was left out")
                 break
             raise _bad_line(path, number, error) from error
         if row is not None and not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object", fix="write one JSON object a line")
+            raise InputError(f"{path}, line {number}: not a JSON object", fix="write one JSON object per line")
         rows.append(row)
     return Records(path=path, rows=rows, notes=tuple(notes))  # type: ignore[arg-type]
 
 
 def _whole(path: Path, text: str, error: Exception, *, looks_like_lines: bool) -> Records:
-    """A document over several lines, or several of them end to end."""
+    """A document over several lines, or several concatenated documents."""
     decoder = strict_json.decoder(str(path))
     documents: list[Any] = []
     place = len(text) - len(text.lstrip())
@@ -154,7 +154,7 @@ def _whole(path: Path, text: str, error: Exception, *, looks_like_lines: bool) -
         if looks_like_lines:
             raise _bad_line(path, 1, error) from inner
         raise InputError(
-            f"{path}: not JSON ({_reason(inner)})", fix="one JSON document, or one JSON object a line"
+            f"{path}: not JSON ({_reason(inner)})", fix="one JSON document, or one JSON object per line"
         ) from inner
     if len(documents) == 1:
         return _document(path, documents[0])
@@ -164,7 +164,9 @@ def _whole(path: Path, text: str, error: Exception, *, looks_like_lines: bool) -
 
 
 def _bad_line(path: Path, number: int, error: Exception) -> InputError:
-    return InputError(f"{path}, line {number}: not JSON ({_reason(error)})", fix="write one JSON object a line")
+    return InputError(
+        f"{path}, line {number}: not JSON ({_reason(error)})", fix="write one JSON object per line"
+    )
 
 
 def _document(path: Path, document: Any) -> Records:
@@ -190,7 +192,7 @@ def _are_rows(document: Any) -> bool:
 
 
 def _columns_as_rows(document: Mapping[str, Any]) -> list[Record]:
-    """Records of ``{column: {row: value}}``, as pandas writes a table, or of ``{id: record}``; else nothing."""
+    """Records of ``{column: {row: value}}``, as pandas writes a table, or of ``{id: record}``; else empty."""
     values = list(document.values())
     if len(values) < 2 or not all(isinstance(value, dict) and value for value in values):
         return []
@@ -210,7 +212,7 @@ def _log(path: Path, log: Mapping[str, Any]) -> Records:
 def _no_records(path: Path, document: Any) -> InputError:
     return InputError(
         f"{path}: neither a list of objects nor an object with a list 'samples' ({type(document).__name__})",
-        fix="write a list of records, or one JSON object a line",
+        fix="write a list of records, or one JSON object per line",
     )
 
 
@@ -241,17 +243,17 @@ def _csv(path: Path, text: str) -> Records:
                 continue
             rows.append({name: field or None for name, field in zip(names, fields, strict=True)})
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}", fix="mend its quotes") from error
+        raise InputError(f"{path}, line {reader.line_num}: {error}", fix="correct its quotes") from error
     if torn and (not rows or text.endswith("\n")):
         raise InputError(torn, fix="quote the fields that hold the delimiter")
-    notes = (f"line {reader.line_num}, the last one, is torn and was left out",) if torn else ()
+    notes = (f"line {reader.line_num}, the last one, is incomplete and was left out",) if torn else ()
     return Records(path=path, rows=rows, notes=notes)
 
 
 def _refuse_twice(path: Path, names: Sequence[str]) -> None:
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
-        raise InputError(f"{path}: the column {twice[:40]!r} stands twice", fix="rename one of them")
+        raise InputError(f"{path}: the column {twice[:40]!r} occurs twice", fix="rename one of them")
 
 
 def _parquet(path: Path, data: bytes) -> list[Record]:
@@ -263,7 +265,7 @@ def _parquet(path: Path, data: bytes) -> list[Record]:
 
 
 def _arrow(path: Path, data: bytes) -> list[Record]:
-    """Arrow's file format (Feather too), or its stream, as saved data sets have it."""
+    """Arrow's file format (also Feather), or its stream format, as in saved data sets."""
     try:
         opened = pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)
         table = opened.read_all()

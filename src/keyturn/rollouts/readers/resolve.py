@@ -1,5 +1,4 @@
-"""Which column is it: what the user named is claimed first, then known names; where two would do, the user is
-asked."""
+"""Choice of columns: the user's names come first, then known names; if two columns fit, the user is asked."""
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ from keyturn.rollouts.readers.values import number_of, whole
 JOINED = ("problem", "draw")
 """Purposes that several columns together may serve."""
 ROW_NUMBER = "none"
-"""What ``--columns.draw`` is called where rows are to be numbered in order."""
+"""Value of ``--columns.draw`` that numbers rows in order."""
 _LIKE = 50
-"""Records looked at to see whether two columns say the same."""
+"""Number of records that are compared to see whether two columns agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,11 @@ class Resolved:
     """The column of each purpose in one file.
 
     Args:
-        names: by purpose; an empty name means that the file has none.
+        names: names by purpose; an empty name means that the file has none.
         given: purposes whose column the user named.
-        cells: columns that say where a problem stands.
+        cells: columns that make the cell of a problem.
         messages: purposes whose column holds chat messages written as text.
-        notes: what was passed over, one sentence each.
+        notes: what was ignored, one sentence each.
     """
 
     names: Mapping[str, str]
@@ -51,7 +50,7 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
     def get(self, row: Record, purpose: str) -> Any:
-        """The value, None where there is none; a tuple where several columns serve together."""
+        """The value, or None; a tuple if several columns serve together."""
         name = self.names[purpose]
         if not name:
             return None
@@ -64,7 +63,7 @@ class Resolved:
         return (written_out(value) or value) if purpose in self.messages else value
 
     def each(self, row: Record, purpose: str) -> Any:
-        """As :meth:`get`, but a value for each entry of a list that the column goes through (``choices.*``)."""
+        """Like :meth:`get`, but with a value for each entry of a list in the column's path (``choices.*``)."""
         before, star, after = self.names[purpose].partition(".*.")
         listed = lookup(row, before) if star else None
         if not isinstance(listed, list):
@@ -81,12 +80,12 @@ def resolve(
     Args:
         path: the file, for messages.
         rows: its records.
-        columns: what the user named.
+        columns: the user's names.
         known: names to try, by purpose.
 
     Raises:
-        UsageError: a column that was named is not there.
-        InputError: two columns would do and say different things.
+        UsageError: a named column does not exist.
+        InputError: two columns fit but differ.
     """
     spelling = spellings(rows)
     names, claimed = _named(path, rows, columns)
@@ -138,15 +137,15 @@ def resolve(
 
 
 def require(path: Path, rows: Sequence[Record], found: Resolved, *, unjudged: bool = False) -> None:
-    """Refuse a file without what every sample file must have.
+    """Refuse a file that lacks a necessary column.
 
     Args:
         path, rows, found: the file and its columns.
-        unjudged: it may hold neither verdicts nor gold answers, which come from elsewhere.
+        unjudged: whether it may lack verdicts and gold answers, which then come from elsewhere.
 
     Raises:
-        InputError: no completion and no verdict, neither a problem's identity nor its prompt, or nothing to
-        judge by.
+        InputError: there are neither completions nor verdicts, neither identities nor prompts of problems, or
+            neither verdicts nor gold answers.
     """
     if not found.names["completion"] and not found.names["success"]:
         doubtful = next((name for name in ("solution", "Solution") if any(name in row for row in rows)), "")
@@ -169,7 +168,7 @@ def require(path: Path, rows: Sequence[Record], found: Resolved, *, unjudged: bo
 
 
 def _named(path: Path, rows: Sequence[Record], columns: Columns) -> tuple[dict[str, str], set[str]]:
-    """What the user named, and the columns that nothing else may take."""
+    """The columns that the user named, and all columns that they use."""
     names: dict[str, str] = {}
     claimed: set[str] = set()
     for purpose in KNOWN:
@@ -199,7 +198,7 @@ def _there(row: Record, name: str) -> bool:
 
 
 def _serves(rows: Sequence[Record], name: str, purpose: str) -> bool:
-    """Whether a column holds what a purpose needs, in any record."""
+    """Whether a column holds a value for a purpose in any record."""
     values = (value for row in rows if (value := lookup(row, name)) is not MISSING and value is not None)
     if purpose == "completion":
         return any(said(value) is not None for value in values)
@@ -213,7 +212,7 @@ def _serves(rows: Sequence[Record], name: str, purpose: str) -> bool:
 
 
 def _numbers_draws(values: Sequence[Any], rows: int) -> bool:
-    """Whether every record has a number of its draw; a fractional epoch is none."""
+    """Whether every record has the number of its draw; a fractional epoch does not count."""
     return len(values) == rows and all(whole(value) is not None for value in values)
 
 
@@ -223,7 +222,7 @@ def _first(path: Path, rows: Sequence[Record], there: Sequence[str], columns: Co
 
 
 def _pick_completion(path: Path, rows: Sequence[Record], there: Sequence[str], columns: Columns) -> str:
-    """The completions; two columns that hold different texts must be told apart by the user."""
+    """The column of completions; between two columns with different texts the user must choose."""
     del columns
     own = [name for name in there if not name.startswith(("output.", "choices."))] or list(there)
     nested = [name for name in there if name.startswith("output.")]
@@ -244,14 +243,16 @@ def _texts(row: Record, name: str) -> list[str]:
 
 
 def _pick_success(path: Path, rows: Sequence[Record], there: Sequence[str], columns: Columns) -> str:
-    """The verdicts. What a tool names its metrics is asked for; other columns only where they disagree."""
+    """The column of verdicts. The user must choose among a tool's metrics, and among other columns if they
+    disagree.
+    """
     metrics = [name for name in _metrics(rows) if _has(rows, name)]
     there = metrics or [name for name in there if not any(other.startswith(f"{name}.") for other in there)]
     there = [part for name in there for part in _inside(rows, name)]
     read = {name: _numbers(rows, name, columns.success_at) for name in there}
     named = [name for name in there if name in metrics or name.startswith(("scores.", "rewards."))]
     if len(named) < 2:
-        # A column of rewards is a verdict only with a threshold: beside a true verdict it steps back.
+        # A column of rewards is a verdict only with a threshold, so a true verdict is preferred.
         proper = [name for name in there if read[name] and set(read[name].values()) <= {0.0, 1.0}]
         if proper and len(read[proper[0]]) >= max(len(read[name]) for name in there):
             there = proper
@@ -287,14 +288,14 @@ def _differ(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, i
 
 
 def _metrics(rows: Sequence[Record]) -> list[str]:
-    """Names of the metrics where records list them, as lm-eval's do."""
+    """Names of the metrics, if records list them as lm-eval's do."""
     listed = [row.get("metrics") for row in rows[:_LIKE]]
     names = [name for one in listed if isinstance(one, list) for name in one if isinstance(name, str)]
     return list(dict.fromkeys(names))
 
 
 def _inside(rows: Sequence[Record], name: str) -> list[str]:
-    """A column, or its parts where a scorer gives several values by name."""
+    """A column, or its parts if a scorer gives several named values."""
     values = [value for row in rows if isinstance(value := lookup(row, name), Mapping)]
     keys = dict.fromkeys(str(key) for value in values for key in value)
     if not keys:
@@ -303,7 +304,7 @@ def _inside(rows: Sequence[Record], name: str) -> list[str]:
 
 
 def _numbers(rows: Sequence[Record], name: str, success_at: float) -> dict[tuple[int, int], float]:
-    """The verdicts of a column by record and draw, those that are there."""
+    """The existing verdicts of a column by record and draw."""
     found: dict[tuple[int, int], float] = {}
     for place, row in enumerate(rows):
         value = lookup(row, name)
@@ -325,7 +326,7 @@ def _written_as_text(rows: Sequence[Record], name: str) -> bool:
 
 
 def _beside_scorer(rows: Sequence[Record], names: dict[str, str], given: frozenset[str]) -> dict[str, str]:
-    """The answer that the chosen scorer extracted, where scorers keep theirs."""
+    """The column of the answer that the chosen scorer extracted, if scorers store it."""
     scorer, _, last = names["success"].rpartition(".value")
     beside = f"{scorer}.answer" if scorer and not last else ""
     found = "answer" not in given and any(_there(row, beside) for row in rows if beside)

@@ -1,5 +1,5 @@
-"""Records to rows: one draw a row, lists beside lists split per draw, what holds no text counted and not
-graded."""
+"""Records to rows: one row per draw, parallel lists split by draw, and draws without text counted as
+ungraded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cell = Mapping[str, str | int]
 
 @dataclass(kw_only=True)
 class RowsRead:
-    """Rows while a file is read; one entry a row in every list."""
+    """Rows of a file that is being read; every list has one entry per row."""
 
     record: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -37,13 +37,13 @@ class RowsRead:
     truncated: list[bool] = field(default_factory=list)
     number: list[Any] = field(default_factory=list)
     shared: int = 0
-    """Texts that share a verdict with others."""
+    """Number of texts that share a verdict with others."""
     silent: int = 0
-    """Draws without a completion, in a file that has some."""
+    """Number of draws without a completion, in a file that has completions."""
 
     @staticmethod
     def of_counts(record: NDArray[np.int64], success: NDArray[np.float32]) -> RowsRead:
-        """Verdicts without anything else."""
+        """Rows with verdicts only."""
         size = len(record)
         return RowsRead(
             record=record.tolist(),
@@ -58,7 +58,7 @@ class RowsRead:
         )
 
     def leave_out(self, rows: Sequence[int]) -> None:
-        """Without some rows."""
+        """Remove some rows."""
         gone = set(rows)
         for name in (
             "record",
@@ -79,7 +79,7 @@ def draw_rows(path: Path, rows: Sequence[Record], found: Resolved, success_at: f
     """Every draw of every record.
 
     Raises:
-        InputError: a completion that is no text, or a verdict that is none.
+        InputError: a completion is not text, or a verdict is not one.
     """
     drawn = RowsRead()
     for place, row in enumerate(rows):
@@ -93,7 +93,7 @@ def draw_rows(path: Path, rows: Sequence[Record], found: Resolved, success_at: f
 
 
 def _add(drawn: RowsRead, where: str, place: int, row: Record, found: Resolved, success_at: float) -> None:
-    """One record: one draw, or several where it holds lists."""
+    """Add one record: one draw, or several if it holds lists."""
     verdicts = found.get(row, "success")
     draws: Sequence[Said | None]
     if found.names["completion"]:
@@ -109,7 +109,7 @@ def _add(drawn: RowsRead, where: str, place: int, row: Record, found: Resolved, 
     count = len(draws)
     success = _per_draw(verdicts, count)
     if success is None:
-        # One verdict over several texts (a mean, a majority) says nothing of any one of them.
+        # One verdict for several texts (a mean, a majority) says nothing about any single one.
         drawn.shared += count
         success = [None] * count
     verified = _per_draw(found.get(row, "verified"), count) or [None] * count
@@ -135,7 +135,7 @@ def _add(drawn: RowsRead, where: str, place: int, row: Record, found: Resolved, 
 
 
 def asked_of(row: Record, found: Resolved) -> Asked:
-    """What a record asked."""
+    """The problem of a record."""
     golds = dict.fromkeys(gold for one in alternatives(found.get(row, "gold")) if (gold := as_gold(one)))
     return Asked(
         id=_identity(found.get(row, "problem")),
@@ -145,7 +145,7 @@ def asked_of(row: Record, found: Resolved) -> Asked:
 
 
 def _identity(value: Any) -> str | None:
-    """The id of a problem; an accent of its own and one in its letter are the same in it."""
+    """The id of a problem, in Unicode form NFC."""
     if isinstance(value, tuple):
         parts = [_identity(part) for part in value]
         return (
@@ -162,7 +162,7 @@ def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def _empty(value: Any) -> bool:
-    """Whether a field says that nothing came, rather than something that is no text."""
+    """Whether a field means "no completion", as opposed to a value that is not text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     if isinstance(value, Mapping):
@@ -171,7 +171,7 @@ def _empty(value: Any) -> bool:
 
 
 def _per_draw(value: Any, count: int) -> Sequence[Any] | None:
-    """One value a draw; None where there are not as many values as draws."""
+    """One value per draw; None if the number of values differs from the number of draws."""
     values = value if _is_list(value) else [value]
     while len(values) == 1 and _is_list(values[0]) and count > 1:
         values = values[0]

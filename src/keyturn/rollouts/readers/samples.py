@@ -1,4 +1,4 @@
-"""Sample files of any common tool as one table: who was asked what, what came, was it right."""
+"""Sample files of any common tool as one table of problems, completions and verdicts."""
 
 from __future__ import annotations
 
@@ -28,30 +28,29 @@ from keyturn.rollouts.readers.which_problem import Asked, prompt_key, which_prob
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """Draws of one policy as a file holds them, one row a draw, in the order of the file.
+    """Draws of one policy from a file, one row per draw, in the order of the file.
 
     Args:
-        source: the file, with the selector where one was given.
-        policy: what the file calls the policy; the file's name where it says nothing.
+        source: the file, with the selector if one was given.
+        policy: the file's name for the policy, or else the file's own name.
         problem: problem ids, ``[row]``.
-        prompts: ``[row]``, ``""`` where the file has none.
-        texts: all that the policy said, ``[row]``; ``""`` where the file has no completion.
-        final: its last message, which graders read; the same as ``texts`` but in conversations.
-        answered: whether the file holds a completion, bool ``[row]``: False for errors and nulls, and
-        everywhere in
-            files of verdicts or counts.
+        prompts: prompts, ``[row]``; ``""`` if the file has none.
+        texts: everything that the policy said, ``[row]``; ``""`` if the file has no completion.
+        final: its last message, which graders read; differs from ``texts`` only in conversations.
+        answered: whether the file has a completion, bool ``[row]``: False for errors and nulls, and everywhere
+            in files of verdicts or counts.
         success: 1 right, 0 wrong, NaN ungraded, float32 ``[row]``.
-        verified: the same for answer and trace together; all NaN where nobody read traces.
-        gold: gold answers, ``""`` where there is none, ``[row]``.
-        also: further gold answers of a problem, any of which is as right, by its id.
-        answer: extracted answers, ``""`` where unknown, ``[row]``.
+        verified: the same for answer and trace together; all NaN if nobody read traces.
+        gold: gold answers, ``[row]``; ``""`` if there is none.
+        also: further gold answers of a problem, each as right as the first, by its id.
+        answer: extracted answers, ``[row]``; ``""`` if unknown.
         draw: number of the draw within its problem, int32 ``[row]``.
-        truncated: cut at the limit (False where unknown), bool ``[row]``.
+        truncated: whether it was cut at the limit (False if unknown), bool ``[row]``.
         cuts_known: whether the file says which completions were cut.
-        cells: where each row's problem stands, ``[row]``.
-        columns: further columns of the grader, one entry a row (``lenient``...).
-        no_gold: why a column of gold answers was passed over; else ``""``.
-        notes: what was passed over or made up, one sentence each.
+        cells: cell of each row's problem, ``[row]``.
+        columns: further columns of the grader, one entry per row (``lenient``...).
+        no_gold: why a column of gold answers was ignored; else ``""``.
+        notes: what was ignored or added, one sentence each.
     """
 
     source: str
@@ -79,12 +78,12 @@ class Samples:
 
     @property
     def ungraded(self) -> int:
-        """How many rows have no verdict."""
+        """Number of rows without a verdict."""
         return int(np.isnan(self.success).sum())
 
     @property
     def words(self) -> NDArray[np.int32]:
-        """Words per completion: the length where no tokenizer is known."""
+        """Words per completion, which is the length if no tokenizer is known."""
         return np.array([len(text.split()) for text in self.texts], dtype=np.int32)
 
     def problems(self) -> tuple[Problem, ...]:
@@ -117,7 +116,7 @@ class Samples:
         )
 
     def by_prompt(self) -> Samples:
-        """The same draws with problems identified by prompts, where there are any."""
+        """The same draws with problems identified by their prompts, if there are any."""
         keys = {name: prompt_key(prompt) if prompt else name for name, prompt in self._asked().items()}
         also = {keys[name]: golds for name, golds in self.also.items()}
         return replace(self, problem=tuple(keys[name] for name in self.problem), also=also)
@@ -126,7 +125,7 @@ class Samples:
         return dict(zip(self.problem, self.prompts, strict=True))
 
     def with_grades(self, grades: Grades) -> Samples:
-        """The same draws with a grader's verdicts in place of the file's."""
+        """The same draws with a grader's verdicts instead of the file's."""
         return replace(
             self,
             success=grades.outcome,
@@ -147,14 +146,14 @@ def read_samples(
     Args:
         source: JSON lines, JSON, CSV, Parquet or an Inspect log, plain or compressed; ``file#which`` selects
             one of several policies in it.
-        columns: names where the known ones do not do.
-        unjudged: it may hold neither verdicts nor gold answers, which come from elsewhere.
+        columns: names of columns that keyturn does not know.
+        unjudged: whether it may lack verdicts and gold answers, which then come from elsewhere.
 
     Raises:
-        UsageError: no such file, column or selection.
-        InputError: a damaged file, no completions or verdicts, no problems, neither verdicts nor gold answers,
-            rewards that are not verdicts, several columns of which one must be chosen, identities that
-            contradict prompts, a draw that occurs twice, or several policies and none chosen.
+        UsageError: there is no such file, column or selection.
+        InputError: the file is damaged; it has no completions or verdicts, no problems, or neither verdicts nor
+            gold answers; its rewards are not verdicts; one of several columns or policies must be chosen;
+            identities contradict prompts; or a draw occurs twice.
     """
     path, which = split_selector(source)
     if which and columns.select and which != columns.select:
@@ -173,8 +172,8 @@ def samples_of(
     """Samples from records that are in memory already.
 
     Args:
-        records: one mapping a record, see :func:`~keyturn.rollouts.readers.memory.records_in`.
-        source: what the result calls them.
+        records: one mapping per record, see :func:`~keyturn.rollouts.readers.memory.records_in`.
+        source: their name in the result.
         columns, unjudged: as for :func:`read_samples`.
 
     Raises:
@@ -185,7 +184,7 @@ def samples_of(
     known = {**KNOWN, "completion": NESTED} if nested else KNOWN
     counted = count_columns(path, rows, columns)
     if counted is not None:
-        # Of a file of counts only problems, prompts and gold answers are read.
+        # From a file of counts only problems, prompts and gold answers are read.
         none = dict.fromkeys(("completion", "success", "draw", "answer", "verified", "truncated"), ())
         found = resolve(path, rows, columns, {**known, **none})
     else:
@@ -199,7 +198,7 @@ def samples_of(
     if counted is not None:
         record, success = read_counts(path, rows, counted, keys)
         drawn = RowsRead.of_counts(record, success)
-        notes.append(f"{len(rows)} records of counts: verdicts without completions, in no order")
+        notes.append(f"{len(rows)} records of counts: verdicts without completions and without an order")
     else:
         drawn = draw_rows(path, rows, found, columns.success_at)
         notes += _checked(path, rows, drawn, keys, found)
@@ -211,30 +210,30 @@ def samples_of(
 def _checked(
     path: Path, rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved
 ) -> list[str]:
-    """Numbers of draws made unique, records that occur twice left out; notes on both and on what holds no
+    """Make numbers of draws unique and leave out repeated records; return notes on both and on draws without
     text."""
     notes = []
     again = repeated(rows, drawn, [keys[place] for place in drawn.record], found)
     if again:
         drawn.leave_out(again)
-        notes.append(f"{len(again)} records repeat an earlier one, its draw included, and were read once")
+        notes.append(f"{len(again)} records repeat an earlier one with the same draw and were read once")
     own = [keys[place] for place in drawn.record]
     refuse_two_verdicts(path, rows, drawn, own, found)
     notes += number_draws(path, rows, drawn, own, found)
     if drawn.shared:
-        notes.append(f"{drawn.shared} texts share a verdict with others, which says nothing of any one of them")
+        notes.append(f"{drawn.shared} texts share a verdict with others, so they are ungraded")
     if drawn.silent:
-        what = f"{drawn.silent} of {len(own)} draws hold no completion (null or an error) and count as ungraded"
+        what = f"{drawn.silent} of {len(own)} draws have no completion (null or an error) and count as ungraded"
         notes.append(what)
     if not found.names["completion"]:
-        notes.append("no completions were found: verdicts alone are read")
+        notes.append("no completions were found, so only verdicts are read")
     return notes
 
 
 def _golds(
     keys: Sequence[str], asked: Sequence[Asked], found: Resolved
 ) -> tuple[Mapping[str, tuple[str, ...]], str]:
-    """The gold answers of each problem, and why there are none where a problem has several sets of them."""
+    """The gold answers of each problem, or why there are none if a problem has several sets of them."""
     sets: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for key, one in zip(keys, asked, strict=True):
         if one.golds and not any(same_gold(one.golds, known) for known in sets[key]):
@@ -252,7 +251,7 @@ def _golds(
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """What is known of a file beside its rows."""
+    """The content of a file besides its rows."""
 
     source: str
     policy: str
@@ -268,7 +267,7 @@ class _Table:
         no_gold: str,
         notes: Sequence[str],
     ) -> Samples:
-        """The table; what all draws of a record share is made once."""
+        """The table; values that all draws of a record share are made once."""
         cells = [_cell(row, found.cells) for row in rows]
         own = [self.keys[place] for place in drawn.record]
         return Samples(

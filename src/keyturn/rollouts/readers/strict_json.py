@@ -1,4 +1,4 @@
-"""JSON of other tools, read so that nothing in it is lost without a word."""
+"""JSON of other tools, read so that nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from keyturn.core.errors import InputError
 
 
 def decoder(where: str) -> json.JSONDecoder:
-    """A decoder that refuses an object with one key twice and two values: JSON's readers keep the last.
+    """A decoder that refuses an object with one key twice and different values; others keep only the last
+    value.
 
     Args:
-        where: the file, and the line where it is known, for the message.
+        where: the file, and the line if it is known, for the message.
     """
     return json.JSONDecoder(object_pairs_hook=partial(_object, where))
 
@@ -24,7 +25,7 @@ def loads(where: str, text: str | bytes) -> Any:
 
     Raises:
         ValueError, RecursionError: it is not JSON.
-        InputError: an object holds one key twice, with two values.
+        InputError: an object has one key twice, with different values.
     """
     return json.loads(text, object_pairs_hook=partial(_object, where))
 
@@ -36,8 +37,8 @@ def _object(where: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
             last = found[key]
             if value != last and not (value != value and last != last):
                 raise InputError(
-                    f"{where}: the key {key[:40]!r} stands twice in one object, with different values"
+                    f"{where}: the key {key[:40]!r} occurs twice in one object, with different values"
                     f" ({str(value)[:20]!r} and {str(last)[:20]!r})",
-                    fix="write every key once; columns of different meanings need names of their own",
+                    fix="write every key once; columns of different meanings need different names",
                 )
     return found

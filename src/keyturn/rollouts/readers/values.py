@@ -23,7 +23,7 @@ _WORDS: Mapping[str, float] = {
     "noanswer": 0.0,
     **dict.fromkeys(("", "nan", "none", "null", "<na>", "n/a", "ungraded"), math.nan),
 }
-"""What verdicts are written as, in lower case."""
+"""Spellings of verdicts, in lower case."""
 _CUT = frozenset(
     {"length", "max_tokens", "model_length", "max_new_tokens", "max_length", "max_output_tokens", "token_limit"}
     | {"context_length", "true", "yes", "1", "1.0"}
@@ -32,7 +32,7 @@ LARGEST_DRAW = 2**31
 
 
 def number_of(value: Any) -> float | None:
-    """A verdict or reward as a number: 1 right, 0 wrong, NaN ungraded; None where it is neither."""
+    """A verdict or reward as a number: 1 right, 0 wrong, NaN ungraded; None if it is neither."""
     if isinstance(value, Mapping):
         return number_of(value["value"]) if "value" in value else None if value else math.nan
     if value is None:
@@ -61,17 +61,17 @@ def verdict_of(where: str, value: Any, success_at: float) -> float:
     """A verdict or reward as 1, 0 or NaN.
 
     Raises:
-        InputError: a reward other than 0 and 1 without a threshold, an infinite one, or no verdict at all.
+        InputError: a reward is neither 0 nor 1 without a threshold, or infinite, or the value is not a verdict.
     """
     number = number_of(value)
     if number is None:
         raise InputError(
-            f"{where}: {str(value)[:40]!r} is no verdict", fix="name another column: --columns.success NAME"
+            f"{where}: {str(value)[:40]!r} is not a verdict", fix="name another column: --columns.success NAME"
         )
     if math.isnan(number):
         return math.nan
     if math.isinf(number):
-        raise InputError(f"{where}: an infinite reward", fix="mend the file")
+        raise InputError(f"{where}: an infinite reward", fix="correct the file")
     if not math.isnan(success_at):
         return float(number >= success_at)
     if number not in (0.0, 1.0):
@@ -89,7 +89,7 @@ def is_cut(value: Any) -> bool:
 
 
 def alternatives(value: Any) -> list[Any]:
-    """The gold answers in one field, each as right as the others: a list's entries, else the value itself."""
+    """The gold answers in one field, all equally right: a list's entries, else the value itself."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         given = [one for one in value if one is not None]
         if all(isinstance(one, str | bool | int | float | Decimal) for one in given) or len(given) == 1:
@@ -98,7 +98,7 @@ def alternatives(value: Any) -> list[Any]:
 
 
 def as_gold(value: Any) -> str:
-    """A gold or extracted answer as text, ``""`` where there is none; 5.0 that a table made of 5 is ``5``."""
+    """A gold or extracted answer as text, ``""`` if there is none; 5.0, which a table made of 5, is ``5``."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
@@ -109,17 +109,17 @@ def as_gold(value: Any) -> str:
 
 
 def composed(text: str) -> str:
-    """The same text with every accent in its letter (NFC): keyboards and file systems differ in that."""
+    """The same text in Unicode form NFC, since keyboards and file systems compose accents differently."""
     return unicodedata.normalize("NFC", text)
 
 
 def as_compared(text: str) -> str:
-    """A text as texts are compared: composed, and white space aside."""
+    """A text in the form for comparison: composed, and without white space differences."""
     return " ".join(composed(text).split())
 
 
 def same_gold(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether two sets of gold answers are one, white space and the way of writing a number aside."""
+    """Whether two sets of gold answers are equal, ignoring white space and the spelling of numbers."""
     return {_gold_key(gold) for gold in first} == {_gold_key(gold) for gold in second}
 
 
@@ -133,8 +133,7 @@ def _gold_key(gold: str) -> str | Decimal:
 
 
 def key_of(value: Any) -> str | None:
-    """The identity of a problem as text, None where there is none; 1 and the 1.0 that a table made of it are
-    one."""
+    """The identity of a problem as text, None if there is none; 1 equals the 1.0 that a table made of it."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, float | Decimal):
@@ -143,12 +142,12 @@ def key_of(value: Any) -> str | None:
 
 
 def plain_number(value: float | Decimal) -> str:
-    """A number without the zeros behind its point."""
+    """A number without trailing zeros after its decimal point."""
     return str(int(value)) if math.isfinite(value) and value == int(value) else str(value)
 
 
 def whole(value: Any) -> int | None:
-    """A number of a draw, or of draws: whole and not negative; else None."""
+    """A non-negative whole number, such as that of a draw; else None."""
     if isinstance(value, bool):
         return None
     try:

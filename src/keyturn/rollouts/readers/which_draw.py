@@ -1,4 +1,4 @@
-"""Which draw is it: numbers unique within a problem, records that occur twice, several gradings of one draw."""
+"""Identity of draws: unique numbers within a problem, repeated records, several gradings of one draw."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from keyturn.rollouts.readers.values import whole
 WORKERS = (
     "rank", "worker", "worker_id", "process", "shard", "gpu", "replica", "seed", "batch", "chunk", "iteration",
 )  # fmt: skip
-"""Columns of what drew: the numbers of draws may begin anew in each."""
+"""Columns that name a separate source of draws, in which numbers of draws may start again."""
 _NOISE = 0.05
-"""Share of records with the rarer verdict up to which a judge is taken to waver."""
+"""Share of records with the rarer verdict up to which a judge counts as inconsistent."""
 
 
 def number_draws(
@@ -40,19 +40,19 @@ def number_draws(
         Notes, one sentence each.
 
     Raises:
-        InputError: a named column that numbers nothing, or one draw in several records that are not the same.
+        InputError: a named column does not number draws, or different records have the same draw.
     """
     column, given = found.names["draw"], "draw" in found.given
     numbers = [number if isinstance(number, tuple) else whole(number) for number in drawn.number]
     if given and column and None in numbers:
         bad = numbers.index(None)
         raise InputError(
-            f"{path}, record {drawn.record[bad] + 1}: {str(drawn.number[bad])[:40]!r} is no number of a draw",
+            f"{path}, record {drawn.record[bad] + 1}: {str(drawn.number[bad])[:40]!r} is not a draw's number",
             fix="name another column: --columns.draw NAME; or count the records: --columns.draw none",
         )
     times = Counter(zip(keys, map(str, numbers), strict=True))
     unique = len(times) == len(keys)
-    # A number that never changes numbers nothing.
+    # A number that never changes does not number draws.
     counted = column and None not in numbers and (given or len(set(numbers)) > 1)
     drawn.number = numbers if counted and unique and "," not in column else in_order(keys)
     if not counted or unique:
@@ -60,7 +60,7 @@ def number_draws(
     for name in () if given else WORKERS:
         own = [str(lookup(rows[place], name)) for place in drawn.record]
         if len(set(zip(keys, map(str, numbers), own, strict=True))) == len(keys):
-            return [f"{column!r} begins anew for every {name!r}: the draws are numbered in order"]
+            return [f"{column!r} starts again for every {name!r}, so the draws are numbered in order"]
     pairs = [(key, str(number)) for key, number in zip(keys, numbers, strict=True)]
     raise _drawn_twice(path, rows, drawn, pairs, found)
 
@@ -68,14 +68,14 @@ def number_draws(
 def _drawn_twice(
     path: Path, rows: Sequence[Record], drawn: RowsRead, pairs: Sequence[tuple[str, str]], found: Resolved
 ) -> InputError:
-    """The refusal, with the columns that tell apart what shares a draw."""
+    """The error, with the columns that distinguish records with the same draw."""
     times = Counter(pairs)
     places = [row for row, pair in enumerate(pairs) if times[pair] > 1]
     column, used = found.names["draw"], set(found.names.values())
     telling = telling_columns([rows[drawn.record[row]] for row in places], [pairs[row] for row in places])
     telling = [name for name in telling if name not in used]
-    ways = [f"--columns.draw {name},{column}, if {name!r} drew apart" for name in telling[:2]]
-    ways.append("--columns.draw none, if every record is a draw of its own")
+    ways = [f"--columns.draw {name},{column}, if each {name!r} drew separately" for name in telling[:2]]
+    ways.append("--columns.draw none, if every record is a separate draw")
     differ = f" and differ in {', '.join(telling[:6])}" if telling else ""
     key, number = pairs[places[0]]
     return InputError(
@@ -98,7 +98,7 @@ def telling_columns(rows: Sequence[Record], groups: Sequence[Any]) -> list[str]:
 
 
 def repeated(rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved) -> list[int]:
-    """Rows that repeat an earlier record to the letter, its number of the draw included: a file appended
+    """Rows that are identical to an earlier record, with the same draw, as in a file that was appended
     twice."""
     if not found.names["draw"]:
         return []
@@ -119,18 +119,18 @@ def repeated(rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found
 def refuse_two_verdicts(
     path: Path, rows: Sequence[Record], drawn: RowsRead, keys: Sequence[str], found: Resolved
 ) -> None:
-    """Refuse records that are one to the letter but for their verdicts: several gradings of the same draws.
+    """Refuse records that are identical except for their verdicts: several gradings of the same draws.
 
-    It is taken for that where every record occurs twice (or three times...), and more than one in twenty with
-    another verdict. Short answers recur as well, and a judge may waver, but not so evenly.
+    This is assumed if every record occurs twice (or three times...), and more than one in twenty with another
+    verdict. Short answers recur too, and a judge may be inconsistent, but not so evenly.
 
     Raises:
-        InputError: it is so.
+        InputError: the file holds several gradings.
     """
     if not found.names["completion"] or ("draw" in found.given and not found.names["draw"]):
-        return  # without texts nothing can be said; and who numbers records in order says that all are draws
+        return  # without texts nothing can be decided, and numbering records in order means that all are draws
     if len(set(drawn.texts)) == 1:
-        return  # one text in the whole file stands in place of completions
+        return  # a single text in the whole file is a placeholder for completions
     said: dict[tuple[str, str], float] = {}
     graded = [one for one in zip(keys, drawn.texts, drawn.success, strict=True) if not math.isnan(one[2])]
     if all(said.setdefault((key, text), verdict) == verdict for key, text, verdict in graded):
@@ -148,5 +148,5 @@ def refuse_two_verdicts(
             f"{path}: every record occurs {gradings} times, and {rarer:g} of {len(keys)} with another verdict"
             f" in {found.names['success']!r}: the same draws, graded in several ways",
             fix="keep the records of one grading; if the model wrote another column: --columns.completion NAME;"
-            " if each is a draw and a judge wavers: --columns.draw none",
+            " if each is a draw and the judge is inconsistent: --columns.draw none",
         )

@@ -1,8 +1,8 @@
-"""Which problem is it: identities of problems, checked against prompts and gold answers.
+"""Identities of problems, checked against prompts and gold answers.
 
-An identity is believed where nothing contradicts it. One id with two prompts, or one prompt under many ids, is
-mended where the file itself says how (a column of tasks; ids that are only numbers of rows) and refused
-otherwise, with the columns that would tell records apart.
+An identity is accepted if nothing contradicts it. One id with two prompts, or one prompt under many ids, is
+repaired if the file itself shows how (a column of tasks; ids that only number rows). Otherwise it is refused,
+with the columns that would distinguish records.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ GROUPS = (
     "task", "task_name", "dataset", "dataset_name", "data_source", "benchmark", "source", "subset", "config",
     "subject", "category", "env", "env_id", "language", "split",
 )  # fmt: skip
-"""Columns within which ids may begin anew."""
+"""Columns in whose values ids may start again."""
 _TABLED = re.compile(r"-?\d+\.0")
-"""What a table with a gap somewhere in a column makes of its whole numbers, written as text."""
+"""Pattern of whole numbers that a table with a gap in the column turned into floats."""
 _FEW = 0.1
-"""Share of prompts with several ids up to which they are taken for repeated problems of a data set."""
+"""Share of prompts with several ids up to which they count as repeated problems of a data set."""
 _SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What one record asked.
+    """The problem of one record.
 
     Args:
-        id: its id, None where it has none.
-        prompt: its prompt, ``""`` where it has none.
+        id: its id, or None.
+        prompt: its prompt, or ``""``.
         golds: its gold answers.
     """
 
@@ -55,7 +55,7 @@ def which_problem(
     """The key of each record's problem, and notes.
 
     Raises:
-        InputError: a record that says nothing of its problem, or identities that contradict the prompts.
+        InputError: a record does not identify its problem, or identities contradict the prompts.
     """
     column = found.names["problem"]
     for number, one in enumerate(asked, start=1):
@@ -70,12 +70,12 @@ def which_problem(
         return ids, []
     several = _several(ids, [as_compared(one.prompt) for one in asked])
     if "problem" in found.given:
-        said = f"{len(several)} problems have several prompts, as {column!r} identifies them"
+        said = f"{len(several)} problems, as identified by {column!r}, have several prompts"
         return ids, [said] if several else []
     group = _group(rows, ids, asked, bool(several))
     if group:
         joined = [f"{key_of(lookup(row, group))} {key}" for row, key in zip(rows, ids, strict=True)]
-        notes = [f"{column!r} begins anew for every {group!r}: both together identify a problem"]
+        notes = [f"{column!r} starts again for every {group!r}, so both together identify a problem"]
         return joined, notes
     if several:
         raise _two_prompts(path, rows, ids, asked, found, several)
@@ -88,7 +88,7 @@ def prompt_key(prompt: str) -> str:
 
 
 def _several(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[Any]]:
-    """Keys with more than one value, empty ones aside."""
+    """Keys with more than one non-empty value."""
     found: dict[str, dict[Any, None]] = defaultdict(dict)
     for key, value in zip(keys, values, strict=True):
         if value:
@@ -97,9 +97,9 @@ def _several(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[Any]]
 
 
 def _group(rows: Sequence[Record], ids: Sequence[str], asked: Sequence[Asked], contradicted: bool) -> str:
-    """The column within which an id means one problem, where ids alone do not; else ``""``.
+    """The column within which an id means one problem, if ids alone do not; else ``""``.
 
-    Where prompts are known they decide. Without prompts, an id that occurs under two tasks is two problems.
+    Prompts decide if they are known. Without prompts, an id that occurs under two tasks means two problems.
     """
     prompts = [as_compared(one.prompt) for one in asked]
     if not contradicted and any(prompts):
@@ -135,11 +135,11 @@ def _two_prompts(
             telling.append(name)
     ways = [f"--columns.problem {name},{column}" for name in telling[:3]]
     ways += [
-        "--columns.problem prompt, if each prompt is a problem of its own",
+        "--columns.problem prompt, if each prompt is a separate problem",
         f"--columns.problem {column}, if not",
     ]
     return InputError(
-        f"{path}: {len(several)} of {len(set(ids))} values of {column!r} stand for several prompts"
+        f"{path}: {len(several)} of {len(set(ids))} values of {column!r} have several prompts"
         f" ({key!r} for {prompts[0][:_SHOWN]!r} and {prompts[1][:_SHOWN]!r})",
         fix="; or ".join(ways),
     )
@@ -148,24 +148,25 @@ def _two_prompts(
 def _one_prompt(
     path: Path, rows: Sequence[Record], ids: Sequence[str], asked: Sequence[Asked], column: str
 ) -> tuple[list[str], list[str]]:
-    """Prompts under several ids: numbers of rows, a few repeated problems, or a question to the user."""
+    """Handle prompts under several ids: ids that number rows, a few repeated problems, or a question to the
+    user."""
     prompts = [as_compared(one.prompt) for one in asked]
     shared = _several(prompts, ids)
     shared.pop("", None)
     total = len(set(prompts) - {""})
     if not shared or total == 1 or not all(prompts):
-        return list(ids), []  # where one prompt is all there is, it is an instruction and not the problem
+        return list(ids), []  # if there is only one prompt, it is an instruction and not the problem
     contradicted = _several(prompts, [one.golds for one in asked])
     if len(set(ids)) == len(ids) and 2 * total <= len(ids) and not contradicted:
         note = f"{column!r} numbers the {len(ids)} records, not the problems: the {total} prompts identify them"
         return [prompt_key(one.prompt) for one in asked], [note]
     if len(shared) <= _FEW * total:
         return list(ids), [
-            f"{len(shared)} prompts stand under several values of {column!r}, each a problem of its own"
+            f"{len(shared)} prompts have several values of {column!r}, each of which counts as a problem"
         ]
     prompt, names = next(iter(shared.items()))
     raise InputError(
-        f"{path}: {len(shared)} of {total} prompts stand under several values of {column!r}"
+        f"{path}: {len(shared)} of {total} prompts have several values of {column!r}"
         f" ({prompt[:_SHOWN]!r} under {', '.join(map(repr, names[:3]))})",
         fix="--columns.problem prompt, if each prompt is one problem; or --columns.problem "
         f"{column}, if each {column} is; {near(rows)}",

@@ -45,7 +45,7 @@ def write_samples(path: Path, samples: Samples) -> None:
 
 
 def _completions(samples: Samples) -> list[Any]:
-    """Texts; messages where any draw said something before its last message; None where nothing came."""
+    """Texts, or messages if any draw said something before its last message; None without a completion."""
     talks = samples.texts != samples.final
     out: list[Any] = []
     for text, last, answered in zip(samples.texts, samples.final, samples.answered.tolist(), strict=True):
@@ -60,7 +60,7 @@ def _completions(samples: Samples) -> list[Any]:
 
 
 def _golds(samples: Samples) -> list[Any]:
-    """Texts; lists of texts where any problem has several gold answers."""
+    """Texts, or lists of texts if any problem has several gold answers."""
     if not samples.also:
         return list(samples.gold)
     rows = zip(samples.problem, samples.gold, strict=True)
@@ -68,7 +68,7 @@ def _golds(samples: Samples) -> list[Any]:
 
 
 def _clean(value: Any) -> Any:
-    """A value without halves of characters, which Parquet cannot hold."""
+    """A value without lone surrogates, which Parquet cannot store."""
     if isinstance(value, str):
         return SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):

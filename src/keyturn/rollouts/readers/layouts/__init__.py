@@ -16,14 +16,14 @@ LAYOUTS: dict[str, Layout] = {
     "verifiers failures": FAILED_ROLLOUTS,
     "nested draws": NESTED_DRAWS,
 }
-"""Name -> layout, in the order in which they are looked for; each sees what the ones before it made."""
+"""Name -> layout, in the order in which they are tried; each gets the result of those before it."""
 
 LOOKED_AT = 20
-"""Records at the head of a file in which a layout is looked for."""
+"""Number of records at the head of a file in which a layout is looked for."""
 
 
 def plain_rows(rows: Sequence[Record]) -> Sequence[Record]:
-    """Records in which names of columns are enough; most files pass as they are."""
+    """Records for which names of columns are enough; most files pass unchanged."""
     for layout in LAYOUTS.values():
         if any(layout.recognises(row) for row in rows[:LOOKED_AT]):
             rows = layout.plain(rows)

@@ -13,11 +13,11 @@ class Layout:
     """A way to write samples for which names of columns are not enough. Values live in ``layouts.LAYOUTS``.
 
     Args:
-        summary: which tool writes it, and what is special about it.
-        recognises: ``(record) -> bool``: whether a record is of this layout, by its content alone.
+        summary: the tool that writes it, and what is special about it.
+        recognises: ``(record) -> bool``: whether a record has this layout, by its content alone.
         plain: ``(records) -> records``: one plain record for each draw, with columns whose names are known
-            (``columns.KNOWN``). It sees all records of a file of which some were recognised; those that are not
-            of this layout pass as they are.
+            (``columns.KNOWN``). It gets all records of a file in which some were recognised; others pass
+            unchanged.
     """
 
     summary: str

@@ -1,7 +1,7 @@
-"""Samples of lm-eval: the filters of a task, and log-likelihoods that are no texts.
+"""Samples of lm-eval: the filters of a task, and log-likelihoods instead of texts.
 
-- Before 0.4.7 the filters of a task follow one another, and no column says which is which.
-- Of likelihoods ``resps`` holds pairs of a log-likelihood and a truth value, and no text.
+- Before 0.4.7 the filters of a task follow one another, and no column names them.
+- For likelihoods, ``resps`` holds pairs of a log-likelihood and a truth value, and no text.
 """
 
 from __future__ import annotations

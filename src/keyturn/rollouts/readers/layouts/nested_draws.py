@@ -1,4 +1,4 @@
-"""Draws inside a record, each a record of its own (``samples: [{output, score}, ...]``)."""
+"""Draws inside a record, each of which is a record (``samples: [{output, score}, ...]``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.rollouts.readers.records import Record
 
 _NO_DRAWS = frozenset({*KNOWN["prompt"], "messages", "completion", "tools", "tool_calls", "traces"})
 _BESIDE = tuple(name for purpose in ("success", "truncated") for name in KNOWN[purpose] if "." not in name)
-"""Columns that may hold one entry a draw beside the list of draws."""
+"""Columns besides the list of draws that may hold one entry per draw."""
 _FLAT = tuple(name for name in KNOWN["completion"] if "." not in name)
 
 
@@ -20,7 +20,7 @@ def _holds_draws(row: Record) -> bool:
 
 
 def _apart(rows: Sequence[Record]) -> Sequence[Record]:
-    """Draws that are records inside a record, each beside what all of them share."""
+    """One record per draw, from draws inside records, each with the shared columns."""
     name = next(key for row in rows for key in row if _are_draws(row, key))
     out: list[Record] = []
     for row in rows:

@@ -1,6 +1,6 @@
-"""Rollouts of verifiers: traces of its 0.4, and what failed in its 0.1 to 0.3.
+"""Rollouts of verifiers: traces of version 0.4, and failed rollouts of versions 0.1 to 0.3.
 
-- 0.4, ``traces.jsonl``: each record is a task, in it a trace for each agent, in it a tree of messages.
+- 0.4, ``traces.jsonl``: each record is a task with a trace for each agent, which is a tree of messages.
 - 0.1 to 0.3: a rollout with an ``error`` has neither a completion nor a reward of its own.
 """
 
@@ -57,7 +57,7 @@ def _trace(trace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _branch(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The messages that lead to the last one that was sampled, in order."""
+    """The messages that lead to the last sampled one, in order."""
     place = next((place for place in range(len(nodes) - 1, -1, -1) if nodes[place].get("sampled")), None)
     path: list[Mapping[str, Any]] = []
     while isinstance(place, int) and 0 <= place < len(nodes) and len(path) <= len(nodes):
