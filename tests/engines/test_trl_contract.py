@@ -286,7 +286,7 @@ REFUSED = [
     ({"beta": 0.1}, "beta"),
     ({"temperature": 0.7}, "temperature"),
     ({"top_p": 0.9}, "top_p"),
-    ({"steps_per_generation": 3}, "whole updates"),
+    ({"steps_per_generation": 3}, "not a multiple"),
 ]
 
 
@@ -306,9 +306,9 @@ def test_settings_that_nobody_would_read_are_refused(changes, words, model, tmp_
 
 def test_an_objective_that_trl_cannot_carry_is_refused_with_the_reason(model, tmp_path):
     shown = replace(TRL_OWN, name="shown", needs=frozenset({"demonstration"}))
-    with pytest.raises(UsageError, match="no demonstrations"):
+    with pytest.raises(UsageError, match="only draws"):
         trl_rows.run(model, tmp_path, shown)
-    with pytest.raises(UsageError, match="go together"):
+    with pytest.raises(UsageError, match="given together"):
         trl_rows.run(model, tmp_path, TRL_OWN, reward=None)
 
 

@@ -97,7 +97,7 @@ def test_shares_of_a_plan_do_every_arm_once(tmp_path):
 
 def test_two_arms_of_one_name_are_refused(tmp_path):
     lab = Lab(tmp_path, Streams(0))
-    with pytest.raises(UsageError, match="one name"):
+    with pytest.raises(UsageError, match="the same name"):
         run_plan(
             Session(lab, embedded_task(lab, "chain", FEW)),
             [base_arm(), base_arm()],
@@ -142,7 +142,7 @@ def test_rates_that_were_not_chosen_are_not_read():
     found = [*runs_of("a", [0.1, 0.2]), *runs_of("a", [0.9], chosen=False)]
     assert level(found, "a", "x").value == pytest.approx(0.15)
     assert level(found, "a", "x").reading == "", "a level is no difference"
-    with pytest.raises(UsageError, match="no run"):
+    with pytest.raises(UsageError, match="ran no arm"):
         values(found, "b", "x")
 
 

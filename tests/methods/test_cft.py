@@ -149,7 +149,7 @@ def test_a_shuffled_critique_is_of_another_problem():
     assert sorted(one.critique for one in moved) == sorted(one.critique for one in found)
     alone = contradicted([case("a", 0), case("a", 1)])
     assert [one.critique for one in alone] == ["a 1", "a 0"]
-    with pytest.raises(InputError, match="shuffled"):
+    with pytest.raises(InputError, match="shuffling needs"):
         contradicted(found[:1])
 
 

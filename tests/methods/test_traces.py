@@ -88,7 +88,7 @@ def test_swapped_traces_are_of_other_problems_and_a_fixed_twin_is_not():
     assert all(a.trace != b.trace and a.answer == b.answer for a, b in zip(made, worked(), strict=True))
     twin = [worked()[(i + 0) % 3].trace for i in range(3)]
     assert twin == [one.trace for one in worked()]
-    with pytest.raises(InputError, match="swapped"):
+    with pytest.raises(InputError, match="swapping needs"):
         remade(worked()[:1], "swapped", Streams(0))
 
 

@@ -116,7 +116,7 @@ def test_bad_problems(tmp_path):
         problem_set([], name="a")
     with pytest.raises(UsageError, match="does not exist"):
         read_problems(tmp_path / "absent.jsonl")
-    with pytest.raises(UsageError, match="no saved data set"):
+    with pytest.raises(UsageError, match="not a saved data set"):
         read_problems(tmp_path)
     with pytest.raises(UsageError, match="selects nothing"):
         read_problems(f"{jsonl(tmp_path / 'f.jsonl', GSM8K)}#test")

@@ -381,7 +381,7 @@ def test_pairs_that_cannot_be(tmp_path):
     with pytest.raises(InputError, match=r"no problem in common \('1' against '2'\)"):
         pair(base, other)
     wrong = read_samples(jsonl(tmp_path / "c.jsonl", [{"id": 1, "completion": "a", "reward": 1, "gold": "2"}]))
-    with pytest.raises(InputError, match="gold answer '1'"):
+    with pytest.raises(InputError, match=r"different gold answers .*'1' against '2'"):
         pair(base, wrong)
     blank = read_samples(jsonl(tmp_path / "d.jsonl", [{"id": 1, "completion": "a", "gold": "1"}]))
     with pytest.raises(InputError, match="none of its 1 completions is graded"):

@@ -120,7 +120,7 @@ def test_verdicts_without_completions(tmp_path):
     path.write_bytes(lines([{"id": i, "scores": [1, 0, None, 1]} for i in range(3)]))
     samples = read_samples(path)
     assert (len(samples), int(np.nansum(samples.success)), samples.ungraded) == (12, 6, 3)
-    assert "verdicts alone" in samples.notes[-1]
+    assert "only verdicts" in samples.notes[-1]
     path.write_bytes(b"problem_id,is_correct\n1,True\n1,False\n2,\n")
     samples = read_samples(path)
     np.testing.assert_array_equal(samples.success, [1, 0, np.nan])
