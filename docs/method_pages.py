@@ -1,4 +1,4 @@
-"""docs/methods/: one page per study of a method, made from its claim and the evidence that ships with keyturn."""
+"""docs/methods/: one page per study, made from its claim and the evidence that ships with keyturn."""
 
 from markdown_table import table
 from method_figures import READING, figure

@@ -1,4 +1,4 @@
-"""Rewards to credit to loss: pure functions on tensors, one file each."""
+"""Objectives: pure functions from rewards to credit to loss, on tensors, one file each."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "clip_cov": clip_cov,
     "token_subset": token_subset,
 }
-"""Name -> what builds the objective from its config (with none: the defaults)."""
+"""Name -> function that builds the objective from its config (by default the default config)."""

@@ -1,4 +1,5 @@
-"""From one number a token to a sum and its denominator; the choice changes results, so it is always named.
+"""Aggregation of one number per token to a sum and its denominator; the choice changes results, so it is
+explicit.
 
 With per-token numbers ``x[row, token]``, the mask ``m`` and ``T_i = sum_t m_it`` (``[row]``):
 
@@ -7,9 +8,9 @@ With per-token numbers ``x[row, token]``, the mask ``m`` and ``T_i = sum_t m_it`
 - ``seq-mean-token-sum``: ``sum_i sum_t m_it x_it``, denominator the number of rows.
 - ``seq-mean-token-sum-norm``: as before, denominator rows times the length limit (a constant).
 
-Degenerate: a row without tokens adds nothing and still counts as a row.
-Known bias: the first weakens every token of a long row (long wrong answers are punished less a token); the
-second lets long rows weigh more; the last two have neither.
+Degenerate: a row without tokens adds nothing but counts as a row.
+Known bias: the first weakens every token of a long row (long wrong answers are penalised less per token); the
+second gives long rows more weight; the last two do neither.
 Source: DeepSeekMath (Shao et al. 2024, 2402.03300, eq. 3), DAPO (Yu et al. 2025, 2503.14476, eq. 8), Dr. GRPO
 (Liu et al. 2025, 2503.20783, section 3.2).
 """
@@ -65,7 +66,7 @@ def aggregate(
 
     Args:
         how: a key of :data:`AGGREGATIONS`.
-        values: one number a token; whatever stands outside the mask is ignored, NaN included.
+        values: one number per token; values outside the mask are ignored, also NaN.
         mask: True on tokens that count.
         limit: the length limit of the rollout, tokens.
     """

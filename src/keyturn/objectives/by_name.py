@@ -1,4 +1,4 @@
-"""Objectives by name, with some of their settings changed: what methods' configs are made of."""
+"""Objectives by name, with some of their settings changed, for configs of methods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyturn.objectives.contract import Objective
 
 
 def objective_named(name: str, **settings: Any) -> Objective:
-    """An objective of ``OBJECTIVES`` at its defaults but for some settings.
+    """An objective of ``OBJECTIVES`` with its default settings, except for the given ones.
 
     Raises:
         UsageError: there is none of that name, or it has no such setting.
@@ -22,7 +22,7 @@ def objective_named(name: str, **settings: Any) -> Objective:
         return OBJECTIVES[name]()
     usual = OBJECTIVES[name]().config
     if not is_dataclass(usual) or isinstance(usual, type):
-        raise UsageError(f"objective {name} has no settings", fix="take it as it is")
+        raise UsageError(f"objective {name} has no settings", fix="give no settings")
     mine = {field.name for field in fields(usual)}
     strange = sorted(set(settings) - mine)
     if strange:

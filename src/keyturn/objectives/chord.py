@@ -1,4 +1,4 @@
-"""CHORD: demonstrations as a weighted term beside on-policy GRPO, so that imitation can fade without a switch.
+"""CHORD: demonstrations as a weighted term together with on-policy GRPO, so that imitation can fade gradually.
 
 Formula, with GRPO's clipped surrogate ``S`` on the draws and ``p_t`` the policy's probability of a
 demonstration's token (``[row, token]``)::
@@ -6,20 +6,20 @@ demonstration's token (``[row, token]``)::
     loss = - (1 - mu) / draws' tokens * sum_t,i S  -  mu / demonstrations' tokens * sum_t,i sg[phi(p)] log p
 
 ``phi``: ``variance`` p (1 - p), ``one`` 1, ``probability`` p (importance sampling), ``matched`` the mean of
-p (1 - p) over the demonstrations' tokens, the same for every token: ``variance`` is at most 1/4, and only
-against ``matched`` does it show what its shape does, apart from a smaller step.
+p (1 - p) over the demonstrations' tokens, the same for every token. ``variance`` is at most 1/4, so only the
+comparison with ``matched`` separates the effect of its shape from that of a smaller step.
 ``schedule`` of ``mu`` at step ``k``: ``constant`` (``mu``); ``cosine``: ``peak k / warmup`` while ``k <
 warmup``, then ``valley + (peak - valley) (1 + cos(pi (k - warmup) / decay)) / 2``, then ``valley``;
-``adaptive``: ``max(0, target - mean reward)`` of the step before, at most 1.
-Denominator: tokens of the draws, silent groups included, and tokens of the demonstrations, apart.
-Degenerate: demonstrations enter no group and have credit 0. A batch without draws or without demonstrations
-has the other term alone. Before anything was measured ``adaptive`` takes ``mu``, and ``matched`` no
-demonstrations at all (one step).
-Known bias: stated in ``Objective.bias``. ``mu`` is no share of the learning: the two terms differ in scale, so
-their gradient norms do.
+``adaptive``: ``max(0, target - mean reward)`` of the previous step, at most 1.
+Denominator: tokens of the draws, silent groups included, and tokens of the demonstrations, separately.
+Degenerate: demonstrations belong to no group and have credit 0. A batch without draws or without demonstrations
+has only the other term. Before the first measurement ``adaptive`` uses ``mu``, and ``matched`` uses no
+demonstrations (for one step).
+Known bias: stated in ``Objective.bias``. ``mu`` is not a share of the learning: the two terms differ in scale,
+and so do their gradient norms.
 Source: Zhang et al. 2025 (2508.11408); cosine schedule: Trinity-RFT and ms-swift; adaptive mu with target 0.5
-and ``phi = p`` are variants of the paper. Ours: ``matched``. Departures: ``adaptive`` and ``matched`` use what
-was measured in the step before; TRL's 1e-4 beside the deviation.
+and ``phi = p`` are variants of the paper. Ours: ``matched``. Departures: ``adaptive`` and ``matched`` use
+measurements of the previous step; TRL's 1e-4 is added to the deviation.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class ChordConfig:
     """Settings of CHORD."""
 
     schedule: Literal["constant", "cosine", "adaptive"] = "constant"
-    """How mu moves."""
+    """Schedule of mu."""
     mu: float = 0.1
-    """Weight of the demonstrations where it is constant (2508.11408, with phi), and where adaptive begins."""
+    """Constant weight of the demonstrations (2508.11408, with phi), and first weight of ``adaptive``."""
     phi: Literal["variance", "one", "probability", "matched"] = "variance"
     """Weight of a demonstration's token (2508.11408: variance)."""
     warmup: int = 0
-    """Steps of ``cosine`` in which mu rises from 0 (2508.11408: 0; Trinity's example: 200)."""
+    """Number of steps of ``cosine`` in which mu rises from 0 (2508.11408: 0; Trinity's example: 200)."""
     decay: int = 200
-    """Steps of ``cosine`` in which mu falls (2508.11408, mathematics)."""
+    """Number of steps of ``cosine`` in which mu falls (2508.11408, mathematics)."""
     peak: float = 0.9
     """Largest mu of ``cosine`` (2508.11408)."""
     valley: float = 0.05
@@ -84,9 +84,9 @@ def chord(config: ChordConfig = ChordConfig()) -> Objective:
         source="Zhang et al. 2025, arXiv 2508.11408",
         bias=(
             "The expected gradient is (1 - mu) times that of GRPO with a token mean plus mu times that of the "
-            "mean over the demonstrations' tokens of p - p^2 / 2 (variance), log p (one), p (probability) or a "
-            "constant times log p (matched), which is no gradient of the reward; the bounded two give up on "
-            "tokens that the policy finds unlikely."
+            "mean over the demonstrations' tokens of p - p^2 / 2 (variance), log p (one), p (probability) or "
+            "a constant times log p (matched), which is not a gradient of the reward; the two bounded ones "
+            "hardly learn tokens that the policy finds unlikely."
         ),
         needs=frozenset({"demonstration"}),
         credit=lambda batch: credit(batch, inner),
@@ -107,10 +107,10 @@ PHI: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 """Name -> weight of a demonstration's token from its probability."""
 
 MATCHED = "loss/phi"
-"""Column of the metrics that ``matched`` follows: the mean of p (1 - p) over the demonstrations' tokens."""
+"""Column of the metrics for ``matched``: the mean of p (1 - p) over the demonstrations' tokens."""
 
 REWARD = "reward"
-"""Column of the metrics that ``adaptive`` follows: the mean reward of the draws."""
+"""Column of the metrics for ``adaptive``: the mean reward of the draws."""
 
 
 def _check(config: ChordConfig) -> None:
@@ -131,13 +131,14 @@ def credit(batch: RolloutBatch, inner: GrpoConfig) -> Float[torch.Tensor, "row t
 
 
 def _draws(batch: RolloutBatch) -> RolloutBatch:
-    """The batch with no token of a demonstration."""
+    """The batch without tokens of demonstrations."""
     assert batch.demonstration is not None, "the objective's needs name demonstrations"
     return replace(batch, mask=batch.mask & ~batch.demonstration[:, None])
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, inner: GrpoConfig, config: ChordConfig) -> tuple[Term, ...]:
-    """GRPO's terms on draws, the demonstrations' likelihood, and the mean of p (1 - p) (reported, weight 0)."""
+    """GRPO's terms on draws, the likelihood of demonstrations, and the mean of p (1 - p) (reported, weight
+    0)."""
     draws = _draws(batch)
     shown = batch.mask & ~draws.mask
     logprobs = torch.where(shown, policy.logprobs, 0.0)
@@ -155,9 +156,9 @@ def mu_at(config: ChordConfig, step: int, metrics: Mapping[str, float]) -> float
     """The weight of the demonstrations at a step, from 0.
 
     Args:
-        config: with the schedule.
-        step: counted from 0.
-        metrics: of the step before.
+        config: settings with the schedule.
+        step: number of the step, from 0.
+        metrics: metrics of the previous step.
     """
     if config.schedule == "constant":
         return config.mu
@@ -173,10 +174,10 @@ def mu_at(config: ChordConfig, step: int, metrics: Mapping[str, float]) -> float
 
 
 def _adapt(config: ChordConfig) -> Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted]:
-    """Factors of the two terms, step by step; the state keeps what was last measured of p (1 - p)."""
+    """Factors of the two terms at each step; the state keeps the last measurement of p (1 - p)."""
 
     def adapt(state: Mapping[str, float], step: int, metrics: Mapping[str, float]) -> Adapted:
-        # A step that updated nothing measured nothing: what was known before stands.
+        # A step without an update measures nothing, so the earlier measurement stays.
         state = {name: metrics[name] for name in (MATCHED, REWARD) if name in metrics} | {
             name: value for name, value in state.items() if name not in metrics
         }

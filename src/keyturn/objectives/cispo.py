@@ -1,6 +1,6 @@
-"""CISPO: no token's gradient is switched off; the importance ratio is only kept from growing.
+"""CISPO: no token's gradient is switched off; only the importance ratio is capped.
 
-Formula, with credit ``A`` as in GRPO (``[row, token]``) and ``sg`` for what is held fixed::
+Formula, with credit ``A`` as in GRPO (``[row, token]``) and ``sg`` for stop-gradient::
 
     loss = - 1 / (sum_t,i m) * sum_t,i m sg(clip(ratio, cap_low, cap_high)) A l
 
@@ -9,11 +9,11 @@ with ``ratio = exp(l - l_behaviour)``. The caps are bounds on the ratio itself. 
 ``cap_low = 1 - clip_ratio_low, cap_high = 1 + clip_ratio_high``.
 Denominator: tokens of the whole batch, those of silent groups included.
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0; it counts in the denominator. With
-one update per rollout the ratio is 1 and the caps are idle.
+one update per rollout the ratio is 1 and the caps have no effect.
 Known bias: stated in ``Objective.bias``; a cap above 1 understates tokens that became much likelier since the
-draw. The loss's value is no estimate of anything: only its gradient is meant.
-Source: MiniMax-M1 (2506.13585), equations 4 and 5. Departures: none; there the lower bound is idle and only
-the upper one is tuned, whose value is not given (5 is TRL's advice, after ScaleRL, 2510.13786).
+draw. The value of the loss is not an estimate; only its gradient has a meaning.
+Source: MiniMax-M1 (2506.13585), equations 4 and 5. Departures: none; there the lower bound has no effect and
+only the upper one is tuned, whose value is not given (TRL recommends 5, after ScaleRL, 2510.13786).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class CispoConfig:
     """Settings of CISPO."""
 
     cap_low: float = 0.0
-    """The ratio counts as at least this; 0: no lower cap, as in TRL; 1 - 0.2 in verl."""
+    """Lower cap of the ratio; 0 means none, as in TRL; 1 - 0.2 in verl."""
     cap_high: float = 5.0
-    """The ratio counts as at most this (TRL's advice); 1 + 0.2 in verl."""
+    """Upper cap of the ratio (TRL's recommendation); 1 + 0.2 in verl."""
     std_epsilon: float = 1e-4
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
 
@@ -53,14 +53,14 @@ def cispo(config: CispoConfig = CispoConfig()) -> Objective:
         summary="policy gradient with a capped importance ratio that never switches a token off",
         source="MiniMax 2025, arXiv 2506.13585, equations 4 and 5",
         bias=(
-            "At ratio 1 a batch's gradient is sum_i A_i grad log pi(o_i) by the batch's number of tokens, "
-            "A_i as in GRPO: with equal lengths GRPO's w_G(p) / T times the true one; else a batch of short"
-            " rows weighs more a token."
+            "At ratio 1 a batch's gradient is sum_i A_i grad log pi(o_i) divided by the batch's number of "
+            "tokens, A_i as in GRPO: with equal lengths GRPO's w_G(p) / T times the true one; else a batch of "
+            "short rows has more weight per token."
         ),
         credit=lambda batch: group_credit(batch, group),
         loss=lambda policy, batch: loss(policy, batch, config),
         no_op_when_single_update=(
-            "cap_low and cap_high do nothing: the ratio is 1 wherever a gradient is taken."
+            "cap_low and cap_high have no effect: the ratio is 1 wherever a gradient is taken."
         ),
         invariants=frozenset(INVARIANTS),
         config=config,

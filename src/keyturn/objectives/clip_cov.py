@@ -4,12 +4,12 @@ Formula, with ``A_i`` as in GRPO, ``c`` the covariance of a token (``keyturn.obj
 the generated tokens of the batch (``[row, token]``)::
 
     C    = tokens with bound_low < c < bound_high
-    D    = max(1, floor(share * n)) tokens drawn evenly from C, or all of C where it has fewer
+    D    = max(1, floor(share * n)) tokens drawn uniformly from C, or all of C if it has fewer
     loss = - 1 / n * sum_t,i [not in D] min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
 
 Denominator: tokens of the whole batch, dropped ones included.
-Degenerate: where credit is equal everywhere nothing is dropped. A small batch drops one token where any is in
-bounds: a share of 2e-4 is one token of 5,000, so below that the share is larger than stated.
+Degenerate: if credit is equal everywhere, nothing is dropped. A small batch drops one token if any is in
+bounds: a share of 2e-4 is one token of 5,000, so in smaller batches the share is larger than stated.
 Known bias: stated in ``Objective.bias`` and proved by enumeration.
 Source: Cui et al. 2025 (2505.22617), Clip-Cov, and its released code for the bounds. Departures: tokens are
 chosen once, before the first update of the rollout (theirs: in each micro-batch, and never among tokens that
@@ -38,11 +38,11 @@ class ClipCovConfig:
     """Settings of Clip-Cov."""
 
     share: float = 2e-4
-    """Share of the batch's tokens that is dropped (2505.22617)."""
+    """Share of dropped tokens in the batch (2505.22617)."""
     bound_low: float = 1.0
-    """Tokens of a covariance above this may be dropped, credit times nats (released code)."""
+    """Lower bound on the covariance of dropped tokens, in credit times nats (released code)."""
     bound_high: float = 5.0
-    """Tokens of a covariance below this may be dropped, credit times nats (released code)."""
+    """Upper bound on the covariance of dropped tokens, in credit times nats (released code)."""
     clip_low: float = 0.2
     """Lower clip range of the ratio (2402.03300)."""
     clip_high: float = 0.2
@@ -72,7 +72,7 @@ def clip_cov(config: ClipCovConfig = ClipCovConfig()) -> Objective:
             "A batch's gradient, on average over the choice, is that of GRPO with a token mean where each "
             "token whose covariance is in bounds counts 1 - min(1, max(1, floor(share n)) / |C|), n tokens and "
             "|C| of them in bounds: likely tokens of good answers and unlikely ones of bad answers learn less, "
-            "so the expected gradient is not along that of the reward."
+            "so the expected gradient is not parallel to that of the reward."
         ),
         credit=lambda batch: group_credit(batch, inner),
         mark=lambda batch: dropped(batch, config),
@@ -84,7 +84,7 @@ def clip_cov(config: ClipCovConfig = ClipCovConfig()) -> Objective:
 
 
 def dropped(batch: RolloutBatch, config: ClipCovConfig) -> Bool[torch.Tensor, "row token"]:
-    """Which tokens learn nothing, of the whole batch."""
+    """The tokens of the whole batch that learn nothing."""
     if not config.share:
         return torch.zeros_like(batch.mask)
     found = covariance(batch)

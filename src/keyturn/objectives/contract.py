@@ -1,8 +1,8 @@
 """The contract of an objective: rewards -> credit -> loss, as pure functions on tensors.
 
-Credit is computed once, on the whole rollout batch, without gradient; the loss sees any micro-batch
-of rows. A loss returns *sums* with their denominators, and the training loop divides once by the
-denominator of the whole batch, so that micro-batching is exact by construction.
+Credit is computed once, on the whole rollout batch, without gradient. The loss gets a micro-batch of rows and
+returns *sums* with their denominators. The training loop divides once by the denominator of the whole batch, so
+micro-batching is exact by construction.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ class RolloutBatch:
         tokens: generated tokens, ``[row, token]``.
         mask: True on generated tokens up to and including the end of sequence, ``[row, token]``.
         rewards: ``[row]``.
-        group: index of the prompt that a row answers; rows of one group are its draws, ``[row]``.
-        truncated: cut at the length limit, ``[row]``.
-        sampled_logprobs: under the distribution that was drawn from, ``[row, token]``.
-        entropies: nats at sampling time, ``[row, token]``.
+        group: index of a row's prompt; rows of one group are its draws, ``[row]``.
+        truncated: whether a row was cut at the length limit, ``[row]``.
+        sampled_logprobs: log-probabilities under the sampling distribution, ``[row, token]``.
+        entropies: entropies at sampling time in nats, ``[row, token]``.
         max_new_tokens: the length limit of the rollout (the constant of Dr. GRPO).
-        old_logprobs: under the policy before the updates of this rollout step; None when it is the sampler.
-        reference_logprobs: under the anchor policy; None when there is none.
-        roles: ``keyturn.core.roles.Role`` per token; None when nothing is known.
-        credit: what :attr:`Objective.credit` returned, once it has; None before.
-        demonstration: True on rows that are demonstrations and not draws, each a group of its own with reward
-            0; None when there are none.
-        marked: what :attr:`Objective.mark` returned, once it has; None before, or where nothing is marked.
-        streams: randomness of this step, for what must be drawn (a placebo mask); None outside a run.
+        old_logprobs: log-probabilities under the policy before the updates of this rollout step; None if that
+            is the sampler.
+        reference_logprobs: log-probabilities under the reference policy; None if there is none.
+        roles: ``keyturn.core.roles.Role`` per token; None if unknown.
+        credit: the result of :attr:`Objective.credit`; None before.
+        demonstration: True on rows that are demonstrations and not draws, each in its own group with reward 0;
+            None if there are none.
+        marked: the result of :attr:`Objective.mark`; None before, or if nothing is marked.
+        streams: randomness of this step, for random choices (a placebo mask); None outside a run.
     """
 
     tokens: Int[torch.Tensor, "row token"]
@@ -60,7 +61,7 @@ class RolloutBatch:
 
     @property
     def behaviour_logprobs(self) -> Float[torch.Tensor, "row token"]:
-        """The denominator of the importance ratio: old log-probs, or the sampler's where they are the same."""
+        """The denominator of the importance ratio: old log-probs, or the sampler's if they are the same."""
         return self.sampled_logprobs if self.old_logprobs is None else self.old_logprobs
 
     def rows(self, index: Int[torch.Tensor, " chosen"]) -> RolloutBatch:
@@ -70,10 +71,10 @@ class RolloutBatch:
 
 
 class PolicyTokens(NamedTuple):
-    """What the policy under training says of the batch's tokens.
+    """Numbers of the trained policy for the batch's tokens.
 
-    ``logprobs`` carry gradient; ``entropies`` do where the objective needs ``policy_entropies``, else they
-    are the sampler's own.
+    ``logprobs`` have a gradient; ``entropies`` have one if the objective needs ``policy_entropies``, else they
+    are the sampler's.
     """
 
     logprobs: Float[torch.Tensor, "row token"]
@@ -83,9 +84,9 @@ class PolicyTokens(NamedTuple):
 class Term(NamedTuple):
     """One summand of a loss: ``weight * sum / denominator``, the denominator being that of the whole batch.
 
-    ``credited`` says that a row whose credit is zero everywhere adds neither value nor gradient to ``sum``
-    (it still counts in ``denominator``); the loop leaves such rows out of the backward. A term of weight 0
-    is never differentiated: it is how an objective reports a share (clipped tokens...) beside its loss.
+    ``credited`` says that a row whose credit is zero everywhere adds neither value nor gradient to ``sum`` (it
+    still counts in ``denominator``); the loop leaves such rows out of the backward pass. A term of weight 0 is
+    never differentiated; with it an objective reports a share (clipped tokens...) in addition to its loss.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Term(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """What a schedule says before a step: its memory, and the factor on the weight of each named term."""
+    """The result of a schedule before a step: its state, and the factor on the weight of each named term."""
 
     state: Mapping[str, float]
     weights: Mapping[str, float]
@@ -112,18 +113,18 @@ class Objective:
         source: authors, year, identifier, equation.
         bias: the declared bias in one sentence, proved by exact enumeration in the tests.
         needs: fields of :class:`RolloutBatch` beyond the always present ones (``reference_logprobs``...), and
-            ``policy_entropies`` where the loss differentiates entropies.
+            ``policy_entropies`` if the loss differentiates entropies.
         credit: ``(batch) -> [row, token]``; zero outside the mask.
         loss: ``(policy tokens, batch with credit and marks) -> terms``.
         mark: ``(batch with credit) -> bool [row, token]``, once on the whole batch: a choice of tokens that the
-            loss must know (a quantile, a covariance); None where it needs none.
-        adapt: ``(state, step, metrics of the step before) -> Adapted``, called before every step with ``{}`` as
-            the first state and as the metrics of no step: coefficients that follow a schedule or the run.
-        no_op_when_single_update: what a single update per rollout switches off, in a sentence; ``""`` for
-            nothing.
-        invariants: keys of :data:`INVARIANTS`: what this objective keeps of what most keep. The test battery
+            loss must know (by a quantile, a covariance); None if it needs none.
+        adapt: ``(state, step, metrics of the previous step) -> Adapted``, called before every step, for
+            coefficients that follow a schedule or the run. First state and metrics are ``{}``.
+        no_op_when_single_update: settings without effect at a single update per rollout, as a sentence; ``""``
+            if there are none.
+        invariants: keys of :data:`INVARIANTS`: the common invariants that this objective has. The test battery
             checks each that is named, and finds a counterexample of each that is not.
-        config: the frozen config dataclass that made it. A run's identity is made of it, so an objective whose
+        config: the frozen config dataclass that made it. A run's identity depends on it, so an objective whose
             functions were made inside another one must have it.
     """
 
@@ -142,25 +143,25 @@ class Objective:
 
 
 INVARIANTS = {
-    "equal rewards": "draws of equal reward all over the batch have credit exactly 0",
-    "silent groups": "draws of equal reward within a prompt have credit exactly 0, whatever other prompts got",
-    "shift": "a constant on every reward of the batch changes neither loss nor gradient",
-    "prompt shift": "a constant on the rewards of one prompt changes neither loss nor gradient",
+    "equal rewards": "if all draws of the batch have equal rewards, credit is exactly 0",
+    "silent groups": "if all draws of a prompt have equal rewards, their credit is exactly 0",
+    "shift": "adding a constant to every reward of the batch changes neither loss nor gradient",
+    "prompt shift": "adding a constant to the rewards of one prompt changes neither loss nor gradient",
     "own group": "a prompt's credit depends on no other prompt",
     "row order": "the order of rows and the names of groups change neither loss nor gradient",
 }
-"""What an objective may keep -> what that means."""
+"""Name of an invariant -> its meaning."""
 
 
 def judged(objective: Objective, batch: RolloutBatch) -> RolloutBatch:
-    """The batch with its credit and marks: what an objective says of a whole rollout, without gradient.
+    """The batch with the objective's credit and marks of a whole rollout, without gradient.
 
     Args:
         objective: the objective whose credit is computed.
         batch: the whole rollout.
 
     Raises:
-        UsageError: the batch lacks what the objective needs; the message says where it comes from.
+        UsageError: the batch lacks a field that the objective needs; the message says how to provide it.
     """
     for name in sorted(objective.needs & _SOURCES.keys()):
         if getattr(batch, name) is None:
@@ -182,8 +183,9 @@ def total(terms: tuple[Term, ...], denominators: dict[str, float]) -> torch.Tens
     """The scalar to differentiate: each term divided by its global denominator.
 
     Args:
-        terms: of one micro-batch.
-        denominators: of the whole batch, by term name; a zero denominator or weight contributes nothing.
+        terms: terms of one micro-batch.
+        denominators: denominators of the whole batch, by term name; a term with denominator or weight 0 adds
+            nothing.
     """
     parts = [t.weight * t.sum / denominators[t.name] for t in terms if t.weight and denominators[t.name] > 0]
     if parts:

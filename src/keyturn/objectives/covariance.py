@@ -1,4 +1,4 @@
-"""How much a token's update is expected to cost of the policy's entropy: credit against log-probability.
+"""How much entropy a token's update is expected to cost: the covariance of credit and log-probability.
 
 With the credit ``A`` and the log-probability ``l`` of every generated token (``[row, token]``), means over all
 ``n`` tokens of the batch::
@@ -7,11 +7,12 @@ With the credit ``A`` and the log-probability ``l`` of every generated token (``
 
 Denominator: none; ``mean c`` is the batch's covariance.
 Degenerate: with equal credit everywhere, or fewer than two tokens, every ``c`` is exactly 0.
-Known bias: tokens of all contexts share one mean of ``l``, so a token is high where its context is predictable,
-too. The theory's covariance is within a context.
+Known bias: tokens of all contexts share one mean of ``l``, so a token may also be high because its context is
+predictable. The theory's covariance is within a context.
 Source: Cui et al. 2025 (2505.22617), equation for Clip-Cov and KL-Cov and the released code. Departures: ``l``
-is the policy's before the updates of the rollout, not of the moment of each update: the choice is made once, on
-the whole batch (their code: anew in each micro-batch). At the first update they are the same.
+is from
+before the updates of the rollout and not from each update: the choice is made once, on the whole batch (their
+code chooses again in each micro-batch). At the first update both are the same.
 """
 
 from __future__ import annotations

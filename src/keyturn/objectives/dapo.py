@@ -1,4 +1,4 @@
-"""DAPO: GRPO with more room upwards, every token of the batch weighing the same, and cut answers left out.
+"""DAPO: GRPO with a higher upper clip range, equal weight for all tokens of the batch, and without cut answers.
 
 Formula, for row ``i`` of group ``g`` with ``A_i`` as in GRPO and ``k = m`` without the rows that were cut at
 the length limit (``[row, token]``)::
@@ -6,14 +6,13 @@ the length limit (``[row, token]``)::
     loss = - 1 / (sum_t,i k) * sum_t,i k min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
            + kl_weight / (sum_t,i k) * sum_t,i k k3(l - l_ref)
 
-Denominator: tokens of the whole batch, those of cut rows left out of it as well; silent groups are in it.
-Degenerate: a group of equal rewards, or of one draw, has credit exactly 0. A batch of cut rows alone has no
-loss.
-Known bias: stated in ``Objective.bias`` and proved by enumeration. A cut row still counts in the mean and the
-deviation of its group: it teaches the others and is taught nothing.
+Denominator: tokens of the whole batch, without those of cut rows but with those of silent groups.
+Degenerate: a group of equal rewards, or of one draw, has credit exactly 0. A batch of only cut rows has no
+loss. Known bias: stated in ``Objective.bias`` and proved by enumeration. A cut row still counts in the mean and
+the deviation of its group, so it affects the credit of others but gets none.
 Source: Yu et al. 2025 (2503.14476), equation 8 and sections 3.1, 3.3, 3.4. Departures: dynamic sampling (3.2)
-is the loop's (``RLConfig.rounds``), the soft overlong punishment (3.4, eq. 13) is a reward; the penalty
-towards a reference, off there, is an option because ProRL (2505.24864) runs DAPO with one.
+belongs to the training loop (``RLConfig.rounds``), and the soft overlong punishment (3.4, eq. 13) is a reward;
+the penalty towards a reference, which is off there, is an option because ProRL (2505.24864) uses DAPO with one.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class DapoConfig:
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference, per nat (2503.14476: off)."""
     kl_kind: KlKind = "k3"
-    """Which sample of the KL is the penalty; k2 is the one that pulls as KL(policy || reference) does."""
+    """Sample of the KL that is the penalty; the gradient of k2 is that of KL(policy || reference)."""
 
 
 def dapo(config: DapoConfig = DapoConfig()) -> Objective:
@@ -62,12 +61,12 @@ def dapo(config: DapoConfig = DapoConfig()) -> Objective:
         summary="GRPO with clip-higher, a token mean over the batch, and without the rows that were cut",
         source="Yu et al. 2025, arXiv 2503.14476, equation 8",
         bias=(
-            "A batch's gradient is sum_i A_i grad log pi(o_i) over uncut rows by their number of tokens, "
-            "A_i as in GRPO: with equal lengths and nothing cut GRPO's w_G(p) / T times the true one; else "
-            "a batch of short rows weighs more a token, and with the overlong filter a cut row is neither "
-            "punished nor rewarded."
+            "A batch's gradient is sum_i A_i grad log pi(o_i) over uncut rows divided by their number of "
+            "tokens, A_i as in GRPO: with equal lengths and nothing cut GRPO's w_G(p) / T times the true one; "
+            "else a batch of short rows has more weight per token, and with the overlong filter a cut row is "
+            "neither penalised nor rewarded."
         ),
-        # What was cut is graded with its group and hidden afterwards.
+        # Cut rows count in the statistics of their group and are hidden afterwards.
         credit=lambda batch: inner.credit(batch) * seen(batch).mask,
         loss=lambda policy, batch: inner.loss(policy, seen(batch)),
         config=config,
@@ -75,7 +74,7 @@ def dapo(config: DapoConfig = DapoConfig()) -> Objective:
 
 
 def without_truncated(batch: RolloutBatch) -> RolloutBatch:
-    """The batch with no token of a row that was cut at the length limit."""
+    """The batch without tokens of rows that were cut at the length limit."""
     return replace(batch, mask=batch.mask & ~batch.truncated[:, None])
 
 

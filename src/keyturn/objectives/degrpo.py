@@ -1,16 +1,17 @@
-"""DeGRPO: whether to think and how to answer are two losses, so that no answer's length drowns the choice.
+"""DeGRPO: separate losses for whether to think and how to answer, so that long answers do not dominate the
+choice.
 
 Formula, with ``A_i = r_i - mean_g r``, ``S`` the clipped surrogate of a token, token 0 the control token and
 ``T_i`` the tokens after it (``[row, token]``)::
 
     sequence     loss = - alpha / n * sum_i S_i0  -  1 / n * sum_i 1 / T_i sum_{t >= 1} S_it
     token-mean   loss = - alpha / n * sum_i S_i0  -  1 / (sum_i T_i) * sum_i sum_{t >= 1} S_it
-                 + kl_weight * the same two means of k, each of its own tokens, the first by alpha too
+                 + kl_weight * the same two means of k, each over its own tokens, the first also times alpha
 
-Denominator: ``n`` is the number of rows (with ``token-mean`` of those that have a control token); the two terms
-are divided apart.
+Denominator: ``n`` is the number of rows (with ``token-mean``, of rows that have a control token); the two terms
+are divided separately.
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0. A row of one token adds nothing to
-the second term and counts in ``n``.
+the second term but counts in ``n``.
 Known bias: stated in ``Objective.bias`` and proved by enumeration.
 Source: Fang et al. 2025 (2505.13379), the objective of DeGRPO with alpha 1/1000 and credit without a deviation;
 ``token-mean`` is what the released code does. Departures: the penalty towards the reference (k3, 0.001 there)
@@ -65,12 +66,12 @@ def degrpo(config: DegrpoConfig = DegrpoConfig()) -> Objective:
     )
     return Objective(
         name="degrpo",
-        summary="mean-only GRPO with a loss of its own for the control token",
+        summary="mean-only GRPO with a separate loss for the control token",
         source="Fang et al. 2025, arXiv 2505.13379, the objective of DeGRPO",
         bias=(
-            "The control token's distribution moves by alpha (1 - 1/G) times the true gradient, whatever the "
-            "lengths of answers; the rest by (1 - 1/G) times E[(r - E r) / T sum_{t >= 1} grad log pi], whose"
-            " 1/T spares long wrong answers (with 'token-mean' 1/T is rows over the batch's answer tokens)."
+            "The gradient of the control token is alpha (1 - 1/G) times the true one, whatever the lengths of "
+            "answers; that of the rest is (1 - 1/G) times E[(r - E r) / T sum_{t >= 1} grad log pi], whose 1/T "
+            "spares long wrong answers (with 'token-mean' 1/T is rows over the batch's answer tokens)."
         ),
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: group_credit(batch, inner),
@@ -85,11 +86,11 @@ AGGREGATIONS: dict[str, Literal["seq-mean-token-mean", "token-mean"]] = {
     "sequence": "seq-mean-token-mean",
     "token-mean": "token-mean",
 }
-"""Normalisation -> how the tokens of each part are summed and what the sum is divided by."""
+"""Normalisation -> how the tokens of each part are summed, and the denominator."""
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, inner: GrpoConfig, alpha: float) -> tuple[Term, ...]:
-    """GRPO's terms of the control token, named ``control...`` and by alpha, and of the answer."""
+    """GRPO's terms of the control token, named ``control...`` and times alpha, and those of the answer."""
     control = first(batch)
     terms = [
         term._replace(

@@ -1,4 +1,4 @@
-"""Dr. GRPO: GRPO without the two divisions that bias it, by the group's deviation and by a row's length.
+"""Dr. GRPO: GRPO without its two biasing divisions, by the group's deviation and by a row's length.
 
 Formula, for row ``i`` of group ``g`` (``[row]``), ``L`` the length limit of the rollout::
 
@@ -8,7 +8,7 @@ Formula, for row ``i`` of group ``g`` (``[row]``), ``L`` the length limit of the
 
 Denominator: rows (those of silent groups included) times the length limit: a constant.
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0; it counts in the denominator.
-Known bias: stated in ``Objective.bias``; only its length, not its direction, depends on ``G``.
+Known bias: stated in ``Objective.bias``; only the size of the gradient, not its direction, depends on ``G``.
 Source: Liu et al. 2025 (2503.20783), section 3.2 and appendix A. Departures: none; the same as ``grpo`` with
 ``scale="none", aggregation="seq-mean-token-sum-norm"``.
 """
@@ -33,7 +33,7 @@ class DrGrpoConfig:
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference, per nat (2503.20783: off)."""
     kl_kind: KlKind = "k3"
-    """Which sample of the KL is the penalty; k2 is the one that pulls as KL(policy || reference) does."""
+    """Sample of the KL that is the penalty; the gradient of k2 is that of KL(policy || reference)."""
 
 
 def dr_grpo(config: DrGrpoConfig = DrGrpoConfig()) -> Objective:

@@ -1,19 +1,19 @@
-"""An entropy bonus: tokens are pushed towards uncertainty, by a fixed coefficient or up to a target.
+"""An entropy bonus: it raises the entropy of tokens, by a fixed coefficient or up to a target.
 
 With the policy's entropy ``H`` (nats at temperature 1, ``[row, token]``, with gradient)::
 
     loss = ... - coefficient * sum m H / sum m
     fixed:     coefficient = weight
-    adaptive:  c <- c + step where entropy <= target, else max(c - step, 0)
-               coefficient = c where entropy <= target, else 0
+    adaptive:  c <- c + step if entropy <= target, else max(c - step, 0)
+               coefficient = c if entropy <= target, else 0
 
-where ``entropy`` is that of the draws of the step before, and ``c`` begins at ``weight``.
-Denominator: tokens of the whole batch, whatever the policy's own term is divided by.
+where ``entropy`` is that of the previous step's draws, and ``c`` begins at ``weight``.
+Denominator: tokens of the whole batch, whatever the denominator of the policy's own term.
 Degenerate: in the first step no entropy is known, and the adaptive coefficient is 0.
-Known bias: the gradient is that of the mean entropy of the next-token distributions in the contexts that were
-drawn, held fixed; it does not feel that an earlier token changes which contexts are visited later.
+Known bias: the gradient is that of the mean entropy of the next-token distributions in the drawn contexts,
+which are held fixed; it ignores that an earlier token changes which contexts are visited later.
 Source: fixed: Williams & Peng 1991; adaptive: Skywork-OR1 (He et al. 2025, 2505.22312).
-Departures: the entropy is that of the step before (there: of this step's draws), and the coefficient does not
+Departures: the entropy is that of the previous step (there: of this step's draws), and the coefficient does not
 fall below 0 (as in TRL).
 """
 
@@ -27,24 +27,25 @@ from keyturn.objectives.aggregation import aggregate
 from keyturn.objectives.contract import Adapted, PolicyTokens, RolloutBatch, Term
 
 ENTROPY = "entropy/all"
-"""Column of the metrics that the adaptive coefficient follows."""
+"""Column of the metrics for the adaptive coefficient."""
 
 
 def entropy_needed(weight: float, target: float | None) -> frozenset[str]:
-    """What a bonus of these settings needs: entropies with gradient, or nothing where it is off."""
+    """The needs of a bonus with these settings: entropies with gradient, or nothing if it is off."""
     return frozenset({"policy_entropies"}) if weight or target is not None else frozenset()
 
 
 def entropy_terms(
     policy: PolicyTokens, batch: RolloutBatch, *, weight: float, target: float | None
 ) -> tuple[Term, ...]:
-    """The bonus as a term of the loss: the summed entropies, of negative weight; none where it is off.
+    """The bonus as a term of the loss: the summed entropies with negative weight; empty if it is off.
 
     Args:
-        policy: its entropies carry gradient.
-        batch: whose tokens count.
+        policy: the policy's numbers; its entropies have a gradient.
+        batch: the batch.
         weight: fixed coefficient, per nat.
-        target: nats; with one the term has weight -1, which :func:`adaptive` multiplies by the coefficient.
+        target: target in nats; with one, the term has weight -1, which :func:`adaptive` multiplies by the
+            coefficient.
     """
     if not entropy_needed(weight, target):
         return ()
@@ -55,12 +56,12 @@ def entropy_terms(
 def adaptive(
     *, weight: float, target: float | None, step: float
 ) -> Callable[[Mapping[str, float], int, Mapping[str, float]], Adapted] | None:
-    """The schedule of the coefficient, for ``Objective.adapt``; None where the coefficient is fixed.
+    """The schedule of the coefficient, for ``Objective.adapt``; None if the coefficient is fixed.
 
     Args:
-        weight: what the coefficient begins with.
-        target: nats per token, or None.
-        step: how far the coefficient moves a step.
+        weight: first coefficient.
+        target: target in nats per token, or None.
+        step: change of the coefficient per step.
     """
     if target is None:
         return None
@@ -72,7 +73,7 @@ def adaptive(
     def adapt(state: Mapping[str, float], number: int, metrics: Mapping[str, float]) -> Adapted:
         coefficient = state.get("coefficient", weight)
         entropy = metrics.get(ENTROPY, math.nan)
-        if math.isnan(entropy):  # nothing was drawn yet: there is nothing to follow
+        if math.isnan(entropy):  # nothing was drawn yet
             return Adapted({"coefficient": coefficient}, {"entropy": 0.0})
         low = entropy <= target
         coefficient = coefficient + step if low else max(coefficient - step, 0.0)

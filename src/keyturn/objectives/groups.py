@@ -1,9 +1,9 @@
 """Statistics of the draws of one prompt, for groups of any size in any row order.
 
-``group`` holds any integers; rows with equal entries are draws of one prompt. Every function returns one
-value a row, that of the row's own group.
-Degenerate: a group of one draw has no others, for which its own value stands, and a spread of 0; never NaN.
-Source: none; ours, for groups that lost rows (an ungraded draw leaves its group).
+``group`` holds any integers; rows with equal entries are draws of one prompt. Every function returns one value
+per row, that of the row's group.
+Degenerate: a group of one draw has no others, so its own value is used for their mean, and its spread is 0;
+never NaN. Source: none; ours, for groups that lost rows (an ungraded draw leaves its group).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from keyturn.core.lazy import torch
 
 
 def group_size(group: Int[torch.Tensor, " row"], dtype: torch.dtype) -> Float[torch.Tensor, " row"]:
-    """How many draws the row's group has."""
+    """Number of draws in the row's group."""
     return _spread(torch.ones(len(group), dtype=dtype, device=group.device), group)
 
 
@@ -28,7 +28,7 @@ def group_mean(
 def mean_of_others(
     values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]
 ) -> Float[torch.Tensor, " row"]:
-    """Mean over the row's group without the row itself; the row's own value where it has no others."""
+    """Mean over the row's group without the row itself; the row's own value if there are no others."""
     size = group_size(group, values.dtype)
     return torch.where(size > 1, (_spread(values, group) - values) / (size - 1).clamp(min=1), values)
 
@@ -42,7 +42,7 @@ def group_std(
 
 
 def silent(values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]) -> torch.Tensor:
-    """True on rows whose group holds one and the same value, compared exactly, bool ``[row]``."""
+    """True on rows in whose group all values are equal, compared exactly, bool ``[row]``."""
     _, place = torch.unique(group, return_inverse=True)
     high = torch.full((len(values),), -torch.inf, dtype=values.dtype, device=values.device)
     low = torch.full_like(high, torch.inf)
@@ -52,6 +52,6 @@ def silent(values: Float[torch.Tensor, " row"], group: Int[torch.Tensor, " row"]
 
 
 def _spread(values: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-    """Sum over the row's group, given back to every row."""
+    """Sum over the row's group, for every row."""
     _, place = torch.unique(group, return_inverse=True)
     return torch.zeros_like(values).index_add(0, place, values)[place]

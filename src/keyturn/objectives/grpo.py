@@ -1,4 +1,4 @@
-"""GRPO: a draw is as good as it beats the other draws of its prompt, in standard deviations of the group.
+"""GRPO: a draw's credit is its reward relative to the draws of its prompt, in standard deviations of the group.
 
 Formula, for row ``i`` of group ``g`` with reward ``r_i`` and mask ``m`` (``[row, token]``)::
 
@@ -6,13 +6,13 @@ Formula, for row ``i`` of group ``g`` with reward ``r_i`` and mask ``m`` (``[row
     loss = - agg_t,i min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
            + kl_weight * agg_t,i k(l - l_ref) - entropy_weight * mean_t,i H
 
-with ``ratio = exp(l - l_behaviour)``. With ``kl_in="reward"`` the penalty, summed over the row, leaves
-``r_i`` before anything else instead (``keyturn.objectives.kl``; bonus: ``keyturn.objectives.entropy``).
+with ``ratio = exp(l - l_behaviour)``. With ``kl_in="reward"`` the penalty, summed over the row, is instead
+subtracted from ``r_i`` first (``keyturn.objectives.kl``; bonus: ``keyturn.objectives.entropy``).
 Denominator: of ``aggregation`` (default: every row's mean over its tokens, then the mean over all rows, those
 of silent groups included).
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0; it counts in the denominator.
 Known bias: stated in ``Objective.bias`` and proved by enumeration in the tests. With ``scale="none"`` the
-group mean contains the row's own reward, which shortens the gradient by ``1 - 1/G``.
+group mean contains the row's own reward, which scales the gradient by ``1 - 1/G``.
 Source: Shao et al. 2024 (2402.03300), equations 3 and 4. Departures: the reference penalty is off by default
 (as in DAPO and Dr. GRPO); the penalty in the reward is verl's; the entropy bonus is Skywork-OR1's
 (2505.22312).
@@ -44,24 +44,24 @@ class GrpoConfig:
     clip_high: float = 0.2
     """Upper clip range of the ratio; DAPO's clip-higher is 0.28."""
     scale: Literal["std", "none"] = "std"
-    """Divide by the group's standard deviation, or not (Dr. GRPO)."""
+    """Whether to divide by the group's standard deviation (Dr. GRPO does not)."""
     std_epsilon: float = 1e-4
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
     aggregation: Aggregation = "seq-mean-token-mean"
-    """How tokens are summed and what the sum is divided by (2402.03300, eq. 3)."""
+    """How tokens are summed, and the denominator (2402.03300, eq. 3)."""
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference, per nat; the paper's 0.04 is off as in DAPO."""
     kl_kind: KlKind = "k3"
-    """Which sample of the KL (2402.03300: k3); as a loss k2 pulls as KL(policy || reference) does, as a reward
-    k1 does, and k1 as a loss pulls nowhere."""
+    """Sample of the KL (2402.03300: k3). The gradient of KL(policy || reference) is that of k2 as a loss, or of
+    k1 as a reward; k1 as a loss has expected gradient 0."""
     kl_in: KlPlace = "loss"
-    """A term of the loss (2402.03300), or taken off the reward."""
+    """Whether the penalty is a term of the loss (2402.03300) or is subtracted from the reward."""
     entropy_weight: float = 0.0
-    """Coefficient of the entropy bonus, per nat; with a target, what the coefficient begins with."""
+    """Coefficient of the entropy bonus, per nat; with a target, the first coefficient."""
     entropy_target: float | None = None
-    """Nats a token up to which the coefficient adapts (2505.22312: 0.2); None: it is fixed."""
+    """Target entropy of the adaptive coefficient, nats per token (2505.22312: 0.2); None means fixed."""
     entropy_step: float = 0.005
-    """How far the coefficient moves a step towards the target (2505.22312)."""
+    """Change of the coefficient per step (2505.22312)."""
 
 
 def grpo(config: GrpoConfig = GrpoConfig()) -> Objective:
@@ -84,7 +84,7 @@ def grpo(config: GrpoConfig = GrpoConfig()) -> Objective:
     )
 
 
-SINGLE_UPDATE = "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
+SINGLE_UPDATE = "clip_low and clip_high have no effect: the ratio is 1 wherever a gradient is taken."
 
 BIAS = {
     "std": (
@@ -109,13 +109,13 @@ def credit(batch: RolloutBatch, config: GrpoConfig) -> Float[torch.Tensor, "row 
     centred = rewards - group_mean(rewards, batch.group)
     if config.scale == "std":
         centred = centred / (group_std(rewards, batch.group) + config.std_epsilon)
-    # Equal rewards do not always equal their rounded mean; divided by a tiny deviation that would be noise.
+    # Equal rewards may differ from their rounded mean; divided by a tiny deviation, that would be noise.
     centred = torch.where(silent(rewards, batch.group), torch.zeros_like(centred), centred)
     return centred[:, None] * batch.mask
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, config: GrpoConfig) -> tuple[Term, ...]:
-    """The clipped surrogate, penalty and bonus where they are on, and the clipped shares (weight 0)."""
+    """The clipped surrogate, penalty and bonus if they are on, and the clipped shares (weight 0)."""
     assert batch.credit is not None, "credit comes before loss"
     # Masked before the exponential: padding may hold anything, and 0 * inf would reach the gradient.
     gap = torch.where(batch.mask, policy.logprobs - batch.behaviour_logprobs, 0.0)

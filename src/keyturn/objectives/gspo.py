@@ -1,4 +1,4 @@
-"""GSPO: a sequence is trusted or not as a whole, by the geometric mean of its tokens' ratios.
+"""GSPO: a sequence is clipped as a whole, by the geometric mean of its tokens' ratios.
 
 Formula, for row ``i`` with ``T_i = sum_t m_it`` tokens and credit ``A`` as in GRPO (``[row, token]``)::
 
@@ -7,8 +7,8 @@ Formula, for row ``i`` with ``T_i = sum_t m_it`` tokens and credit ``A`` as in G
     token:     s_it = sg(s_i) * exp(l_it - sg(l_it))                                                [row, token]
                loss = - (1 / rows) sum_i 1 / T_i sum_t min(s_it A_it, clip(s_it, ...) A_it)
 
-Where a row's tokens share one credit both forms have the same value and the same gradient; the token form
-also takes credit that differs within a row, of which the sequence form sees the mean.
+If a row's tokens share one credit, both forms have the same value and the same gradient. The token form also
+accepts credit that differs within a row, of which the sequence form uses the mean.
 Denominator: rows, those of silent groups included.
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0; a row without tokens has ratio 1.
 Known bias: that of GRPO, whose gradient at ratio 1 is this one's (stated in ``Objective.bias``).
@@ -36,7 +36,8 @@ class GspoConfig:
     """Settings of GSPO."""
 
     form: Literal["sequence", "token"] = "sequence"
-    """One ratio and one credit a row, or the row's ratio with a credit a token (2507.18071, section 4.3)."""
+    """One ratio and one credit per row, or the row's ratio with one credit per token (2507.18071, section
+    4.3)."""
     clip_low: float = 3e-4
     """Lower clip range of the row's ratio (2507.18071, section 5.1)."""
     clip_high: float = 4e-4
@@ -52,12 +53,12 @@ def gspo(config: GspoConfig = GspoConfig()) -> Objective:
     group = GrpoConfig(std_epsilon=config.std_epsilon)
     return Objective(
         name="gspo",
-        summary="GRPO with one importance ratio a row, clipped as a whole",
+        summary="GRPO with one importance ratio per row, clipped as a whole",
         source="Zheng et al. 2025, arXiv 2507.18071, equations 5 to 7",
         bias=f"GRPO's, since at ratio 1 the gradients are equal. {BIAS['std']}",
         credit=lambda batch: group_credit(batch, group),
         loss=lambda policy, batch: loss(policy, batch, config),
-        no_op_when_single_update="clip_low and clip_high do nothing and the row's ratio is 1: it is GRPO.",
+        no_op_when_single_update="clip_low and clip_high have no effect, and the row's ratio is 1: it is GRPO.",
         invariants=frozenset(INVARIANTS),
         config=config,
     )

@@ -1,4 +1,4 @@
-"""HICRA: tokens that plan get more credit than tokens that carry out; with the rules that show what that is.
+"""HICRA: planning tokens get more credit than execution tokens; with variants that show the effect of the rule.
 
 Formula, with ``A_i = r_i - mean_g r`` of row ``i`` in group ``g`` (``[row]``), the planning mask ``P`` inside
 the generated tokens ``m`` (``[row, token]``)::
@@ -9,21 +9,21 @@ the generated tokens ``m`` (``[row, token]``)::
     credit_it   = A_i m_it + added_it
     loss        = - agg_t,i min(ratio credit, clip(ratio, 1 - clip_low, 1 + clip_high) credit)
 
-``centred`` takes from the paper's added credit its mean over the planning tokens of the prompt's draws, so that
-over these tokens the added credit sums to 0. With ``mask="placebo"`` the spans of ``P`` are laid anew at
-random in each row (``keyturn.objectives.placebo``); ``alpha=0`` is the baseline that HICRA is compared with.
+``centred`` subtracts from the paper's added credit its mean over the planning tokens of the prompt's draws, so
+the added credit sums to 0 over these tokens. With ``mask="placebo"`` the spans of ``P`` are placed at random in
+each row (``keyturn.objectives.placebo``); ``alpha=0`` is the baseline with which HICRA is compared.
 Denominator: of ``aggregation`` (default: tokens of the whole batch).
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0. Without a planning token it is GRPO
 with mean-only credit.
-Known bias: stated in ``Objective.bias`` and proved by enumeration, also under a reward that is drawn at random.
-With a placebo mask the same push goes to all tokens of rows that hold planning tokens.
+Known bias: stated in ``Objective.bias`` and proved by enumeration, also under a random reward. With a placebo
+mask the same push goes to all tokens of rows that have planning tokens.
 Source: Wang et al. 2025 (2509.03646), the rule ``A + alpha |A|`` with alpha 0.2 over mean-only credit and
-clip-higher. Ours: ``symmetric``, ``centred`` and the placebo. Departures: the paper's clip range and what it
-divides by are not known to us: DAPO's (2503.14476) here. ``centred`` takes the mean off the added credit alone,
-over tokens. Taking the group's mean off the whole credit, by class of token, would also
-take ``mean A`` over planning tokens and over the others from what the baseline gives, which is not 0 where rows
-differ in how many they have, and with ``alpha=0`` would no longer be the baseline. The drift, which is in the
-added credit, is gone either way.
+clip-higher. Ours: ``symmetric``, ``centred`` and the placebo. Departures: the paper does not publish its clip
+range and denominator; DAPO's (2503.14476) are used here. ``centred`` subtracts the mean from the added credit
+alone, over tokens. Subtracting the group's mean from the whole credit, by class of token, would also change the
+baseline's credit, because ``mean A`` over a class is not 0 if rows differ in their number of planning tokens;
+with ``alpha=0`` it would no longer be the baseline. The drift, which comes from the added credit, vanishes in
+both cases.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ class HicraConfig:
     """Settings of HICRA."""
 
     alpha: float = 0.2
-    """Share of the credit that planning tokens get on top (2509.03646: 0.2); 0: none, the baseline."""
+    """Share of the credit that is added on planning tokens (2509.03646: 0.2); 0 is the baseline."""
     rule: Literal["paper", "symmetric", "centred"] = "paper"
-    """What is added: alpha |A|, alpha A, or alpha |A| less its mean over the prompt's planning tokens."""
+    """Added credit: alpha |A|, alpha A, or alpha |A| minus its mean over the prompt's planning tokens."""
     mask: Literal["roles", "placebo"] = "roles"
-    """Planning tokens, or as many at random places, in spans of the same lengths."""
+    """Planning tokens, or the same number at random places, in spans of the same lengths."""
     clip_low: float = 0.2
     """Lower clip range of the ratio (2503.14476)."""
     clip_high: float = 0.28
     """Upper clip range of the ratio: clip-higher (2503.14476; 2509.03646 has it, without a number)."""
     aggregation: Aggregation = "token-mean"
-    """How tokens are summed and what the sum is divided by (2503.14476)."""
+    """How tokens are summed, and the denominator (2503.14476)."""
 
 
 def hicra(config: HicraConfig = HicraConfig()) -> Objective:
@@ -89,28 +89,28 @@ def hicra(config: HicraConfig = HicraConfig()) -> Objective:
 
 RULES = {
     "paper": (
-        "Beside (1 - 1/G) times the true gradient it adds alpha E[|A_i| sum_t P_it grad log pi(o_it)], a push "
-        "up on planning tokens that no reward can turn round: with rewards that do not depend on the draws it "
-        "is alpha E|A_i| times the gradient of the probability of planning tokens in the contexts drawn "
-        "(all of it with seq-mean-token-sum; other aggregations add their own factors)."
+        "To (1 - 1/G) times the true gradient it adds alpha E[|A_i| sum_t P_it grad log pi(o_it)], an upward "
+        "push on planning tokens that no reward can reverse: with rewards that do not depend on the draws it "
+        "is alpha E|A_i| times the gradient of the probability of planning tokens in the drawn contexts (all "
+        "with seq-mean-token-sum; other aggregations add their own factors)."
     ),
     "symmetric": (
-        "Beside (1 - 1/G) times the true gradient it adds alpha E[A_i sum_t P_it grad log pi(o_it)]: planning "
-        "tokens learn (1 + alpha) times as fast both ways, which is 0 for rewards that do not depend on the "
-        "draws (with seq-mean-token-sum; other aggregations add their own factors)."
+        "To (1 - 1/G) times the true gradient it adds alpha E[A_i sum_t P_it grad log pi(o_it)]: planning "
+        "tokens learn (1 + alpha) times as fast in both directions; the addition is 0 for rewards that do not "
+        "depend on the draws (with seq-mean-token-sum; other aggregations add their own factors)."
     ),
     "centred": (
-        "Beside (1 - 1/G) times the true gradient it adds alpha E[(|A_i| - its mean over the prompt's planning "
-        "tokens) sum_t P_it grad log pi(o_it)]: planning tokens of the rarer outcome go up, those of the "
-        "commoner down, which is 0 for rewards that do not depend on the draws (with seq-mean-token-sum; other"
-        " aggregations add their own factors)."
+        "To (1 - 1/G) times the true gradient it adds alpha E[(|A_i| - its mean over the prompt's planning "
+        "tokens) sum_t P_it grad log pi(o_it)]: planning tokens of the rarer outcome go up, those of the more "
+        "common one down; the addition is 0 for rewards that do not depend on the draws (with "
+        "seq-mean-token-sum; other aggregations add their own factors)."
     ),
 }
 """The declared bias by ``rule``."""
 
 
 def credit(batch: RolloutBatch, config: HicraConfig) -> Float[torch.Tensor, "row token"]:
-    """Mean-only credit with what planning tokens get on top, ``[row, token]``; 0 in silent groups."""
+    """Mean-only credit plus the added credit of planning tokens, ``[row, token]``; 0 in silent groups."""
     base = group_credit(batch, GrpoConfig(scale="none"))
     mask = planning(batch)
     if config.mask == "placebo":
@@ -124,13 +124,13 @@ def added(
     mask: Bool[torch.Tensor, "row token"],
     batch: RolloutBatch,
 ) -> Float[torch.Tensor, "row token"]:
-    """What ``rule`` gives to the tokens of ``mask``, by alpha."""
+    """The credit that ``rule`` adds on the tokens of ``mask``, times alpha."""
     if rule == "symmetric":
         return base * mask
     push = base.abs() * mask
     if rule == "paper":
         return push
-    # Means of row sums over the group have one count of rows, which cancels in their ratio.
+    # Both means of row sums over the group have the same number of rows, which cancels in their ratio.
     tokens = group_mean(mask.sum(1).to(push.dtype), batch.group)
     mean = group_mean(push.sum(1), batch.group) / torch.where(tokens > 0, tokens, 1.0)
     return (push - mean[:, None]) * mask

@@ -1,31 +1,31 @@
-"""The penalty towards a reference: which sample of the KL is taken, and whether it is a loss or a reward.
+"""The penalty towards a reference: a choice of sample of the KL, as a loss or as a reward.
 
 With ``gap = l - l_reference`` at a drawn token (``[row, token]``)::
 
     k1 = gap          k2 = gap^2 / 2          k3 = exp(-gap) + gap - 1
 
-Denominator: as a loss, of the aggregation that the objective gives; as a reward, none (a sum over the row).
-Degenerate: where the policy is the reference, all three are 0. k3 grows with ``exp`` of how much likelier the
-reference finds the token; what is not finite is skipped by the loop.
-Known bias: of the *value* ``KL(policy || reference)`` k1 and k3 are unbiased samples, k2 is not. The gradient
-is another matter (all of it proved by enumeration in ``tests/objectives/test_penalties.py``). Write ``KL_c``
-for the divergence of the next-token distributions in a context ``c``, and ``E_c`` for the mean over the
-contexts that draws visit, held fixed.
+Denominator: as a loss, that of the objective's aggregation; as a reward, none (a sum over the row).
+Degenerate: if the policy is the reference, all three are 0. k3 grows exponentially with how much likelier the
+reference finds the token; the loop skips values that are not finite.
+Known bias: k1 and k3 are unbiased samples of the *value* ``KL(policy || reference)``, k2 is not. Their
+gradients differ (all proved by enumeration in ``tests/objectives/test_penalties.py``). Write ``KL_c`` for the
+divergence of the next-token distributions in a context ``c``, and ``E_c`` for the mean over the contexts that
+draws visit, held fixed.
 
 As a loss, draws held fixed:
 
-- k1 has expected gradient 0: it costs, and pulls nowhere.
+- k1 has expected gradient 0: it adds to the loss but has no effect.
 - k2 has the gradient of ``E_c KL_c(policy || reference)``.
 - k3 has the gradient of ``E_c KL_c(reference || policy)``: the other direction.
 
-None of them feels that an earlier token changes which contexts are visited later, so for rows of more than
-one token none is the whole gradient of the sequence's KL. After the first update of a rollout the draws are
-another policy's, and there is no correction for it.
+All ignore that an earlier token changes which contexts are visited later, so for rows of more than one token
+none is the whole gradient of the sequence's KL. After the first update of a rollout the draws come from another
+policy, for which there is no correction.
 
-As a reward (taken at the sampler's log-probabilities, subtracted from the draw's own):
+As a reward (computed from the sampler's log-probabilities and subtracted from the draw's reward):
 
-- k1 has the gradient of the sequence's ``KL(policy || reference)``, whole.
-- k2 and k3 lack the gradient of the sample itself, the one that they have as a loss.
+- k1 has the whole gradient of the sequence's ``KL(policy || reference)``.
+- k2 and k3 lack the gradient of the sample itself, which they have as a loss.
 
 Source: Schulman 2020, "Approximating KL divergence"; k3 as a loss: DeepSeekMath (Shao et al. 2024,
 2402.03300, eq. 4); k1 in the reward: Ouyang et al. 2022 (2203.02155, eq. 2), RLOO (2402.14740). Departures:
@@ -57,7 +57,7 @@ KINDS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def reference_needed(weight: float) -> frozenset[str]:
-    """What a penalty of this weight needs of the batch."""
+    """Fields of the batch that a penalty of this weight needs."""
     return frozenset({"reference_logprobs"}) if weight else frozenset()
 
 
@@ -68,8 +68,8 @@ def penalty(
 
     Args:
         kind: a key of :data:`KINDS`.
-        batch: with the reference's log-probabilities.
-        logprobs: of the policy, with gradient or without.
+        batch: batch with the reference's log-probabilities.
+        logprobs: log-probabilities of the policy, with or without gradient.
     """
     if kind not in KINDS:
         raise unknown("kind of KL", kind, KINDS)
@@ -81,14 +81,14 @@ def penalty(
 def kl_terms(
     policy: PolicyTokens, batch: RolloutBatch, *, weight: float, kind: KlKind, aggregation: Aggregation
 ) -> tuple[Term, ...]:
-    """The penalty as a term of the loss; none where it weighs nothing.
+    """The penalty as a term of the loss; empty if its weight is 0.
 
     Args:
-        policy: what the policy says of the batch's tokens.
-        batch: with the reference's log-probabilities.
-        weight: per nat.
-        kind: which sample.
-        aggregation: of the policy's own term.
+        policy: the policy's numbers for the batch's tokens.
+        batch: batch with the reference's log-probabilities.
+        weight: weight per nat.
+        kind: the sample.
+        aggregation: aggregation of the policy's own term.
     """
     if not weight:
         return ()
@@ -97,7 +97,7 @@ def kl_terms(
 
 
 def shaped_rewards(batch: RolloutBatch, *, weight: float, kind: KlKind) -> Float[torch.Tensor, " row"]:
-    """Rewards less the penalty of the whole row, taken as it was drawn; the rewards where it weighs nothing."""
+    """Rewards minus the penalty of the whole row at sampling time; the plain rewards if its weight is 0."""
     if not weight:
         return batch.rewards
     return batch.rewards - weight * penalty(kind, batch, batch.sampled_logprobs).sum(1)

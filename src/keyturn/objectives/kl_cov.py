@@ -1,4 +1,4 @@
-"""KL-Cov: the tokens of highest covariance between credit and log-probability are held where they were.
+"""KL-Cov: a penalty keeps the tokens of highest covariance between credit and log-probability in place.
 
 Formula, with ``A_i`` as in GRPO, ``c`` the covariance of a token (``keyturn.objectives.covariance``), ``n`` the
 generated tokens of the batch and ``gap = l - l_behaviour`` (``[row, token]``)::
@@ -7,13 +7,13 @@ generated tokens of the batch and ``gap = l - l_behaviour`` (``[row, token]``)::
     loss = - 1 / n * sum_t,i ratio A  +  weight / n * sum_t,i [in K] |gap|      (|gap| <= slack counts as 0)
 
 Denominator: tokens of the whole batch, for both terms.
-Degenerate: where credit is equal everywhere, no token is held. Tokens that tie with the last are all held.
-Known bias: stated in ``Objective.bias`` and proved by enumeration. The pull has the same strength however near
-the token is, and it knows only the drawn token, not its distribution.
+Degenerate: if credit is equal everywhere, no token is held. Tokens that tie with the last are all held.
+Known bias: stated in ``Objective.bias`` and proved by enumeration. The strength of the pull does not depend on
+the distance, and it uses only the drawn token, not the distribution.
 Source: Cui et al. 2025 (2505.22617), KL-Cov, and its released code for ``|gap|``, for the missing clip range
 and for a ``k_percent`` of 0.2 that means 0.2 %. Departures: tokens are chosen once, before the first update of
-the rollout; only positive covariances are; and a gap within ``slack`` is none, since ``|gap|`` has slope 1
-however small the gap: the rounding between sampler and trainer would push as hard as a real change.
+the rollout; only positive covariances count; and a gap within ``slack`` counts as 0, since ``|gap|`` has slope
+1 for any small gap, so rounding between sampler and trainer would push as hard as a real change.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class KlCovConfig:
     """Settings of KL-Cov."""
 
     share: float = 2e-3
-    """Share of the batch's tokens that is held (2505.22617; the released k_percent 0.2 is a per cent)."""
+    """Share of held tokens in the batch (2505.22617; the released k_percent 0.2 is in per cent)."""
     weight: float = 1.0
     """Weight of the pull, per nat (released code)."""
     slack: float = 1e-4
-    """A gap of at most this many nats is rounding and is not pulled at (ours)."""
+    """Largest gap in nats that counts as rounding and is not penalised (ours)."""
     std_epsilon: float = 1e-4
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
 
@@ -67,7 +67,7 @@ def kl_cov(config: KlCovConfig = KlCovConfig()) -> Objective:
         mark=lambda batch: held(batch, config.share),
         loss=lambda policy, batch: loss(policy, batch, config),
         no_op_when_single_update=(
-            "The held tokens and weight do nothing: the ratio is 1 wherever a gradient is taken."
+            "The held tokens and weight have no effect: the ratio is 1 wherever a gradient is taken."
         ),
         invariants=frozenset(INVARIANTS),
         config=config,
@@ -75,7 +75,7 @@ def kl_cov(config: KlCovConfig = KlCovConfig()) -> Objective:
 
 
 def held(batch: RolloutBatch, share: float) -> Bool[torch.Tensor, "row token"]:
-    """Which tokens are held in place, of the whole batch."""
+    """The tokens of the whole batch that are held in place."""
     found = covariance(batch)
     inside = found[batch.mask]
     if not len(inside):

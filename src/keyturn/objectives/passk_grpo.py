@@ -1,4 +1,4 @@
-"""pass@k-aware policy gradient: a draw is worth what it adds to the best of k draws of its prompt.
+"""pass@k-aware policy gradient: a draw's credit is its contribution to the best of k draws of its prompt.
 
 Formula, for row ``i`` among the ``n`` draws of its prompt with rewards ``r`` (``[row]``), ``S`` any ``k`` of
 them::
@@ -12,18 +12,17 @@ the unbiased pass@k of ``m`` draws::
     right:  A_i = 1 - rho(n - 1, c, k)          wrong:  A_i = rho(n - 1, c, k - 1) - rho(n - 1, c, k)
 
 Derivation. ``J = E max of k`` has the gradient ``E[max_S r * sum_{i in S} grad log pi(o_i)]`` for any fixed
-``S``; averaged over all ``S`` of the ``n`` draws, draw ``i`` carries
-``(k / n) * mean over S with i of max_S r``. What the other draws say alone, the second mean of ``A_i``, is
+``S``; averaged over all ``S`` of the ``n`` draws, draw ``i`` has the factor
+``(k / n) * mean over S with i of max_S r``. The second mean of ``A_i`` uses only the other draws, so it is
 independent of ``o_i`` and may be subtracted. So ``E[(1 / n) sum_i A_i grad log pi(o_i)] = (1 / k) grad J``,
 and with ``k = 1`` it is leave-one-out REINFORCE.
 Denominator: of ``aggregation`` (default: rows times the length limit, a constant: the direction is exact).
-Degenerate: a group of ``n <= k`` draws takes ``k = n - 1``; a group of one, or of equal rewards, has credit
-0.
+Degenerate: a group of ``n <= k`` draws uses ``k = n - 1``; a group of one, or of equal rewards, has credit 0.
 Known bias: none in direction with the default aggregation, at the first update of a rollout.
 Source: Walder & Karkhanis 2025 (2505.15201): the weights ``k / n`` and ``(k / n) rho(n - 1, c, k - 1)`` and
 the maximum for rewards that are not 0/1; Chen et al. 2025 (2508.10751) divide the same quantities by the
-deviation of pass@k. Departures: ours is the baseline, the same quantity on the other draws, which keeps
-``k = 1`` RLOO; not divided by any deviation, which would bias the gradient as GRPO's does.
+deviation of pass@k. Departures: the baseline is ours, the same quantity on the other draws, so that ``k = 1``
+is RLOO; there is no division by a deviation, which would bias the gradient as in GRPO.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class PasskGrpoConfig:
     """Settings of the pass@k-aware policy gradient."""
 
     k: int = 4
-    """Of how many draws the best counts (2508.10751: 4); 1 is leave-one-out REINFORCE."""
+    """Number of draws of which the best counts (2508.10751: 4); 1 is leave-one-out REINFORCE."""
     clip_low: float = 0.2
     """Lower clip range of the ratio (2402.03300)."""
     clip_high: float = 0.2
@@ -59,11 +58,11 @@ class PasskGrpoConfig:
 def passk_grpo(config: PasskGrpoConfig = PasskGrpoConfig()) -> Objective:
     """The pass@k-aware policy gradient with the given settings."""
     if config.k < 1:
-        raise UsageError(f"k is {config.k}", fix="take k of at least 1")
+        raise UsageError(f"k is {config.k}", fix="set k to at least 1")
     surrogate = GrpoConfig(clip_low=config.clip_low, clip_high=config.clip_high, aggregation=config.aggregation)
     return Objective(
         name="passk_grpo",
-        summary="clipped policy gradient on what a draw adds to the best of k",
+        summary="clipped policy gradient on a draw's contribution to the best of k",
         source="Walder & Karkhanis 2025, arXiv 2505.15201; Chen et al. 2025, arXiv 2508.10751",
         bias=(
             "None in direction at the first update of a rollout: with the default aggregation the expected "
@@ -79,7 +78,7 @@ def passk_grpo(config: PasskGrpoConfig = PasskGrpoConfig()) -> Objective:
 
 
 def credit(batch: RolloutBatch, config: PasskGrpoConfig) -> Float[torch.Tensor, "row token"]:
-    """What each draw adds to the best of k, on every generated token, ``[row, token]``."""
+    """Each draw's contribution to the best of k, on every generated token, ``[row, token]``."""
     out = torch.zeros_like(batch.rewards)
     for name in torch.unique(batch.group):
         rows = batch.group == name
@@ -89,11 +88,11 @@ def credit(batch: RolloutBatch, config: PasskGrpoConfig) -> Float[torch.Tensor, 
 
 
 def added_to_best(rewards: Float[torch.Tensor, " draw"], k: int) -> Float[torch.Tensor, " draw"]:
-    """Mean best of k draws with each draw among them, less the mean best without it, ``[draw]``.
+    """Mean best of k draws with each draw among them, minus the mean best without it, ``[draw]``.
 
     Args:
-        rewards: of all draws of one prompt.
-        k: cut to one less than there are; fewer than two draws add nothing.
+        rewards: rewards of all draws of one prompt.
+        k: number of draws, at most one less than there are; with fewer than two draws the result is 0.
     """
     others = len(rewards) - 1
     k = min(k, others)
@@ -113,7 +112,8 @@ def added_to_best(rewards: Float[torch.Tensor, " draw"], k: int) -> Float[torch.
 
 
 def _chance_of_best(count: int, k: int, like: torch.Tensor) -> torch.Tensor:
-    """Chance that the j-th smallest of ``count`` is the largest of k drawn without replacement, ``[count]``."""
+    """Probability that the j-th smallest of ``count`` is the largest of k drawn without replacement,
+    ``[count]``."""
     whole = math.comb(count, k)
     return torch.tensor(
         [math.comb(j, k - 1) / whole for j in range(count)], dtype=like.dtype, device=like.device

@@ -1,15 +1,14 @@
-"""A mask of the same shape that means nothing: the spans of a true mask, laid anew at random in each row.
+"""A placebo mask of the same shape: the spans of a true mask, placed at random in each row.
 
 A row of ``T`` generated tokens whose true mask has ``k`` spans (maximal runs) of lengths ``L_1..L_k`` gets
-``k`` spans of the same lengths, in random order, with at least one token between neighbours: drawn evenly
-from all such arrangements, by ``k`` of ``T - sum L + 1`` places for the spans between the tokens outside.
+``k`` spans of the same lengths, in random order, with at least one token between neighbours. The arrangement is
+drawn uniformly: ``k`` of the ``T - sum L + 1`` places between the tokens outside are chosen for the spans.
 Denominator: none. Density and span lengths are those of the true mask, row by row; only the places differ.
 Degenerate: a row without spans gets none; a row that the true mask fills is filled.
-Known bias: places are drawn without a look at the true mask, so the two overlap as much as chance has it (much,
-where the mask is dense). A row with many true tokens has many placebo tokens: what is given to all marked
-tokens is still given to rows with many of them.
-Source: ours. Randomness is keyed by what the row's group and the row say, not by the place of the row in the
-batch; rows of one group that say the same are told apart by their order.
+Known bias: places are independent of the true mask, so the two overlap by chance (much, if the mask is dense).
+A row with many true tokens has many placebo tokens, so credit on all marked tokens still goes to such rows.
+Source: ours. Randomness is keyed by the content of the row's group and of the row, not by the row's position in
+the batch; identical rows of one group are distinguished by their order.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ def scattered(
     """Spans of the lengths of ``true``, at random places of the same rows.
 
     Args:
-        batch: with streams.
-        true: inside the mask.
-        name: of the stream.
+        batch: batch with streams.
+        true: the true mask, inside the batch's mask.
+        name: name of the stream.
     """
     own, marks = batch.mask.cpu().numpy(), true.cpu().numpy()
     out = np.zeros_like(own)
@@ -45,7 +44,7 @@ def scattered(
 
 
 def scores(batch: RolloutBatch, name: str) -> Float[torch.Tensor, "row token"]:
-    """An even random number in [0, 1) for every generated token, 1 outside the mask, float64."""
+    """A uniform random number in [0, 1) for every generated token, 1 outside the mask, float64."""
     own = batch.mask.cpu().numpy()
     out = np.ones(own.shape)
     for row, generator in enumerate(_generators(batch, name)):
@@ -54,11 +53,11 @@ def scores(batch: RolloutBatch, name: str) -> Float[torch.Tensor, "row token"]:
 
 
 def scatter(marks: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
-    """One row: the spans of ``marks``, shuffled and laid anew."""
+    """One row: the spans of ``marks``, shuffled and placed at random."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], marks.astype(np.int8), [0]])))
     lengths = generator.permutation(edges[1::2] - edges[::2])
     outside = len(marks) - int(lengths.sum())
-    # Each span goes before one of the tokens outside, or behind the last: different places keep spans apart.
+    # Each span goes before one of the tokens outside, or after the last; different places keep spans apart.
     before = np.sort(generator.permutation(outside + 1)[: len(lengths)])
     out = np.zeros(len(marks), dtype=bool)
     used = 0
@@ -69,7 +68,7 @@ def scatter(marks: NDArray[np.bool_], generator: np.random.Generator) -> NDArray
 
 
 def _generators(batch: RolloutBatch, name: str) -> list[np.random.Generator]:
-    """A generator a row, the same wherever the row stands and whatever else is in the batch."""
+    """One generator per row, independent of the row's position and of the other rows in the batch."""
     if batch.streams is None:
         raise UsageError("random tokens need a batch with streams", fix="give RolloutBatch(streams=...)")
     mask, tokens = batch.mask.cpu().numpy(), batch.tokens.cpu().numpy()

@@ -1,4 +1,4 @@
-"""REINFORCE: every token's log-probability is pushed by the reward of its row, less a baseline.
+"""REINFORCE: every token's credit is the reward of its row minus a baseline.
 
 Formula, for row ``i`` (``[row]``)::
 
@@ -7,9 +7,9 @@ Formula, for row ``i`` (``[row]``)::
 
 Denominator: of ``aggregation`` (default: rows; the sum over tokens is the log-probability of the sequence).
 Degenerate: with a baseline, equal rewards give credit exactly 0. With none, zero rewards do.
-Known bias: a mean that contains the row's own reward shortens the gradient (see ``Objective.bias``).
-Source: Williams 1992, equation 2. Departure: no importance ratio, so one update per rollout is meant; further
-updates of a rollout treat it as if it had just been drawn.
+Known bias: a mean that contains the row's own reward scales the gradient down (see ``Objective.bias``).
+Source: Williams 1992, equation 2. Departure: there is no importance ratio, so use one update per rollout;
+further updates treat the rollout as if it had just been drawn.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class ReinforceConfig:
     """Settings of REINFORCE."""
 
     baseline: Literal["none", "batch", "group"] = "batch"
-    """What is subtracted from a reward: nothing, the batch's mean, or the mean of the prompt's draws."""
+    """Baseline that is subtracted from a reward: none, the batch's mean, or the mean of the prompt's draws."""
     aggregation: Aggregation = "seq-mean-token-sum"
-    """How tokens are summed and what the sum is divided by; the default is the sequence's log-probability."""
+    """How tokens are summed, and the denominator; the default is the sequence's log-probability."""
     kl_weight: float = 0.0
     """Weight of the penalty towards the reference in the loss, per nat."""
     kl_kind: KlKind = "k2"
-    """Which sample of the KL; in a loss k2 is the one that pulls as KL(policy || reference) does."""
+    """Sample of the KL; in a loss, the gradient of k2 is that of KL(policy || reference)."""
 
 
 _BIAS = {
@@ -57,7 +57,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
     """REINFORCE with the given settings."""
     return Objective(
         name="reinforce",
-        summary="plain policy gradient with no, a batch or a group baseline",
+        summary="plain policy gradient without a baseline, or with a batch or group baseline",
         source="Williams 1992, Machine Learning 8, equation 2",
         bias=_BIAS[config.baseline],
         needs=reference_needed(config.kl_weight),
@@ -69,7 +69,7 @@ def reinforce(config: ReinforceConfig = ReinforceConfig()) -> Objective:
 
 
 def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[torch.Tensor, "row token"]:
-    """Reward less the baseline on every generated token, ``[row, token]``."""
+    """Reward minus the baseline on every generated token, ``[row, token]``."""
     rewards = batch.rewards
     if config.baseline == "none":
         return rewards[:, None] * batch.mask
@@ -80,7 +80,7 @@ def credit(batch: RolloutBatch, config: ReinforceConfig) -> Float[torch.Tensor, 
 
 
 def loss(policy: PolicyTokens, batch: RolloutBatch, config: ReinforceConfig) -> tuple[Term, ...]:
-    """Credit times log-probability, and the penalty where it is on."""
+    """Credit times log-probability, and the penalty if it is on."""
     assert batch.credit is not None, "credit comes before loss"
     pushed = -batch.credit * policy.logprobs
     how = config.aggregation

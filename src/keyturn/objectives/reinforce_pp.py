@@ -1,16 +1,17 @@
-"""REINFORCE++: rewards of single tokens, what follows a token is its return, and the batch sets the scale.
+"""REINFORCE++: tokens have rewards and returns, which are whitened over the batch.
 
-Formula, with ``r_i`` the row's reward (less its group's mean where ``baseline="group"``; ``[row, token]``)::
+Formula, with ``r_i`` the row's reward (minus its group's mean if ``baseline="group"``; ``[row, token]``)::
 
     x_it = r_i [t is the row's last token] - kl_weight * k(l_sampled - l_ref)_it
     R_it = sum_{s >= t} gamma^(s - t) x_is
     A_it = (R_it - mean R) / sqrt(var R + 1e-8)          mean and var (n - 1) over all tokens of the batch
     loss = - agg_t,i min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
 
-Steps of ``gamma`` are counted in tokens that the policy chose.
+``gamma`` counts only tokens that the policy chose.
 Denominator: of ``aggregation`` (default: tokens of the whole batch).
-Degenerate: returns that are all equal, or a single token, give credit exactly 0. A group of equal rewards
-does not where other groups differ: its tokens are still measured against the batch.
+Degenerate: returns that are all equal, or a single token, give credit exactly 0. A group of equal rewards does
+not
+if other groups differ: its tokens are still compared with the batch.
 Known bias: stated in ``Objective.bias`` and proved by enumeration. The mean over tokens lets long rows set
 the baseline, which is the batch's and contains the row itself; credit of one prompt depends on the others.
 Source: Hu 2025 (2501.03262); the ``-baseline`` variant is ``baseline="group"``. Departures:
@@ -42,19 +43,19 @@ class ReinforcePpConfig:
     """Settings of REINFORCE++."""
 
     baseline: Literal["none", "group"] = "none"
-    """What is subtracted from a reward before whitening: nothing, or the mean of the prompt's draws."""
+    """Baseline that is subtracted before whitening: none, or the mean of the prompt's draws."""
     gamma: float = 1.0
-    """Discount a token of what follows (2501.03262)."""
+    """Discount per token (2501.03262)."""
     clip_low: float = 0.2
     """Lower clip range of the ratio (2501.03262)."""
     clip_high: float = 0.2
     """Upper clip range of the ratio (2501.03262)."""
     aggregation: Aggregation = "token-mean"
-    """How tokens are summed and what the sum is divided by (verl's default)."""
+    """How tokens are summed, and the denominator (verl's default)."""
     kl_weight: float = 0.0
-    """Weight of a token's sample of the KL to the reference inside its reward, per nat."""
+    """Weight of each token's sample of the KL to the reference in its reward, per nat."""
     kl_kind: KlKind = "k1"
-    """Which sample; in a reward k1 is the one that pulls as KL(policy || reference) does."""
+    """Sample of the KL; in a reward, the gradient of k1 is that of KL(policy || reference)."""
 
 
 def reinforce_pp(config: ReinforcePpConfig = ReinforcePpConfig()) -> Objective:
@@ -70,7 +71,7 @@ def reinforce_pp(config: ReinforcePpConfig = ReinforcePpConfig()) -> Objective:
             "With 0/1 rewards, one prompt, n rows of T tokens, gamma 1 and no penalty the expected gradient"
             " is w(p) / T times the true one, w(p) = E[v / sqrt(v n T / (n T - 1) + 1e-8)] / (p (1 - p)), v"
             " = (c/n)(1 - c/n), c ~ Binomial(n, p). With unequal lengths the baseline is the mean over "
-            "tokens, so long rows set it and the direction is another's."
+            "tokens, so long rows dominate it and the direction differs from the true one."
         ),
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
@@ -82,11 +83,11 @@ def reinforce_pp(config: ReinforcePpConfig = ReinforcePpConfig()) -> Objective:
 
 
 def _kept(config: ReinforcePpConfig) -> frozenset[str]:
-    """Which of ``INVARIANTS`` hold beside the order of rows."""
+    """The ``INVARIANTS`` that hold besides the order of rows."""
     if config.baseline == "group":
         return frozenset({"shift", "prompt shift"}) | ({"equal rewards"} if not config.kl_weight else set())
     if config.gamma < 1:
-        return frozenset()  # a constant at the end of a row is another constant at its first token
+        return frozenset()  # a constant at the end of a row becomes a different constant at its first token
     return frozenset({"shift"}) | ({"equal rewards"} if not config.kl_weight else set())
 
 
@@ -105,7 +106,7 @@ def credit(batch: RolloutBatch, config: ReinforcePpConfig) -> Float[torch.Tensor
 def returns(
     rewards: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"], gamma: float
 ) -> Float[torch.Tensor, "row token"]:
-    """What follows each token, itself included, discounted a generated token; 0 outside the mask."""
+    """The discounted sum from each token on, itself included; 0 outside the mask."""
     out = torch.zeros_like(rewards)
     behind = torch.zeros_like(rewards[:, 0]) if rewards.shape[1] else rewards.sum(1)
     for t in reversed(range(rewards.shape[1])):
@@ -117,7 +118,7 @@ def returns(
 def whitened(
     values: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"]
 ) -> Float[torch.Tensor, "row token"]:
-    """Values less their mean over all tokens, by their deviation; exactly 0 where all are equal."""
+    """Values minus their mean over all tokens, divided by their deviation; exactly 0 if all are equal."""
     inside = values[mask]
     if len(inside) < 2 or bool((inside == inside[0]).all()):
         return torch.zeros_like(values)

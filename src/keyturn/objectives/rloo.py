@@ -7,7 +7,7 @@ Formula, for row ``i`` of a group of ``G`` draws (``[row]``)::
     loss = - (1 / rows) sum_i min(R_i A_i, clip(R_i, 1 - clip_low, 1 + clip_high) A_i)
 
 with the sequence ratio ``R_i = exp(sum_t m_it (l_it - l_behaviour_it))``.
-Denominator: rows, those of silent groups included. No length enters, so none is favoured.
+Denominator: rows, those of silent groups included. Lengths do not enter, so none is favoured.
 Degenerate: a draw without siblings has credit 0. A long row's ratio can overflow only if a single update
 moved the sequence by hundreds of nats; it is clipped then.
 Known bias: none at the first update of a rollout.
@@ -38,9 +38,9 @@ class RlooConfig:
     clip_high: float = 0.2
     """Upper clip range of the sequence ratio (TRL's default)."""
     kl_weight: float = 0.0
-    """Weight of the row's summed sample of the KL to the reference inside the reward, per nat."""
+    """Weight of the row's summed sample of the KL to the reference in the reward, per nat."""
     kl_kind: KlKind = "k1"
-    """Which sample (2402.14740: k1); in a reward k1 is the one that pulls as KL(policy || reference) does."""
+    """Sample of the KL (2402.14740: k1); in a reward, the gradient of k1 is that of KL(policy || reference)."""
 
 
 def rloo(config: RlooConfig = RlooConfig()) -> Objective:
@@ -51,14 +51,14 @@ def rloo(config: RlooConfig = RlooConfig()) -> Objective:
         source="Ahmadian et al. 2024, arXiv 2402.14740, equation 6",
         bias=(
             "None at the first update of a rollout: the expected gradient is exactly that of the expected "
-            "reward (with k1 less kl_weight times the KL to the reference, whose own gradient through the "
+            "reward (with k1 minus kl_weight times the KL to the reference, whose own gradient through the "
             "log-ratio vanishes in expectation)."
         ),
         needs=reference_needed(config.kl_weight),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, config),
         no_op_when_single_update=(
-            "clip_low and clip_high do nothing: the ratio is 1 wherever a gradient is taken."
+            "clip_low and clip_high have no effect: the ratio is 1 wherever a gradient is taken."
         ),
         invariants=frozenset(INVARIANTS) - ({"equal rewards", "silent groups"} if config.kl_weight else set()),
         config=config,
@@ -77,7 +77,7 @@ def loss(policy: PolicyTokens, batch: RolloutBatch, config: RlooConfig) -> tuple
     """The clipped sequence surrogate and the clipped shares of rows (reported, weight 0)."""
     assert batch.credit is not None, "credit comes before loss"
     gap = torch.where(batch.mask, policy.logprobs - batch.behaviour_logprobs, 0.0).sum(1)
-    # A row's credit stands on each of its own tokens: the first of them tells it.
+    # All tokens of a row have the row's credit, so it is read from the first.
     row_credit = torch.zeros_like(gap)
     if batch.mask.shape[1]:
         row_credit = batch.credit.gather(1, batch.mask.int().argmax(1, keepdim=True))[:, 0]

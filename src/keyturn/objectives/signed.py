@@ -1,6 +1,6 @@
-"""The sign of the evidence: learn from right answers alone, from wrong ones alone, or from both unequally.
+"""Signed evidence: learn from right answers alone, from wrong ones alone, or from both unequally.
 
-Formula, for row ``i`` with reward ``r_i``, right where ``r_i > threshold`` (``[row]``)::
+Formula, for row ``i`` with reward ``r_i``, right if ``r_i > threshold`` (``[row]``)::
 
     positive   A_i = 1 [right]                     kept: right rows
     negative   A_i = -1 [wrong]                    kept: wrong rows
@@ -9,14 +9,14 @@ Formula, for row ``i`` with reward ``r_i``, right where ``r_i > threshold`` (``[
 
 Denominator: ``D`` is the number of tokens of the kept rows (``kept``, as published: the last few failures still
 give steps of full size) or of all rows (``all``: the step shrinks with the evidence).
-Degenerate: there is no baseline, so a prompt whose draws are all right, or all wrong, teaches as well. Without
-a kept row there is no loss.
+Degenerate: there is no baseline, so a prompt whose draws are all right, or all wrong, has a gradient too.
+Without a kept row there is no loss.
 
-What it does to a token. For a drawn token ``y`` of a distribution ``pi`` over the vocabulary, the slope of
-``A log pi_y`` by the logit of ``v`` is ``A ([v = y] - pi_v)``; that of ``A pi_y``, in which the paper writes
-its objective, is ``pi_y`` times that. The factor comes from averaging over draws: one draw of an unlikely wrong
-token is not pushed down weakly. What a wrong token loses goes to the logits of the others in proportion to
-their probabilities, so of two others the likelier gains on the less likely.
+Effect on a token: for a drawn token ``y`` of a distribution ``pi`` over the vocabulary, the derivative of
+``A log pi_y`` with respect to the logit of ``v`` is ``A ([v = y] - pi_v)``; that of ``A pi_y``, the form of the
+paper's objective, is ``pi_y`` times that. The factor comes from averaging over draws: a single draw of an
+unlikely wrong token is not pushed down weakly. The logits of the other tokens rise in proportion to their
+probabilities, so of two others the likelier one gains more.
 Known bias: stated in ``Objective.bias`` and proved by enumeration.
 Source: Zhu et al. 2025 (2506.01347), PSR, NSR and W-REINFORCE, and the released code for credit, subsets and
 the token mean. Departures: rewards that are not 0/1 are split at ``threshold``.
@@ -38,16 +38,16 @@ from keyturn.objectives.grpo import loss as clipped_loss
 
 @dataclass(frozen=True, kw_only=True)
 class SignedConfig:
-    """Settings of learning by the sign of the evidence."""
+    """Settings of learning from signed evidence."""
 
     evidence: Literal["positive", "negative", "weighted"] = "weighted"
     """Right answers alone (PSR), wrong answers alone (NSR), or both (W-REINFORCE)."""
     weight: float = 0.1
-    """Of right answers, with ``weighted`` (2506.01347: 0.1; 1 is REINFORCE)."""
+    """Weight of right answers, with ``weighted`` (2506.01347: 0.1; 1 is REINFORCE)."""
     denominator: Literal["kept", "all"] = "kept"
-    """Divide by the tokens of the rows that teach (released code), or by those of all rows."""
+    """Divide by the tokens of the kept rows (released code), or by those of all rows."""
     threshold: float = 0.5
-    """A reward above this is right, in units of reward (2506.01347: rewards are 0 and 1)."""
+    """An answer with a reward above this is right, in units of reward (2506.01347: rewards are 0 and 1)."""
     clip_low: float = 0.2
     """Lower clip range of the ratio (2506.01347)."""
     clip_high: float = 0.2
@@ -55,7 +55,7 @@ class SignedConfig:
 
 
 def signed(config: SignedConfig = SignedConfig()) -> Objective:
-    """Learning by the sign of the evidence, with the given settings."""
+    """Learning from signed evidence, with the given settings."""
     if config.evidence not in WEIGHTS:
         raise unknown("evidence", config.evidence, WEIGHTS)
     if config.denominator not in ("kept", "all"):
@@ -68,10 +68,11 @@ def signed(config: SignedConfig = SignedConfig()) -> Objective:
         summary="REINFORCE without a baseline on right answers, on wrong answers, or on both unequally",
         source="Zhu et al. 2025, arXiv 2506.01347, PSR, NSR and W-REINFORCE",
         bias=(
-            "With equal lengths T, n draws and success probability p the expected gradient is grad p / T times:"
-            " 1 for 'positive' and for 'negative' alike with denominator 'all', 1 + weight for 'weighted'; "
-            "with 'kept' (1 - (1 - p)^n) / p for 'positive' and (1 - p^n) / (1 - p) for 'negative': at the "
-            "first update right and wrong evidence pull the same way, and differ in step size and noise alone."
+            "With equal lengths T, n draws and success probability p the expected gradient is grad p / T "
+            "times: 1 for 'positive' and for 'negative' alike with denominator 'all', 1 + weight for "
+            "'weighted'; with 'kept' (1 - (1 - p)^n) / p for 'positive' and (1 - p^n) / (1 - p) for "
+            "'negative': at the first update right and wrong evidence have the same direction, and differ "
+            "only in step size and noise."
         ),
         credit=lambda batch: credit(batch, config),
         loss=lambda policy, batch: loss(policy, batch, inner, config),
@@ -90,7 +91,7 @@ WEIGHTS = {
 
 
 def credit(batch: RolloutBatch, config: SignedConfig) -> Float[torch.Tensor, "row token"]:
-    """What a row says by its sign, on every generated token, ``[row, token]``."""
+    """The signed credit of a row, on every generated token, ``[row, token]``."""
     of_right, of_wrong = WEIGHTS[config.evidence](config.weight)
     right = (batch.rewards > config.threshold).to(batch.rewards.dtype)
     return (of_right * right + of_wrong * (1 - right))[:, None] * batch.mask
@@ -99,7 +100,7 @@ def credit(batch: RolloutBatch, config: SignedConfig) -> Float[torch.Tensor, "ro
 def loss(
     policy: PolicyTokens, batch: RolloutBatch, inner: GrpoConfig, config: SignedConfig
 ) -> tuple[Term, ...]:
-    """The clipped surrogate on the rows that teach."""
+    """The clipped surrogate on the kept rows."""
     assert batch.credit is not None, "credit comes before loss"
     if config.denominator == "kept" and config.evidence != "weighted":
         batch = replace(batch, mask=batch.mask & (batch.credit != 0))

@@ -1,13 +1,14 @@
-"""What tokens do with their credit: the clipped surrogate, and the penalty towards a reference.
+"""The clipped surrogate of tokens with credit, and the penalty towards a reference.
 
 ``ratio = exp(l - l_behaviour)`` with log-probabilities ``l`` (``[row, token]``, or ``[row]`` for a whole
-sequence). ``clipped = min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)``; its gradient is zero where
+sequence). ``clipped = min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)``; its gradient is zero if
 ``A > 0, ratio > 1 + high`` or ``A < 0, ratio < 1 - low``.
 Degenerate: with one update per rollout the ratio is 1 up to the rounding gap between sampler and trainer, so
 nothing is clipped and the surrogate's gradient is that of ``A * l``.
-Known bias: clipping stops an update early; it is not an estimator of anything beyond ratio 1.
-Source: PPO (Schulman et al. 2017, 1707.06347, eq. 7); k3: Schulman 2020, "Approximating KL divergence". What
-its gradient is, as a loss and as a reward: ``keyturn.objectives.kl``.
+Known bias: clipping stops an update early; beyond ratio 1 it estimates nothing.
+Source: PPO (Schulman et al. 2017, 1707.06347, eq. 7); k3: Schulman 2020, "Approximating KL divergence". Its
+gradient
+as a loss and as a reward: ``keyturn.objectives.kl``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from keyturn.core.lazy import torch
 
 
 class Clipped(NamedTuple):
-    """The surrogate with the places where clipping switched its gradient off, by side."""
+    """The surrogate, and the tokens on which clipping switched its gradient off, by side."""
 
     value: Float[torch.Tensor, "*axes"]
     high: Float[torch.Tensor, "*axes"]

@@ -1,4 +1,4 @@
-"""Which tokens: those of a role, of a position, or of high entropy within the whole batch.
+"""Masks of tokens: those of a role, of a position, or of high entropy within the whole batch.
 
 With the generated tokens ``m`` and their entropies ``H`` (``[row, token]``), ``n = sum m``::
 
@@ -7,10 +7,10 @@ With the generated tokens ``m`` and their entropies ``H`` (``[row, token]``), ``
     top entropy   m and H >= the ceil(share * n)-th largest H of the batch
     low entropy   m and not top entropy
 
-Denominator: none; a mask is a choice, what it is divided by is the objective's.
-Degenerate: tokens that tie with the threshold are all kept, so that the order of rows decides nothing: with
-equal entropies everywhere every token is top and none is low. Entropies that are not numbers are low.
-Known bias: the threshold is the batch's, so whether a token is kept depends on what else was drawn.
+Denominator: none; a mask is a choice, and the objective decides the denominator.
+Degenerate: tokens that tie with the threshold are all kept, so the order of rows does not matter: with equal
+entropies everywhere, every token is top and none is low. Entropies that are NaN are low.
+Known bias: the threshold is the batch's, so whether a token is kept depends on the other draws.
 Source: top entropy: Wang et al. 2025 (2506.01939), equation 6: a threshold, so ties are kept as here (their
 code takes exactly ``ceil(share * n)`` by index, of a micro-batch). Roles: ``keyturn.core.roles``. Departures:
 the entropies are the sampler's, not recomputed in each update.
@@ -36,29 +36,29 @@ def of_roles(batch: RolloutBatch, roles: Iterable[Role]) -> Bool[torch.Tensor, "
 
 
 def planning(batch: RolloutBatch) -> Bool[torch.Tensor, "row token"]:
-    """Generated tokens that decide what is done next."""
+    """Generated tokens that decide the next step."""
     return of_roles(batch, PLANNING)
 
 
 def first(batch: RolloutBatch) -> Bool[torch.Tensor, "row token"]:
-    """The first generated token of every row: where a control token stands."""
+    """The first generated token of every row, the position of a control token."""
     mask = batch.mask.clone()
     mask[:, 1:] = False
     return mask
 
 
 def top_entropy(batch: RolloutBatch, share: float) -> Bool[torch.Tensor, "row token"]:
-    """The share of the batch's tokens that were least certain when they were drawn, ties included."""
+    """The share of the batch's tokens with the highest entropy when they were drawn, ties included."""
     return largest(torch.nan_to_num(batch.entropies, nan=-torch.inf), batch.mask, share)
 
 
 def largest(
     values: Float[torch.Tensor, "row token"], mask: Bool[torch.Tensor, "row token"], share: float
 ) -> Bool[torch.Tensor, "row token"]:
-    """The ``ceil(share * n)`` largest of the ``n`` values inside the mask, and what ties with the last."""
+    """The ``ceil(share * n)`` largest of the ``n`` values inside the mask, with all that tie with the last."""
     inside = values[mask]
     if not len(inside):
         return torch.zeros_like(mask)
-    # 0.2 * 5 may be a hair more than 1.
+    # 0.2 * 5 may be slightly more than 1.
     count = max(1, math.ceil(share * len(inside) - 1e-9))
     return mask & (values >= inside.topk(count).values[-1])

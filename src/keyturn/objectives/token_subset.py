@@ -1,21 +1,22 @@
-"""Only some tokens learn: the uncertain ones, those that plan, those that carry out, or the control token.
+"""Only some tokens learn: the uncertain ones, planning tokens, execution tokens, or the control token.
 
 Formula, with ``A_i`` as in GRPO, the generated tokens ``m`` and the kept ones ``K`` among them
 (``[row, token]``)::
 
     loss = - 1 / D * sum_t,i K min(ratio A, clip(ratio, 1 - clip_low, 1 + clip_high) A)
 
-``tokens`` says which are kept: ``top_entropy`` the share ``quantile`` of the whole batch that was least certain
-when drawn, ``low_entropy`` the rest, ``random`` as many as ``top_entropy`` at random places; ``plan``,
-``execution`` and ``strategy`` by role; ``control`` the first token of every row.
-Denominator: ``D = sum K`` (``kept``: what was published, each kept token weighing as if the others were not
-there) or ``D = sum m`` (``all``: the same tokens at the step size of full GRPO).
+``tokens`` chooses the kept ones: ``top_entropy`` keeps the share ``quantile`` of the whole batch with the
+highest entropy when drawn, ``low_entropy`` the rest, ``random`` the same number as ``top_entropy`` at random
+places; ``plan``, ``execution`` and ``strategy`` keep tokens by role; ``control`` the first token of every row.
+Denominator: ``D = sum K`` (``kept``, as published: each kept token has the weight that it would have without
+the others) or ``D = sum m`` (``all``: the same tokens at the step size of full GRPO).
 Degenerate: a group of equal rewards, or of one draw, has credit exactly 0. A batch without a kept token has no
 loss with ``kept`` and a loss of 0 with ``all``. Ties of entropy are kept (``keyturn.objectives.token_masks``).
 Known bias: stated in ``Objective.bias`` and proved by enumeration.
-Source: Wang et al. 2025 (2506.01939), equation 6, over DAPO's clip range (2503.14476); the control token alone:
-the arm that Thinkless (2505.13379) lacks. Departures: entropies are the sampler's and the threshold is the
-whole rollout's (their code: the current policy's, of a micro-batch). Ours: ``random``, roles and ``all``.
+Source: Wang et al. 2025 (2506.01939), equation 6, with DAPO's clip range (2503.14476); the control token alone
+is a comparison that Thinkless (2505.13379) lacks. Departures: entropies are the sampler's and the threshold is
+the whole rollout's (their code uses the current policy's, of a micro-batch). Ours: ``random``, roles and
+``all``.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ from keyturn.objectives.token_masks import first, largest, of_roles, planning, t
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSubsetConfig:
-    """Settings of the objective that teaches only some tokens."""
+    """Settings of the objective in which only some tokens learn."""
 
     tokens: Literal["top_entropy", "low_entropy", "random", "plan", "execution", "strategy", "control"] = (
         "top_entropy"
     )
-    """Which tokens learn."""
+    """The tokens that learn."""
     quantile: float = 0.2
     """Share of the batch's tokens that counts as uncertain (2506.01939: 0.2)."""
     denominator: Literal["kept", "all"] = "kept"
@@ -53,13 +54,13 @@ class TokenSubsetConfig:
     clip_high: float = 0.28
     """Upper clip range of the ratio (2503.14476)."""
     scale: Literal["std", "none"] = "std"
-    """Divide by the group's standard deviation (2503.14476), or not."""
+    """Whether to divide by the group's standard deviation (2503.14476)."""
     std_epsilon: float = 1e-4
     """Added to the standard deviation, in units of reward (TRL's value; verl takes 1e-6)."""
 
 
 def token_subset(config: TokenSubsetConfig = TokenSubsetConfig()) -> Objective:
-    """The objective that teaches only some tokens, with the given settings."""
+    """The objective in which only some tokens learn, with the given settings."""
     if config.tokens not in KINDS:
         raise unknown("choice of tokens", config.tokens, KINDS)
     if config.denominator not in ("kept", "all"):
@@ -90,12 +91,12 @@ def token_subset(config: TokenSubsetConfig = TokenSubsetConfig()) -> Objective:
 
 
 BIAS = (
-    "A batch's gradient is that of GRPO with a token mean without the tokens that are not kept, times tokens / "
-    "kept tokens with the denominator 'kept' (5 at a fifth). Where the place alone decides what is kept "
-    "(control) the kept tokens move in expectation as under GRPO and no others; where the drawn token does "
-    "(roles) the baseline no longer cancels, and the expectation, with scale 'none' (1 - 1/G) / T E[(r - E r) "
-    "sum_t K_t grad log pi(o_t)] for equal lengths T and 'all', is the gradient of no reward; thresholds of "
-    "entropy move with what else was drawn."
+    "A batch's gradient is that of GRPO with a token mean without the tokens that are not kept, times tokens "
+    "/ kept tokens with the denominator 'kept' (5 at a fifth). If the position alone decides what is kept "
+    "(control), the kept tokens move in expectation as under GRPO, and no others do. If the drawn token "
+    "decides (roles), the baseline no longer cancels, and the expectation, with scale 'none' (1 - 1/G) / T "
+    "E[(r - E r) sum_t K_t grad log pi(o_t)] for equal lengths T and 'all', is not the gradient of any "
+    "reward. Thresholds of entropy depend on the other draws."
 )
 
 KINDS = {
@@ -111,7 +112,7 @@ KINDS = {
 
 
 def kept(batch: RolloutBatch, config: TokenSubsetConfig) -> Bool[torch.Tensor, "row token"]:
-    """Which tokens learn, of the whole batch."""
+    """The tokens of the whole batch that learn."""
     return KINDS[config.tokens](batch, config.quantile)
 
 
