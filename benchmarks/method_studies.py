@@ -1,6 +1,7 @@
 """Run the study of every claim and write the evidence that ships with keyturn.
 
     python benchmarks/method_studies.py [CLAIM ...] [--profile short|long] [--seeds 1] [--workers 2] [--out DIR]
+    python benchmarks/method_studies.py --executor ray    on a cluster that shares the run directory
 
 Every run is a cached stage: an interrupted night goes on where it was. Records go to
 src/keyturn/assets/atlas/evidence, with the rows behind them; docs/generate.py makes the pages of them.
@@ -20,6 +21,7 @@ from keyturn.atlas.verdict import verdict
 from keyturn.core.rundir import write_json
 from keyturn.experiments.contract import Subject
 from keyturn.experiments.study import run_study
+from keyturn.lab.workers import executor_named
 
 AUDITED = {"rl-deploys": ("graph", "chain"), "rl-narrows": ("graph", "chain")}
 """Bases of the claims that are one audit and hold of any base; the others run on their own."""
@@ -34,12 +36,12 @@ def commit():
     return {"commit": found.stdout.strip()} if found.returncode == 0 else {}
 
 
-def result_of(claim, subject, root, workers):
+def result_of(claim, subject, root, executor):
     """One run of a study: its record, without a folder of this machine, and what is behind it."""
     other_base = f"-{subject.base}" if subject.base != claim.default.base else ""
     seed = f"-{subject.seed}" if subject.seed else ""
     place = root / f"{claim.id}{other_base}-{subject.profile}{seed}"
-    outcome = run_study(claim, subject, place, workers=workers)
+    outcome = run_study(claim, subject, place, executor=executor)
     made = record(claim, subject, outcome)
     details = {
         "setting": outcome.setting,
@@ -56,15 +58,17 @@ def main():
     parser.add_argument("--profile", default="short", choices=["short", "long"])
     parser.add_argument("--seeds", type=int, default=0, help="records; 0: one of a plan, three of an audit")
     parser.add_argument("--workers", type=int, default=0, help="one-thread processes; 0: the free cores")
+    parser.add_argument("--executor", default="processes", help="processes, ray, or ray://host:port")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/studies"))
     asked = parser.parse_args()
+    executor = executor_named(asked.executor, workers=asked.workers)
     for claim in [claim_named(name) for name in asked.claims] or CLAIMS.values():
         started = time.monotonic()
         runs = []
         for base in AUDITED.get(claim.id, (claim.default.base,)):
             for seed in range(asked.seeds or (1 if claim.methods else 3)):
                 subject = Subject(base=base, profile=asked.profile, seed=seed)
-                runs.append(result_of(claim, subject, asked.out, asked.workers))
+                runs.append(result_of(claim, subject, asked.out, executor))
         write_json(ASSETS / f"{claim.id}.json", shipped_document(claim.id, runs))
         said = verdict(claim, [made for made, _ in runs])
         spent = time.monotonic() - started

@@ -2,6 +2,7 @@
 
     python benchmarks/planted.py                       all arms, 5 bases x 2 RL seeds each, resumable
     python benchmarks/planted.py --arms absent --bases 1 --seeds 1
+    python benchmarks/planted.py --executor ray        on a cluster that shares the run directory
     python benchmarks/planted.py --judge-only          the verdicts anew, from the counts kept
 
 Each arm is a world; each base is pretrained anew under its own seed and cached; each RL seed trains it, and
@@ -22,6 +23,7 @@ from keyturn.auditing.audit import AuditConfig
 from keyturn.auditing.embedded import EMBEDDED, audit_trained
 from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
+from keyturn.lab.workers import Job, executor_named
 from keyturn.measures.classes import class_agreement
 from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import Draws
@@ -48,15 +50,32 @@ KINDS = ("n", "c", "first_n", "first_c", "went_on", "enough", "decided")
 FACTS = ("exact", "bound", "chance", "floor")
 
 
-def one_run(root, arm, base_seed, rl_seed):
-    """Pretrain (or find) a base, train it, draw from both; the counts, as arrays, in one file."""
-    path = root / "counts" / f"{arm}-{base_seed}-{rl_seed}.npz"
-    if path.exists():
-        return
-    world, settings = ARMS[arm]
+def base_of(root, arm, base_seed):
+    """Pretrain a base, or find it; its folder."""
+    world, _ = ARMS[arm]
     folder = root / "bases" / f"{world.name}-{base_seed}"
     if not (folder / "card.json").exists():
         pretrain(world, PRETRAIN["demo"], seed=base_seed, out=folder)
+    return folder
+
+
+def counts_path(root, arm, base_seed, rl_seed):
+    """Where the counts of a run are kept."""
+    return root / "counts" / f"{arm}-{base_seed}-{rl_seed}.npz"
+
+
+def make_base(root, arm, base_seed):
+    """A job: one base."""
+    base_of(root, arm, base_seed)
+
+
+def one_run(root, arm, base_seed, rl_seed):
+    """A job: train a base, draw from both; the counts, as arrays, in one file."""
+    path = counts_path(root, arm, base_seed, rl_seed)
+    if path.exists():
+        return
+    world, settings = ARMS[arm]
+    folder = base_of(root, arm, base_seed)
     lab = Lab(root / "runs" / f"{world.name}-{base_seed}-{rl_seed}", Streams(1000 * base_seed + rl_seed))
     paired = audit_trained(lab, settings, folder, 24, AuditConfig(), base_name=folder.name).tables.paired
     columns = {"cells": np.array([json.dumps(dict(p.cell), sort_keys=True) for p in paired.problems])}
@@ -69,6 +88,29 @@ def one_run(root, arm, base_seed, rl_seed):
     with open(aside, "wb") as file:
         np.savez_compressed(file, **columns)
     aside.rename(path)
+
+
+def run_all(executor, root, arms, bases, seeds):
+    """Every run that is not there yet: bases first, since the RL seeds of one share it."""
+    root = root.resolve()
+    wanted = [
+        (arm, base, seed)
+        for seed in range(seeds)
+        for base in bases
+        for arm in arms
+        if not counts_path(root, arm, base, seed).exists()
+    ]
+    # Arms of one world share its bases.
+    shared = {(ARMS[arm][0].name, base): (arm, base) for arm, base, _ in wanted}
+    rounds = (
+        {
+            f"base {name} {base}": Job(function=make_base, arguments=(root, *of))
+            for (name, base), of in shared.items()
+        },
+        {" ".join(map(str, run)): Job(function=one_run, arguments=(root, *run)) for run in wanted},
+    )
+    for jobs in rounds:
+        executor.run(jobs, folders=dict.fromkeys(jobs, root), done=lambda name: print(name, flush=True))
 
 
 def counts_of(kept):
@@ -187,16 +229,17 @@ def main():
     parser.add_argument("--bases", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-base", type=int, default=0)
+    parser.add_argument("--executor", default="processes", help="processes, ray, or ray://host:port")
+    parser.add_argument("--workers", type=int, default=1, help="runs at once, of one thread each; 0: all cores")
     parser.add_argument(
         "--judge-only", action="store_true", help="make the table from the counts that are there"
     )
     parser.add_argument("--table", type=pathlib.Path, default=pathlib.Path("docs/results/planted.md"))
     options = parser.parse_args()
     bases = range(options.first_base, options.first_base + options.bases)
-    for base, arm, seed in ((b, a, s) for s in range(options.seeds) for b in bases for a in options.arms):
-        if not options.judge_only:
-            one_run(options.out, arm, base, seed)
-            print(arm, base, seed, flush=True)
+    if not options.judge_only:
+        executor = executor_named(options.executor, workers=options.workers)
+        run_all(executor, options.out, options.arms, bases, options.seeds)
     rows = [judged(path) for path in sorted((options.out / "counts").glob("*.npz"))]
     options.table.parent.mkdir(parents=True, exist_ok=True)
     options.table.write_text(table(rows), encoding="utf-8")

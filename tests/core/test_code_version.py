@@ -14,6 +14,9 @@ import keyturn
 from keyturn.core.code_version import CodeVersion, Reach, code_version
 from keyturn.core.errors import UsageError
 from keyturn.core.sources import Sources
+from keyturn.core.streams import Streams
+from keyturn.lab.elsewhere import SharedLab
+from keyturn.lab.lab import Lab
 
 SRC = Path(keyturn.__file__).parent
 FILES = {
@@ -140,7 +143,7 @@ def test_what_a_module_declares_to_change_no_result_does_not_count(tree):
 
 
 DECLARED = {f"keyturn.{name}" for name in ("core.describe", "core.identity", "core.progress", "lab.lab")}
-DECLARED |= {"keyturn.training.progress"}
+DECLARED |= {"keyturn.training.progress", "keyturn.lab.elsewhere"}
 
 
 def test_only_what_keeps_and_shows_results_is_declared_so():
@@ -151,6 +154,17 @@ def test_only_what_keeps_and_shows_results_is_declared_so():
         module = sources.module(name)
         assert module.uncounted <= set(module.definitions), name
         assert bool(module.uncounted) == (name in DECLARED), name
+
+
+def closed_over(held):
+    return lambda: held
+
+
+def test_an_object_that_is_not_counted_brings_nothing_with_it(tmp_path):
+    """A lab with workers holds them and how they open policies: none of it decides a result."""
+    shared = SharedLab(tmp_path, Streams(0))
+    assert code_version(closed_over(shared)).hash == code_version(closed_over(None)).hash
+    assert code_version(closed_over(Lab(tmp_path, Streams(0)))).hash != code_version(closed_over(None)).hash
 
 
 def test_a_list_of_files_that_is_no_list_is_refused(tree):

@@ -73,26 +73,45 @@ def test_every_rate_is_tried_once_and_the_best_on_validation_is_replicated(tmp_p
     assert len(list(tmp_path.glob("stages/rl-*"))) == 3
 
 
-def test_shares_of_a_plan_do_every_arm_once(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_shares_of_a_plan_divide_its_rates_and_seeds(tmp_path, workers):
+    """Every rate is trained and every seed evaluated, each of them in one share alone."""
     task = embedded_task(Lab(tmp_path, Streams(0)), "chain", FEW)
-    done = []
+    evaluated, scored = [], []
 
     def arm(name):
         def train(session, lr):
-            done.append(name)
-            return session.base
+            return name, session.seed, lr
 
-        return Arm(name=name, train=train, tuned=False)
+        return Arm(name=name, train=train)
 
-    for share in (0, 1):
+    def score(session, model):
+        scored.append(model)
+        return -model[2]
+
+    for share in range(workers):
         with pytest.raises(ShareDone):
             run_plan(
-                Session(Lab(tmp_path, Streams(0), share=(share, 2)), task),
+                Session(Lab(tmp_path, Streams(0), share=(share, workers)), task),
                 [arm("a"), arm("b"), arm("c")],
-                PlanSizes(seeds=1, lrs=(1.0,)),
-                lambda *_: {},
+                PlanSizes(seeds=3, lrs=(1.0, 2.0)),
+                lambda _, model: evaluated.append(model) or {},
+                score=score,
             )
-    assert sorted(done) == ["a", "b", "c"]
+    assert sorted(evaluated) == [(name, seed, 1.0) for name in "abc" for seed in range(3)]
+    assert {(name, 0, lr) for name in "abc" for lr in (1.0, 2.0)} <= set(scored)
+    # Twin: less than all shares leave something out.
+    evaluated.clear()
+    for share in range(workers - 1):
+        with pytest.raises(ShareDone):
+            run_plan(
+                Session(Lab(tmp_path, Streams(0), share=(share, workers)), task),
+                [arm("a")],
+                PlanSizes(seeds=9, lrs=(1.0,)),
+                lambda _, model: evaluated.append(model) or {},
+                score=score,
+            )
+    assert len(evaluated) < 9
 
 
 def test_two_arms_of_one_name_are_refused(tmp_path):

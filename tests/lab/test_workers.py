@@ -12,7 +12,7 @@ import worker_jobs
 from ready_for_signals import CHILD_S, HAS_PROC, wait_until_ready
 
 from keyturn.core.errors import BusyError, KeyturnError
-from keyturn.lab.workers import run_together
+from keyturn.lab.workers import Job, Processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
 
@@ -36,16 +36,27 @@ def until(condition, seconds=CHILD_S):
 
 
 def test_all_jobs_are_done(tmp_path):
-    jobs = {name: (worker_jobs.touch, (str(tmp_path / name),)) for name in "abc"}
-    run_together(jobs, dict.fromkeys(jobs, tmp_path))
+    jobs = {name: Job(function=worker_jobs.touch, arguments=(str(tmp_path / name),)) for name in "abc"}
+    finished = []
+    found = Processes(2).run(jobs, folders=dict.fromkeys(jobs, tmp_path), done=finished.append)
+    assert found == {name: str(tmp_path / name) for name in "abc"}
+    assert sorted(finished) == ["a", "b", "c"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
+def test_what_is_larger_than_a_pipe_comes_back_whole():
+    [found] = Processes(1).run({"l": Job(function=worker_jobs.large, arguments=(3_000_000,))}).values()
+    assert len(found) == 3_000_000
+
+
 def test_an_error_of_a_worker_arrives_with_its_own_fix_and_ends_the_others(tmp_path):
-    jobs = {"waits": (worker_jobs.wait, (str(tmp_path), "w")), "b": (worker_jobs.busy, (str(tmp_path),))}
+    jobs = {
+        "waits": Job(function=worker_jobs.wait, arguments=(str(tmp_path), "w")),
+        "b": Job(function=worker_jobs.busy, arguments=(str(tmp_path),)),
+    }
     started = time.monotonic()
     with pytest.raises(BusyError, match="in use by process 1") as caught:
-        run_together(jobs, dict.fromkeys(jobs, tmp_path))
+        Processes(2).run(jobs, folders=dict.fromkeys(jobs, tmp_path))
     assert caught.value.fix == "wait for it"
     assert time.monotonic() - started < CHILD_S, "the one that waits would wait for ten minutes"
     assert not any(alive(int(p.suffix[1:])) for p in tmp_path.glob("w.*"))
@@ -53,13 +64,13 @@ def test_an_error_of_a_worker_arrives_with_its_own_fix_and_ends_the_others(tmp_p
 
 def test_a_worker_that_was_killed_is_told_by_the_signal(tmp_path):
     with pytest.raises(KeyturnError, match="the worker for k was stopped by SIGKILL") as caught:
-        run_together({"k": (worker_jobs.killed, ())}, {"k": tmp_path})
+        Processes(1).run({"k": Job(function=worker_jobs.killed)})
     assert "run again" in caught.value.fix
 
 
 def test_a_bug_of_a_worker_is_called_one(tmp_path, capfd):
     with pytest.raises(KeyturnError, match="the worker for z failed with a bug"):
-        run_together({"z": (worker_jobs.bug, ())}, {"z": tmp_path})
+        Processes(1).run({"z": Job(function=worker_jobs.bug)})
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
@@ -67,10 +78,10 @@ _PARENT = """
 import sys
 sys.path.insert(0, sys.argv[2])
 import worker_jobs
-from keyturn.lab.workers import run_together
+from keyturn.lab.workers import Job, Processes
 if __name__ == "__main__":
     folder = sys.argv[1]
-    run_together({n: (worker_jobs.wait, (folder, n)) for n in "ab"}, {})
+    Processes(2).run({n: Job(function=worker_jobs.wait, arguments=(folder, n)) for n in "ab"})
 """
 
 

@@ -25,5 +25,10 @@ def bug() -> None:
     raise ZeroDivisionError("by zero")
 
 
-def touch(path: str) -> None:
+def touch(path: str) -> str:
     Path(path).touch()
+    return path
+
+
+def large(bytes_: int) -> bytes:
+    return b"x" * bytes_

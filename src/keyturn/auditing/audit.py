@@ -40,6 +40,7 @@ from keyturn.measures.verdict import Caution, Verdict
 from keyturn.policies.client import ServerPolicy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
+from keyturn.policies.vllm_engine import VllmPolicy
 from keyturn.policies.vocabularies import check_words
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.completions import Completions
@@ -173,7 +174,7 @@ def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
 
 def greedy(policy: Policy) -> bool:
     """Whether a policy gives the same single completion for a problem, however often it is asked."""
-    if isinstance(policy, LocalPolicy):
+    if isinstance(policy, LocalPolicy | VllmPolicy):
         return policy.sampling.greedy
     return isinstance(policy, ServerPolicy) and policy.config.greedy
 

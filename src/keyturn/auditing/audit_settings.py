@@ -20,6 +20,7 @@ from keyturn.policies.client import ServerPolicy
 from keyturn.policies.describe import prompt_format, stop_tokens
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
+from keyturn.policies.vllm_engine import VllmPolicy
 from keyturn.problems.contract import ProblemSet
 from keyturn.rollouts.grades import Answers
 from keyturn.rollouts.readers.records import split_selector
@@ -89,6 +90,10 @@ def described(policy: Policy) -> Setting:
         said["precision"] = f"{str(policy.model.dtype).removeprefix('torch.')} on {policy.model.device.type}"
         acting = [*(hook.name for hook in policy.hooks), *(p.name for p in policy.processors)]
         return said | ({"intervention": ", ".join(acting)} if acting else {})
+    if isinstance(policy, VllmPolicy):
+        said |= {"prompt": prompt_format(policy), "engine": f"vLLM {policy.version}"} | _decoding(
+            policy.sampling
+        )
     if isinstance(policy, ServerPolicy):
         said["prompt"] = prompt_format(policy)
         config = policy.config

@@ -15,6 +15,7 @@ from keyturn.core.errors import UsageError
 from keyturn.policies.connect import is_server
 from keyturn.policies.loading import is_repository
 from keyturn.policies.model_folder import holds_weights, near_folders
+from keyturn.policies.vllm_engine import PREFIX, is_vllm
 from keyturn.training.record import MODEL
 
 _log = logging.getLogger("keyturn")
@@ -32,6 +33,8 @@ def place_of(name: str) -> str:
     """
     if is_server(name):
         return name
+    if is_vllm(name):
+        return PREFIX + place_of(name.removeprefix(PREFIX))
     if not name.strip():
         raise UsageError("the name of a model is empty", fix="a folder, a run, or owner/name on the Hub")
     path = Path(name).expanduser()

@@ -31,12 +31,15 @@ from keyturn.auditing.world_facts import WorldFacts
 from keyturn.core.errors import UsageError, unknown
 from keyturn.core.rundir import storage_errors
 from keyturn.core.streams import Streams
+from keyturn.lab.elsewhere import Opening, SharedLab
 from keyturn.lab.lab import Lab
-from keyturn.lab.workers import free_cores, run_together
+from keyturn.lab.workers import Executor, Job
 from keyturn.measures.contract import Tables
 from keyturn.measures.estimates import SMALLEST_K
 from keyturn.measures.paired import Paired
 from keyturn.policies.by_name import Loading
+from keyturn.policies.connect import is_server
+from keyturn.policies.vllm_engine import is_vllm
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.examples import with_examples
 from keyturn.problems.world.worlds import World
@@ -75,7 +78,13 @@ def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
 
 
 def audit_models(
-    lab: Lab, policies: tuple[Any, Any], asked: ProblemChoice, loading: Loading, config: AuditConfig
+    lab: Lab,
+    policies: tuple[Any, Any],
+    asked: ProblemChoice,
+    loading: Loading,
+    config: AuditConfig,
+    *,
+    executor: Executor | None = None,
 ) -> AuditResult:
     """Audit any two policies.
 
@@ -85,11 +94,25 @@ def audit_models(
         asked: the problems.
         loading: how models are loaded, asked and decoded.
         config: how many draws are taken.
+        executor: workers that draw and grade; None: this process.
     """
     base, tuned = (side_of(one, side) for one, side in zip(policies, SIDES, strict=True))
     problem_set, world, config = problems_of(base, asked, config, lab)
     one, other = (subject.open(loading, lab.root / "servers") for subject in (base, tuned))
     refuse_one_model(one, other)
+    if executor is not None:
+        places = {policy.fingerprint: side.place for policy, side in ((one, base), (other, tuned))}
+        lab = SharedLab(
+            lab.root,
+            lab.streams,
+            lab.seconds,
+            executor=executor,
+            openings={
+                mark: Opening(place=_seen_by_all(place), loading=loading)
+                for mark, place in places.items()
+                if place and not is_server(place) and not is_vllm(place)
+            },
+        )
     folders = (base.folder, tuned.folder)
     plain = draws_plainly(one, loading) and draws_plainly(other, loading)
     in_world = f"test problems of the world {problem_set.name}"
@@ -113,6 +136,12 @@ def _form(asked: ProblemChoice, problem_set: ProblemSet) -> str:
     """What the few-shot format arm shows; nothing where a world or worked examples show a format already."""
     shown = asked.problems is None or asked.examples is not None
     return "" if shown else getattr(problem_set.grader, "form", "")
+
+
+def _seen_by_all(place: str) -> str:
+    """A model's place for a worker, whose working directory is another one."""
+    path = Path(place).expanduser()
+    return str(path.resolve()) if path.exists() else place
 
 
 def problems_of(
@@ -182,17 +211,25 @@ def audit_samples(
 
 
 def audit_worlds(
-    lab: Lab, worlds: Sequence[str], *, per_cell: int, workers: int, config: AuditConfig
+    lab: Lab,
+    worlds: Sequence[str],
+    *,
+    per_cell: int,
+    config: AuditConfig,
+    executor: Executor,
 ) -> list[AuditResult]:
     """The embedded default: train each shipped base by RL and audit it."""
     for name in worlds:
         if name not in EMBEDDED:
             raise unknown("embedded world", name, EMBEDDED)
     folders = {name: lab.root / name for name in worlds}
-    count = workers or min(len(worlds), free_cores())
-    if count > 1 and len(worlds) > 1:
-        jobs = {name: (_fill, (folders[name], lab.streams.root, name, per_cell, config)) for name in worlds}
-        run_together(jobs, folders)
+    if executor.slots > 1 and len(worlds) > 1:
+        folders = {name: folder.resolve() for name, folder in folders.items()}
+        jobs = {
+            name: Job(function=_fill, arguments=(folders[name], lab.streams.root, name, per_cell, config))
+            for name in worlds
+        }
+        executor.run(jobs, folders=folders)
     return [_world(folders[name], lab.streams.root, name, per_cell, config) for name in worlds]
 
 

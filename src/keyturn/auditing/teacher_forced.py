@@ -21,6 +21,7 @@ from keyturn.measures.reachability import certified_bound
 from keyturn.policies.describe import stop_tokens
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
+from keyturn.policies.vllm_engine import VllmPolicy
 from keyturn.policies.vocabularies import check_sizes, check_vocabularies
 from keyturn.problems.contract import content_of
 from keyturn.rollouts.completions import Completions, Stop
@@ -138,7 +139,8 @@ def why_not_teacher_forced(base: Policy, tuned: Policy) -> dict[str, str]:
     """Teacher-forced passes that are impossible, as far as that is known before anything is drawn -> why."""
     if not (isinstance(base, LocalPolicy) and isinstance(tuned, LocalPolicy)):
         away = [n for n, p in (("base", base), ("tuned", tuned)) if not isinstance(p, LocalPolicy)]
-        where = f"{' and '.join(away)} {'are' if len(away) > 1 else 'is'} behind a server"
+        by = "answered by vLLM" if all(isinstance(p, VllmPolicy | LocalPolicy) for p in (base, tuned)) else ""
+        where = f"{' and '.join(away)} {'are' if len(away) > 1 else 'is'} {by or 'behind a server'}"
         why = f"looks inside need both models in this process, and {where}"
         return {"shift": why, "bound": why, "weights": why}
     found: dict[str, str] = {}

@@ -48,6 +48,7 @@ def run(
     grader: str = "auto",
     worlds: tuple[str, ...] = ("graph", "chain"),
     workers: int = 0,
+    executor: str = "processes",
     device: str = "auto",
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
     revision: str | None = None,
@@ -82,7 +83,8 @@ def run(
         examples: a file of problems with worked solutions that come before every problem.
         grader: how answers are judged; auto chooses by the gold answers.
         worlds: which embedded worlds to audit if no model is given.
-        workers: processes for the embedded worlds, one thread each; 0 uses the free cores.
+        workers: workers for the embedded worlds, one thread each; 0 uses the free cores.
+        executor: processes, ray, or ray://host:port: who draws and grades (a cluster that sees --out).
         device: auto, cpu, cuda, cuda:1.
         dtype: float32, bfloat16, float16 or auto (as stored).
         revision: revision of the Hub repositories.

@@ -19,6 +19,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments.contract import Subject
 from keyturn.experiments.study import run_study
+from keyturn.lab.workers import executor_named
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     seed: int = 0,
     profile: Literal["short", "long"] = "short",
     workers: int = 0,
+    executor: str = "processes",
     out: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -41,13 +43,14 @@ def run(
         problems: a problem file, needed if the base has no world.
         seed: root of all randomness; another seed makes another record.
         profile: size of a study that trains: short (minutes) or long (a night, or a GPU).
-        workers: processes of one thread that share a study's arms; 0 uses the free cores.
+        workers: workers of one thread that share a study's runs; 0 uses the free cores.
+        executor: where workers are: processes, ray, or ray://host:port (a cluster that sees the run directory).
         out: run directory; under $KEYTURN_HOME or ./runs if empty.
         json: print one JSON document on stdout.
     """
     found = claim_named(claim)
     _refuse_idle(found, base, tuned, problems)
-    _refuse_idle_sizes(found, tuned, problems, profile, workers)
+    _refuse_idle_sizes(found, tuned, problems, profile, workers, executor)
     for name in filter(None, (base, tuned)):
         place_of(name)  # reports a typo before any work is done
     subject = Subject(
@@ -55,7 +58,8 @@ def run(
     )
     root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
-    outcome = run_study(found, subject, root, workers=workers)
+    where = executor_named(executor, workers=workers) if found.methods else None
+    outcome = run_study(found, subject, root, executor=where)
     made = record(found, subject, outcome, home=home())
     details = {
         "setting": outcome.setting,
@@ -82,7 +86,9 @@ def run(
     sys.stderr.write(f"evidence {made.id} appended to {path}\n")
 
 
-def _refuse_idle_sizes(claim: Claim, tuned: str, problems: str, profile: str, workers: int) -> None:
+def _refuse_idle_sizes(
+    claim: Claim, tuned: str, problems: str, profile: str, workers: int, executor: str
+) -> None:
     """Refuse options that an audit would not read, and a negative number of workers."""
     if workers < 0:
         raise UsageError(f"--workers is {workers}", fix="0 (the free cores) or more")
@@ -90,7 +96,12 @@ def _refuse_idle_sizes(claim: Claim, tuned: str, problems: str, profile: str, wo
         return
     if problems and not tuned:
         raise UsageError("without --tuned the base is trained in its own world", fix="add --tuned MODEL")
-    for option, said in (("--profile", profile != "short"), ("--workers", workers != 0)):
+    idle = {
+        "--profile": profile != "short",
+        "--workers": workers != 0,
+        "--executor": executor != "processes",
+    }
+    for option, said in idle.items():
         if said:
             raise UsageError(f"{claim.id} is one audit and does not use {option}", fix=f"leave out {option}")
 

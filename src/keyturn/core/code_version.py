@@ -210,7 +210,8 @@ class Reach:
                 yield from whole(module)
 
     def holding(self, module: str, qualname: str, line: int = 0) -> Iterator[Node]:
-        """The definition that contains an object, or the whole module if none does.
+        """The definition that contains an object, or the whole module if none does. Nothing if the module does
+        not count the object.
 
         Args:
             module: the object's ``__module__``.
@@ -221,6 +222,8 @@ class Reach:
         if found is None:
             return
         path = qualname.partition(".<locals>")[0].split(".")
+        if path[0] in found.uncounted:
+            return
         while path:
             name = ".".join(path)
             if name in found.definitions:

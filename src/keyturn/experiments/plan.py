@@ -138,7 +138,7 @@ def run_plan(
     """Run every arm: choose its learning rate on validation, replicate it over seeds, evaluate its policies.
 
     Args:
-        session: base and problems; if its lab has a share, only that share of the arms is run.
+        session: base and problems; if its lab has a share, only that share of the runs is made.
         arms: with distinct names.
         sizes: seeds and rates.
         evaluate: measures a finished policy.
@@ -150,32 +150,56 @@ def run_plan(
     """
     if len({arm.name for arm in arms}) < len(arms):
         raise UsageError("two arms have the same name", fix="give them different names")
+    score = score or _success(sizes.draws)
+    if session.lab.share is not None:
+        _do_share(session, arms, sizes, evaluate, score)
+        raise ShareDone
     runs: list[ArmRun] = []
     with progress(name, len(arms) * (sizes.seeds + len(sizes.lrs) - 1)) as advance:
-        for index, arm in enumerate(arms):
-            if session.lab.share is None or index % session.lab.share[1] == session.lab.share[0]:
-                for one in _arm(
-                    session.on(arm.task or session.task), arm, sizes, evaluate, score or _success(sizes.draws)
-                ):
-                    runs.append(one)
-                    advance(1)
-    if session.lab.share is not None:
-        raise ShareDone
+        for arm in arms:
+            for one in _arm(session.on(arm.task or session.task), arm, sizes, evaluate, score):
+                runs.append(one)
+                advance(1)
     return tuple(runs)
 
 
-def _arm(session: Session, arm: Arm, sizes: PlanSizes, evaluate: Evaluate, score: Score) -> Iterator[ArmRun]:
+def _do_share(session: Session, arms: Sequence[Arm], sizes: PlanSizes, test: Evaluate, score: Score) -> None:
+    """Make a worker's share of the runs: of all rates first, then of all seeds at the rates chosen.
+
+    A seed needs the scores of all rates of its arm. Those that are being made are waited for; those that nobody
+    has begun are made here, so that no worker waits for one that does not run.
+    """
+    number, of = session.lab.share or (0, 1)
+    rates = [(arm, rate) for arm in arms for rate in (sizes.lrs if arm.tuned else (math.nan,))]
+    seeds = [(arm, seed) for arm in arms for seed in range(sizes.seeds)]
+    for arm, rate in rates[number::of]:
+        own = session.on(arm.task or session.task)
+        score(own, arm.train(own, rate))
+    for arm, seed in seeds[number::of]:
+        own = session.on(arm.task or session.task)
+        tried, _, best = _chosen(own, arm, sizes, score)
+        model = tried[best] if not seed else arm.train(own.replicate(seed), best)
+        score(own, model)
+        test(own, model)
+
+
+def _chosen(
+    session: Session, arm: Arm, sizes: PlanSizes, score: Score
+) -> tuple[dict[float, Model], dict[float, float], float]:
+    """The policies of all rates with the first seed, their scores, and the best rate."""
     rates = sizes.lrs if arm.tuned else (math.nan,)
     tried = {rate: arm.train(session, rate) for rate in rates}
     scores = {rate: score(session, model) for rate, model in tried.items()}
-    best = max(rates, key=lambda rate: scores[rate]) if arm.tuned else math.nan
-    for rate in rates:
+    return tried, scores, max(rates, key=lambda rate: scores[rate]) if arm.tuned else rates[0]
+
+
+def _arm(session: Session, arm: Arm, sizes: PlanSizes, evaluate: Evaluate, score: Score) -> Iterator[ArmRun]:
+    tried, scores, best = _chosen(session, arm, sizes, score)
+    for rate in scores:
         if arm.tuned and rate != best:
             yield ArmRun(arm=arm.name, lr=rate, seed=0, chosen=False, validation=scores[rate], numbers={})
     for seed in range(sizes.seeds):
-        model = next(iter(tried.values())) if not arm.tuned else tried[best]
-        if seed:
-            model = arm.train(session.replicate(seed), best)
+        model = tried[best] if not seed else arm.train(session.replicate(seed), best)
         yield ArmRun(
             arm=arm.name,
             lr=best,

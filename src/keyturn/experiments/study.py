@@ -13,7 +13,7 @@ from keyturn.experiments.contract import Outcome, Study, Subject
 from keyturn.experiments.plan import ArmRun, Contrast, ShareDone
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
-from keyturn.lab.workers import free_cores, run_together
+from keyturn.lab.workers import Executor, Job, Processes, free_cores
 
 
 def outcome_of(
@@ -64,19 +64,24 @@ class Claimed(Protocol):
         ...
 
 
-def run_study(claim: Claimed, subject: Subject, root: Path, *, workers: int = 0) -> Outcome:
-    """Run a claim's study; the arms of the plan of one that trains methods are shared among processes.
+def run_study(claim: Claimed, subject: Subject, root: Path, *, executor: Executor | None = None) -> Outcome:
+    """Run a claim's study; the runs of the plan of one that trains methods are shared among workers.
 
     Args:
         claim: the claim.
         subject: what its study is run on.
         root: the run directory.
-        workers: number of single-threaded processes; 0 uses the free cores.
+        executor: where single-threaded workers are; None: processes on the free cores.
     """
-    count = workers or free_cores()
+    executor = executor or Processes(free_cores())
+    count = executor.slots
     if count > 1 and claim.methods:
-        jobs = {f"worker {i + 1}": (_share, (claim.study, subject, root, i, count)) for i in range(count)}
-        run_together(jobs, dict.fromkeys(jobs, root))
+        root = root.resolve()  # workers elsewhere have another working directory
+        jobs = {
+            f"worker {i + 1}": Job(function=_share, arguments=(claim.study, subject, root, i, count))
+            for i in range(count)
+        }
+        executor.run(jobs, folders=dict.fromkeys(jobs, root))
     return claim.study(Lab(root, Streams(subject.seed)), subject)
 
 

@@ -18,6 +18,7 @@ from keyturn.front.options import refuse_idle
 from keyturn.front.result import Audit, called
 from keyturn.front.trained import Training
 from keyturn.lab.lab import Lab
+from keyturn.lab.workers import executor_named, free_cores
 from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
 from keyturn.policies.stop_texts import checked
@@ -51,6 +52,7 @@ def audit(
     draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
     server: ServerOptions = ServerOptions(),  # noqa: B008
+    executor: str = "processes",
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Audit:
@@ -89,6 +91,8 @@ def audit(
         draws_independent: count every draw of the samples, even where draws look like copies of each other.
         columns: column names, for samples that do not use the known ones.
         server: how policies behind a server are asked.
+        executor: ``processes``: everything in this process; ``ray``, ``ray://host:port``: models are drawn from
+            and answers graded on a Ray cluster that sees ``out``.
         seed: root of all randomness.
         out: run directory. Finished stages are kept there, and the same call continues from them. None: only
             the result is kept.
@@ -127,7 +131,8 @@ def _audited(given: Mapping[str, Any]) -> Audit:
             asked = opening.ProblemChoice(
                 **{field.name: given[field.name] for field in fields(opening.ProblemChoice)}
             )
-            found = opening.audit_models(lab, (base, tuned), asked, loading, config)
+            away = None if given["executor"] == "processes" else executor_named(given["executor"])
+            found = opening.audit_models(lab, (base, tuned), asked, loading, config, executor=away)
     call = called("keyturn.audit", audit, given)
     return Audit.of(found, call=call, wall_s=time.monotonic() - started, kept=given["out"] is not None)
 
@@ -140,6 +145,7 @@ def audit_worlds(
     n_base: int = 0,
     per_cell: int = opening.PER_CELL,
     workers: int = 0,
+    executor: str = "processes",
     seed: int = 0,
 ) -> list[Audit]:
     """Train the base of each embedded world by RL and audit it: the default of the command line.
@@ -148,12 +154,15 @@ def audit_worlds(
         worlds: their names.
         out: the run directory. Each world has its own folder in it.
         k, n_base, per_cell, seed: as for :func:`audit`.
-        workers: number of processes, one thread each; 0: chosen by the number of free cores.
+        workers: number of workers, one thread each; 0: chosen by the number of free cores.
+        executor: where they are: ``processes``, ``ray``, ``ray://host:port``.
     """
     started = time.monotonic()
     config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0)
     lab = Lab(out, Streams(seed))
-    found = opening.audit_worlds(lab, worlds, per_cell=per_cell, workers=workers, config=config)
+    count = workers or min(len(worlds), free_cores())
+    where = executor_named(executor, workers=count if executor == "processes" else workers)
+    found = opening.audit_worlds(lab, worlds, per_cell=per_cell, config=config, executor=where)
     wall = time.monotonic() - started
     options: Mapping[str, Any] = {"k": k, "n_base": n_base, "per_cell": per_cell, "seed": seed}
     return [

@@ -30,6 +30,7 @@ _READ_BY = {
     "max_new_tokens": ("file",),
     "worlds": ("embedded",),
     "workers": ("embedded",),
+    "executor": (*_OF_MODELS, "embedded"),
     **dict.fromkeys(("temperature", "top_p", "template", "stop", "device", "dtype", "revision"), _OF_MODELS),
     **dict.fromkeys(("trust_remote_code", "allow_pickle", "server"), _OF_MODELS),
 }

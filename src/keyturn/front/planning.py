@@ -33,6 +33,7 @@ from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.connect import is_server
 from keyturn.policies.protocol import Limits
 from keyturn.policies.stop_texts import checked
+from keyturn.policies.vllm_engine import PREFIX, is_vllm
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.examples import with_examples
 
@@ -274,7 +275,7 @@ def _sampling(
         tokens, tokens_from = sum(known) / len(known), "measured on some completions"
     else:
         tokens, tokens_from = float(config.max_new_tokens), "the limit: not measured, so all of this is at most"
-    local = bool(names) and not any(map(is_server, names))
+    local = bool(names) and not any(map(_away, names))
     shown = any(problem.facts.get("examples") for problem in problems[:1])
     return (
         Sampling(
@@ -303,11 +304,14 @@ def _rate(
     if is_server(name):
         how = f"{_UNKNOWN} (a server is asked for nothing before the audit)"
         return Rate(side=side, tokens_per_second=nothing, how=how), nothing, nothing
-    folder = folder_of(place_of(name))
+    folder = folder_of(place_of(name.removeprefix(PREFIX)))
     size = None if folder is None else size_of(folder)
     if size is None:
         why = "not on this machine" if folder is None else "of a size that its files do not say"
         how = f"{_UNKNOWN} (the model is {why})"
+        return Rate(side=side, tokens_per_second=nothing, how=how), nothing, nothing
+    if is_vllm(name):
+        how = f"{_UNKNOWN} (vLLM is not started for a plan)"
         return Rate(side=side, tokens_per_second=nothing, how=how), nothing, nothing
     if size.parameters > OPENED_UP_TO or not problems:
         best = tokens_per_second_at_best(size, arithmetic_rate())
@@ -326,6 +330,11 @@ def _rate(
     return rate, found.tokens_per_draw, found.prompt_tokens
 
 
+def _away(name: str) -> bool:
+    """Whether a policy is not a model of ours in this process."""
+    return is_server(name) or is_vllm(name)
+
+
 def _seconds(cost: Cost, config: AuditConfig, rates: tuple[Rate, ...], tokens: float) -> float:
     """Seconds of the sampling: each policy's draws at its own rate."""
     if len(rates) == 1:
@@ -339,11 +348,11 @@ def _memory(
     names: tuple[str, ...], config: AuditConfig, sampling: Sampling, loading: Loading
 ) -> tuple[float, str]:
     """Peak memory of the process that audits, and what it counts."""
-    local = [name for name in names if not is_server(name)]
+    local = [name for name in names if not _away(name)]
     if not names:
         return math.nan, "not known: no model is named"
     if not local:
-        return 0.0, "no model is in this process"
+        return 0.0, "servers and vLLM hold the models"
     folders = [folder_of(place_of(name)) for name in local]
     sizes = [None if folder is None else size_of(folder) for folder in folders]
     known = [size for size in sizes if size is not None]

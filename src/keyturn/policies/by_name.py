@@ -15,6 +15,7 @@ from keyturn.policies.connect import ServerOptions, connect, is_server
 from keyturn.policies.loading import load_policy
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.policies.protocol import Policy
+from keyturn.policies.vllm_engine import is_vllm, open_vllm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,7 +64,7 @@ def open_policy(place: str | Path, loading: Loading, kept: Path | None = None) -
     """A policy by its place.
 
     Args:
-        place: a model folder, a Hub name, or the address of a server.
+        place: a model folder, a Hub name (``vllm:`` before either), or the address of a server.
         loading: how it is loaded, asked and decoded.
         kept: where what a server gave is kept.
     """
@@ -77,6 +78,8 @@ def open_policy(place: str | Path, loading: Loading, kept: Path | None = None) -
             stop=loading.stop,
             folder=kept,
         )
+    if is_vllm(str(place)):
+        return open_vllm(str(place), loading)
     return open_model(place, loading)
 
 

@@ -7,6 +7,7 @@ import hashlib
 from keyturn.policies.client import ServerPolicy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Policy
+from keyturn.policies.vllm_engine import VllmPolicy
 
 MOST = 6
 """Stop tokens that are named; of more only how many there are."""
@@ -16,7 +17,7 @@ def prompt_format(policy: Policy) -> str:
     """Plain text, or the chat template with the beginning of its hash; empty: not known."""
     if isinstance(policy, ServerPolicy):
         return "plain text" if policy.config.route == "completions" else "chat, by the server's template"
-    if not isinstance(policy, LocalPolicy):
+    if not isinstance(policy, LocalPolicy | VllmPolicy):
         return ""
     if not policy.chat:
         return "plain text"
