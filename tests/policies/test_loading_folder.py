@@ -365,7 +365,7 @@ def test_what_a_quantised_checkpoint_needs_is_named(folder):
 @pytest.mark.parametrize(
     ("names", "fix"),
     [
-        (["model-q4.gguf"], "GGUF file was converted from"),
+        (["model-q4.gguf"], "keyturn model import"),
         (["model_world_size_2_rank_0.pt"], "merge the shards"),
         (["checkpoint-9/config.json", "checkpoint-12/config.json"], "checkpoint-"),
     ],

@@ -51,6 +51,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "evidence verify": ("evidence_verify", "check such a file: hashes, records, numbers by their rows"),
     "evidence trust": ("evidence_trust", "let imported records count in verdicts here"),
     "evidence report": ("evidence_report", "write down a published number, beside what was measured"),
+    "model import": ("model_import", "make a model folder from a GGUF file or a package that carries one"),
+    "model show": ("model_show", "one model: size, context, template, stop tokens, memory"),
     "trace": ("trace", "follow one token's credit from problem to gradient"),
     "doctor": ("doctor", "check this machine and say what to mend"),
 }

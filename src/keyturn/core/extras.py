@@ -13,6 +13,8 @@ _EXTRA_OF = {
     "pandas": "pandas",
     "peft": "peft",
     "trl": "trl",
+    "gguf": "gguf",
+    "accelerate": "gguf",
 }
 
 

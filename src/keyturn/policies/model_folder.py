@@ -57,7 +57,8 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
 def _where_the_model_is(folder: Path) -> str:
     """What to do about a folder without a config, by what it holds."""
     if any(folder.glob("*.gguf")):
-        return "name the folder that the GGUF file was converted from, or serve the file (llama.cpp)"
+        found = sorted(folder.glob("*.gguf"))[0]
+        return f"keyturn model import {found} OUT, and name OUT"
     if any(folder.glob("model_world_size_*_rank_*.pt")):
         return "merge the shards of the trainer first (verl: python -m verl.model_merger merge)"
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
