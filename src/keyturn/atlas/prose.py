@@ -18,6 +18,9 @@ from keyturn.atlas.states import States
 
 REFERENCE = re.compile(r"\[\[([^\[\]\n]+)\]\]|\{([^{}\n]+)\}")
 
+UNSOUND = "(no sound number yet)"
+"""Stands for a reading without a sound record."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -88,5 +91,6 @@ def _piece(
         return Piece(kind="number", text=str(quantity), of=fact)
     if states and number in states.readings:
         state = states.readings[number]
-        return Piece(kind="number", text=shown(state.number, state.reading.bound), of=number)
+        said = shown(state.number, state.reading.bound) if state.sound else UNSOUND
+        return Piece(kind="number", text=said, of=number)
     return Piece(kind="unknown", text=note or number)

@@ -107,7 +107,7 @@ class Index:
 
 
 def note_index(atlas: Atlas, encoder: Encoder | None = None) -> Index:
-    """The notes of an atlas: question, statement, facts and prose."""
+    """The notes of an atlas: question, statement and facts; with their prose hits were fewer."""
     return Index({one.id: _note_text(one) for one in atlas.notes.values()}, encoder)
 
 
@@ -117,7 +117,7 @@ def question_index(atlas: Atlas, encoder: Encoder | None = None) -> Index:
 
 
 def _note_text(note: Note) -> str:
-    return " ".join((note.question, note.statement, *(fact.says for fact in note.facts), note.body))
+    return " ".join((note.question, note.statement, *(fact.says for fact in note.facts)))
 
 
 def _question_text(question: Question) -> str:
