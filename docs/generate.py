@@ -1,6 +1,7 @@
 """Write the pages of docs/ that are made from the code, and check that every internal link leads somewhere.
 
-    python docs/generate.py             writes measures.md, objectives.md, follow-a-token.md, methods/
+    python docs/generate.py             writes measures.md, objectives.md, follow-a-token.md, methods/, and the
+                                        tables of the atlas's page on trust
     python docs/generate.py --check     writes nothing; exit code 1 where a page is stale or a link is broken
 
 Text comes from the docstrings of the files that do the work, so that a page cannot say what its code does not.
@@ -19,6 +20,7 @@ from dataclasses import fields
 
 import engine_page
 import method_pages
+import trust_tables
 from markdown_table import table
 
 from keyturn.cli.trace import markdown, trace
@@ -204,6 +206,7 @@ PAGES = {
     "objectives.md": objectives_page,
     "follow-a-token.md": follow_page,
     "engines.md": engine_page.engines_page,
+    "../src/keyturn/assets/site/trust.json": trust_tables.trust_page,
 }
 
 

@@ -178,6 +178,30 @@ def test_every_sentence_of_an_answer_says_what_its_readings_say(source, trees):
     assert known > 50
 
 
+def test_the_rows_of_a_record_are_those_of_its_run(source, trees):
+    seen = 0
+    for name, record in source.records.items():
+        tree, rows = trees[f"records/{name}.html"], source.details(record).get("rows", ())
+        inside = [e for e in tree.elements if e.within(lambda at: at.attrs.get("data-table") == "rows")]
+        cells = [e.text for e in inside if e.tag in ("td", "th")]
+        if not rows:
+            assert cells == []
+            continue
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        assert cells[: len(names)] == names
+        wanted = [row.get(key) for row in rows for key in names]
+        assert len(cells) == len(names) + len(wanted)
+        for text, value in zip(cells[len(names) :], wanted, strict=True):
+            if isinstance(value, float):
+                assert float(text.replace("−", "-").replace(",", "")) == pytest.approx(
+                    value, abs=6e-4, rel=0.06
+                )
+            elif not isinstance(value, bool):
+                assert text == ("" if value is None else str(value))
+            seen += 1
+    assert seen > 3000
+
+
 def test_no_interval_stands_without_its_origin(trees):
     for path, tree in trees.items():
         for inside, text in tree.texts:
@@ -194,6 +218,22 @@ def test_what_would_change_a_reading_is_computed(source, trees):
                 assert one.text.lower().rstrip(".") == turning_of([state])[0].text.lower().rstrip(".")
                 seen += 1
     assert seen > 20
+
+
+def waiting(source, kind, by):
+    """Questions, or facts, that wait for a study or an experiment."""
+    atlas, found = source.atlas, set()
+    for name, said in source.answers.items():
+        asked = atlas.questions[name]
+        for gap in said.gaps:
+            if gap.by != by or asked.answerable == "outside":
+                continue
+            if kind == "questions" and by in asked.experiments + asked.claims:
+                found.add(name)
+            if kind == "facts":
+                told = [one for fact in gap.facts for one in atlas.told_by(fact)]
+                found |= {one for one in told if source.state(one) not in ("holds", "fails")}
+    return found
 
 
 def test_every_count_is_counted(source, trees):
@@ -221,9 +261,8 @@ def test_every_count_is_counted(source, trees):
                 wanted = sum(
                     states.facts[f.id].state == what[6:] for f in atlas.facts.values() if not f.same_as
                 )
-            elif what.startswith("settles-questions:"):
-                name = what.partition(":")[2]
-                wanted = sum(any(g.by == name for g in a.gaps) for a in source.answers.values())
+            elif what.startswith("waiting-"):
+                wanted = len(waiting(source, *what.removeprefix("waiting-").split(":")))
             else:
                 wanted = counts[what]
             assert one.text == str(wanted), (path, what)
@@ -233,7 +272,7 @@ def test_every_count_is_counted(source, trees):
 
 def test_the_plans_are_ranked_by_what_waits_per_minute(source):
     plans = to_run(source)
-    assert [p["rate"] for p in plans] == sorted((p["rate"] for p in plans), reverse=True)
+    assert [p["worth"] for p in plans] == sorted((p["worth"] for p in plans), reverse=True)
     assert all(p["command"].startswith("keyturn claim run ") for p in plans if p["written"])
 
 

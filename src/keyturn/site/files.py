@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from keyturn.atlas.changes import snapshot
 from keyturn.core.errors import InputError
 from keyturn.core.rundir import SCHEMA, read_json
 from keyturn.report.page import asset
@@ -43,6 +44,8 @@ def files(source: Source, places: Mapping[str, Point]) -> Iterator[tuple[str, by
     yield "minisearch.js", minisearch()
     yield "minisearch.LICENSE.txt", asset("minisearch.LICENSE.txt", "site").encode()
     yield "search.js", search_index(source)
+    now = snapshot(source.atlas, source.known, source.states).to_json()
+    yield "states.json", (json.dumps(now, sort_keys=True) + "\n").encode()
     document = {"schema": SCHEMA, "places": {name: list(at) for name, at in sorted(places.items())}}
     yield PLACES, (json.dumps(document, indent=0) + "\n").encode()
 

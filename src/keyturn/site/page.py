@@ -106,6 +106,7 @@ def _environment() -> jinja2.Environment:
     found.globals["looks"] = LOOK
     found.globals["meanings"] = MEANING
     found.filters["prose"] = prose
+    found.filters["first_up"] = lambda words: words[:1].upper() + words[1:]
     return found
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from keyturn.core.text import visible
 
 _NOTE = re.compile(r"\[\[([a-z0-9][a-z0-9-]*)(?:\|([^\]\n]+))?\]\]")
-_NUMBER = re.compile(r"\{([a-z0-9][a-z0-9/._-]*)\}")
+_NUMBER = re.compile(r"\{([^{}\n]+)\}")
 
 
 def prose(
@@ -26,7 +26,7 @@ def prose(
     Args:
         text: Markdown.
         note: id of a note -> (link, question); None leaves the brackets as they are.
-        number: reference to a quantity -> what stands in its place; None leaves it as it is.
+        number: reference to a quantity or a reading -> what stands in its place; None leaves it as it is.
     """
     return Markup(_reader().render(visible(text, max_line=0), {"note": note, "number": number}))
 

@@ -18,6 +18,7 @@ from keyturn.atlas.collection import Atlas, Fact, Note, Relation, load_atlas
 from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import Evidence, merged
 from keyturn.atlas.known import Known, load_known
+from keyturn.atlas.next_runs import Candidate, next_runs
 from keyturn.atlas.relation_types import INVERSE
 from keyturn.atlas.reported import Reported, reported
 from keyturn.atlas.search import Hit, note_index
@@ -133,6 +134,11 @@ class Source:
     def answer(self, question: str) -> Answer:
         """The answer to a question."""
         return self.answers[question]
+
+    @cached_property
+    def next_runs(self) -> tuple[Candidate, ...]:
+        """What would settle most a minute."""
+        return next_runs(self.atlas, self.known, states=self.states, claims=self.claims)
 
     def decides(self, relation: Relation) -> tuple[str, str] | None:
         """What decides between two notes in tension: (page, words)."""

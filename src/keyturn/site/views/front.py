@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from keyturn.atlas.answers import Answer
-from keyturn.atlas.answers.costs import minutes_of
-from keyturn.atlas.answers.gaps import next_seed
+from keyturn.atlas.next_runs import Candidate
 from keyturn.atlas.states import STATES, counts
 from keyturn.core import numbers
 from keyturn.report.page import asset
@@ -219,40 +219,42 @@ def _days(source: Source, history: tuple[Step, ...]) -> list[dict[str, Any]]:
 
 
 def to_run(source: Source) -> list[dict[str, Any]]:
-    """What would settle most, per estimated minute: runs of written claims, and experiments to be written."""
-    questions: dict[str, set[str]] = {name: set() for name in source.atlas.experiments}
-    facts: dict[str, set[str]] = {name: set() for name in source.atlas.experiments}
-    for one in source.answers.values():
-        for gap in one.gaps:
-            if gap.by:
-                questions.setdefault(gap.by, set()).add(one.question.id)
-                facts.setdefault(gap.by, set()).update(gap.facts)
-    found = [_plan(source, name, len(asked), facts[name]) for name, asked in questions.items()]
-    return sorted(found, key=lambda one: (-one["rate"], one["name"]))
+    """What would settle most per estimated minute: runs of written claims, and experiments to be written."""
+    found = [_plan(source, one) for one in source.next_runs]
+    ranked = {one["id"] for one in found}
+    idle = (name for name in source.atlas.experiments if name not in ranked)
+    for name in idle:
+        nobody = Candidate(
+            by=name, written=False, facts=(), questions=(), runs=1.0, minutes=0.0, why="", command=""
+        )
+        found.append(_plan(source, nobody))
+    return found
 
 
-def _plan(source: Source, name: str, asked: int, facts: set[str]) -> dict[str, Any]:
-    claim, experiment = source.claims.get(name), source.atlas.experiments.get(name)
-    minutes = minutes_of(claim) if claim else experiment.minutes if experiment else 0.0
-    says = claim.statement if claim else experiment.says if experiment else name
+def _plan(source: Source, one: Candidate) -> dict[str, Any]:
+    claim, experiment = source.claims.get(one.by), source.atlas.experiments.get(one.by)
+    says = claim.statement if claim else experiment.says if experiment else one.by
+    atlas = source.atlas
+    hopeless = not math.isfinite(one.runs)
     return {
-        "name": name,
-        "id": name,
+        "id": one.by,
         "says": says[:1].upper() + says[1:],
-        "path": paths.claim(name) if claim else "",
-        "written": claim is not None,
+        "path": paths.claim(one.by) if claim else "",
+        "written": one.written,
         "exists": experiment.exists if experiment else "",
         "lacks": experiment.lacks if experiment else "",
-        "questions": counted(asked, f"settles-questions:{name}"),
-        "asked": asked,
-        "facts": [
-            (paths.fact(fact), source.atlas.facts[fact].says)
-            for fact in sorted(facts)
-            if fact in source.atlas.facts
-        ],
-        "minutes": numbers.counted(max(1, round(minutes)), "minute") if minutes else "",
-        "rate": asked / max(minutes, 1.0),
-        "command": f"keyturn claim run {name} --seed {next_seed(source.known, name)}" if claim else "",
+        "questions": counted(len(one.questions), f"waiting-questions:{one.by}"),
+        "asked": [(paths.question(name), atlas.questions[name].question) for name in one.questions],
+        "facts": [(paths.fact(name), atlas.facts[name].says) for name in one.facts if name in atlas.facts],
+        "settles": counted(len(one.facts), f"waiting-facts:{one.by}"),
+        "runs": "" if hopeless or one.runs == 1 else numbers.counted(one.runs, "run"),
+        "hopeless": hopeless,
+        "minutes": numbers.counted(max(1, round(one.minutes)), "minute")
+        if one.minutes and not hopeless
+        else "",
+        "why": one.why if claim else "",
+        "worth": one.worth,
+        "command": one.command,
     }
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from keyturn.atlas.answers.phrases import decimals
 from keyturn.atlas.collection import Fact, Note, Quantity, Relation
+from keyturn.atlas.prose import quantities_of
 from keyturn.core.numbers import counted
 from keyturn.report.svg import Point
 from keyturn.site import compass as compasses
@@ -17,7 +18,7 @@ from keyturn.site import paths
 from keyturn.site.boxes import Box, box_of
 from keyturn.site.clauses import clauses_of
 from keyturn.site.drawing import Line, Node, map_of
-from keyturn.site.figures import quoted
+from keyturn.site.figures import measured, quoted
 from keyturn.site.layout import GAP, place
 from keyturn.site.marks import told
 from keyturn.site.page import Page, relative
@@ -145,16 +146,20 @@ def authors(names: str) -> str:
 def _body(source: Source, note: Note, path: str) -> Markup:
     if not note.body:
         return Markup("")
-    quantities = {q.id: (fact.id, q) for fact in note.facts for q in fact.quantities}
-    quantities |= {f"{fact.id}.{q.id}": (fact.id, q) for fact in note.facts for q in fact.quantities}
+    quantities = quantities_of(note)
 
     def link(name: str) -> tuple[str, str] | None:
         other = source.atlas.notes.get(name)
         return (relative(path, paths.note(name)), other.question) if other else None
 
     def number(name: str) -> Markup | None:
-        found = quantities.get(name)
-        return quoted(str(found[1]), f"{found[0]}/{found[1].id}") if found else None
+        if name in quantities:
+            fact, quantity = quantities[name]
+            return quoted(str(quantity), f"{fact}/{quantity.id}")
+        state = source.states.readings.get(name)
+        if state is None or not state.sound:
+            return Markup("(no sound record)") if state else None
+        return measured(state.number, state.reading.number, state.records, state.reading.bound)
 
     return prose(note.body, link, number)
 

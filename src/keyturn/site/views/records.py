@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.imported import level
-from keyturn.core.numbers import number, whole
+from keyturn.core.numbers import MINUS, number, whole
 from keyturn.report.tables import Table
 from keyturn.site import paths
 from keyturn.site.figures import DIGITS, measured
@@ -171,5 +171,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return number(value, digits=DIGITS) if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+        small = 0 < abs(value) < 0.001
+        return f"{value:.2g}".replace("-", MINUS, 1) if small else number(value, digits=DIGITS)
     return str(value)

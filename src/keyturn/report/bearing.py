@@ -1,0 +1,68 @@
+"""The claims of the literature that an audit bears on, and what it says to each: one audit is one record.
+
+The atlas collects such records; a report only points there. The claims' words stand here once more, so that a
+report of sample files does not load every study; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from keyturn.core.numbers import counted, estimate
+from keyturn.measures.verdict import Verdict
+
+DEPLOYS = "Most of the gain of RL lies on problems that the base solves by itself within 64 draws."
+NARROWS = (
+    "RL raises success at one draw and lowers it at many: at K = 64 draws the base solves at least as many "
+    "problems as its RL-trained descendant."
+)
+MOST = 0.5
+"""The share of the gain that the first claim needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bearing:
+    """One claim, and what this audit says to it.
+
+    Args:
+        claim: its id in the atlas.
+        statement: the claim.
+        here: for it, against it, or that nothing is decided, with the number.
+    """
+
+    claim: str
+    statement: str
+    here: str
+
+
+def bearings(verdict: Verdict) -> tuple[Bearing, ...]:
+    """What a verdict says to each claim."""
+    return (
+        Bearing(claim="rl-deploys", statement=DEPLOYS, here=_deployed(verdict)),
+        Bearing(claim="rl-narrows", statement=NARROWS, here=_narrowed(verdict)),
+    )
+
+
+def _deployed(verdict: Verdict) -> str:
+    share = verdict.shares.get("deployed")
+    if share is None or math.isnan(share.value):
+        return "Says nothing to it: no gain is sure."
+    said = (
+        f"{estimate(share)} of the gain is deployed at K = {verdict.k}, and the claim needs {MOST:g} or more."
+    )
+    if share.low >= MOST:
+        return f"Speaks for it: {said}"
+    return f"Speaks against it: {said}" if share.high < MOST else f"Leaves it open: {said}"
+
+
+def _narrowed(verdict: Verdict) -> str:
+    label, most = verdict.coverage.label, verdict.coverage.k_max
+    if not most:
+        return "Says nothing to it: coverage was compared at no number of draws."
+    said = f"coverage is {label} up to {counted(most, 'draw')}."
+    if label == "narrowed":
+        return f"Speaks for it: {said}"
+    if label == "expanded":
+        return f"Speaks against it: {said}"
+    return f"Leaves it open: {said}"
