@@ -110,7 +110,8 @@ def test_the_flagship_question_depends_on_the_world(answers):
     found = answers["create-or-deploy"]
     assert found.leaning == "depends"
     assert found.sentence.text == (
-        "It depends: in PAR, RL deploys what the base has; in CHAIN, RL creates what the base lacks."
+        "It depends: in PAR and in GRAPH, RL deploys what the base has; "
+        "in CHAIN, RL creates what the base lacks."
     )
 
 

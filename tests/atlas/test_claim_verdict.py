@@ -444,3 +444,16 @@ def test_an_outcome_says_what_its_numbers_rest_on(tmp_path):
     assert load("made", tmp_path) == (one,)
     assert one.deciding("x") == Estimate(0.5, 0.5, 0.5)
     assert one.deciding("y") == Estimate(0.5, 0.4, 0.6)
+
+
+def test_where_most_runs_fail_their_control_the_few_that_hold_it_decide_nothing():
+    """Of records that hold a control by luck alone, those that do say no more than the others."""
+    good, *bad = (made(base=f"b{i}", seed=i, null=(0.0, -0.05 - i / 10, 0.05 + i / 10)) for i in range(4))
+    said = verdict(CLAIM, [good, *bad])
+    assert (said.state, said.records) == ("invalid", 0)
+    assert dict(said.left_out) == {
+        "a control did not hold": 3,
+        "the controls held, as they did in less than half of the runs": 1,
+    }
+    assert "the null is null" in said.why
+    assert verdict(CLAIM, [good, bad[0]]).state == "supported"

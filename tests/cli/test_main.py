@@ -32,7 +32,7 @@ def verb(monkeypatch):
 def test_help_lists_every_verb_and_shows_commands_to_copy(call, words):
     code, out, err = call(*words)
     assert (code, err) == (0, "")
-    listed = {line[2:18].strip() for line in out.splitlines() if line.startswith("  ")}
+    listed = {line[2:23].strip() for line in out.splitlines() if line.startswith("  ")}
     assert set(front.VERBS) <= listed
     assert "keyturn audit BASE TUNED --problems" in out
 

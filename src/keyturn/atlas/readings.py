@@ -18,7 +18,7 @@ from keyturn.atlas.collection.objects import Reading
 from keyturn.atlas.contract import Claim, Gate
 from keyturn.atlas.evidence import UNDEFINED, Evidence, merged
 from keyturn.atlas.known import Known
-from keyturn.atlas.verdict import combine
+from keyturn.atlas.verdict import combine, mostly
 from keyturn.core.measurement import Estimate, Json, json_number
 
 Outcome: TypeAlias = Literal["holds", "fails", "open", "split", "invalid", "not applicable", "no record"]
@@ -107,11 +107,14 @@ def reading_state(reading: Reading, claim: Claim | None, known: Known) -> Readin
     records = [one for one in known.of(reading.claim) if one.origin.kind != "reported"]
     if claim is None:
         return _unsound(reading, "no record", (), "there is no claim of that name")
-    current = merged([one for one in records if one.claim_hash == claim.hash])
+    on_base = [one for one in records if reading.base in ("", one.base_name)]
+    current = merged([one for one in on_base if one.claim_hash == claim.hash])
     if not current:
-        return _unsound(reading, "no record", (), "the study was never run")
+        of = f" on the base {reading.base}" if reading.base else ""
+        return _unsound(reading, "no record", (), f"the study was never run{of}")
     valid = [one for one in current if not _missed(claim.controls, one)]
-    if not valid:
+    if not mostly(len(valid), len(current)):
+        current = [one for one in current if one not in valid]
         why = "; ".join(_missed(claim.controls, current[-1]))
         return _unsound(reading, "invalid", current, f"a control failed: {why}")
     gates = [gate for gate in claim.gates if reading.gates is None or gate.name in reading.gates]

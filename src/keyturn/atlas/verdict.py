@@ -6,6 +6,8 @@ without a spread decides nothing (:meth:`keyturn.atlas.evidence.Evidence.decidin
 Rule: the claim is supported if the whole interval of the combined effect lies beyond the smallest effect of
 interest, and contradicted if the whole interval falls short of it; otherwise it is undecided. If a gate is not
 met, the record is not applicable. With fewer than three records or only one base, the verdict is preliminary.
+Where the controls failed in most runs, the verdict is invalid: a study that cannot hold its controls is not
+mended by the few runs in which it happened to.
 
 Records of one base are averaged first (seeds of one base are not independent bases), then bases:
 ``effect = mean_b mean_(r in b) x_r``. Its variance is the larger of the one from the records' own intervals and
@@ -85,7 +87,8 @@ def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
     mine = [e for e in evidence if e.claim == claim.id and e.origin.kind != "reported"]
     of_protocol = [e for e in mine if e.claim_hash == protocol]
     current = merged(of_protocol)
-    sound = [e for e in current if _all_hold(claim.controls, e)]
+    held = [e for e in current if _all_hold(claim.controls, e)]
+    sound = held if mostly(len(held), len(current)) else []
     running = [e for e in sound if _all_hold(claim.gates, e)]
     effects = [(e, e.deciding(estimand)) for e in running]
     usable = [(e, effect) for e, effect in effects if not math.isnan(effect.value)]
@@ -94,7 +97,8 @@ def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
         for reason, count in (
             ("another protocol of the claim", len(mine) - len(of_protocol)),
             ("a run repeated", len(of_protocol) - len(current)),
-            ("a control did not hold", len(current) - len(sound)),
+            ("a control did not hold", len(current) - len(held)),
+            ("the controls held, as they did in less than half of the runs", len(held) - len(sound)),
             ("a gate was not met", len(sound) - len(running)),
             ("the estimand is undefined", len(running) - len(usable)),
         )
@@ -111,7 +115,7 @@ def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
             records=0,
             bases=0,
             left_out=left_out,
-            why=_unmet(claim, current[-1]) if current else "no record of this version yet",
+            why=_unmet(claim, _example(claim, current)) if current else "no record of this version yet",
         )
     effect = combine([(e.base, number) for e, number in usable])
     state = _decide(effect, claim.threshold.direction, claim.threshold.smallest)
@@ -129,6 +133,17 @@ def _verdict(claim: Claim, evidence: Sequence[Evidence]) -> ClaimVerdict:
         ),
         other_code=other_code(claim, [e for e, _ in usable]),
     )
+
+
+def mostly(sound: int, records: int) -> bool:
+    """Whether the controls held in at least half of the records, and in one at all."""
+    return sound > 0 and 2 * sound >= records
+
+
+def _example(claim: Claim, current: Sequence[Evidence]) -> Evidence:
+    """The last record that does not hold its controls, else the last one."""
+    failed = [e for e in current if not _all_hold(claim.controls, e)]
+    return failed[-1] if failed else current[-1]
 
 
 def _all_hold(gates: Sequence[Gate], one: Evidence) -> bool:
@@ -171,9 +186,11 @@ def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
     groups: dict[str, list[Estimate]] = {}
     for base, number in numbers:
         groups.setdefault(base, []).append(number)
-    means = np.array([_mean([x.value for x in group]) for group in groups.values()])
+    # In one order and summed exactly, so that the order of the records does not even change the last digit.
+    ordered = [group for _, group in sorted(groups.items())]
+    means = np.array([_mean([x.value for x in group]) for group in ordered])
     # Records of one base share problems, so averaging does not reduce their errors.
-    own = np.array([_mean([_variance(x) for x in group]) for group in groups.values()])
+    own = np.array([_mean([_variance(x) for x in group]) for group in ordered])
     count = len(means)
     own_variance = float(own.sum()) / count**2
     value = float(means.mean())
@@ -188,7 +205,7 @@ def combine(numbers: Sequence[tuple[str, Estimate]]) -> Estimate:
 
 
 def _mean(found: Sequence[float]) -> float:
-    return sum(found) / len(found)
+    return math.fsum(found) / len(found)
 
 
 def _variance(x: Estimate) -> float:

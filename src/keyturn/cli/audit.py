@@ -105,6 +105,9 @@ def run(
     root = out or Path("runs") / f"audit-{asked_for(options)}"
     results = _audited(way, options, root)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
+    from keyturn.atlas.from_audit import keep
+
+    keep(results, root, seed=seed, brought=way != "embedded", files=way == "samples")
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0

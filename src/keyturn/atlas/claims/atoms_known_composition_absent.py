@@ -8,7 +8,7 @@ from keyturn.experiments.contract import Subject
 
 CLAIM = Claim(
     id="atoms-compose",
-    version=1,
+    version=2,
     question="Can RL create a skill that the base does not have?",
     statement=(
         "If a base can apply each function but has never composed them, RL on short compositions brings "

@@ -66,6 +66,7 @@ READING_KEYS = (
     "says",
     "otherwise",
     "gates",
+    "base",
     "illustrative",
 )
 RELATION_KEYS = ("type", "to", "why", "decides")
@@ -196,6 +197,7 @@ def _reading(fields: Fields, fact: str) -> Reading:
         says=fields.text("says"),
         otherwise=fields.text("otherwise"),
         gates=gates,
+        base=fields.text("base", needed=False),
         illustrative=fields.switch("illustrative"),
         place=fields.file.place(fields.line_of("claim")),
     )

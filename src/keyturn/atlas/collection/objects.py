@@ -89,6 +89,7 @@ class Reading:
             ``one example ends within .05 of the whole pool``.
         otherwise: the same where it fails.
         gates: gates of the claim that must be met; None for all of them, an empty tuple for none.
+        base: name of the base whose records alone are read; empty for every base.
         illustrative: True if the bound was set after the shipped numbers had been seen; what rests on shipped
             records alone then illustrates and does not test.
         place: where it is written.
@@ -104,6 +105,7 @@ class Reading:
     says: str
     otherwise: str
     gates: tuple[str, ...] | None = None
+    base: str = ""
     illustrative: bool = False
     place: Place
 
