@@ -57,7 +57,9 @@ def test_the_torch_free_rooms_stay_torch_free():
     assert done.returncode == 0, done.stderr.decode()
 
 
-DECODING = "batching cache checked compare head kernels masks prefix runners sampler scorer tiny"
+DECODING = (
+    "batching cache checked compare head kernels masks prefix runners sampler scorer steered_readers tiny"
+)
 ENGINES = "contract prime_rl rows slime trl trl_record verl"
 EAGER = {
     "auditing/credit_trace.py",

@@ -33,6 +33,10 @@ SMALL = {
     "cot-branches-vote": {"k": 3},
     "power": {"alpha": 2.0, "block": 6, "steps": 1},
     "power-smc": {"alpha": 2.0, "particles": 4, "bridge": 3},
+    "steering-mean": {"trials": 24, "dose": 0.5},
+    "steering-pca": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "first_step"},
+    "steering-logistic": {"trials": 24, "dose": 0.5, "persistent": False},
+    "steering-random": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "all"},
     **{name: {"words": ("w9", "w11"), "duration": 3} for name in ("tip", "tip-flipped", "tip-random")},
 }
 """Settings that are quick and in the made models' words."""

@@ -272,7 +272,7 @@ class Drafts:
         rooms: NDArray[np.int64],
         label: tuple[str | int, ...],
     ) -> None:
-        whole = [self._whole(row) for row in rows.tolist()]
+        whole = [self.whole(row) for row in rows.tolist()]
         problems = self.asked.problems.problems
         names = [(*label, problems[self.problem[row]].id, int(self.draw[row])) for row in rows.tolist()]
         limit = self.asked.limits.batch_rows
@@ -293,7 +293,8 @@ class Drafts:
         )
         self._add(rows, cut_at(drawn, policy.tokenizer, policy.stop_texts) if policy.stop_texts else drawn)
 
-    def _whole(self, row: int) -> NDArray[np.int32]:
+    def whole(self, row: int) -> NDArray[np.int32]:
+        """Prompt and draft of a row as tokens."""
         prompt = self.prompts.row(int(self.problem[row]))
         return np.concatenate([prompt, np.array(self.tokens[row], dtype=np.int32)])
 

@@ -85,11 +85,11 @@ def ends_by_token(policy: LocalPolicy) -> None:
     """Refuse a policy whose answers end by a text: a law of whole answers is one of token sequences.
 
     Raises:
-        UsageError: its chat template has no token that ends a turn.
+        UsageError: a stop text, or a chat template that has no token that ends a turn.
     """
-    if policy.turn.texts:
-        what = "the chat template ends a turn by text, so where a sequence of tokens ends is not defined"
-        raise UsageError(what, fix="--template plain")
+    if policy.stop_texts:
+        what = "answers are ended by text here, so where a sequence of tokens ends is not defined"
+        raise UsageError(what, fix="--template plain, and no stop texts")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

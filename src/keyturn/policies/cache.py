@@ -136,6 +136,17 @@ class BufferLayer(DynamicLayer):
         if self.is_initialized:
             self.take(torch.arange(self.keys.shape[0], device=self.keys.device).repeat_interleave(repeats))
 
+    def forget_last(self) -> None:
+        """Forget the last token, whose place the next one takes; impossible where a convolution remembers
+        it."""
+        if self.recent is not None:
+            raise ValueError("a cache with a short convolution cannot be cropped")
+        filled = self.keys.shape[2] - 1
+        whole = self._buffers is not None and self.keys is self._view
+        keys, values = self._buffers if whole else (self.keys, self.values)  # type: ignore[misc]
+        self.keys, self.values = keys[:, :, :filled], values[:, :, :filled]
+        self._view = self.keys if whole else None
+
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; impossible where a convolution remembers fewer inputs than that."""
         if tokens_to_remove and self.recent is not None:

@@ -65,7 +65,6 @@ def go_on(
     A processor sees the row's index as its ``problem`` and 0 as its ``draw``.
     """
     from keyturn.policies.runners import Rows, cache_is_whole
-    from keyturn.policies.sampler import decode
 
     context = context_length(policy.model)
     lengths = np.array([len(row) for row in begun], dtype=np.int64)
@@ -81,7 +80,7 @@ def go_on(
         for start in range(0, len(going), max(batch_rows, 1)):
             rows = going[start : start + max(batch_rows, 1)]
             batch = _batch(begun, rows, names, limits, streams, Rows)
-            drawn = decode(policy.model, batch, policy.sampling, ends=policy.ends, processors=policy.processors)
+            drawn = policy.decode(batch)
             _take(drawn, rows, tokens, logprobs, entropies)
             stop[rows] = np.where(drawn.ended, Stop.EOS, Stop.LENGTH)
     return Continued(tokens=tuple(tokens), logprobs=tuple(logprobs), entropies=tuple(entropies), stop=stop)

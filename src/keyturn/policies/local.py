@@ -236,7 +236,6 @@ class LocalPolicy:
             NumericsError: the model gives logits that are not numbers.
         """
         from keyturn.policies.runners import cache_is_whole
-        from keyturn.policies.sampler import decode
 
         if len({problem.id for problem in problems}) != len(problems):
             raise UsageError("problems must have distinct ids", fix="drop the repeats and ask for more draws")
@@ -244,27 +243,33 @@ class LocalPolicy:
             raise UsageError(f"max_new_tokens is {limits.max_new_tokens}", fix="give at least 1")
         prompts = self.prompts(problems)
         parts: list[tuple[NDArray[np.int64], Decoded]] = []
-        texts = self.stop_texts
         if engine_of(self) == "torch":
             cache_is_whole(self.model)  # tried out before hooks are on
         with evaluating(self.model), hooked(self.model, self.hooks):
             for rows in _batches(prompts, draws, limits.batch_rows):
                 problem, number = rows // len(draws), np.asarray(draws, dtype=np.int64)[rows % len(draws)]
                 batch = self._batch(prompts, problem, number, streams, limits)
-                drawn = decode(
-                    self.model,
-                    batch,
-                    self.sampling,
-                    ends=self.ends,
-                    processors=self.processors,
-                    stops=StopTexts(self.tokenizer, texts) if texts else None,
-                    compact=compact,
-                )
+                drawn = self.decode(batch, compact=compact)
                 self._check(batch, drawn)
                 parts.append((rows, drawn))
                 if advance is not None:
                     advance(len(rows))
         return self._gather(prompts, draws, parts)
+
+    def decode(self, batch: Rows, *, compact: bool = True, reader: Any = None) -> Decoded:
+        """Decode one batch, see ``sampler.decode``. The caller holds evaluation mode and the policy's hooks."""
+        from keyturn.policies.sampler import decode
+
+        return decode(
+            self.model,
+            batch,
+            self.sampling,
+            ends=self.ends,
+            processors=self.processors,
+            stops=StopTexts(self.tokenizer, self.stop_texts) if self.stop_texts else None,
+            compact=compact,
+            reader=reader,
+        )
 
     def _check(self, batch: Rows, drawn: Decoded) -> None:
         """The first batch of a model (and of what is hooked on it) must be what a plain forward gives."""

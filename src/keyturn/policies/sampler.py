@@ -9,7 +9,7 @@ is read anew for every token: slow, and right. The tiny model goes another way w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ def decode(
     processors: Sequence[Processor] = (),
     stops: StopTexts | None = None,
     compact: bool = True,
+    reader: Callable[[PreTrainedModel, Rows], Cached | Uncached] | None = None,
 ) -> Decoded:
     """Decode one batch. The caller holds ``torch.no_grad`` and evaluation mode (``hooks.evaluating``).
 
@@ -57,15 +58,16 @@ def decode(
         stops: texts that end a row. The native engine draws on behind them; whoever reads the rows cuts them
             there.
         compact: drop rows that have ended.
+        reader: how the rows are read; by default with the model's cache where it is whole.
 
     Raises:
         NumericsError: the model gave logits that are not numbers.
     """
     native = engine_for(model, sampling=sampling, processors=processors, texts=rows).engine
-    if native is not None:
+    if native is not None and reader is None:
         return native.decode(model, rows, sampling, ends)  # type: ignore[arg-type]
     device = model.device
-    runner = (Cached if cache_is_whole(model) else Uncached)(model, rows)
+    runner = (reader or (Cached if cache_is_whole(model) else Uncached))(model, rows)
     uniforms = torch.from_numpy(rows.uniforms).to(device)
     record = _Record(len(rows.prompt), rows.uniforms.shape[1], device)
     closing = torch.tensor(sorted(set(ends)), dtype=torch.long, device=device)

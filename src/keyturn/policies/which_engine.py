@@ -27,7 +27,7 @@ def _chosen(policy: Any) -> tuple[str, str]:
 
     if not isinstance(policy, LocalPolicy):
         return "elsewhere", "its model is not in this process"
-    if policy.hooks:
+    if policy.hooks or getattr(policy, "interventions", ()):
         return "torch", "the policy has hooks"
     found = chosen(policy.model, sampling=policy.sampling, processors=policy.processors)
     return ("torch", found.why) if found.engine is None else (f"native {found.engine.library.key}", "")

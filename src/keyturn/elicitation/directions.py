@@ -1,0 +1,62 @@
+"""Directions in activation space from two sets of hidden states, of unit length.
+
+Formula, for states ``a_i`` of one kind and ``b_j`` of the other::
+
+    mean        mean(a) - mean(b)
+    pca         the first principal axis of paired differences a_i - b_i (not centred), pointing to the side of
+    a logistic    weights of an L2 logistic regression that tells a from b, states standardised, brought back
+    random      a direction drawn at random: the control of every other
+
+Source: difference of means: Rimsky et al. 2023 (2312.06681); paired differences: Zou et al. 2023 (2310.01405).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from keyturn.core.errors import InputError
+from keyturn.core.streams import Streams
+
+How: TypeAlias = Literal["mean", "pca", "logistic", "random"]
+
+REGULAR = 1.0
+"""Inverse strength of the L2 penalty of the logistic regression."""
+
+
+def direction(
+    how: How, positive: NDArray[np.floating], negative: NDArray[np.floating], streams: Streams
+) -> NDArray[np.float64]:
+    """A unit vector ``[dim]`` that points from ``negative`` to ``positive``.
+
+    Args:
+        how: see the module.
+        positive, negative: ``[state, dim]``; for ``pca`` row by row a pair.
+        streams: draws the random one.
+
+    Raises:
+        InputError: the two sets do not differ.
+    """
+    ours, theirs = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
+    between = ours.mean(axis=0) - theirs.mean(axis=0)
+    if how == "random":
+        found = streams.generator("direction").normal(size=ours.shape[1])
+    elif how == "mean":
+        found = between
+    elif how == "pca":
+        found = np.linalg.svd(ours - theirs, full_matrices=False)[2][0]
+        found = found if found @ between >= 0 else -found
+    else:
+        both = np.concatenate([ours, theirs])
+        scale = both.std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        labels = np.concatenate([np.ones(len(ours)), np.zeros(len(theirs))])
+        fitted = LogisticRegression(C=REGULAR, max_iter=2000).fit((both - both.mean(axis=0)) / scale, labels)
+        found = fitted.coef_[0] / scale
+    length = float(np.linalg.norm(found))
+    if not length > 0:
+        raise InputError("the two sets of hidden states do not differ", fix="other texts, or another layer")
+    return found / length
