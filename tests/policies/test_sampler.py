@@ -394,7 +394,7 @@ def test_choices_are_recorded_where_they_belong():
     record.flush(torch.arange(3))
     record.add(Choice(torch.tensor([27]), torch.ones(1), torch.ones(1)))
     record.flush(torch.tensor([2]))
-    drawn = record.cut(np.array([2, 2, 3]), [15])
+    drawn = record.cut(np.array([2, 2, 3]), [15], np.full(3, 5))
     assert drawn.tokens[2, :3].tolist() == [7, 17, 27]
     assert drawn.lengths.tolist() == [2, 2, 3]
     assert drawn.ended.tolist() == [True, False, False]
