@@ -14,7 +14,8 @@ from keyturn.elicitation import ELICITATIONS
 FEW = ("--per-cell", 2, "--draws", 4)
 
 
-def test_every_method_is_listed_and_shown_whole(call):
+def test_every_method_is_listed_and_shown_whole(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = call("elicit", "ls", "--json")
     rows = json.loads(out)["methods"]
     assert code == 0
