@@ -6,8 +6,7 @@ That of an RL step is counted in float32:
     5 P + A t        P parameters: the base, its trained copy, gradients, Adam's two moments
                      t tokens of one backward pass, A numbers that a token leaves for it
 
-with ``A = L (10 d + 4 f)`` for ``L`` layers of width ``d`` and feed-forward width ``f``: what a block of a
-gated transformer keeps.
+with ``A`` from :mod:`keyturn.policies.kept_for_backward`, which also bounds ``t``.
 Known bias: logits, buffers of the process and the writing of a checkpoint are not in it; attention that keeps
 its weights takes more. It is an estimate, not a limit.
 """
@@ -28,6 +27,7 @@ from keyturn.core.rundir import read_json
 from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.context import context_length
 from keyturn.policies.describe import prompt_format, stop_tokens
+from keyturn.policies.kept_for_backward import token_bytes, tokens_of_a_pass
 from keyturn.training.config import UpdateConfig
 
 FLOAT32 = 4
@@ -96,8 +96,7 @@ def facts_of(name: str, *, template: str = "auto", max_new_tokens: int = 512) ->
         raise UsageError(f"the sizes of {name} are not in its files", fix="name a model folder")
     config = AuditConfig(max_new_tokens=max_new_tokens)
     asked = Sampling(tokens_per_draw=math.nan, tokens_from="", prompt_tokens=PROMPT, formats=False, scores=True)
-    said = policy.model.config.get_text_config(decoder=True)
-    width, inner = getattr(said, "hidden_size", 0), getattr(said, "intermediate_size", 0)
+    each = token_bytes(policy.model.config)
     source = folder / "import.json"
     return ModelFacts(
         name=name,
@@ -111,7 +110,7 @@ def facts_of(name: str, *, template: str = "auto", max_new_tokens: int = 512) ->
         stops=stop_tokens(policy),
         audit_bytes=memory_bytes([size, size], config, asked, "float32"),
         step_bytes=5.0 * size.parameters * FLOAT32,
-        token_bytes=FLOAT32 * size.layers * (10 * width + 4 * inner) if width and inner else math.nan,
-        micro_tokens=UpdateConfig().micro_tokens,
+        token_bytes=float(each) if each else math.nan,
+        micro_tokens=tokens_of_a_pass(policy.model.config, UpdateConfig().micro_tokens),
         source=read_json(source) if source.is_file() else {},
     )

@@ -61,7 +61,7 @@ def run(
 def _of_tokens(token_bytes: float, micro_tokens: int) -> str:
     if math.isnan(token_bytes):
         return ""
-    whole = f"rl.update.micro-tokens {micro_tokens}: {_size(token_bytes * micro_tokens)}"
+    whole = f"{micro_tokens} at once: {_size(token_bytes * micro_tokens)}"
     return f", and {_size(token_bytes)} for every token of a backward pass ({whole})"
 
 

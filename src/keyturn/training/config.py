@@ -16,7 +16,8 @@ class UpdateConfig:
     clip: float = 1.0
     """Largest global gradient norm."""
     micro_tokens: int = 8192
-    """Tokens of one backward pass, a shared prompt counted once. Changes memory and speed, not the gradient."""
+    """Tokens of one backward pass, a shared prompt counted once. Changes memory and speed, not the gradient.
+    Large models read fewer at once, so that a pass keeps some 2 GiB at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from keyturn.core.rundir import write_bytes
 from keyturn.core.streams import Streams
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, total
 from keyturn.policies.hooks import evaluating, hooked
+from keyturn.policies.kept_for_backward import tokens_of_a_pass
 from keyturn.policies.local import LocalPolicy
 from keyturn.rollouts.completions import Completions
 from keyturn.training.batches import microbatches, minibatches, narrowed
@@ -138,7 +139,8 @@ def _one_update(
     loop.optimiser.zero_grad(set_to_none=True)
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
-    for chosen in microbatches(completions, used, config.micro_tokens):
+    size = tokens_of_a_pass(loop.policy.model.config, config.micro_tokens)
+    for chosen in microbatches(completions, used, size):
         tokens, cut = _policy_on(loop.policy, texts, batch, chosen)
         terms = _weighted(objective.loss(tokens, cut), loop)
         loss = total(terms, denominators)
