@@ -223,7 +223,8 @@ def test_a_compass_walks_and_its_middle_goes_back_to_the_text(opened):
     page.wait_for_load_state("networkidle")
     assert watched.path == "notes/latent-reasoning.html"
     assert page.url.endswith("#around")
-    assert page.evaluate("document.getElementById('around').getBoundingClientRect().top") < 400
+    # The page may glide there.
+    page.wait_for_function("document.getElementById('around').getBoundingClientRect().top < 400")
     page.locator('#around a.node[href="#main"]').click()
     assert page.url.endswith("#main")
 
@@ -342,7 +343,7 @@ def test_which_experiment_would_settle_most(home):
     assert home.path == "next.html"
     first = home.page.locator(".plan").first
     assert first.is_visible()
-    assert "questions wait for it" in first.inner_text()
+    assert "wait for it" in first.inner_text()
 
 
 def test_where_a_number_comes_from_down_to_its_rows(home, source):

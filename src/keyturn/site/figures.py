@@ -16,7 +16,8 @@ from keyturn.report.svg import box, dot, drawing, label, line, width_of
 
 DIGITS = 3
 """Decimals of a table's cells."""
-WIDTH = 720.0
+WIDTH, NARROW = 720.0, 350.0
+"""Of a drawing with room, and of one for a telephone."""
 LEFT, RIGHT = 210.0, 210.0
 """Room for names and for numbers in words."""
 ROW = 30.0
@@ -84,6 +85,7 @@ def forest(
     direction: int,
     title: str,
     unit: str,
+    narrow: bool = False,
 ) -> Markup:
     """Intervals over one scale, with the bound that decides.
 
@@ -94,25 +96,30 @@ def forest(
         direction: +1 where numbers beyond it support, -1 where numbers below it do.
         title: of the drawing.
         unit: what the axis is.
+        narrow: for a telephone: names and numbers stand above their lines.
     """
+    width, start, stop, step, low = (
+        (NARROW, 20.0, NARROW - 20, 44.0, 30.0) if narrow else (WIDTH, LEFT, WIDTH - RIGHT, ROW, 0.5 * ROW)
+    )
     values = [end for row in rows for end in (row.number.value, row.number.low, row.number.high)]
-    scale = linear([v for v in values if math.isfinite(v)], LEFT, WIDTH - RIGHT, include=(0.0, at))
-    bottom = ROW * len(rows) + 14
+    scale = linear([v for v in values if math.isfinite(v)], start, stop, include=(0.0, at))
+    bottom = step * len(rows) + 14
     good = (scale(at), scale.stop) if direction > 0 else (scale.start, scale(at))
     parts = [box(good[0], 4, good[1] - good[0], bottom - 4, "band-good")]
     ticks = scale.ticks
     parts += [line((scale(t), 4), (scale(t), bottom), "zero" if t == 0 else "grid") for t in ticks]
     parts.append(line((scale(at), 0), (scale(at), bottom + 4), "bound"))
     for index, row in enumerate(rows):
-        y = 4 + ROW * (index + 0.5)
-        parts.append(label((0.0, y + 4), _fit(row.name), "value" if row.kind == "pooled" else "tick"))
+        y = 4 + step * index + low
+        words = y - 12 if narrow else y + 4
         parts += _interval(row, y, scale)
-        parts.append(label((WIDTH, y + 4), shown(row.number, at), "value", "end"))
+        parts.append(label((0.0, words), _fit(row.name), "value" if row.kind == "pooled" else "tick"))
+        parts.append(label((width, words), shown(row.number, at), "value", "end"))
     digits = max((len(f"{t:.6f}".rstrip("0").split(".")[1]) for t in ticks), default=1)
     parts += [label((scale(t), bottom + 18), numbers.number(t, digits=digits), "tick", "middle") for t in ticks]
-    parts.append(label((WIDTH - RIGHT, bottom + 38), unit, "words", "end"))
+    parts.append(label((stop, bottom + 38), unit, "words", "end"))
     told = "; ".join(f"{row.name}: {shown(row.number, at)}" for row in rows)
-    return drawing(name, (WIDTH, bottom + 44), title, f"{told}. The bound is {plain(at)}.", parts)
+    return drawing(name, (width, bottom + 44), title, f"{told}. The bound is {plain(at)}.", parts)
 
 
 def _interval(row: Row, y: float, scale: Scale) -> list[Markup]:

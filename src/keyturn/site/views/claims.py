@@ -255,14 +255,19 @@ def _forest(source: Source, claim: Claim, said: ClaimVerdict, records: Sequence[
         return Markup("")
     if len(decide) > 1:
         rows.append(Row(name="together", number=said.effect, kind="pooled"))
-    return forest(
-        "forest",
-        rows,
-        at=claim.threshold.smallest,
-        direction=claim.threshold.direction,
-        title="The number that decides, record by record",
-        unit="the shaded side is what the claim needs",
-    )
+    drawn = [
+        forest(
+            f"forest-{look}",
+            rows,
+            at=claim.threshold.smallest,
+            direction=claim.threshold.direction,
+            title="The number that decides, record by record",
+            unit="the shaded side is what the claim needs",
+            narrow=look == "narrow",
+        )
+        for look in ("wide", "narrow")
+    ]
+    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(*drawn)
 
 
 def _lights(claim: Claim, said: ClaimVerdict, records: Sequence[Evidence]) -> list[tuple[str, str]]:

@@ -243,10 +243,9 @@ def _plan(source: Source, one: Candidate) -> dict[str, Any]:
         "written": one.written,
         "exists": experiment.exists if experiment else "",
         "lacks": experiment.lacks if experiment else "",
-        "questions": counted(len(one.questions), f"waiting-questions:{one.by}"),
+        "waits": _waits(one),
         "asked": [(paths.question(name), atlas.questions[name].question) for name in one.questions],
         "facts": [(paths.fact(name), atlas.facts[name].says) for name in one.facts if name in atlas.facts],
-        "settles": counted(len(one.facts), f"waiting-facts:{one.by}"),
         "runs": "" if hopeless or one.runs == 1 else numbers.counted(one.runs, "run"),
         "hopeless": hopeless,
         "minutes": numbers.counted(max(1, round(one.minutes)), "minute")
@@ -256,6 +255,19 @@ def _plan(source: Source, one: Candidate) -> dict[str, Any]:
         "worth": one.worth,
         "command": one.command,
     }
+
+
+def _waits(one: Candidate) -> Markup:
+    """What waits, in words: ``1 fact and 17 questions wait for it``."""
+    parts = [
+        Markup("{} {}{}").format(
+            counted(len(ids), f"waiting-{kind}s:{one.by}"), kind, "" if len(ids) == 1 else "s"
+        )
+        for kind, ids in (("fact", one.facts), ("question", one.questions))
+        if ids
+    ]
+    verb = "waits" if len(one.facts) + len(one.questions) == 1 else "wait"
+    return Markup(" and ").join(parts) + f" {verb} for it" if parts else Markup("nothing waits for it")
 
 
 def _trust(source: Source) -> Page:

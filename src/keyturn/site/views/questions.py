@@ -78,10 +78,11 @@ def _list(source: Source) -> Page:
     for one in source.atlas.questions.values():
         topics.setdefault(one.topic, []).append(question_row(source, one))
     order = {"yes": 0, "partly": 1, "no": 2, "outside": 3}
-    groups = [
-        {"name": topic, "rows": sorted(rows, key=lambda row: order[row["answerable"]])}
-        for topic, rows in sorted(topics.items(), key=lambda item: (item[0] == "outside the subject", item[0]))
-    ]
+    for rows in topics.values():
+        rows.sort(key=lambda row: order[row["answerable"]])
+    # Topics that are answered best come first.
+    best = {topic: sum(order[row["answerable"]] for row in rows) / len(rows) for topic, rows in topics.items()}
+    groups = [{"name": topic, "rows": topics[topic]} for topic in sorted(topics, key=lambda t: (best[t], t))]
     kinds = [row["answerable"] for group in groups for row in group["rows"]]
     return Page(
         path="questions/index.html",
