@@ -34,6 +34,9 @@ Rows: TypeAlias = Sequence[Mapping[str, Json]]
 Train: TypeAlias = Callable[[Session, Any], Policies]
 """``(session, config) -> what was trained``; ``policy`` is the product."""
 
+Rivals: TypeAlias = Callable[[Any], Mapping[str, Any]]
+"""``(config) -> name -> config``: what the product is compared with; each is trained by the same method."""
+
 Table: TypeAlias = Callable[[Session, Any, Policies], Rows]
 """``(session, config, policies) -> what is reported of them``."""
 
@@ -49,6 +52,11 @@ class MethodResult:
 
     policies: Mapping[str, Path]
     rows: tuple[Mapping[str, Json], ...] = ()
+
+
+def alone(config: Any) -> Mapping[str, Any]:
+    """No rivals: the table compares with the base alone."""
+    return {}
 
 
 def scores(session: Session, config: Any, policies: Policies) -> Rows:
@@ -71,7 +79,9 @@ class Method:
         profiles: its config for each of :data:`PROFILES`.
         brief: ``(config) -> the same with two steps of everything``: proves that it runs, teaches nothing.
         train: ``(session, config) -> policies by slot``, ``policy`` among them; studies train by it too.
-        table: ``(session, config, policies) -> rows``; what else it needs it reads again from finished stages.
+        rivals: what the table compares the product with, as configs of the same method.
+        table: ``(session, config, policies) -> rows``; trains nothing. Rivals are among the policies by name;
+            what else it needs it reads again from finished stages.
     """
 
     name: str
@@ -84,12 +94,14 @@ class Method:
     profiles: Mapping[Profile, Any]
     brief: Callable[[Any], Any]
     train: Train
+    rivals: Rivals = alone
     table: Table = scores
 
     def run(self, session: Session, config: Any) -> MethodResult:
-        """Train, then report."""
+        """Train, train the rivals, then report."""
         policies = self.train(session, config)
-        rows = self.table(session, config, policies)
+        others = {name: self.train(session, one)[PRODUCT] for name, one in self.rivals(config).items()}
+        rows = self.table(session, config, {**policies, **others})
         return MethodResult(policies={slot: model.path for slot, model in policies.items()}, rows=tuple(rows))
 
     def check(self, task: Task) -> None:

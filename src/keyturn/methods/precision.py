@@ -253,18 +253,25 @@ def train(session: Session, config: PrecisionConfig) -> Policies:
     return {"policy": way(session, config, config.regimes[-1], config.rates[-1], config.steps[-1])}
 
 
+def rivals(config: PrecisionConfig) -> dict[str, PrecisionConfig]:
+    """Every regime at every rate and number of steps, by RL and by SFT."""
+    return {
+        f"{how} {regime}, rate {lr:g}, {steps} steps": replace(
+            config, learn=how, regimes=(regime,), rates=(lr,), steps=(steps,)
+        )
+        for steps in config.steps
+        for lr in config.rates
+        for regime in config.regimes
+        for how in WAYS
+    }
+
+
 def table(session: Session, config: PrecisionConfig, policies: Policies) -> Rows:
-    """Every regime at every rate and number of steps, by RL and by SFT: trained here."""
+    """Success, and what share of the weights changed, for every regime, rate and number of steps."""
     grid = on_grid(session.task.base).model
-    models: dict[str, Model] = {"base": session.base}
-    shares: dict[str, Mapping[str, float]] = {}
-    for steps in config.steps:
-        for lr in config.rates:
-            for regime in config.regimes:
-                for how, way in WAYS.items():
-                    name = f"{how} {regime}, rate {lr:g}, {steps} steps"
-                    models[name] = way(session, config, regime, lr, steps)
-                    shares[name] = changed(grid, models[name].policy.model)
+    models = {name: policies[name] for name in rivals(config)}
+    shares = {name: changed(grid, model.policy.model) for name, model in models.items()}
+    models = {"base": session.base, **models}
     rows = [
         {**line, **{key: json_number(value) for key, value in shares.get(str(line["name"]), {}).items()}}
         for line in session.scores(models, config.draws)
@@ -306,5 +313,6 @@ METHOD = Method(
     },
     brief=brief,
     train=train,
+    rivals=rivals,
     table=table,
 )

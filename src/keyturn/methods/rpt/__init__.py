@@ -243,16 +243,19 @@ def _single(given: Completions, tokens: NDArray[np.int32]) -> Completions:
     return replace(given, tokens=tokens, offsets=offsets, logprobs=blank, entropies=blank)
 
 
-def table(session: Session, config: RptConfig, policies: Policies) -> Rows:
-    """RPT with and without its filter, plain training at equal tokens and at equal compute: trained here."""
-    ways: dict[str, Literal["filtered", "all", "tokens", "compute"]] = {
-        "RPT": "filtered",
-        "RPT without filter": "all",
-        "next token, equal tokens": "tokens",
-        "next token, equal compute": "compute",
+def rivals(config: RptConfig) -> dict[str, RptConfig]:
+    """RPT with and without its filter, and plain training at equal tokens and at equal compute."""
+    return {
+        "RPT": replace(config, learn="filtered"),
+        "RPT without filter": replace(config, learn="all"),
+        "next token, equal tokens": replace(config, learn="tokens"),
+        "next token, equal compute": replace(config, learn="compute"),
     }
-    models = {"base": session.base}
-    models |= {name: train(session, replace(config, learn=how))["policy"] for name, how in ways.items()}
+
+
+def table(session: Session, config: RptConfig, policies: Policies) -> Rows:
+    """Right predictions with reasoning and at once, and success on the problems."""
+    models = {"base": session.base} | {name: policies[name] for name in rivals(config)}
     own, lines = on_positions(session, config), list[Mapping[str, Json]]()
     for name, model in models.items():
         thought = session.on(own).answers(model, own.test, config.draws, name=f"thought {name}")
@@ -313,5 +316,6 @@ METHOD = Method(
     },
     brief=brief,
     train=train,
+    rivals=rivals,
     table=table,
 )

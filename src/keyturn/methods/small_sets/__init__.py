@@ -216,21 +216,24 @@ def train(session: Session, config: SmallSetsConfig) -> Policies:
     return {"policy": ways[config.learn](session, config)}
 
 
-def table(session: Session, config: SmallSetsConfig, policies: Policies) -> Rows:
-    """RL and SFT of the set and of everything, trained here, and the share of the gain that the set gets."""
+def rivals(config: SmallSetsConfig) -> dict[str, SmallSetsConfig]:
+    """RL and SFT of everything and of the set."""
     whole = replace(
         config,
         chosen="full",
         rl=replace(config.rl, lr=config.full_lr),
         fit=replace(config.fit, lr=config.full_lr),
     )
-    models = {
-        "base": session.base,
-        "RL full": by_rl(session, whole),
-        f"RL {config.chosen}": by_rl(session, config),
-        "SFT full": by_sft(session, whole),
-        f"SFT {config.chosen}": by_sft(session, config),
+    sets = (whole, config)
+    return {
+        **{f"RL {one.chosen}": replace(one, learn="rl") for one in sets},
+        **{f"SFT {one.chosen}": replace(one, learn="sft") for one in sets},
     }
+
+
+def table(session: Session, config: SmallSetsConfig, policies: Policies) -> Rows:
+    """Success of RL and SFT of the set and of everything, and the share of the gain that the set gets."""
+    models = {"base": session.base} | {name: policies[name] for name in rivals(config)}
     masked = config.chosen not in KINDS
     numbers = (
         budget_of(session.task, config)
@@ -281,5 +284,6 @@ METHOD = Method(
     },
     brief=brief,
     train=train,
+    rivals=rivals,
     table=table,
 )

@@ -153,12 +153,31 @@ class BeliefWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """See :func:`draw_problems`."""
-        return draw_problems(self, split, cell, count, streams)
+        """Different problems of a cell and split; fewer if no more are found (few moves have few forms)."""
+        order, moves = int(cell["order"]), int(cell["moves"])
+        surface: Surface = "natural" if cell.get("surface", self.surface) == "natural" else "balanced"
+        if order not in range(AGENTS) or moves not in range(1, MOST_MOVES + 1):
+            raise UsageError(f"there is no order {order} with {moves} moves", fix=f"0 to 3, 1 to {MOST_MOVES}")
+        dice = Dice(streams.generator("belief", split, order, moves, surface))
+        found: dict[str, Problem] = {}
+        misses = 0
+        while len(found) < count and misses < _MISSES:
+            story = draw_story(order, moves, surface, dice)
+            if split_of(canonical(order, story)) == split:
+                problem = _problem(self, order, story, surface, split, dice)
+                misses = -1 if problem.id not in found else misses
+                found[problem.id] = problem
+            misses += 1
+        return list(found.values())
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """See :func:`draw_document`."""
-        return draw_document(self, component, dice)
+        """One text of pretraining; its problem is of the pretraining split."""
+        while True:
+            order, moves = dice.pick(self.orders), dice.pick(self.moves)
+            story = draw_story(order, moves, self.surface, dice)
+            if split_of(canonical(order, story)) == "pretrain":
+                break
+        return _document(_tell(order, story, dice), _STRATEGY[component], component=component)
 
     def reader(self, prompt: list[int]) -> Reader:
         """The verifier of a prompt."""
@@ -197,37 +216,6 @@ def canonical(order: int, story: tuple[Move, ...]) -> str:
 
 _MISSES = 2000
 """Number of stories in a row without a new problem after which a cell counts as exhausted."""
-
-
-def draw_problems(
-    world: BeliefWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
-) -> list[Problem]:
-    """Different problems of a cell and split; fewer if no more are found (few moves have few forms)."""
-    order, moves = int(cell["order"]), int(cell["moves"])
-    surface: Surface = "natural" if cell.get("surface", world.surface) == "natural" else "balanced"
-    if order not in range(AGENTS) or moves not in range(1, MOST_MOVES + 1):
-        raise UsageError(f"there is no order {order} with {moves} moves", fix=f"0 to 3, 1 to {MOST_MOVES}")
-    dice = Dice(streams.generator("belief", split, order, moves, surface))
-    found: dict[str, Problem] = {}
-    misses = 0
-    while len(found) < count and misses < _MISSES:
-        story = draw_story(order, moves, surface, dice)
-        if split_of(canonical(order, story)) == split:
-            problem = _problem(world, order, story, surface, split, dice)
-            misses = -1 if problem.id not in found else misses
-            found[problem.id] = problem
-        misses += 1
-    return list(found.values())
-
-
-def draw_document(world: BeliefWorld, component: str, dice: Dice) -> Document:
-    """One text of pretraining; its problem is of the pretraining split."""
-    while True:
-        order, moves = dice.pick(world.orders), dice.pick(world.moves)
-        story = draw_story(order, moves, world.surface, dice)
-        if split_of(canonical(order, story)) == "pretrain":
-            break
-    return _document(_tell(order, story, dice), _STRATEGY[component], component=component)
 
 
 @dataclass(frozen=True, kw_only=True)

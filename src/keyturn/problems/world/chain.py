@@ -119,12 +119,59 @@ class ChainWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """See :func:`draw_problems`."""
-        return draw_problems(self, split, cell, count, streams)
+        """Different problems of a cell and split; all of them if fewer than ``count`` exist (depths 1 to 4).
+
+        Raises:
+            UsageError: ``count`` is more than a thirty-second of all problems of a depth above 4.
+        """
+        depth = int(cell["depth"])
+        wanted = cell.get("atoms")
+        absent = MAPS.index(self.absent_map) if self.absent_map else -1
+
+        def fits(maps: tuple[int, ...], start: int) -> bool:
+            if wanted is not None and (absent in maps) != (wanted == "one absent"):
+                return False
+            return split_of(canonical(maps, start)) == split
+
+        generator = streams.generator("chain", split, *(f"{k}={v}" for k, v in cell.items()))
+        size = len(MAPS) ** depth * MODULUS
+        if size <= _ENUMERATED:
+            every = [
+                (maps, start) for maps in product(range(len(MAPS)), repeat=depth) for start in range(MODULUS)
+            ]
+            kept = (every[i] for i in generator.permutation(size) if fits(*every[i]))
+            return [problem_of(self, maps, start) for maps, start in islice(kept, count)]
+        if count > size / 32:
+            raise UsageError(
+                f"{count} problems of depth {depth} are too many to draw", fix=f"at most {size // 32}"
+            )
+        dice = Dice(generator)
+        found: dict[tuple[tuple[int, ...], int], None] = {}
+        while len(found) < count:
+            maps = tuple(dice.below(len(MAPS)) for _ in range(depth))
+            start = dice.below(MODULUS)
+            if (maps, start) not in found and fits(maps, start):
+                found[maps, start] = None
+        return [problem_of(self, maps, start) for maps, start in found]
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """See :func:`draw_document`."""
-        return draw_document(self, component, dice)
+        """One text of pretraining; its problem is of the pretraining split."""
+        low, high = self.depths
+        allowed = [j for j, name in enumerate(MAPS) if name != self.absent_map]
+        while True:
+            depth = 1 if component == "single" else low + dice.below(high - low + 1)
+            maps = tuple(dice.pick(allowed) for _ in range(depth))
+            start = dice.below(MODULUS)
+            if split_of(canonical(maps, start)) == "pretrain":
+                break
+        operands = [start]
+        results = [TABLES[maps[0]][start]]
+        for j in maps[1:]:
+            operand = results[-1] if component == "linked" else _fresh(self, results[-1], dice)
+            operands.append(operand)
+            results.append(TABLES[j][operand])
+        completion, roles = _trace(maps, operands, results, linked=component == "linked")
+        return Document(prompt=prompt_ids(maps, start), completion=completion, roles=roles, component=component)
 
     def reader(self, prompt: list[int]) -> Reader:
         """The verifier of a prompt."""
@@ -176,61 +223,6 @@ def problem_of(world: ChainWorld, maps: tuple[int, ...], start: int) -> Problem:
             "guess_rate": 1 / MODULUS,
         },
     )
-
-
-def draw_problems(
-    world: ChainWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
-) -> list[Problem]:
-    """Different problems of a cell and split; all of them if fewer than ``count`` exist (depths 1 to 4).
-
-    Raises:
-        UsageError: ``count`` is more than a thirty-second of all problems of a depth above 4.
-    """
-    depth = int(cell["depth"])
-    wanted = cell.get("atoms")
-    absent = MAPS.index(world.absent_map) if world.absent_map else -1
-
-    def fits(maps: tuple[int, ...], start: int) -> bool:
-        if wanted is not None and (absent in maps) != (wanted == "one absent"):
-            return False
-        return split_of(canonical(maps, start)) == split
-
-    generator = streams.generator("chain", split, *(f"{k}={v}" for k, v in cell.items()))
-    size = len(MAPS) ** depth * MODULUS
-    if size <= _ENUMERATED:
-        every = [(maps, start) for maps in product(range(len(MAPS)), repeat=depth) for start in range(MODULUS)]
-        kept = (every[i] for i in generator.permutation(size) if fits(*every[i]))
-        return [problem_of(world, maps, start) for maps, start in islice(kept, count)]
-    if count > size / 32:
-        raise UsageError(f"{count} problems of depth {depth} are too many to draw", fix=f"at most {size // 32}")
-    dice = Dice(generator)
-    found: dict[tuple[tuple[int, ...], int], None] = {}
-    while len(found) < count:
-        maps = tuple(dice.below(len(MAPS)) for _ in range(depth))
-        start = dice.below(MODULUS)
-        if (maps, start) not in found and fits(maps, start):
-            found[maps, start] = None
-    return [problem_of(world, maps, start) for maps, start in found]
-
-
-def draw_document(world: ChainWorld, component: str, dice: Dice) -> Document:
-    """One text of pretraining; its problem is of the pretraining split."""
-    low, high = world.depths
-    allowed = [j for j, name in enumerate(MAPS) if name != world.absent_map]
-    while True:
-        depth = 1 if component == "single" else low + dice.below(high - low + 1)
-        maps = tuple(dice.pick(allowed) for _ in range(depth))
-        start = dice.below(MODULUS)
-        if split_of(canonical(maps, start)) == "pretrain":
-            break
-    operands = [start]
-    results = [TABLES[maps[0]][start]]
-    for j in maps[1:]:
-        operand = results[-1] if component == "linked" else _fresh(world, results[-1], dice)
-        operands.append(operand)
-        results.append(TABLES[j][operand])
-    completion, roles = _trace(maps, operands, results, linked=component == "linked")
-    return Document(prompt=prompt_ids(maps, start), completion=completion, roles=roles, component=component)
 
 
 def prompt_ids(maps: tuple[int, ...], start: int) -> tuple[int, ...]:

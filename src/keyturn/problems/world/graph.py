@@ -196,12 +196,54 @@ class GraphWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """See :func:`draw_problems`."""
-        return draw_problems(self, split, cell, count, streams)
+        """Different problems of a cell and split; all answers are equally frequent (to within one).
+
+        A cell names ``operations`` and may fix ``context``, ``hanging`` and ``disconnected``.
+        """
+        dice = Dice(streams.generator("graph", split, *(f"{k}={v}" for k, v in sorted(cell.items()))))
+        contexts = Mixture(self.contexts, "contexts")
+        fixed = {key: cell[key] for key in _CELL_KEYS if key in cell}
+        answers = list(range(self.modulus))
+        dice.shuffle(answers)
+        open_places = {str(a): (count - i + self.modulus - 1) // self.modulus for i, a in enumerate(answers)}
+        found: dict[str, Problem] = {}
+        missed = 0
+        while len(found) < count and missed < _TRIES:
+            context = str(cell.get("context") or contexts.draw(dice))
+            told = _draw(self, split, cell, None, context, dice)
+            if told is None:
+                break
+            problem = _problem(self, told, context, split, fixed)
+            if open_places[problem.answer] > 0 and problem.id not in found:
+                found[problem.id] = problem
+                open_places[problem.answer] -= 1
+                missed = 0
+            else:
+                missed += 1
+        # The last problems drawn have the answers that were still missing; shuffling balances every part.
+        chosen = list(found.values())
+        dice.shuffle(chosen)
+        return chosen
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """See :func:`draw_document`."""
-        return draw_document(self, component, dice)
+        """One text of pretraining; its problem is of the pretraining split."""
+        strategy, *rest = component.split()
+        fmt, context = rest if len(rest) == 2 else (_first(self.formats), rest[0])
+        low, high = self.operations
+        cell = {"operations": low + dice.below(high - low + 1)}
+        answer = dice.below(self.modulus) if cell["operations"] <= _BY_HAND else None
+        told = _draw(self, "pretrain", cell, answer, context, dice)
+        if told is None:
+            what = f"world {self.name}: pretraining holds no problem of {cell['operations']} operations"
+            raise UsageError(what, fix="another modulus or more leaves")
+        trace = write_trace(told, manner(self, strategy, fmt), dice)
+        return Document(
+            prompt=tuple(prompt_ids(told, context)),
+            completion=tuple(trace.ids),
+            roles=tuple(trace.roles),
+            choices=trace.choices,
+            component=component,
+        )
 
     def reader(self, prompt: list[int]) -> Reader:
         """The verifier of a prompt."""
@@ -235,60 +277,6 @@ class GraphWorld:
 
     def _task(self, prompt: list[int]) -> GraphTask:
         return read_graph_prompt(prompt, self.modulus, free=self.order == "free")
-
-
-def draw_problems(
-    world: GraphWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
-) -> list[Problem]:
-    """Different problems of a cell and split; all answers are equally frequent (to within one).
-
-    A cell names ``operations`` and may fix ``context``, ``hanging`` and ``disconnected``.
-    """
-    dice = Dice(streams.generator("graph", split, *(f"{k}={v}" for k, v in sorted(cell.items()))))
-    contexts = Mixture(world.contexts, "contexts")
-    fixed = {key: cell[key] for key in _CELL_KEYS if key in cell}
-    answers = list(range(world.modulus))
-    dice.shuffle(answers)
-    open_places = {str(a): (count - i + world.modulus - 1) // world.modulus for i, a in enumerate(answers)}
-    found: dict[str, Problem] = {}
-    missed = 0
-    while len(found) < count and missed < _TRIES:
-        context = str(cell.get("context") or contexts.draw(dice))
-        told = _draw(world, split, cell, None, context, dice)
-        if told is None:
-            break
-        problem = _problem(world, told, context, split, fixed)
-        if open_places[problem.answer] > 0 and problem.id not in found:
-            found[problem.id] = problem
-            open_places[problem.answer] -= 1
-            missed = 0
-        else:
-            missed += 1
-    # The last problems drawn have the answers that were still missing; shuffling balances every part.
-    chosen = list(found.values())
-    dice.shuffle(chosen)
-    return chosen
-
-
-def draw_document(world: GraphWorld, component: str, dice: Dice) -> Document:
-    """One text of pretraining; its problem is of the pretraining split."""
-    strategy, *rest = component.split()
-    fmt, context = rest if len(rest) == 2 else (_first(world.formats), rest[0])
-    low, high = world.operations
-    cell = {"operations": low + dice.below(high - low + 1)}
-    answer = dice.below(world.modulus) if cell["operations"] <= _BY_HAND else None
-    told = _draw(world, "pretrain", cell, answer, context, dice)
-    if told is None:
-        what = f"world {world.name}: pretraining holds no problem of {cell['operations']} operations"
-        raise UsageError(what, fix="another modulus or more leaves")
-    trace = write_trace(told, manner(world, strategy, fmt), dice)
-    return Document(
-        prompt=tuple(prompt_ids(told, context)),
-        completion=tuple(trace.ids),
-        roles=tuple(trace.roles),
-        choices=trace.choices,
-        component=component,
-    )
 
 
 def manner(world: GraphWorld, strategy: str, fmt: str) -> Manner:

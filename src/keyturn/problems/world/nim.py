@@ -127,12 +127,27 @@ class NimWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """See :func:`draw_problems`."""
-        return draw_problems(self, split, cell, count, streams)
+        """Different problems of a cell and split; fewer if won or lost positions run out."""
+        heaps, takes = int(cell["heaps"]), int(cell["takes"])
+        if heaps not in range(2, MOST_HEAPS + 1) or takes not in TAKES:
+            raise UsageError(f"there are no {heaps} heaps with K = {takes}", fix=f"2 to {MOST_HEAPS}, 1 to 3")
+        dice = Dice(streams.generator("nim", split, heaps, takes))
+        found: dict[Position, None] = {}
+        while len(found) < count:
+            position = _draw(heaps, takes, split=split, dice=dice, taken=found)
+            if position is None:
+                break
+            found[position] = None
+        return [problem_of(self, position) for position in found]
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """See :func:`draw_document`."""
-        return draw_document(self, component, dice)
+        """One text of pretraining; its problem is of the pretraining split."""
+        position = None
+        while position is None:
+            position = _draw(
+                dice.pick(self.heaps), dice.pick(self.takes), split="pretrain", dice=dice, taken={}
+            )
+        return document_of(position, component)
 
     def reader(self, prompt: list[int]) -> Reader:
         """The verifier of a prompt."""
@@ -164,23 +179,6 @@ def canonical(position: Position) -> str:
     return f"nim {position.takes} " + " ".join(map(str, sorted(position.sizes)))
 
 
-def draw_problems(
-    world: NimWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
-) -> list[Problem]:
-    """Different problems of a cell and split; fewer if won or lost positions run out."""
-    heaps, takes = int(cell["heaps"]), int(cell["takes"])
-    if heaps not in range(2, MOST_HEAPS + 1) or takes not in TAKES:
-        raise UsageError(f"there are no {heaps} heaps with K = {takes}", fix=f"2 to {MOST_HEAPS}, 1 to 3")
-    dice = Dice(streams.generator("nim", split, heaps, takes))
-    found: dict[Position, None] = {}
-    while len(found) < count:
-        position = _draw(heaps, takes, split=split, dice=dice, taken=found)
-        if position is None:
-            break
-        found[position] = None
-    return [problem_of(world, position) for position in found]
-
-
 def problem_of(world: NimWorld, position: Position) -> Problem:
     """The problem that asks for a winning move."""
     prompt = decode(prompt_ids(position))
@@ -202,14 +200,6 @@ def problem_of(world: NimWorld, position: Position) -> Problem:
             "moves": len(every_move(position)),
         },
     )
-
-
-def draw_document(world: NimWorld, component: str, dice: Dice) -> Document:
-    """One text of pretraining; its problem is of the pretraining split."""
-    position = None
-    while position is None:
-        position = _draw(dice.pick(world.heaps), dice.pick(world.takes), split="pretrain", dice=dice, taken={})
-    return document_of(position, component)
 
 
 def _draw(

@@ -140,12 +140,34 @@ class UnanswerableWorld:
     def draw_problems(
         self, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
     ) -> list[Problem]:
-        """See :func:`draw_problems`."""
-        return draw_problems(self, split, cell, count, streams)
+        """Different problems of a cell and split; the n-th of ``asked`` broken and whole are twins."""
+        depth, named, asked = int(cell["depth"]), str(cell["defect"]), str(cell["asked"])
+        defect: Defect | None = next((one for one in get_args(Defect) if one == named), None)
+        if defect is None:
+            raise unknown("defect", named, get_args(Defect))
+        if asked not in ("whole", "broken"):
+            raise unknown("question", asked, ("whole", "broken"))
+        if not 2 <= depth <= DEEPEST:
+            raise UsageError(f"there is no depth {depth}", fix=f"2 to {DEEPEST}")
+        dice = Dice(streams.generator("unanswerable", split, depth, defect))
+        found: dict[str, Problem] = {}
+        while len(found) < count:
+            puzzle = draw_puzzle(depth, defect, self.modulus, dice)
+            if split_of(canonical(puzzle)) == split:
+                problem = _problem(self, puzzle, defect, asked, split, dice)
+                found[problem.id] = problem
+        return list(found.values())
 
     def draw_document(self, component: str, dice: Dice) -> Document:
-        """See :func:`draw_document`."""
-        return draw_document(self, component, dice)
+        """One text of pretraining; its problem is of the pretraining split."""
+        while True:
+            puzzle = draw_puzzle(dice.pick(self.depths), dice.pick(self.defects), self.modulus, dice)
+            if split_of(canonical(puzzle)) == "pretrain":
+                break
+        statements, (broken, whole) = tell(puzzle, dice)
+        return _document(
+            self, _prompt(statements, broken if component == "unanswerable" else whole), component=component
+        )
 
     def reader(self, prompt: list[int]) -> Reader:
         """The verifier of a prompt."""
@@ -170,40 +192,6 @@ def canonical(puzzle: Puzzle) -> str:
         for chain in puzzle.chains
     )
     return "unanswerable " + " | ".join(chains)
-
-
-def draw_problems(
-    world: UnanswerableWorld, split: Split, cell: Mapping[str, str | int], count: int, streams: Streams
-) -> list[Problem]:
-    """Different problems of a cell and split; the n-th problems with ``asked`` broken and whole are twins."""
-    depth, named, asked = int(cell["depth"]), str(cell["defect"]), str(cell["asked"])
-    defect: Defect | None = next((one for one in get_args(Defect) if one == named), None)
-    if defect is None:
-        raise unknown("defect", named, get_args(Defect))
-    if asked not in ("whole", "broken"):
-        raise unknown("question", asked, ("whole", "broken"))
-    if not 2 <= depth <= DEEPEST:
-        raise UsageError(f"there is no depth {depth}", fix=f"2 to {DEEPEST}")
-    dice = Dice(streams.generator("unanswerable", split, depth, defect))
-    found: dict[str, Problem] = {}
-    while len(found) < count:
-        puzzle = draw_puzzle(depth, defect, world.modulus, dice)
-        if split_of(canonical(puzzle)) == split:
-            problem = _problem(world, puzzle, defect, asked, split, dice)
-            found[problem.id] = problem
-    return list(found.values())
-
-
-def draw_document(world: UnanswerableWorld, component: str, dice: Dice) -> Document:
-    """One text of pretraining; its problem is of the pretraining split."""
-    while True:
-        puzzle = draw_puzzle(dice.pick(world.depths), dice.pick(world.defects), world.modulus, dice)
-        if split_of(canonical(puzzle)) == "pretrain":
-            break
-    statements, (broken, whole) = tell(puzzle, dice)
-    return _document(
-        world, _prompt(statements, broken if component == "unanswerable" else whole), component=component
-    )
 
 
 def write_trace(task: UnanswerableTask) -> tuple[tuple[int, ...], tuple[int, ...]]:
