@@ -280,3 +280,27 @@ class Batch:
     mask = torch.ones(4, 2, dtype=bool)
 assert credit(Batch, HalfBaselineConfig()).tolist() == [[1.0, 1.0], [-0.5, -0.5], [-0.5, -0.5], [1.0, 1.0]]
 """
+
+
+@pytest.mark.slow
+def test_an_elicitation_method_is_added_as_its_page_says(root):
+    made, added = follow("add-an-elicitation-method.md", root)
+    assert [path.name for path in made] == ["shortest_answer.py"]
+    assert added == 2
+    rows = json.loads(run(root, "-m", "keyturn.cli.main", "elicit", "ls", "--json"))["methods"]
+    assert rows[-1]["name"] == "shortest-answer"
+    words = (
+        "elicit",
+        "shortest-answer",
+        "chain",
+        "--per-cell",
+        "2",
+        "--draws",
+        "2",
+        "--samples",
+        "3",
+        "--json",
+    )
+    found = json.loads(run(root, "-m", "keyturn.cli.main", *words, "--out", root / "run"))
+    assert found["cost"]["weights_changed"] == 0
+    assert (root / "run" / "samples.jsonl").exists()
