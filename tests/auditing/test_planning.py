@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ import keyturn
 from keyturn.auditing.audit import AuditConfig
 from keyturn.auditing.embedded import MODELS
 from keyturn.auditing.model_size import ModelSize, folder_of, size_of
-from keyturn.auditing.planning import Sampling, choose_design, cost_of, memory_bytes
+from keyturn.auditing.planning import PROCESS_BYTES, Sampling, choose_design, cost_of, memory_bytes
 from keyturn.core.errors import UsageError
 from keyturn.front.planning import PlanOptions, plan
 from keyturn.measures.power import Assumed
@@ -74,9 +75,14 @@ def test_memory_counts_weights_caches_and_logits():
     )
     config = AuditConfig(max_new_tokens=1000, batch_rows=1)
     told = Sampling(tokens_per_draw=1.0, tokens_from="", prompt_tokens=24.0)
-    found = memory_bytes([seven, seven], config, told, "bfloat16")
-    assert found == 2 * 14e9 + 1024 * 28 * 1024 * 2 + 3 * 4 * 152_064
-    assert memory_bytes([seven], config, told, "float32") == pytest.approx(28e9, rel=0.01)
+    found = memory_bytes([seven, seven], 9, config, told, "bfloat16")
+    assert found == PROCESS_BYTES + 2 * 14e9 + 1024 * 28 * 1024 * 2 + 7 * 4 * 152_064
+    assert memory_bytes([seven], 9, config, told, "float32") == pytest.approx(28.45e9, rel=0.01)
+    many = replace(config, batch_rows=512, k=2)
+    one_row = found - PROCESS_BYTES - 2 * 14e9
+    assert memory_bytes([seven, seven], 1, many, told, "bfloat16") == found + 7 * one_row, (
+        "8 draws, not 512 rows"
+    )
 
 
 @pytest.mark.slow

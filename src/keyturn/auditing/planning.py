@@ -7,7 +7,8 @@ The power of a design is simulated (:mod:`keyturn.measures.power`); what it cost
     sampled        draws x tokens per draw
     scored         both policies on ``token_draws`` completions of each, and the base on what the tuned policy
                    got right; only where both are models in this process
-    memory         weights of both policies + batch rows x (cache of a completion + :data:`LOGITS` x logits)
+    memory         :data:`PROCESS_BYTES` + weights of both policies + rows that are drawn at once x (cache of a
+                   completion + :data:`LOGITS` x logits)
     disk           :data:`DISK_BYTES` for every sampled token
 
 Known bias: base draws depend on how able the base is, which a plan assumes; the range beside them does not.
@@ -28,8 +29,10 @@ from keyturn.measures.labels import LEAST_PROBLEMS
 from keyturn.measures.power import SIZES, Assumed, Draw, Table, expected_base_draws, labels_at, table_of
 from keyturn.measures.truths import TRUTHS, Truth
 
-LOGITS = 3
-"""Rows of logits (float32) that a sampled row needs at once: logits, log-probabilities and what is sorted."""
+LOGITS = 7
+"""Rows of logits (float32) that a sampled row needs at once: three in float32 and two in float64."""
+PROCESS_BYTES = 0.45e9
+"""Memory of a process with torch and transformers, without any model."""
 DISK_BYTES = 16
 """Bytes that a sampled token takes on disk: its id, log-probability and entropy, compressed, and its text."""
 SHOWN = (24, 48, 96, 192, 384)
@@ -261,22 +264,22 @@ def choose_design(
 
 
 def memory_bytes(
-    sizes: Sequence[ModelSize], config: AuditConfig, sampling: Sampling, dtype: str, least: float = 0.0
+    sizes: Sequence[ModelSize], problems: int, config: AuditConfig, sampling: Sampling, dtype: str
 ) -> float:
     """Peak memory of an audit in this process, NaN where a size is unknown.
 
     Args:
         sizes: of the policies in this process.
+        problems: how many are asked.
         config: batch and length limits.
         sampling: prompts.
         dtype: of the loaded weights.
-        least: bytes of the process without any model.
     """
+    rows = min(config.batch_rows, problems * max(config.draws_base, config.k))
     prompt = 0.0 if math.isnan(sampling.prompt_tokens) else sampling.prompt_tokens
     weights = sum(size.parameters * size.number_bytes(dtype) for size in sizes)
     batches = [
-        config.batch_rows
-        * ((prompt + config.max_new_tokens) * size.cache_bytes(dtype) + LOGITS * 4 * size.vocabulary)
+        rows * ((prompt + config.max_new_tokens) * size.cache_bytes(dtype) + LOGITS * 4 * size.vocabulary)
         for size in sizes
     ]
-    return least + weights + max(batches, default=0.0)
+    return PROCESS_BYTES + weights + max(batches, default=0.0)

@@ -215,7 +215,7 @@ def plan(
     count = available or least or max(powers.by_size)
     cost = cost_of(count, config, sampling, assumed)
     designs = choose_design(asked.budget, available, config, sampling, assumed) if asked.budget else ()
-    memory, says = _memory(names, config, sampling, loading)
+    memory, says = _memory(names, count, config, sampling, loading)
     return AuditPlan(
         config=config,
         problems=count,
@@ -345,7 +345,7 @@ def _seconds(cost: Cost, config: AuditConfig, rates: tuple[Rate, ...], tokens: f
 
 
 def _memory(
-    names: tuple[str, ...], config: AuditConfig, sampling: Sampling, loading: Loading
+    names: tuple[str, ...], problems: int, config: AuditConfig, sampling: Sampling, loading: Loading
 ) -> tuple[float, str]:
     """Peak memory of the process that audits, and what it counts."""
     local = [name for name in names if not _away(name)]
@@ -359,5 +359,5 @@ def _memory(
     if len(known) < len(sizes):
         return math.nan, "not known: a model is not on this machine"
     what: Mapping[int, str] = {1: "one model", 2: "both models"}
-    says = f"{what[len(known)]} in {loading.dtype}, and the caches and logits of {config.batch_rows} rows"
-    return memory_bytes(known, config, sampling, loading.dtype), says
+    says = f"{what[len(known)]} in {loading.dtype}, the process, and the rows that are drawn at once"
+    return memory_bytes(known, problems, config, sampling, loading.dtype), says
