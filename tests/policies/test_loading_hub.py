@@ -151,7 +151,7 @@ def test_a_download_that_breaks_off_is_no_bug_and_goes_on_the_next_time(hub):
 def test_something_else_that_answers_in_the_hub_s_place_is_said(hub):
     url, state = hub
     state.page = b"<html>log in to the airport</html>"
-    with pytest.raises(InputError, match=r"no Hub.*proxy"):
+    with pytest.raises(InputError, match=r"not the Hub.*proxy"):
         find_folder("owner/name", endpoint=url)
 
 

@@ -136,13 +136,13 @@ def test_an_adapter_with_a_config_is_still_no_model(folder):
 def test_an_index_that_is_none_says_what_to_do_with_it(folder, text):
     index = folder / "model.safetensors.index.json"
     index.write_text(text)
-    with pytest.raises(InputError, match="no index of shards") as refused:
+    with pytest.raises(InputError, match="not an index of shards") as refused:
         load_policy(folder)
     assert "delete it" in refused.value.fix
     index.unlink()
     load_policy(folder)
     index.write_text(text)
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
-    with pytest.raises(InputError, match="no index of shards") as refused:
+    with pytest.raises(InputError, match="not an index of shards") as refused:
         load_policy(folder)
     assert "copy the file again" in refused.value.fix

@@ -62,17 +62,14 @@ def run(
     """Audit two policies, two sample files, or (no arguments) the embedded worlds.
 
     Args:
-        policies: base and tuned: model folders, runs of keyturn, Hub ids or http://host:port/v1#model. Without
-            them the embedded worlds are trained and audited.
+        policies: base and tuned: folders, runs, Hub ids, http://host:port/v1#model; none: the embedded worlds.
         problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
         samples: two files of samples already drawn; no model is needed. FILE#MODEL picks one model of a file.
         seed: root of all randomness.
         out: run directory. The same command finds its directory again and continues where it stopped.
         json: print one JSON document on stdout.
-        k: budget K: the base counts as able to do what it does within K draws. Also the number of tuned draws
-            for each problem.
-        n_base: base draws for each problem; 0 means 4K, of which every problem gets 32 and those with rare
-            successes the rest.
+        k: budget K: the base is able to do what it does within K draws. Also the tuned draws per problem.
+        n_base: base draws per problem; 0 means 4K: 32 for every problem, the rest if successes are rare.
         limit: audit only this many problems from the start of the file; 0 means all.
         per_cell: test problems per cell, if a world makes them.
         max_new_tokens: maximum number of tokens in a completion; 0 takes what the world needs, or 512.

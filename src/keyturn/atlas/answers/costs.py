@@ -1,4 +1,4 @@
-"""How long a claim's study takes, read from the claim's own words: some 28 runs of 8 to 16 s."""
+"""How long a study takes, read from the text of its claim: about 28 runs of 8 to 16 s."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _WORDS = (
     "eleven",
     "twelve",
 )
-_RUNS = re.compile(r"some (\d+) (?:runs|stages|fits) of (\d+)(?: to (\d+))? s\b")
+_RUNS = re.compile(r"about (\d+) (?:runs|stages|fits) of (\d+)(?: to (\d+))? s\b")
 _PRETRAININGS = re.compile(r"(\w+) pretrainings?(?: of (\d+) s\b)?")
-_MINUTES = re.compile(r"some (\w+) CPU minutes")
+_MINUTES = re.compile(r"about (\w+) CPU minutes")
 PRETRAINING_SECONDS = 30.0
 """Of a short profile, where the claim does not say."""
 
