@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make audit` and `make test`.
+# Three commands do everything on a fresh machine: `make audit`, `make atlas` and `make test`.
 #   TORCH_INDEX=https://download.pytorch.org/whl/cu128 make install   takes another torch build
 PYTHON ?= python3
 TORCH_INDEX ?=

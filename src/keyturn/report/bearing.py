@@ -14,8 +14,8 @@ from keyturn.measures.verdict import Verdict
 
 DEPLOYS = "Most of the gain of RL lies on problems that the base solves by itself within 64 draws."
 NARROWS = (
-    "RL raises success at one draw and lowers it at many: at K = 64 draws the base solves at least as many "
-    "problems as its RL-trained descendant."
+    "RL raises success at one draw and lowers it at many: within K = 64 draws the base solves at least as many "
+    "problems as the model that RL made of it."
 )
 MOST = 0.5
 """The share of the gain that the first claim needs."""
