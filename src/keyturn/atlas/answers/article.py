@@ -62,6 +62,10 @@ _SEEN = (
     "All bounds were set after the numbers had been seen: until a new record comes in, these readings "
     "illustrate and do not test"
 )
+_SOME_SEEN = (
+    "The bounds of {} of the {} facts with a sound record were set after their numbers had been seen: these "
+    "illustrate and do not test until a new record comes in"
+)
 
 
 class Voice:
@@ -205,8 +209,10 @@ def _end(
     found += _waiting(gaps)
     facts = [one for group in cited.values() for one in group]
     sound = [one for one in facts if any(x.sound for x in one.deciding)]
-    if sound and all(one.illustrates for one in sound):
-        found.append(Clause(text=sentence(_SEEN), data_from=tuple(one.fact.id for one in sound)))
+    seen = [one for one in sound if one.illustrates]
+    if seen:
+        some = _SEEN if len(seen) == len(sound) else _SOME_SEEN.format(word(len(seen)), word(len(sound)))
+        found.append(Clause(text=sentence(some), data_from=tuple(one.fact.id for one in seen)))
     return found
 
 
