@@ -29,6 +29,7 @@ LISTS = {
     "records/index.html",
     "topics/index.html",
     "questions/index.html",
+    "states.json",
 }
 """Pages about the whole, which cite every record."""
 
