@@ -28,7 +28,7 @@ TAUGHT: dict[str, DistillConfig] = {
 
 def distilled(name: str, config: DistillConfig, tokens: int) -> Arm:
     """An arm that learns from a given number of tokens of one kind of trace."""
-    settings = replace(config, problems=0, gradient_tokens=tokens)
+    settings = replace(config, train_problems=0, gradient_tokens=tokens)
     return method_arm(name, DISTILL, lambda lr: replace(settings, fit=replace(TINY, lr=lr)))
 
 

@@ -28,7 +28,7 @@ RIGHT = "right"
 def way(name: str, config: SelfImproveConfig, steps: int, problems: int, rounds: int) -> Arm:
     """An arm of self-improvement."""
 
-    settings = replace(config, problems=problems, rounds=rounds, catalyst=48)
+    settings = replace(config, train_problems=problems, rounds=rounds, catalyst=48)
     fit = replace(TINY, steps=steps, warmup=steps // 10, batch_rows=16)
     return method_arm(name, SELF_IMPROVE, lambda lr: replace(settings, fit=replace(fit, lr=lr)))
 
