@@ -1,21 +1,12 @@
 """The site of the shipped atlas, made once for all tests of a process."""
 
-from html.parser import HTMLParser
-
 import pytest
-from page_reader import VOID
+from rendered_site import Tree, rendered
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.collection import load_atlas
 from keyturn.atlas.known import load_known
-from keyturn.site.files import files, known_places
 from keyturn.site.source import Source
-from keyturn.site.views.notes import places_of
-
-
-def rendered(source, out):
-    """Path -> bytes of a whole site."""
-    return dict(files(source, places_of(source, known_places(out))))
 
 
 @pytest.fixture(scope="session")
@@ -32,50 +23,3 @@ def site(source, tmp_path_factory):
 @pytest.fixture(scope="session")
 def trees(site):
     return {path: Tree(content.decode()) for path, content in site.items() if path.endswith(".html")}
-
-
-class Element:
-    """A tag with its attributes, its parent and the text inside it."""
-
-    def __init__(self, tag, attrs, parent):
-        self.tag, self.attrs, self.parent, self.text = tag, attrs, parent, ""
-
-    def within(self, test):
-        at = self
-        while at is not None:
-            if test(at):
-                return True
-            at = at.parent
-        return False
-
-
-class Tree(HTMLParser):
-    """A page as a flat list of elements that know their parents."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.open, self.texts = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        found = Element(tag, {k: v or "" for k, v in attrs}, self.open[-1] if self.open else None)
-        self.elements.append(found)
-        if tag not in VOID:
-            self.open.append(found)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append(Element(tag, {k: v or "" for k, v in attrs}, self.open[-1] if self.open else None))
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
-        self.open.pop()
-
-    def handle_data(self, data):
-        for one in self.open:
-            one.text += data
-        self.texts.append((self.open[-1] if self.open else None, data))
-
-    def having(self, name):
-        return [one for one in self.elements if name in one.attrs]

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import Tree, rendered
+from rendered_site import Tree, rendered
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.collection import load_atlas
