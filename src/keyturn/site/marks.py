@@ -25,10 +25,10 @@ LOOK: Mapping[str, str] = MappingProxyType(
 
 MEANING: Mapping[str, str] = MappingProxyType(
     {
-        "holds": "every reading that tests it holds: the whole interval is on the right side of the bound",
-        "fails": "every reading that tests it fails: the whole interval is on the wrong side of the bound",
-        "split": "readings that test it disagree: it holds in one scope and fails in another",
-        "open": "the interval spans the bound: more seeds or bases would decide",
+        "holds": "every sound reading that tests it holds: the whole interval is on the right side",
+        "fails": "a reading that tests it fails, none holds: the whole interval is on the wrong side",
+        "split": "readings that test it disagree, or records of different origin do",
+        "open": "a reading that tests it is undecided: its interval spans the bound, or it has none yet",
         "indication only": "what was measured bears on it and does not test it",
         "no sound record": "no record is sound: none was made, a control failed, or a gate was not met",
         "no reading": "nothing here measures it yet",
