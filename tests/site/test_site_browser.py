@@ -176,7 +176,7 @@ def test_search_finds_by_key_alone(opened):
     page = watched.go("trust.html")
     page.keyboard.press("/")
     page.keyboard.type("one exampel", delay=5)
-    page.wait_for_selector("#found [role=option]")
+    page.wait_for_selector("#found [role=option] >> text=/one.*example/i")
     assert page.locator("#find").get_attribute("aria-expanded") == "true"
     first = page.locator("#found [aria-selected=true]").inner_text()
     page.keyboard.press("ArrowDown")

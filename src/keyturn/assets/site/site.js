@@ -9,6 +9,7 @@
   const list = document.getElementById("found");
   box.hidden = false;
   let index = null;
+  let shownFor = "";
   const load = (name) => new Promise((done, failed) => {
     const script = document.createElement("script");
     script.src = root + name;
@@ -21,7 +22,7 @@
       const { documents } = globalThis.keyturnSearch;
       const mini = new globalThis.MiniSearch({
         fields: ["title", "text"], idField: "url", storeFields: ["title", "kind"],
-        searchOptions: { boost: { title: 3 }, prefix: (term) => term.length > 2, fuzzy: (term) => term.length > 4 ? 0.2 : false },
+        searchOptions: { boost: { title: 3 }, prefix: (term) => term.length > 2, fuzzy: (term) => term.length > 6 ? 2 : term.length > 4 ? 1 : false },
       });
       mini.addAll(documents);
       return mini;
@@ -30,7 +31,7 @@
   };
   const options = () => [...list.querySelectorAll('[role="option"]')];
   const at = () => options().findIndex((o) => o.getAttribute("aria-selected") === "true");
-  const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
+  const close = () => { shownFor = ""; list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); };
   const select = (i) => {
     const all = options();
     if (!all.length) return;
@@ -67,20 +68,25 @@
     if (hits.length) select(0);
     say(hits.length ? `${Math.min(hits.length, 12)} found.` : "Nothing found.");
   };
-  let asked = 0;
-  input.addEventListener("input", async () => {
-    const mine = ++asked;
+  const refresh = async () => {
     const words = input.value.trim();
     if (!words) { close(); return; }
     const mini = await ready();
-    if (mine === asked) show(mini.search(words));
-  });
-  input.addEventListener("keydown", (e) => {
+    if (words === input.value.trim() && words !== shownFor) {
+      shownFor = words;
+      show(mini.search(words));
+    }
+  };
+  input.addEventListener("input", refresh);
+  input.addEventListener("keydown", async (e) => {
     if (e.key === "Escape") { if (list.hidden) input.value = ""; close(); }
-    else if (list.hidden) return;
+    else if (e.key === "Enter") {
+      e.preventDefault();
+      await refresh(); // a quick hand is ahead of the list
+      if (!list.hidden) go(options()[at()]);
+    } else if (list.hidden) return;
     else if (e.key === "ArrowDown") { e.preventDefault(); select(at() + 1); }
     else if (e.key === "ArrowUp") { e.preventDefault(); select(at() - 1); }
-    else if (e.key === "Enter") { e.preventDefault(); go(options()[at()]); }
   });
   input.addEventListener("blur", close);
   addEventListener("keydown", (e) => {
