@@ -223,8 +223,12 @@ def test_a_compass_walks_and_its_middle_goes_back_to_the_text(opened):
     page.wait_for_load_state("networkidle")
     assert watched.path == "notes/latent-reasoning.html"
     assert page.url.endswith("#around")
-    # The page may glide there.
-    page.wait_for_function("document.getElementById('around').getBoundingClientRect().top < 400")
+    top = "document.getElementById('around').getBoundingClientRect().top"
+    for _ in range(50):  # the page may glide there
+        if page.evaluate(top) < 400:
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(top) < 400
     page.locator('#around a.node[href="#main"]').click()
     assert page.url.endswith("#main")
 
