@@ -17,7 +17,10 @@ from keyturn.elicitation import ELICITATIONS
 from keyturn.elicitation import power as power_file
 from keyturn.elicitation.cot_decoding import BranchConfig, branches, place_of
 from keyturn.elicitation.tip import SwitchPenalty, young_tokens
+from keyturn.policies.interventions import Intervention
 from keyturn.policies.local import LocalPolicy
+from keyturn.policies.sites import Site
+from keyturn.policies.steered import SteeredPolicy
 
 WORDS = ("w0", "<end>", "w2", "w3")
 LONGEST = 4
@@ -315,3 +318,13 @@ def test_tip_moves_switches_and_its_twins_do_not_or_the_other_way():
     assert young_tokens(plain, (), 3).tolist() == np.minimum(plain.lengths, 3).tolist()
     with pytest.raises(InputError, match="one token"):
         ELICITATIONS["tip"].answer(asked, ELICITATIONS["tip"].config, {})
+
+
+def test_particles_refuse_a_policy_whose_interventions_or_processors_they_would_pass_over(policy):
+    push = Intervention(
+        name="push", site=Site(layer=0), vector=np.ones(policy.model.config.hidden_size), where="generation"
+    )
+    penalty = SwitchPenalty(switches=(2,), penalised=(3,), penalty=1.0, duration=2)
+    for changed in (SteeredPolicy(policy, [push]), policy.having(processors=(penalty,))):
+        with pytest.raises(UsageError, match="written by the model alone"):
+            elicited("power-smc", changed, 2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.policies.context import context_length
 from keyturn.policies.hooks import evaluating, hooked
@@ -92,9 +93,16 @@ def particles(
         uniforms: numbers that choose tokens, ``[group * size, token]``; as many tokens are written at most.
         dice: numbers that resample, ``[group, token]``.
         threshold: share of ``size`` below which the effective number of rows makes a group be resampled.
+
+    Raises:
+        UsageError: the policy shapes logits or intervenes; this loop would pass over both in silence.
     """
     from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
+    from keyturn.policies.steered import SteeredPolicy
 
+    if policy.processors or isinstance(policy, SteeredPolicy):
+        what = "particles are written by the model alone, and this policy has processors or interventions"
+        raise UsageError(what, fix="take a method that draws chains (power), or the policy without them")
     groups, steps = len(prompts), uniforms.shape[1]
     which = np.repeat(np.arange(groups), size)
     lengths = np.array([len(one) for one in prompts], dtype=np.int64)[which]
