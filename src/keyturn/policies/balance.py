@@ -1,4 +1,4 @@
-"""Several addresses of one model: each request goes to the least busy one that answers."""
+"""Several addresses of one model: each request goes to the least busy address that answers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LONGEST_REST_S = 30.0
 
 
 class Addresses:
-    """Where requests may go, from any thread.
+    """The addresses that requests may go to; safe to use from any thread.
 
     An address that fails rests, longer each time, while the others take its requests. It is tried again when
-    its rest is over, or when all rest.
+    its rest is over, or when all addresses rest.
 
     Args:
-        urls: at least one.
+        urls: the addresses, at least one.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -47,12 +47,12 @@ class Addresses:
         """A request did not come back in a usable form.
 
         Args:
-            url: where it went.
+            url: the address of the request.
             pause_s: first pause; doubled with every failure in a row.
-            least_s: what the server asked for.
+            least_s: the pause that the server asked for.
 
         Returns:
-            seconds until some address is ready again; 0 where another one is.
+            seconds until some address is ready; 0 where another address is ready now.
         """
         with self._lock:
             now = time.monotonic()

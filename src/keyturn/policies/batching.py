@@ -15,7 +15,7 @@ from keyturn.rollouts.completions import Completions, gather_ragged, pad_ragged,
 Tokens = NDArray[np.int32]
 
 CALL_TOKENS = 128
-"""What one more forward costs, in tokens: a batch is split where its padding would cost more."""
+"""Cost of one more forward pass, in tokens: a batch is split where its padding would cost more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,11 +24,11 @@ class Texts:
 
     Args:
         prompts: the distinct prompts.
-        prompt: which of them a row has, ``[row]``.
+        prompt: index of each row's prompt in ``prompts``, ``[row]``.
         tokens: completion tokens end to end.
-        offsets: of each row's completion in ``tokens``, ``[row + 1]``.
-        table: the completions as int64 ``[row, token]``, zeros behind each, where somebody has padded them
-            already (an RL step does, for the objective).
+        offsets: where each row's completion begins in ``tokens``, ``[row + 1]``.
+        table: the completions as int64 ``[row, token]``, padded with zeros on the right, where the caller has
+            padded them already (an RL step does, for the objective).
     """
 
     prompts: list[Tokens]
@@ -39,7 +39,7 @@ class Texts:
 
     @staticmethod
     def build(prompts: Sequence[Tokens], completions: Sequence[Tokens]) -> Texts:
-        """From one prompt and one completion a row."""
+        """From one prompt and one completion per row."""
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts for {len(completions)} completions")
         distinct, which = _distinct(prompts)
@@ -48,7 +48,7 @@ class Texts:
 
     @staticmethod
     def of(completions: Completions) -> Texts:
-        """What was drawn, as it lies there: no token is copied."""
+        """A view of drawn completions: no token is copied."""
         asked, order = _in_order(completions.problem)
         distinct, which = _distinct(completions.prompts.row(int(problem)) for problem in asked)
         return Texts(
@@ -59,8 +59,8 @@ class Texts:
         """Some rows, in the order given.
 
         Args:
-            rows: which.
-            table: of these rows.
+            rows: row numbers.
+            table: the padded completions of these rows, see :class:`Texts`.
         """
         used, prompt = _in_order(self.prompt[rows])
         taken, offsets = gather_ragged(self.offsets, rows)
@@ -94,7 +94,7 @@ class Texts:
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
     def fed(self, rows: NDArray[np.int64]) -> Tensor:
-        """All tokens but the last of some completions, which are read: int64 ``[row, token]``, zeros behind."""
+        """The input for some completions: all tokens but the last, int64 ``[row, token]``, padded with zeros."""
         lengths = self.lengths[rows] - 1
         if self.table is None:
             return torch.from_numpy(pad_ragged(self.tokens, self.offsets[rows], lengths, np.int64))
@@ -104,7 +104,7 @@ class Texts:
         return table * inside
 
     def whole(self, rows: NDArray[np.int64]) -> Tensor:
-        """As :meth:`fed`, each behind its prompt."""
+        """As :meth:`fed`, each completion preceded by its prompt."""
         starts, fed = self.prompt_lengths[self.prompt[rows]], self.lengths[rows] - 1
         place, own = np.arange(int((starts + fed).max())), starts[:, None]
         table = np.zeros((len(rows), len(place)), dtype=np.int64)
@@ -115,7 +115,7 @@ class Texts:
 
 
 def _distinct(prompts: Iterable[Tokens]) -> tuple[list[Tokens], NDArray[np.int64]]:
-    """Prompts, each once, in the order of their first appearance, and which of them each one is."""
+    """The distinct prompts in the order of their first appearance, and each prompt's index among them."""
     place: dict[bytes, int] = {}
     distinct: list[Tokens] = []
     which: list[int] = []
@@ -130,7 +130,7 @@ def _distinct(prompts: Iterable[Tokens]) -> tuple[list[Tokens], NDArray[np.int64
 
 
 def _in_order(names: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """The distinct numbers in the order of their first appearance, and which of them each one is."""
+    """The distinct numbers in the order of their first appearance, and each number's index among them."""
     found, first, which = np.unique(names, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(found), dtype=np.int64)
@@ -145,7 +145,7 @@ def buckets(lengths: NDArray[np.int64], *, budget: int = 0, call: int = CALL_TOK
 
     Args:
         lengths: tokens of each row, ``[row]``.
-        budget: padded tokens that one batch may have (a single longer row is still one batch); 0: any.
+        budget: most padded tokens in one batch (a single longer row is still one batch); 0: no limit.
         call: fixed cost of a batch.
     """
     order = np.argsort(lengths, kind="stable")

@@ -1,7 +1,7 @@
-"""The one loader: a name, or a model in memory, to the policy that every verb works with.
+"""The one loader: it turns a name, or a model in memory, into the policy that every verb works with.
 
-A model is asked through its chat template where it has one, whoever loads it: what is trained is what an audit
-asks afterwards.
+Every caller prompts a model through its chat template where it has one, so a model is trained on the same form
+of prompt as an audit uses afterwards.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class Loading:
     dtype: str = "float32"
     """``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored)."""
     revision: str | None = None
-    """Of a Hub repository."""
+    """Revision of a Hub repository."""
     trust_remote_code: bool = False
     """Run model code that comes with the weights."""
     allow_pickle: bool = False
     """Read ``pytorch_model.bin`` where there are no safetensors."""
     temperature: float = 1.0
-    """Of the draws; 0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     top_p: float = 1.0
-    """Nucleus of the draws; 1 keeps everything."""
+    """Nucleus sampling; 1 keeps every token."""
     template: str = "auto"
     """``chat``: apply the chat template; ``plain``: do not; ``auto``: where the tokenizer has one."""
     stop: tuple[str, ...] = ()
     """Texts that end an answer where they are first complete."""
     server: ServerOptions = field(default_factory=ServerOptions)
-    """How a policy behind a server is asked."""
+    """How requests are sent to a server."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -66,7 +66,7 @@ def open_policy(place: str | Path, loading: Loading, kept: Path | None = None) -
     Args:
         place: a model folder, a Hub name (``vllm:`` before either), or the address of a server.
         loading: how it is loaded, asked and decoded.
-        kept: where what a server gave is kept.
+        kept: folder for a server's answers, so that a later run need not ask again.
     """
     if is_server(str(place)):
         return connect(

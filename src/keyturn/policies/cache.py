@@ -1,9 +1,9 @@
 """Key-value caches that are allocated once, for any Hugging Face model that takes ``past_key_values``.
 
 Hugging Face's own dynamic cache concatenates at every token, which copies the whole past each time. Here
-a layer writes into a buffer with room to spare, and a prompt that was read once is branched into the rows
-of its draws. The tiny model keeps the inputs of its short convolution in the same layer, so that whatever
-is done to the cache (branching, dropping finished rows, beam search) is done to the convolution too.
+a layer writes into a preallocated buffer, and a prompt that was read once is branched into the rows
+of its draws. The tiny model keeps the inputs of its short convolution in the same layer, so that every
+operation on the cache (branching, dropping finished rows, beam search) applies to the convolution too.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from keyturn.policies import kernels
 
 
 class BufferLayer(DynamicLayer):
-    """One layer's keys and values in a buffer with room, and the last inputs of a short convolution.
+    """One layer's keys and values in a preallocated buffer, and the last inputs of a short convolution.
 
-    ``keys`` and ``values`` are always the filled part, ``[row, head, token, dim]``, so that whatever
-    Hugging Face does with a dynamic layer works here. While gradients are recorded nothing is written in
-    place and the layer concatenates instead.
+    ``keys`` and ``values`` are always the filled part, ``[row, head, token, dim]``, so that Hugging Face's
+    code for dynamic layers works here. While gradients are recorded, nothing is written in place and the layer
+    concatenates instead.
 
     Args:
-        room: tokens to make room for when the buffer is first allocated; it doubles when it is full.
+        room: tokens that the buffer holds when it is first allocated; it doubles when it is full.
     """
 
     keys: Tensor  # type: ignore[assignment]
@@ -78,7 +78,7 @@ class BufferLayer(DynamicLayer):
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
 
     def _allocate(self, room: int) -> None:
-        """New buffers with ``room`` tokens that hold what there is."""
+        """Allocate buffers for ``room`` tokens and copy the filled part into them."""
         filled = self.keys.shape[2]
         buffers = []
         for old in (self.keys, self.values):
@@ -90,9 +90,9 @@ class BufferLayer(DynamicLayer):
         self.values = buffers[1][:, :, :filled]
 
     def shift(self, inputs: Tensor, width: int) -> Tensor:
-        """The ``width`` inputs before ``inputs`` and ``inputs`` themselves, ``[row, width + token, dim]``.
+        """``inputs`` preceded by the ``width`` inputs before them, ``[row, width + token, dim]``.
 
-        Remembers the last ``width`` of them; before the first token there are zeros.
+        The layer remembers the last ``width`` of them; zeros stand before the first token.
         """
         before = self.recent
         if before is None:
@@ -106,7 +106,7 @@ class BufferLayer(DynamicLayer):
 
         Args:
             rows: row numbers.
-            room: tokens to make room for; 0 keeps the room there is.
+            room: tokens that the new buffer holds; 0 takes this layer's size.
         """
         new = BufferLayer(room or self.room)
         new.fused = self.fused
@@ -137,8 +137,8 @@ class BufferLayer(DynamicLayer):
             self.take(torch.arange(self.keys.shape[0], device=self.keys.device).repeat_interleave(repeats))
 
     def forget_last(self) -> None:
-        """Forget the last token, whose place the next one takes; impossible where a convolution remembers
-        it."""
+        """Forget the last token, so that the next one takes its place; impossible where a convolution
+        remembers it."""
         if self.recent is not None:
             raise ValueError("a cache with a short convolution cannot be cropped")
         filled = self.keys.shape[2] - 1
@@ -166,8 +166,8 @@ def decoding_cache(config: PreTrainedConfig, room: int) -> Cache:
     Layers of another kind (sliding windows, recurrent states) stay Hugging Face's own.
 
     Args:
-        config: of the model.
-        room: tokens to make room for, prompt included.
+        config: the model's configuration.
+        room: tokens that the cache holds, prompt included.
     """
     cache = DynamicCache(config=config.get_text_config(decoder=True))
     cache.layers[:] = [BufferLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
@@ -175,10 +175,10 @@ def decoding_cache(config: PreTrainedConfig, room: int) -> Cache:
 
 
 def adopt(cache: Cache, layers: int) -> None:
-    """Make an empty cache (what ``generate()`` passes in) one whose layers remember the convolution.
+    """Give an empty cache (such as ``generate()`` passes in) layers that remember the convolution.
 
     Raises:
-        ValueError: the cache is filled by something else, or it is static.
+        ValueError: the cache already holds tokens, or it is static.
     """
     if len(cache.layers) == layers and all(isinstance(layer, BufferLayer) for layer in cache.layers):
         return
@@ -206,7 +206,7 @@ def select_rows(cache: Cache, rows: Tensor) -> None:
 
 
 def without_cache(module: nn.Module) -> dict[str, Any]:
-    """The argument that makes a forward build no cache, where it takes one."""
+    """The argument that keeps a forward pass from building a cache, where the model accepts it."""
     known = inspect.signature(module.forward).parameters
     takes = "use_cache" in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
     return {"use_cache": False} if takes else {}

@@ -1,7 +1,7 @@
-"""What was drawn first is read once more by a plain forward: the record must be the model's own.
+"""The first draws are scored again by a plain forward pass, which must give the recorded numbers.
 
-A last line of defence behind ``runners.cache_is_whole``, on real prompts at their real length and in their real
-batch: windows that fill up, rows that are dropped, kernels that only large batches take.
+This is a last line of defence behind ``runners.cache_is_whole``. It uses real prompts at their real length and
+in their real batch, where windows fill up, rows are dropped and kernels for large batches run.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from keyturn.policies.sampling import Sampling
 from keyturn.policies.scorer import score_rows
 
 MOST_APART = 1e-3
-"""Mean distance in nats per token, over one row, that float32 explains."""
+"""Largest mean distance over one row, in nats per token, that rounding in float32 explains."""
 
 MOST_APART_NARROW = 0.06
-"""The same in 16 bits."""
+"""The same limit for 16-bit numbers."""
 
 
 def check_drawn(
@@ -27,18 +27,18 @@ def check_drawn(
 ) -> None:
     """Score a few rows of a batch alone, without cache or padding, and compare.
 
-    The caller holds evaluation mode and the policy's hooks. Entropies are of the model's own distribution under
-    any sampling; log-probabilities are compared too where they are.
+    The caller holds evaluation mode and the policy's hooks. Recorded entropies belong to the model's own
+    distribution under any sampling. Log-probabilities are compared too where they belong to it.
 
     Args:
-        model: that drew.
-        rows: what was decoded.
-        drawn: what came out.
+        model: the model that drew.
+        rows: the prompts and limits of the batch.
+        drawn: the decoded tokens and their record.
         sampling: temperature and truncation of the draws.
-        shaped: processors changed the logits.
+        shaped: whether processors changed the logits.
 
     Raises:
-        NumericsError: the record is not what a plain forward gives.
+        NumericsError: the record differs from a plain forward pass.
     """
     prompts = np.array([len(prompt) for prompt in rows.prompts])[rows.prompt]
     full = np.flatnonzero(drawn.lengths > 0)

@@ -1,10 +1,10 @@
 """A policy behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, ``transformers serve``.
 
-A request asks for one completion, with a seed from the draw's own stream, so that a draw is the same whoever
-else is drawn with it; or for several of one problem, with a seed of their own, where the server can. A run goes
-on where it stopped. Rate limits, server faults and time-outs are tried again with growing pauses, at another
-address where a model has several; what still fails is a row with ``Stop.ERROR``, never a wrong answer. Standard
-library only.
+A request asks for one completion, with a seed from the draw's own stream, so that a draw does not depend on
+which others are drawn with it. Where the server can, a request asks for several completions of one problem,
+with a seed of their own. An interrupted run continues where it stopped. Rate limits, server faults and time-outs are
+retried with growing pauses, at another address where a model has several. A request that still fails becomes a
+row with ``Stop.ERROR``, never a wrong answer. This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Dialect = Literal["open", "transformers", "openai"]
 
 
 class TextTokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that is used here."""
+    """The part of a Hugging Face tokenizer that this module uses."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Text to ids."""
@@ -68,29 +68,30 @@ class ServerConfig:
     model: str
     """Name under which the server knows the model."""
     others: tuple[str, ...] = ()
-    """Base addresses of further servers of the same model. The first address names the policy: what was drawn
-    stays when these change."""
+    """Base addresses of further servers of the same model. The first address alone identifies the policy, so
+    finished draws stay valid when these change."""
     route: Literal["completions", "chat"] = "completions"
     """``completions`` sends the prompt as it is, ``chat`` as messages for the server's template."""
     temperature: float = 1.0
-    """Of the sampling distribution."""
+    """Sampling temperature."""
     top_p: float = 1.0
-    """Nucleus; 1 is off."""
+    """Nucleus sampling; 1 is off."""
     top_k: int = 0
-    """0 is off; sent only when on, since plain OpenAI servers do not know it."""
+    """Top-k sampling; 0 is off. It is sent only when it is on, since plain OpenAI servers do not know it."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer. They are sent, and what a server gives beyond one is cut off here."""
+    """Texts that end an answer. They are sent, and text that a server returns beyond one is cut off here."""
     dialect: Dialect = "openai"
     """How the server's own defaults (many take a model's ``generation_config.json``: top-k 20, a penalty) are
     switched off. ``open``: by the fields of vLLM, SGLang and llama.cpp. ``transformers``: by a whole generation
     config. ``openai``: not at all, nothing is sent that OpenAI's own server does not know."""
     logprobs: Literal["raw", "processed", "off"] = "raw"
-    """What the server's log-probabilities are of. ``raw`` (vLLM's default) is the model at temperature 1, which
-    is the sampling distribution only at temperature 1 without truncation; elsewhere they are left unknown."""
+    """The distribution of the server's log-probabilities. ``raw`` (vLLM's default) is the model at temperature
+    1, which is the sampling distribution only at temperature 1 without truncation; elsewhere they are recorded as
+    unknown."""
     token_ids: bool = False
     """Ask for token ids too (vLLM's ``return_token_ids``; servers that do not know it may refuse)."""
     draws_a_request: int = 1
-    """Completions of a problem that one request asks for, where the server gives several."""
+    """Completions of one problem per request, where the server can give several."""
     concurrency: int = 8
     """Requests in flight at each address."""
     timeout_s: float = 120.0
@@ -119,14 +120,14 @@ class ServerConfig:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where completions are asked for."""
+        """The URL that completions are requested from."""
         path = "completions" if self.route == "completions" else "chat/completions"
         return tuple(dict.fromkeys(f"{root_of(url)}/{path}" for url in (self.url, *self.others)))
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What one request asks: some draws of a problem, by place in the whole."""
+    """The draws of one problem that one request asks for, by their row in the whole result."""
 
     problem: Problem
     draws: tuple[int, ...]
@@ -136,11 +137,11 @@ class ServerPolicy:
     """Answers prompts by asking a server.
 
     Args:
-        config: where and how.
+        config: the server's address and the form of requests.
         key: bearer token, sent and never written anywhere.
-        tokenizer: the model's tokenizer, where it is at hand: gives token ids and lengths. Without it
-            ids are the server's where it sends them, else :data:`UNKNOWN_TOKEN` as often as it counted.
-        journal: a JSON-lines file of finished draws; what stands there is not asked again.
+        tokenizer: the model's tokenizer, where it is available; it gives token ids and lengths. Without it,
+            ids are the server's where it sends them, else :data:`UNKNOWN_TOKEN` for each token it counted.
+        journal: a JSON-lines file of finished draws, which are not asked for again.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class ServerPolicy:
         self._asked = {name: value for name, value in stated(config).items() if name not in how}
 
     def having(self, *, stops: Sequence[str]) -> ServerPolicy:
-        """The same policy, whose answers end at these texts too."""
+        """The same policy with these further stop texts."""
         config = replace(self.config, stop=checked((*self.config.stop, *stops)))
         return ServerPolicy(config, key=self._key, tokenizer=self._tokenizer, journal=self._journal)
 
@@ -178,7 +179,7 @@ class ServerPolicy:
         """Draw completions ``draws`` of every problem; row order is problem-major, draw-minor.
 
         Raises:
-            InputError: the server refuses the request itself (no such model, bad key), or answers none.
+            InputError: the server refuses the request itself (no such model, bad key), or answers no request.
         """
         size = self.config.draws_a_request
         blocks = [tuple(draws[start : start + size]) for start in range(0, len(draws), size)]
@@ -236,7 +237,7 @@ class ServerPolicy:
             reply = post(self._addresses, body, self._key, self.config, pauses, halt)
             answers = self._read(reply, len(job.draws), limits)
         except Refused as error:
-            # No other request will fare better: whoever waits stops, and map hands the error on.
+            # No other request will fare better: waiting threads stop, and map raises the error.
             halt.set()
             what = f"{error.what} (problem {job.problem.id})"
             raise Refused(what, fix=error.fix, status=error.status) from error
@@ -258,7 +259,7 @@ class ServerPolicy:
         )
 
     def _read(self, reply: Mapping[str, Any], wanted: int, limits: Limits) -> list[Answer]:
-        """The answers in a reply, as many as were asked for; those that are missing are errors."""
+        """The answers in a reply, as many as were asked for; missing ones become errors."""
         choices = choices_of(reply, wanted)
         usage = reply.get("usage")
         # Counted over all choices: of one completion only where there is one.
@@ -315,12 +316,12 @@ class ServerPolicy:
 
 
 def stated(config: ServerConfig) -> dict[str, Any]:
-    """How a server is asked, as plain data; stop texts only where there are any."""
+    """The settings of a server's requests as plain data; stop texts only where there are any."""
     return {name: value for name, value in asdict(config).items() if name != "stop" or value}
 
 
 def root_of(url: str) -> str:
-    """The address that OpenAI's paths are appended to: with ``/v1``."""
+    """The address with ``/v1``, to which OpenAI's paths are appended."""
     base = url.rstrip("/")
     return base if base.endswith("/v1") else f"{base}/v1"
 
@@ -354,7 +355,7 @@ def body_of(config: ServerConfig, problem: Problem, count: int, seed: int, limit
 
 
 def _whole(config: ServerConfig, limits: Limits) -> dict[str, Any]:
-    """A generation config of transformers: without one of its own, a model there is decoded greedily."""
+    """A generation config for ``transformers serve``, which decodes greedily a model that has none."""
     drawn = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
     how = {"do_sample": False} if config.greedy else drawn
     return {**how, "max_new_tokens": limits.max_new_tokens, "repetition_penalty": 1.0}

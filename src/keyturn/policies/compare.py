@@ -1,15 +1,15 @@
-"""Two policies on the same given completions, token by token: how far apart, exactly.
+"""Exact distance of two policies on the same given completions, token by token.
 
 With logits ``l`` (base) and ``m`` (tuned) over the vocabulary, ``p = softmax(l)``, ``q = softmax(m)``::
 
     KL(q || p) = sum_v q_v (m_v - l_v) - logsumexp(m) + logsumexp(l)        per token, in nats
     KL(p || q) = sum_v p_v (l_v - m_v) - logsumexp(l) + logsumexp(m)
 
-and of each policy its log-probability of the standing token, its entropy, and the standing token's rank.
-All sums run over pieces of the vocabulary with an online maximum, in float64 (the differences of two large
-sums are what is wanted), so that no [token, vocab] tensor exists beyond a piece.
-Denominator: none; one number a token. Degenerate: equal logits give exactly 0 both ways; rounding below 0
-is cut at 0. Known bias: none beyond the models' own arithmetic.
+Each policy also gives its log-probability of the given token, its entropy, and the given token's rank.
+All sums run over pieces of the vocabulary with an online maximum, so that no [token, vocab] tensor exists
+beyond a piece. They are in float64, because the results are differences of two large sums.
+Denominator: none; one number per token. Degenerate: equal logits give exactly 0 both ways; a negative result
+of rounding is set to 0. Known bias: none beyond the models' own arithmetic.
 Source: definition of the Kullback-Leibler divergence; online maximum after Milakov and Gimelshein 2018
 (arXiv:1805.02867).
 """
@@ -46,12 +46,12 @@ class Comparison:
     """Base and tuned on the same tokens, aligned with ``Completions.tokens``.
 
     Args:
-        base_logprobs, tuned_logprobs: of the standing token at temperature 1, float32 ``[token]``.
+        base_logprobs, tuned_logprobs: log-probability of the given token at temperature 1, float32 ``[token]``.
         base_entropies, tuned_entropies: nats, float32 ``[token]``.
-        base_ranks, tuned_ranks: how many tokens are more likely, int32 ``[token]``.
+        base_ranks, tuned_ranks: number of tokens that are more likely, int32 ``[token]``.
         kl: KL(tuned || base), nats, float32 ``[token]``.
         kl_reverse: KL(base || tuned), nats, float32 ``[token]``.
-        flip: the most likely tokens differ, bool ``[token]``.
+        flip: whether the two most likely tokens differ, bool ``[token]``.
     """
 
     base_logprobs: NDArray[np.float32]
@@ -74,18 +74,18 @@ def compare(
     batch_tokens: int = _BATCH_TOKENS,
     advance: Callable[[int], None] | None = None,
 ) -> Comparison:
-    """Look at the same completions with two policies, each under its own hooks and behind its own prompts.
+    """Score the same completions with two policies, each under its own hooks and after its own prompts.
 
     Args:
-        base, tuned: policies of one vocabulary.
-        completions: whoever drew them; prompts and completions are read as token ids.
-        prompts: of the base and of the tuned policy, for the completions' problems in their order; the
-            completions' own for both where None.
+        base, tuned: policies that share one vocabulary.
+        completions: from any policy; prompts and completions are read as token ids.
+        prompts: the base's and the tuned policy's prompts, for the completions' problems in their order; None
+            takes the completions' own for both.
         batch_tokens: tokens read at once.
         advance: called with the number of rows that were just read.
 
     Raises:
-        InputError: the vocabularies differ, or what is read does not fit into a policy's context.
+        InputError: the vocabularies differ, or a row does not fit into a policy's context.
     """
     check_vocabularies(base, tuned, completions)
     if prompts is None:
@@ -128,7 +128,7 @@ _KINDS = (*[np.float32] * 4, *[np.int32] * 2, *[np.float32] * 2, np.bool_)
 
 
 class LogitSource(NamedTuple):
-    """What gives a model's logits for some tokens: its hidden states and head, or the logits themselves."""
+    """The source of a model's logits for some tokens: hidden states and head, or the logits themselves."""
 
     states: Tensor
     """``[token, dim]`` with a head, else ``[token, vocab]``."""
@@ -177,7 +177,7 @@ class _Sums:
 
 
 def _weighted(shares: Tensor, values: Tensor) -> Tensor:
-    """``sum_v share_v value_v``, where a share of 0 silences a value of minus infinity."""
+    """``sum_v share_v value_v``, where a share of 0 times minus infinity counts as 0."""
     return torch.where(shares > 0, shares * values, 0.0).sum(-1)
 
 
@@ -188,9 +188,9 @@ def pair_scores(
     """All columns for some tokens.
 
     Args:
-        base, tuned: the logits, in whatever form.
-        targets: the standing tokens, int64 ``[token]``.
-        piece_elements: logits of one piece.
+        base, tuned: the sources of the logits.
+        targets: the given tokens, int64 ``[token]``.
+        piece_elements: number of logits in one piece.
     """
     tokens, vocabulary = len(targets), base.vocabulary
     targets = targets.to(base.states.device)
@@ -232,7 +232,7 @@ def _look(policy: LocalPolicy, tokens: Tensor, predicts: Tensor) -> LogitSource:
 
 
 def _batches(read: Sequence[Completions], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Rows with at least one token, of similar length together, ``batch_tokens`` padded tokens at most."""
+    """Batches of rows of similar length, each row with a token, at most ``batch_tokens`` padded tokens each."""
     lengths = np.max([np.diff(c.prompts.offsets)[c.problem] + c.lengths for c in read], axis=0)
     rows = np.flatnonzero(read[0].lengths > 0)
     rows = rows[np.argsort(lengths[rows], kind="stable")]
@@ -244,7 +244,7 @@ def _batches(read: Sequence[Completions], batch_tokens: int) -> Iterator[NDArray
 
 
 def _padded(completions: Completions, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Tokens ``[row, token]``, and which positions predict a completion's token."""
+    """Tokens ``[row, token]``, and a mask of the positions that predict a completion's token."""
     prompts = [completions.prompts.row(int(completions.problem[row])) for row in rows]
     lengths = completions.lengths[rows]
     width = max(len(prompt) + int(length) for prompt, length in zip(prompts, lengths, strict=True))

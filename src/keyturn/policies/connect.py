@@ -1,8 +1,8 @@
-"""From ``http://host:port/v1#model`` to a policy: what the server has, and how it wants to be asked, tried out.
+"""Turns ``http://host:port/v1#model`` into a policy, after trial requests that show what the server supports.
 
-Servers that speak one protocol differ in what they know beyond it: chat templates, log-probabilities, several
-completions per request, how their own sampling defaults are switched off. A few requests for two tokens find
-out, before anything is drawn; what was found is kept with the run, so that a finished run needs no server.
+Servers that speak one protocol differ in its extensions: chat templates, log-probabilities, several completions
+per request, how their own sampling defaults are switched off. A few requests for two tokens find this out
+before anything is drawn. The findings are kept with the run, so that a finished run needs no server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEY = "KEYTURN_SERVER_KEY"
 """Environment variable of the bearer token; it is never read from a command line, which others can see."""
 
 _SAYS_NO = frozenset({400, 404, 405, 415, 422, 501})
-"""A request of another form may do: an unknown field, no chat template, no such route."""
+"""Statuses after which a request of another form may work: unknown field, no chat template, no such route."""
 
 _TRIAL = Problem(id="trial", prompt="1 + 1 =")
 _COMPARED = ("1 + 1 =", "The capital of France is", "def add(a, b):")
@@ -44,10 +44,10 @@ _log = logging.getLogger("keyturn")
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """How servers are asked. The key is read from the environment."""
+    """How requests are sent to servers. The key is read from the environment."""
 
     draws_a_request: int = 8
-    """Completions of a problem that one request asks for; 1 where a server gives one only."""
+    """Completions of one problem per request; 1 where a server gives only one."""
     concurrency: int = 8
     """Requests in flight at each address."""
     timeout_s: float = 120.0
@@ -55,7 +55,7 @@ class ServerOptions:
     retries: int = 5
     """Further attempts after rate limits, faults and time-outs."""
     logprobs: Literal["raw", "processed", "off"] = "raw"
-    """What the server's log-probabilities are of: raw is the model at temperature 1 (vLLM's default)."""
+    """The distribution of the server's log-probabilities; raw: the model at temperature 1 (vLLM's default)."""
     key_variable: str = KEY
     """Environment variable with the server's key."""
 
@@ -78,20 +78,20 @@ def connect(
     """A policy behind a server, after a few trial requests.
 
     Args:
-        name: ``http://host:port/v1#model``; the model may be left out where the server has one only. Several
-            servers of one model have their addresses before its name, with commas:
+        name: ``http://host:port/v1#model``; the model may be left out where the server has only one. For
+            several servers of one model, their addresses stand before its name, separated by commas:
             ``http://a:8000/v1,http://b:8000/v1#model``.
-        options: how it is asked.
-        temperature, top_p: of the draws.
+        options: how requests are sent.
+        temperature, top_p: sampling of the draws.
         template: ``chat``: the server applies its template; ``plain``: prompts as they are; ``auto``: chat
             where the server takes it.
         stop: texts that end an answer.
-        folder: where drawn completions and what was found out are kept; nothing is without one.
+        folder: where drawn completions and the trials' findings are kept; without one, nothing is kept.
 
     Raises:
-        UsageError: the address is none, or the server does not know the model.
-        InputError: nothing answers, a key is wanted, no form of a request is taken, or servers of one name have
-            different models.
+        UsageError: the address is invalid, or the server does not know the model.
+        InputError: nothing answers, a key is required, the server accepts no form of a request, or servers
+            under one name have different models.
     """
     (url, *others), model = _split(name)
     key = os.environ.get(options.key_variable, "")
@@ -142,7 +142,7 @@ def _split(name: str) -> tuple[list[str], str]:
     """Addresses and model of a policy's name.
 
     Raises:
-        UsageError: there is a password, a query or no host in it, or a model behind each address.
+        UsageError: it has a password, a query or no host, or names a model after each address.
     """
     addresses, model = urllib.parse.urldefrag(name)
     if ",http://" in model or ",https://" in model:
@@ -151,7 +151,7 @@ def _split(name: str) -> tuple[list[str], str]:
 
 
 def _address(address: str) -> str:
-    """One address, as it is asked."""
+    """One address in the form that requests use."""
     try:
         parts = urllib.parse.urlsplit(address)
         port = parts.port
@@ -168,7 +168,7 @@ def _address(address: str) -> str:
 
 
 def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> ServerConfig:
-    """The config that the server takes."""
+    """The config whose requests the server accepts."""
     known = _models(asked.url, key, asked.timeout_s, variable)
     if not asked.model:
         if known is None or len(known) != 1:
@@ -207,7 +207,7 @@ def _models(url: str, key: str, timeout_s: float, variable: str) -> list[str] | 
 
 
 def _forms(asked: ServerConfig, template: str) -> Iterator[ServerConfig]:
-    """Requests to try, the fullest first."""
+    """Requests to try, those with the most fields first."""
     routes: dict[str, tuple[Route, ...]] = {"chat": ("chat",), "plain": ("completions",)}
     dialects: tuple[Dialect, ...] = ("open", "transformers", "openai")
     for route in routes.get(template, ("chat", "completions")):
@@ -228,13 +228,13 @@ def _asked_once(config: ServerConfig, body: dict[str, Any], key: str) -> dict[st
 
 
 def compare_servers(config: ServerConfig, other: str, key: str) -> None:
-    """Refuse a further address that serves another model, or that wants to be asked in another way.
+    """Refuse a further address that serves another model, or that needs requests of another form.
 
-    Greedy answers are compared, and a majority of them must be the same: arithmetic on other hardware may turn
-    one of them at a tie.
+    Greedy answers are compared, and a majority of them must agree: arithmetic on other hardware may break
+    a tie the other way in one of them.
 
     Args:
-        config: the first address, as it was settled.
+        config: the settled config of the first address.
         other: the further address.
         key: bearer token.
 
@@ -264,7 +264,7 @@ def _greedy(config: ServerConfig, prompt: str, key: str) -> str:
 
 
 def _settled(config: ServerConfig, reply: dict[str, Any]) -> ServerConfig:
-    """The config with what the trial's reply shows of the server."""
+    """The config, completed by the features that the trial's reply shows."""
     wanted = min(config.draws_a_request, 2)
     choices = choices_of(reply, wanted)
     text_of(choices[0], config.route)
@@ -289,7 +289,7 @@ def _no_entry(error: Refused, key: str, variable: str) -> KeyturnError:
 
 
 def _unknown_model(asked: ServerConfig, known: list[str] | None, refused: Refused) -> KeyturnError:
-    """The server's refusal, as one of the model's name where it is that."""
+    """The server's refusal; where it is about the model's name, an error that says so."""
     if known is not None and asked.model not in known:
         told = unknown("model of the server", asked.model, known)
         return UsageError(f"{told.what} at {asked.url}", fix=told.fix)

@@ -1,4 +1,4 @@
-"""What a model's configuration says before it runs: how much it reads, and whether it continues a text."""
+"""Facts that a model's configuration gives before it runs: its context, and whether it continues a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def context_length(model: PreTrainedModel) -> int | None:
-    """Tokens that prompt and completion may have together; None where the model does not say."""
+    """Most tokens of prompt and completion together; None where the model does not say."""
     config = model.config.get_text_config(decoder=True)
     for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"):
         value = getattr(config, name, None)
@@ -21,10 +21,10 @@ def context_length(model: PreTrainedModel) -> int | None:
 
 
 def check_causal(model: PreTrainedModel) -> None:
-    """Refuse what cannot continue a text.
+    """Refuse a model that cannot continue a text.
 
     Raises:
-        InputError: an encoder-decoder, or a model whose weights are nowhere.
+        InputError: an encoder-decoder, or a model without loaded weights (on the meta device).
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise InputError(f"{type(model).__name__} is an encoder-decoder", fix="give a causal language model")
