@@ -294,9 +294,13 @@ def share(count: int, audits: int) -> str:
 
 
 def outcome(entry: dict, name: str, problems: int) -> str:
-    """Right, undecided and wrong shares of one condition at one size."""
+    """Right, undecided and wrong shares of one condition at one size; below the least number of problems, the
+    share of audits that claim nothing."""
     right = sum(entry["labels"].get(label, 0) for label in right_labels(name, problems))
     open_ones = 0 if "undecided" in right_labels(name, problems) else entry["labels"].get("undecided", 0)
+    if problems < LEAST_PROBLEMS:
+        # Three shares would read as if the planted label had been found.
+        return f"{right / entry['audits']:.3f} claim nothing"
     wrong = entry["audits"] - right - open_ones
     return f"{right / entry['audits']:.3f} / {open_ones / entry['audits']:.3f} / {wrong / entry['audits']:.3f}"
 

@@ -204,7 +204,7 @@ def test_a_full_disk_of_every_size_leaves_whole_lines_and_takes_the_rest_later(s
 
 def test_a_full_disk_leaves_the_evidence_that_was_there(small_disk):
     from keyturn.atlas.evidence import record
-    from keyturn.atlas.store import append, load
+    from keyturn.atlas.store import append, mine
     from keyturn.core.measurement import Estimate
     from keyturn.experiments.contract import Outcome, Subject
 
@@ -226,10 +226,10 @@ def test_a_full_disk_leaves_the_evidence_that_was_there(small_disk):
     with pytest.raises(StorageError, match="disk full"):
         append(large, folder)
     assert path.read_bytes() == before
-    assert load(claim.id, folder) == (first,)
+    assert mine(claim.id, folder) == (first,)
     (folder / "filler").unlink()
     append(large, folder)
-    assert load(claim.id, folder) == (first, large)
+    assert mine(claim.id, folder) == (first, large)
 
 
 _ADD = """

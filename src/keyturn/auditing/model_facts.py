@@ -108,7 +108,8 @@ def facts_of(name: str, *, template: str = "auto", max_new_tokens: int = 512) ->
         kind="instruct" if getattr(policy.tokenizer, "chat_template", None) else "base",
         prompt=prompt_format(policy),
         stops=stop_tokens(policy),
-        audit_bytes=memory_bytes([size, size], config, asked, "float32"),
+        # As many problems as fill a batch: more need no more memory.
+        audit_bytes=memory_bytes([size, size], config.batch_rows, config, asked, "float32"),
         step_bytes=5.0 * size.parameters * FLOAT32,
         token_bytes=float(each) if each else math.nan,
         micro_tokens=tokens_of_a_pass(policy.model.config, UpdateConfig().micro_tokens),

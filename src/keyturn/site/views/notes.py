@@ -16,6 +16,7 @@ from keyturn.report.svg import Point
 from keyturn.site import compass as compasses
 from keyturn.site import paths
 from keyturn.site.boxes import Box, box_of
+from keyturn.site.bylines import UNNAMED, authors, paper_name
 from keyturn.site.clauses import clauses_of
 from keyturn.site.drawing import Line, Node, map_of
 from keyturn.site.figures import measured, quoted
@@ -124,8 +125,8 @@ def _paper(source: Source, name: str) -> dict[str, Any]:
         return {
             "path": "papers/index.html",
             "title": f"{name} (not in the list of papers)",
-            "authors": "",
-            "year": "",
+            "authors": UNNAMED,
+            "year": "no year",
         }
     return {
         "path": paths.paper(found.id),
@@ -133,14 +134,6 @@ def _paper(source: Source, name: str) -> dict[str, Any]:
         "authors": authors(found.authors),
         "year": found.year,
     }
-
-
-def authors(names: str) -> str:
-    """Authors as people write them."""
-    found = [one.strip() for one in names.split(" and ") if one.strip()]
-    if found and found[-1] == "others":
-        return f"{', '.join(found[:-1])} and others"
-    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else ""
 
 
 def _body(source: Source, note: Note, path: str) -> Markup:
@@ -187,8 +180,7 @@ def _reported(source: Source, fact: Fact, one: Quantity) -> dict[str, Any]:
     return {
         "what": one.what,
         "number": quoted(str(one), f"{fact.id}/{one.id}"),
-        "paper": paper
-        and (paths.paper(paper.id), f"{authors(paper.authors).split(',')[0].split(' and ')[0]} {paper.year}"),
+        "paper": paper and (paths.paper(paper.id), paper_name(paper.authors, paper.year)),
         "locator": ", ".join(filter(None, (one.locator, one.version))),
     }
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from keyturn.atlas.collection import Paper
 from keyturn.site import paths
+from keyturn.site.bylines import authors
 from keyturn.site.figures import quoted
 from keyturn.site.page import Page
 from keyturn.site.source import Source
 from keyturn.site.views.claims import badge
-from keyturn.site.views.notes import authors, card
+from keyturn.site.views.notes import card
 
 
 def pages(source: Source) -> Iterator[Page]:

@@ -12,6 +12,7 @@ from keyturn.atlas.collection import Question
 from keyturn.core.numbers import counted
 from keyturn.report.svg import clip
 from keyturn.site import paths
+from keyturn.site.bylines import paper_name
 from keyturn.site.clauses import clauses_of, sentence_of
 from keyturn.site.figures import quoted
 from keyturn.site.page import Page
@@ -161,11 +162,6 @@ def _fact(source: Source, line: Reported) -> dict[str, Any]:
         ],
         "papers": [(paths.paper(p.id), paper_name(p.authors, p.year)) for p in papers],
     }
-
-
-def paper_name(authors: str, year: int) -> str:
-    """A paper in a line of text."""
-    return f"{authors.split(' and ')[0].split(',')[0]} {year}"
 
 
 def _tension(source: Source, line: Tension) -> dict[str, Any]:
