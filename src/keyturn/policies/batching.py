@@ -94,7 +94,7 @@ class Texts:
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
     def fed(self, rows: NDArray[np.int64]) -> Tensor:
-        """The input for some completions: all tokens but the last, int64 ``[row, token]``, padded with zeros."""
+        """The input for some completions: all tokens but the last, int64 ``[row, token]``, zero padding."""
         lengths = self.lengths[rows] - 1
         if self.table is None:
             return torch.from_numpy(pad_ragged(self.tokens, self.offsets[rows], lengths, np.int64))

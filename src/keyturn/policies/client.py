@@ -2,9 +2,9 @@
 
 A request asks for one completion, with a seed from the draw's own stream, so that a draw does not depend on
 which others are drawn with it. Where the server can, a request asks for several completions of one problem,
-with a seed of their own. An interrupted run continues where it stopped. Rate limits, server faults and time-outs are
-retried with growing pauses, at another address where a model has several. A request that still fails becomes a
-row with ``Stop.ERROR``, never a wrong answer. This module needs only the standard library.
+with a seed of their own. An interrupted run continues where it stopped. Rate limits, server faults and
+time-outs are retried with growing pauses, at another address where a model has several. A request that still
+fails becomes a row with ``Stop.ERROR``, never a wrong answer. This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class ServerConfig:
     config. ``openai``: not at all, nothing is sent that OpenAI's own server does not know."""
     logprobs: Literal["raw", "processed", "off"] = "raw"
     """The distribution of the server's log-probabilities. ``raw`` (vLLM's default) is the model at temperature
-    1, which is the sampling distribution only at temperature 1 without truncation; elsewhere they are recorded as
-    unknown."""
+    1, which is the sampling distribution only at temperature 1 without truncation; elsewhere they are recorded
+    as unknown."""
     token_ids: bool = False
     """Ask for token ids too (vLLM's ``return_token_ids``; servers that do not know it may refuse)."""
     draws_a_request: int = 1

@@ -1,7 +1,7 @@
-"""Rows that are continued from given tokens, each from its own: what methods need that change course midway.
+"""Continue rows from given tokens, each row from its own, for methods that change course midway.
 
-Drawing answers from prompts is :meth:`keyturn.policies.local.LocalPolicy.draw`. Here a row begins with a
-prompt and whatever stands behind it already, and goes on under the policy's own sampling, hooks and processors.
+:meth:`keyturn.policies.local.LocalPolicy.draw` draws answers from prompts. Here a row begins with a prompt and
+any tokens after it, and continues under the policy's own sampling, hooks and processors.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Name = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Continued:
-    """What was written behind given tokens, one entry a row.
+    """The continuations of given tokens, one entry per row.
 
     Args:
         tokens: int32 each, an end of sequence included.
         logprobs: of each token under the distribution that it was drawn from, float32 each.
         entropies: nats at temperature 1, float32 each.
-        stop: a :class:`~keyturn.rollouts.completions.Stop` a row.
+        stop: a :class:`~keyturn.rollouts.completions.Stop` per row.
     """
 
     tokens: tuple[NDArray[np.int32], ...]
@@ -55,11 +55,11 @@ def go_on(
     """Continue rows.
 
     Args:
-        policy: whose sampling, hooks and processors hold.
-        begun: prompt and what stands behind it, token ids of each row; never empty.
-        names: of the stream of random numbers of each row.
-        rooms: tokens that each row may still have; the context allows fewer at its end.
-        streams: where the random numbers come from.
+        policy: its sampling, hooks and processors apply.
+        begun: token ids of each row, prompt and continuation so far; never empty.
+        names: name of each row's stream of random numbers.
+        rooms: most further tokens of each row; the context may allow fewer.
+        streams: source of the random numbers.
         batch_rows: rows decoded at once.
 
     A processor sees the row's index as its ``problem`` and 0 as its ``draw``.
@@ -115,7 +115,7 @@ def _batch(
 
 
 def _take(drawn: Decoded, rows: NDArray[np.int64], *into: list[Any]) -> None:
-    """Write the rows of a batch to their places."""
+    """Write the rows of a batch to their places in the result."""
     for place, row in enumerate(rows.tolist()):
         size = int(drawn.lengths[place])
         for table, found in zip((drawn.tokens, drawn.logprobs, drawn.entropies), into, strict=True):
@@ -124,10 +124,10 @@ def _take(drawn: Decoded, rows: NDArray[np.int64], *into: list[Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Noted:
-    """A processor that writes down one number of every distribution and changes none.
+    """A processor that records one number of every distribution and changes no distribution.
 
     Args:
-        name: what it is called; part of the policy's fingerprint.
+        name: name of the processor; part of the policy's fingerprint.
         of: ``logits [row, vocab] -> number [row]``, a function at the top of a module or a frozen dataclass.
     """
 
@@ -136,18 +136,18 @@ class Noted:
     _steps: list[tuple[Any, Any, Any]] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
-        """Note the step; the same logits."""
+        """Record the step and return the logits unchanged."""
         self._steps.append((so_far.problem.cpu(), so_far.draw.cpu(), self.of(logits).cpu()))
         return logits
 
     def rows(
         self, problem: NDArray[np.integer], draw: NDArray[np.integer], lengths: NDArray[np.integer]
     ) -> tuple[NDArray[np.float64], ...]:
-        """What was noted of each row, one number a generated token; the notes are forgotten.
+        """The recorded numbers of each row, one per generated token; the record is then cleared.
 
         Args:
-            problem, draw: that name the rows, as the sampler named them.
-            lengths: generated tokens of each row.
+            problem, draw: the rows, as the sampler numbered them.
+            lengths: number of generated tokens of each row.
         """
         found: dict[tuple[int, int], list[float]] = {}
         for problems, draws, values in self._steps:

@@ -1,4 +1,4 @@
-"""A policy in words: how a prompt reaches it, and what ends its answers."""
+"""A policy described in words: the form of its prompts, and the tokens and texts that end its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyturn.policies.protocol import Policy
 from keyturn.policies.vllm_engine import VllmPolicy
 
 MOST = 6
-"""Stop tokens that are named; of more only how many there are."""
+"""Most stop tokens that are named; the others are only counted."""
 
 
 def prompt_format(policy: Policy) -> str:
@@ -26,7 +26,7 @@ def prompt_format(policy: Policy) -> str:
 
 
 def stop_tokens(policy: LocalPolicy) -> str:
-    """What ends an answer: tokens and texts, in a fixed order."""
+    """The tokens and texts that end an answer, in a fixed order."""
     tokens = [str(policy.tokenizer.convert_ids_to_tokens(token)) for token in policy.ends]
     texts = [f"the text {text!r}" for text in policy.stop_texts]
     shown = tokens if len(tokens) <= MOST else [f"{len(tokens)} tokens"]

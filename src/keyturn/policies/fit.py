@@ -3,17 +3,17 @@
 ``loss = sum_i w_i * nll_i / sum_i w_i`` over all tokens ``i`` of the batch's rows (row, token), where
 ``nll_i = -log p(token_i | tokens before it in its row)`` and ``w_i`` is the weight of *predicting* token
 ``i`` (the weight of a row's first token is never used: nothing predicts it).
-Denominator: the sum of the weights of the whole batch, divided by once, so that cutting a batch into
-micro-batches changes nothing.
+Denominator: the sum of the weights of the whole batch. The division happens once, so that splitting a batch
+into micro-batches changes nothing.
 Degenerate: a batch whose weights sum to zero is skipped and counted. Dropout is off: the loop draws from
 named streams only, so that a resumed run repeats a straight one byte for byte (CPU, same thread count).
 Known bias: batches are bucketed by length (``bucket_batches``), and each is divided by its own weight, so a
 token of a short row counts more than one of a long row, by the ratio of their batches' weights. Where rows of
-one prompt differ in kind *and* length (an answer alone beside a long trace) the kinds' shares are learnt
-wrongly by that ratio: of PAR's 30 % long traces a bucketed base gave 1 %. There take ``bucket_batches=1``,
-whose batches are random samples.
-Source: maximum likelihood; the loop below it is :func:`keyturn.policies.optimise.optimise`, which fits
-steering vectors, sparse autoencoders and probes with a loss of their own.
+one prompt differ in kind *and* length (an answer alone beside a long trace), the learnt shares of the kinds are
+wrong by that ratio: where PAR has 30 % long traces, a bucketed base wrote 1 %. In that case take
+``bucket_batches=1``, whose batches are random samples.
+Source: maximum likelihood; the underlying loop is :func:`keyturn.policies.optimise.optimise`, which also fits
+steering vectors, sparse autoencoders and probes with losses of their own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Row:
 
 
 Source: TypeAlias = Callable[[int], Sequence[Row]]
-"""Block number -> rows. A pure function, so that any step's batch can be made again."""
+"""Block number -> rows. A pure function, so that the batch of any step can be reproduced."""
 
 
 def fit(
@@ -72,9 +72,9 @@ def fit(
         label: name in the progress line.
         evaluate: called before the step of every ``evaluate_every``-th step and after the last one.
         evaluate_every: steps; 0 evaluates at the end only.
-        checkpoint: file that the state is written to and, if it exists, resumed from.
+        checkpoint: file for the state; the fit resumes from it if it exists.
         checkpoint_every: steps between writes; 0 never writes.
-        stop_at: leave after this many steps in all, with a checkpoint if a file was named.
+        stop_at: stop after this many steps in all, with a checkpoint if a file was named.
 
     Raises:
         NumericsError: three steps in a row were not finite.
@@ -161,7 +161,7 @@ def epochs(rows: Sequence[Row], config: FitConfig, streams: Streams) -> Source:
 def pad_rows(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded int64 ``[row, token]`` and float32 weights of the same shape, 0 on padding.
 
-    Padding stands behind the last token of its row, where a causal model cannot see it.
+    Padding follows the last token of its row, where a causal model cannot see it.
     """
     width = max(len(row.tokens) for row in rows)
     tokens = np.zeros((len(rows), width), dtype=np.int64)
@@ -173,7 +173,7 @@ def pad_rows(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def weighted_nll(model: torch.nn.Module, tokens: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """``sum_i w_i nll_i`` of a padded batch, a scalar; float32 whatever the model's type."""
+    """``sum_i w_i nll_i`` of a padded batch, a scalar; always float32."""
     logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
     wanted = weights[:, 1:] != 0
     nll = torch.nn.functional.cross_entropy(logits[wanted].float(), tokens[:, 1:][wanted], reduction="none")

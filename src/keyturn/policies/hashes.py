@@ -23,7 +23,7 @@ def weights_hash(model: torch.nn.Module) -> str:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of what a tokenizer does: its rules, special tokens and chat template."""
+    """Hash of a tokenizer's behaviour: its rules, special tokens and chat template."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     body = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     return identity({"body": body, "special": tokenizer.special_tokens_map, "chat": tokenizer.chat_template})

@@ -5,9 +5,9 @@ With logits ``l = h W^T + b`` and a temperature ``T``::
     logprob = l_y / T - logsumexp(l / T)
     entropy = logsumexp(l) - sum_v p_v l_v          (of the model's own distribution, T = 1)
 
-The sums run over pieces of the vocabulary with an online maximum. The backward computes each piece again:
-``d logprob / d l = (1_y - p^T) / T`` and ``d entropy / d l = -p (l - sum_v p_v l_v)``, so both may be
-differentiated. Small vocabularies take the plain formulas on whole logits: equal, and faster.
+The sums run over pieces of the vocabulary with an online maximum. The backward pass computes each piece again:
+``d logprob / d l = (1_y - p^T) / T`` and ``d entropy / d l = -p (l - sum_v p_v l_v)``, so both are
+differentiable. Small vocabularies use the plain formulas on whole logits, which are equal and faster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from keyturn.policies.cache import without_cache
 from keyturn.policies.hooks import evaluating
 
 DENSE_ELEMENTS = 1 << 24
-"""Logits up to this many (64 MiB in float32) are made whole."""
+"""Most logits that are held at once as a whole tensor (64 MiB in float32)."""
 
 _PIECE_ELEMENTS = 1 << 23
 
@@ -39,7 +39,7 @@ class Head(NamedTuple):
 
 
 class TokenScores(NamedTuple):
-    """What a model says of given tokens."""
+    """A model's scores of given tokens."""
 
     logprobs: Tensor
     entropies: Tensor
@@ -52,8 +52,8 @@ _SEPARABLE: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictiona
 def split_head(model: PreTrainedModel) -> Head | None:
     """The head, where the model's logits are exactly ``body @ weight.T + bias``.
 
-    Scaled or soft-capped logits, adapters and hooks on the head: None, and the caller must use the
-    model's own logits. Whether it holds is tried out once per model on a few tokens, not guessed.
+    The result is None for scaled or soft-capped logits and for adapters or hooks on the head; the caller must
+    then use the model's own logits. The equality is tested once per model on a few tokens, not guessed.
     """
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear or model.base_model is model:
@@ -91,10 +91,10 @@ def from_hidden(
     Args:
         hidden: last hidden states, normalised.
         head: the linear map to logits.
-        targets: the tokens in question.
-        temperature: of the log-probabilities; entropies are at 1.
+        targets: the tokens to score.
+        temperature: temperature of the log-probabilities; entropies are at 1.
         ranks: also count the tokens that are more likely.
-        dense_elements: make logits whole up to this many elements.
+        dense_elements: most logits that are held at once as a whole tensor.
     """
     vocabulary = head.weight.shape[0]
     if len(targets) * vocabulary <= dense_elements:
@@ -193,7 +193,7 @@ class _LinearScores(torch.autograd.Function):
 
 
 def _ranks(hidden: Tensor, head: Head, targets: Tensor, piece: int) -> Tensor:
-    """How many tokens are more likely than the target; the target itself never counts."""
+    """Number of tokens that are more likely than the target; the target itself never counts."""
     with torch.no_grad():
         own = (hidden * head.weight[targets]).sum(-1)
         own = own if head.bias is None else own + head.bias[targets]

@@ -18,13 +18,13 @@ class ForwardHook:
     """A forward hook on one module.
 
     Args:
-        name: what it is called; part of the policy's fingerprint.
+        name: name of the hook; part of the policy's fingerprint.
         module: dotted name of the module, e.g. ``"model.layers.1"``.
         run: ``(module, args, output) -> output or None`` after the module, or ``(module, args) -> args or
-            None`` before it; None leaves things as they are.
-        before: run before the module.
-        config: what ``run`` was made from, as plain data; a function made inside another one needs it, since
-            its text does not show what it holds. Part of the policy's fingerprint.
+            None`` before it; None changes nothing.
+        before: whether ``run`` is called before the module.
+        config: the parameters that ``run`` was built from, as plain data; a closure needs it, since its source
+            does not show the values that it holds. Part of the policy's fingerprint.
     """
 
     name: str
@@ -36,10 +36,10 @@ class ForwardHook:
 
 @contextlib.contextmanager
 def hooked(model: torch.nn.Module, hooks: Sequence[ForwardHook]) -> Iterator[None]:
-    """Put hooks on a model for the length of a block; they are gone afterwards, whatever happened in it.
+    """Put hooks on a model for the length of a block and remove them afterwards, even after an error.
 
     Raises:
-        UsageError: a hook names a module that the model has not.
+        UsageError: a hook names a module that the model does not have.
     """
     modules = dict(model.named_modules()) if hooks else {}
     for hook in hooks:
@@ -59,7 +59,7 @@ def hooked(model: torch.nn.Module, hooks: Sequence[ForwardHook]) -> Iterator[Non
 
 @contextlib.contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """No dropout and no gradient for the length of a block; the model is given back as it was."""
+    """Switch off dropout and gradients for the length of a block; the model's own mode is restored after it."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
@@ -72,16 +72,16 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 class SoFar(NamedTuple):
-    """What a logit processor sees of the rows that are being decoded.
+    """A logit processor's view of the rows that are being decoded.
 
-    Rows are dropped when they have ended, so a processor keeps no state by row index; ``problem`` and
-    ``draw`` say which row is which.
+    Rows are dropped when they have ended, so a processor must not keep state by row index; ``problem`` and
+    ``draw`` identify a row.
     """
 
     tokens: Int[torch.Tensor, "row past"]
-    """Prompt (padded on the left) and what was generated since."""
+    """Prompt (padded on the left) and generated tokens."""
     start: int
-    """Where the generated tokens begin."""
+    """Index of the first generated token."""
     problem: Int[torch.Tensor, " row"]
     draw: Int[torch.Tensor, " row"]
 

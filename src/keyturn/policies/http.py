@@ -1,4 +1,4 @@
-"""One JSON request, tried again where trying again can help. Standard library only."""
+"""One JSON request, with further attempts where they can help. It needs only the standard library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_BYTES = 64 << 20
 
 
 class _Straight(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: it would carry the key to another address, and turn a POST into a GET."""
+    """Follows no redirect, which would carry the key to another address and turn a POST into a GET."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
@@ -32,7 +32,7 @@ _OPENER = urllib.request.build_opener(_Straight)
 
 
 class Unanswered(Exception):
-    """No usable answer after all attempts; says why."""
+    """No usable answer after all attempts; the message gives the reason."""
 
 
 class Refused(InputError):
@@ -40,7 +40,7 @@ class Refused(InputError):
 
     Args:
         what, fix: see :class:`~keyturn.core.errors.KeyturnError`.
-        status: of the HTTP reply.
+        status: status of the HTTP reply.
     """
 
     def __init__(self, what: str, *, fix: str = "", status: int = 0) -> None:
@@ -49,7 +49,7 @@ class Refused(InputError):
 
 
 class Patience(Protocol):
-    """How long and how often to try."""
+    """Time-out, number of attempts, and pauses between them."""
 
     @property
     def timeout_s(self) -> float:
@@ -78,16 +78,16 @@ def post(
     """Post a JSON document and return the JSON object that comes back.
 
     Args:
-        to: where to.
-        body: what.
-        key: bearer token, empty for none; it is in no message.
+        to: address of the request.
+        body: JSON document to post.
+        key: bearer token, empty for none; no message contains it.
         patience: time-out, attempts, pauses.
         jitter: spreads the pauses.
         halt: when set, no further attempt is made.
 
     Raises:
-        Refused: a status that trying again will not change.
-        Unanswered: rate limits, faults, time-outs or broken replies to the end.
+        Refused: a status that another attempt will not change.
+        Unanswered: every attempt met a rate limit, a fault, a time-out or a broken reply.
     """
     why = "not tried"
     attempts = patience.retries + len(to)
@@ -118,7 +118,7 @@ def get(url: str, key: str, timeout_s: float) -> dict[str, Any]:
 
     Raises:
         Refused: the server answers with an error.
-        Unanswered: something answers, and it is no JSON object.
+        Unanswered: the answer is not a JSON object.
         InputError: nothing answers at all.
     """
     try:
@@ -152,7 +152,7 @@ def _once(url: str, body: Mapping[str, Any] | None, key: str, timeout: float) ->
 
 
 def _said(error: urllib.error.HTTPError, key: str) -> str:
-    """What the server says of an error; without the key, which some repeat."""
+    """The server's own error message, without the key, which some servers repeat."""
     try:
         words = error.read(2000).decode("utf-8", "replace").strip() or str(error.reason)
     except (OSError, http.client.HTTPException):

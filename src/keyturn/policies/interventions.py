@@ -1,4 +1,4 @@
-"""Interventions: what is done to hidden states while a policy writes, and where, and how long it lasts.
+"""Interventions: changes of hidden states while a policy writes, where they act, and how long they last.
 
 Formula, for a hidden state ``h``, a vector ``v`` with ``u = v / |v|`` and a coefficient ``c``::
 
@@ -8,11 +8,11 @@ Formula, for a hidden state ``h``, a vector ``v`` with ``u = v / |v|`` and a coe
     clamp        h + (clip(h.u, -c, c) - h.u) u
     function     h + c (f(h) - h)
 
-*Where*: ``prompt`` (every token of it), ``first_step`` (its last token, which the first written token is drawn
-from), ``generation`` (written tokens), ``all``; or a function of places. *Persistent*: a token that was read
-under the intervention keeps the keys and values that it got there, and later tokens see them. *Transient*:
-only the distribution of the next token is changed; what is kept of the token is what the model itself makes of
-it.
+*Where*: ``prompt`` (every token of it), ``first_step`` (its last token, from which the first written token is
+drawn), ``generation`` (written tokens), ``all``; or a function of places. *Persistent*: the cache keeps the
+keys and values of a token as computed under the intervention, and later tokens see them. *Transient*: only the
+distribution of the next token changes; the cache keeps the keys and values of the model without the
+intervention.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Intervention:
     """One change of hidden states.
 
     Args:
-        name: what it is called.
-        site: where in the model.
+        name: name of the intervention.
+        site: its place in the model.
         vector: ``[dim]``, unless a function is given.
         function: ``(hidden [row, token, dim], places) -> hidden``: a function at the top of a module, or a
             frozen dataclass.
-        coefficient: one number, or several of which draw ``d`` takes number ``d`` modulo their count.
+        coefficient: one number, or several, of which draw ``d`` takes number ``d`` modulo their count.
         mode: see the module.
         where: see the module; or ``places -> bool [row, token]``.
         persistent: see the module.
-        made_for: hash of the weights that the vector was made with; ``""``: any model of its width.
+        made_for: hash of the weights that the vector was computed from; ``""``: any model of its width.
     """
 
     name: str
@@ -79,11 +79,11 @@ class Intervention:
         """Refuse a model that the intervention was not made for.
 
         Args:
-            model: that it is to act on.
-            weights: hash of its weights.
+            model: the model that it is to act on.
+            weights: hash of the model's weights.
 
         Raises:
-            UsageError: no such layer, another width, or a vector from other weights.
+            UsageError: the model lacks the layer, has another width, or has other weights than the vector's.
         """
         self.site.hook(model, self.name, _nothing)
         width = width_of(model)
@@ -96,7 +96,7 @@ class Intervention:
 
     @property
     def by_place(self) -> bool:
-        """Whether draws of one problem may differ in what is done to their prompt."""
+        """Whether draws of one problem may have different interventions on their prompt."""
         return callable(self.where) or isinstance(self.coefficient, tuple)
 
     @property
@@ -105,7 +105,7 @@ class Intervention:
         return self.where != "generation"
 
     def strength(self, places: Places, dtype: Any) -> tuple[Any, Any]:
-        """Where it acts, bool ``[row, token]``, and with which coefficient, ``[row, token]``."""
+        """The places where it acts, bool ``[row, token]``, and its coefficients there, ``[row, token]``."""
         if callable(self.where):
             active = self.where(places)
         elif self.where == "first_step":
@@ -122,7 +122,7 @@ class Intervention:
         return active, torch.full(active.shape, float(self.coefficient), dtype=dtype, device=active.device)
 
     def applied(self, hidden: Any, active: Any, coefficient: Any, places: Places) -> Any:
-        """Hidden states after it, ``[row, token, dim]``; those where it does not act are left to the last
+        """Hidden states after it, ``[row, token, dim]``; where it does not act they stay the same to the last
         bit."""
         if self.function is not None:
             changed = hidden + coefficient[..., None] * (self.function(hidden, places) - hidden)

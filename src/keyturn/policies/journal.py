@@ -1,4 +1,4 @@
-"""A JSON-lines file of finished pieces of work, so that an interrupted run asks for none of them twice."""
+"""A JSON-lines file of finished pieces of work, so that an interrupted run repeats none of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyturn.core.jsonl import append_jsonl, read_jsonl
 
 
 class Journal:
-    """Rows by key, appended one by one from any thread; a torn last line is left out.
+    """Rows by key, appended one by one from any thread; an incomplete last line is ignored.
 
     Args:
         path: the file, or None to keep nothing.
@@ -27,11 +27,11 @@ class Journal:
             self._rows[str(row.pop("key", ""))] = row
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The row of a key, None where it is not there yet."""
+        """The row of a key; None where there is none yet."""
         return self._rows.get(key)
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
-        """Write a row down, whole, before anybody relies on it."""
+        """Write a whole row to the file before any caller relies on it."""
         plain = _plain(row)
         with self._lock:
             if self._path is not None:
@@ -40,7 +40,7 @@ class Journal:
 
 
 def _plain(value: Any) -> Any:
-    """NaN as null, at any depth."""
+    """Replace NaN by null at any depth."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,10 +1,11 @@
-"""How many tokens one backward pass may read: what a model keeps for it grows with its width and its layers.
+"""The number of tokens in one backward pass, limited by the activations that a model keeps for it.
 
-    bytes of a token = L (10 d + 4 f) b
+    bytes per token = L (10 d + 4 f) b
 
-for ``L`` layers of width ``d`` and feed-forward width ``f`` in numbers of ``b`` bytes: the inputs of norms and
-projections, queries, keys, values and their mix, and the four of a gated feed-forward block.
-Known bias: an estimate; attention that keeps its weights takes more, and logits are bounded by themselves
+for ``L`` layers of width ``d`` and feed-forward width ``f``, with ``b`` bytes per number. A layer keeps the
+inputs of norms and projections, queries, keys, values and their mix, and four activations of a gated
+feed-forward block.
+Known bias: this is an estimate. Attention that keeps its weights takes more; logits have a limit of their own
 (:mod:`keyturn.policies.head`).
 """
 
@@ -13,15 +14,15 @@ from __future__ import annotations
 from typing import Any
 
 KEPT_BYTES = 2 << 30
-"""What one backward pass may keep."""
+"""Most bytes that one backward pass may keep."""
 
 
 def token_bytes(config: Any, number_bytes: int = 4) -> int:
-    """Bytes that a token leaves for the backward pass; 0 where the config does not say its sizes.
+    """Bytes kept per token for the backward pass; 0 where the config does not state its sizes.
 
     Args:
-        config: of the model.
-        number_bytes: of one number.
+        config: the model's config.
+        number_bytes: bytes per number.
     """
     said = config.get_text_config(decoder=True)
     layers, width, inner = (
@@ -36,13 +37,13 @@ def token_bytes(config: Any, number_bytes: int = 4) -> int:
 
 
 def tokens_of_a_pass(config: Any, most: int) -> int:
-    """Tokens of one backward pass: ``most``, or fewer where they would keep more than :data:`KEPT_BYTES`.
+    """Tokens of one backward pass: ``most``, or fewer where ``most`` would keep more than :data:`KEPT_BYTES`.
 
-    Passes add up to the same gradient, so this changes memory and the order of sums, nothing else.
+    Passes add up to the same gradient, so this changes only memory and the order of sums.
 
     Args:
-        config: of the model.
-        most: tokens that were asked for.
+        config: the model's config.
+        most: number of tokens that the caller asks for.
     """
     each = token_bytes(config)
     return most if not each else max(1, min(most, KEPT_BYTES // each))

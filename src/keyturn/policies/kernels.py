@@ -76,7 +76,7 @@ def short_convolution(
 
     Args:
         padded: the ``taps - 1`` inputs before the first token (zeros at the start), then the inputs.
-        kernel: one filter a channel, oldest tap first.
+        kernel: one filter per channel, oldest tap first.
     """
     if padded.shape[1] == kernel.shape[0] and not torch.is_grad_enabled():
         return padded[:, -1:] + (padded * kernel).sum(1, keepdim=True)
@@ -84,7 +84,7 @@ def short_convolution(
 
 
 def attend_once(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of one new token a row, ``[row, head, 1, dim]``; products beat the fused kernel at this shape.
+    """Attention of one new token per row, ``[row, head, 1, dim]``; products beat the fused kernel here.
 
     Args:
         queries: ``[row, head, 1, dim]``.
@@ -139,8 +139,8 @@ def rotate(pairs: Float[Tensor, "*axes dim"], unit: Tensor) -> Float[Tensor, "*a
 def interleaved(heads: int, dim: int) -> Tensor:
     """Llama rotates channel ``j`` with ``j + dim / 2``; this order puts them side by side, head by head.
 
-    Queries and keys in the same order have the same products, so attention does not notice; and a
-    rotation of neighbours is one complex product where Llama's takes four operations.
+    Queries and keys in the same order have the same products, so attention is unchanged. A rotation of
+    neighbours is one complex product, where Llama's takes four operations.
     """
     within = torch.arange(dim).view(2, dim // 2).T.reshape(-1)
     return (torch.arange(heads)[:, None] * dim + within).reshape(-1)

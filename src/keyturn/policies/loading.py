@@ -1,8 +1,8 @@
 """From a name to a policy: a folder on disk or a repository of the Hub, checked before it is built.
 
-A local folder wins over a repository of the same name. Nothing runs that came with the weights: pickles
-are refused unless asked for by name, and so is code in a repository, which must then be pinned to a
-commit.
+A local folder takes precedence over a repository of the same name. No code that came with the weights runs by
+default: pickles are refused unless explicitly allowed, and so is code in a repository, which must then be
+pinned to a commit.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
-"""How weights may be held; ``auto``: as they are stored."""
+"""Number types of loaded weights; ``auto``: as they are stored."""
 
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:[0-9]+)?")
 _PROBE = "What is 12 plus 3?\n\nIt's 15 (fifteen); na\u00efve \u4e00\u4e8c, x_1 = -2.50  done."
-"""Words, digits, signs, breaks and accents: what tokenizers split by rules of their own."""
+"""Words, digits, signs, breaks and accents, which tokenizers split by rules of their own."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOT_CAUSAL = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification")
 _log = logging.getLogger("keyturn")
@@ -68,14 +68,14 @@ def load_policy(
         path_or_id: a model folder, or ``owner/name`` on the Hub.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``auto`` (as stored).
         device: ``cpu``, ``cuda``, ``cuda:1``..., or ``auto``.
-        revision: of a Hub repository; a full commit where its code is to be run.
+        revision: revision of a Hub repository; a full commit where its code is to be run.
         trust_remote_code: run model code that came with the weights.
         allow_pickle: read ``pytorch_model.bin`` where there are no safetensors.
         sampling: how it is decoded; plain sampling at temperature 1 by default.
 
     Raises:
         UsageError: no such folder, device or type; code asked for without a pinned commit.
-        InputError: what is there is not a whole causal LM that can be read safely.
+        InputError: the folder does not hold a complete causal LM that can be read safely.
     """
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}", fix=f"one of {', '.join(DTYPES)}")
@@ -125,7 +125,7 @@ def save_policy(
 
 
 def _check_device(name: str) -> None:
-    """Refuse what is no name of a device, before anything slow."""
+    """Refuse an invalid device name before anything slow happens."""
     if not _DEVICE.fullmatch(name):
         raise UsageError(f"unknown device {name!r}", fix="cpu, cuda, cuda:1 or auto")
 
@@ -180,7 +180,7 @@ def find_folder(
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name could be a repository's on the Hub: ``owner/name``."""
+    """Whether a name has the form of a Hub repository, ``owner/name``."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not name.startswith((".", "~", "/"))
 
 
@@ -204,7 +204,7 @@ def _from_hub(repo: str, revision: str | None, code: bool, pickles: bool, endpoi
 
 @contextlib.contextmanager
 def _hub_bars() -> Iterator[None]:
-    """The Hub's bars on a terminal only."""
+    """Show the Hub's progress bars only on a terminal."""
     if sys.stderr.isatty() or are_progress_bars_disabled():
         yield
         return
@@ -216,7 +216,7 @@ def _hub_bars() -> Iterator[None]:
 
 
 def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnError | None:
-    """What went wrong with a download, in a sentence; None where it is no matter of the Hub or the network."""
+    """The cause of a failed download in one sentence; None where neither the Hub nor the network caused it."""
     # Where nothing is cached, the Hub's own refusal arrives as the cause of "not in the cache".
     cause = error.__cause__
     if isinstance(error, LocalEntryNotFoundError) and isinstance(cause, HfHubHTTPError):
@@ -251,7 +251,7 @@ def _hub_error(repo: str, revision: str | None, error: Exception) -> KeyturnErro
 
 
 def _hub_fix(status: int) -> str:
-    """What mends a refusal of the Hub."""
+    """The fix for a refusal of the Hub."""
     if status in (401, 403):
         return "log in with an account that may read it (hf auth login), or set HF_TOKEN"
     if status == 404:
@@ -325,7 +325,7 @@ def _load_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedToken
     """The folder's tokenizer, which splits text as its ``tokenizer.json`` says.
 
     transformers may build another one from the model's type (a ``Qwen2Tokenizer`` for any Qwen2 model), with
-    splitting rules of its own: a model would then be asked in pieces that it never saw.
+    splitting rules of its own. A model would then read prompts in tokens that it never saw.
     """
     called = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     try:
