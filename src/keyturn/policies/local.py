@@ -36,23 +36,24 @@ __all__ = ["LocalPolicy", "Sampling"]
 _CHECKED: weakref.WeakKeyDictionary[PreTrainedModel, set[tuple[str, ...]]] = weakref.WeakKeyDictionary()
 
 _ALWAYS_HASHED_BYTES = 64 << 20
-"""Weights up to this size are hashed at every call (some 50 ms at most), larger ones when they were changed."""
+"""Weights up to this size are hashed at every call (some 50 ms at most), larger ones after they change."""
 
 
 class LocalPolicy:
-    """A causal LM, its tokenizer, how it is decoded, and what intervenes while it runs.
+    """A causal LM with its tokenizer, its decoding settings, and the hooks and processors that act while it
+    runs.
 
     The model is borrowed: it may be trained between calls. Its mode (training, gradients) is restored
     after every call, and hooks exist only during one.
 
     Args:
         model: any Hugging Face causal LM.
-        tokenizer: of the model.
+        tokenizer: the model's tokenizer.
         sampling: temperature and truncation.
         hooks: put on the model while it draws or scores.
-        processors: shape the logits while it draws (scoring is of the model under its hooks alone).
+        processors: shape the logits while it draws (scoring uses the model under its hooks alone).
         chat: put prompts through the tokenizer's chat template.
-        stops: texts that end an answer where they are first complete, beside the tokens that end it.
+        stops: texts that end an answer where they are first complete, in addition to the tokens that end it.
 
     Raises:
         InputError: an encoder-decoder, or ``chat`` without a template.
@@ -92,7 +93,7 @@ class LocalPolicy:
         processors: Sequence[Processor] = (),
         stops: Sequence[str] = (),
     ) -> LocalPolicy:
-        """The same model decoded otherwise: other sampling, further hooks, processors and stop texts."""
+        """The same model with other decoding: other sampling, further hooks, processors and stop texts."""
         return LocalPolicy(
             self.model,
             self.tokenizer,
@@ -105,9 +106,9 @@ class LocalPolicy:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, tokenizer, sampling, interventions and what ends an answer.
+        """Hash of weights, tokenizer, sampling, interventions and the ends of an answer.
 
-        Raises UsageError where a hook or a processor holds what cannot be named.
+        Raises UsageError where a hook or a processor holds a value that has no identity.
         """
         usual = self.ends == (self.tokenizer.eos_token_id,) and not self.turn.texts
         ends = {} if usual else {"ends": [*self.ends, *self.turn.texts]}
@@ -135,12 +136,12 @@ class LocalPolicy:
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
-        """Texts that end an answer: of a chat's turn, and those that were asked for."""
+        """Texts that end an answer: those that end a chat's turn, and those that the caller gave."""
         return tuple(dict.fromkeys((*self.turn.texts, *self.stops)))
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Ids that end an answer: of the generation settings, the config, the tokenizer and a chat's turn."""
+        """Ids that end an answer, from the generation settings, the config, the tokenizer and a chat's turn."""
         found: set[int] = set(self.turn.tokens)
         generation = getattr(self.model, "generation_config", None)
         for owner in (generation, self.model.config, self.tokenizer):
@@ -172,11 +173,11 @@ class LocalPolicy:
         return Prompts.build([problem.id for problem in problems], texts, rows)
 
     def try_out(self, problem: Problem) -> None:
-        """Read one prompt, so that what cannot answer at all is known before anything is drawn.
+        """Read one prompt, so that a model that cannot answer at all is found before anything is drawn.
 
         Raises:
-            InputError: the model's forward fails.
-            NumericsError: it gives logits that are not numbers.
+            InputError: the model's forward pass fails.
+            NumericsError: its logits are not numbers.
         """
         from keyturn.policies.cache import without_cache
 
@@ -199,7 +200,7 @@ class LocalPolicy:
             )
 
     def unknown_words(self, problems: Sequence[Problem]) -> float:
-        """Share of the words of these prompts, as they are given, that the tokenizer does not know."""
+        """Share of the words of these prompts, as the model reads them, that the tokenizer does not know."""
         return unknown_words(self.tokenizer, [as_given(self.tokenizer, p, chat=self.chat) for p in problems])
 
     @property
@@ -223,9 +224,9 @@ class LocalPolicy:
         do not depend on what else is drawn.
 
         Args:
-            problems: with distinct ids.
+            problems: problems with distinct ids.
             draws: numbers of the draws.
-            streams: where the random numbers come from.
+            streams: source of the random numbers.
             limits: tokens per completion and rows per batch.
             advance: called with the number of rows that were just finished.
             compact: drop ended rows from the batch.
@@ -272,7 +273,7 @@ class LocalPolicy:
         )
 
     def _check(self, batch: Rows, drawn: Decoded) -> None:
-        """The first batch of a model (and of what is hooked on it) must be what a plain forward gives."""
+        """Check the first batch of a model (with its present hooks) against a plain forward pass."""
         from keyturn.policies.checked import check_drawn
 
         known = _CHECKED.setdefault(self.model, set())
@@ -328,7 +329,8 @@ class LocalPolicy:
         decoded = {end: str(self.tokenizer.decode([end], skip_special_tokens=True)) for end in self.ends}
         shown = [end for end, text in decoded.items() if text.strip()]
         last = tokens[np.maximum(offsets[1:] - 1, 0)] if len(tokens) else np.zeros(count, dtype=np.int32)
-        # What ends an answer is no part of its text, even where the tokenizer does not call it special.
+        # The token that ends an answer is not part of its text, even where the tokenizer does not call it
+        # special.
         stops = offsets[1:] - (ended & np.isin(last, shown))
         pieces: Any = [tokens[offsets[row] : stops[row]].tolist() for row in range(count)]
         numbers = np.asarray(draws, dtype=np.int32)
@@ -349,7 +351,7 @@ class LocalPolicy:
     def score(self, completions: Completions, *, advance: Callable[[int], None] | None = None) -> TokenTable:
         """Teacher-forced log-probabilities, entropies and ranks at temperature 1, under the policy's hooks.
 
-        Prompt and completion are read as tokens, so they must be of this policy's tokenizer.
+        Prompt and completion are read as tokens, so they must come from this policy's tokenizer.
 
         Raises:
             InputError: ids that the model does not know, or more tokens than its context.
@@ -363,7 +365,7 @@ class LocalPolicy:
         return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
 
     def check_fits(self, completions: Completions) -> None:
-        """Refuse what another model's tokenizer or longer context has made.
+        """Refuse tokens that another tokenizer made, and rows that only a longer context holds.
 
         Raises:
             InputError: ids that the model does not know, or more tokens than its context.

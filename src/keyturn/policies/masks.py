@@ -1,4 +1,4 @@
-"""Which tokens a new token may see: additive masks and positions from what callers pass."""
+"""Additive masks (which tokens a new token may see) and positions, from the masks that callers pass."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 def additive_mask(
     attention_mask: Tensor | None, hidden: Float[Tensor, "row token dim"], past: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """What attention adds to its scores, and which of the new tokens are real (None: all).
+    """The mask that attention adds to its scores, and which of the new tokens are real (None: all).
 
     Args:
-        attention_mask: None; 0 / 1 ``[row, past + token]``; or ready made with four axes, boolean or additive.
+        attention_mask: None; 0 / 1 ``[row, past + token]``; or complete with four axes, boolean or additive.
         hidden: embeddings of the new tokens.
-        past: cached tokens.
+        past: number of cached tokens.
     """
     tokens = hidden.shape[1]
     if attention_mask is not None and attention_mask.dim() == 4:
@@ -41,7 +41,7 @@ def additive_mask(
 
 
 def _hidden(hide: Tensor, hidden: Tensor) -> Tensor:
-    """Zero where attention may look; else so low that nothing is seen (finite: padding has a softmax too)."""
+    """Zero where attention may look, else a large negative number (finite, since padding has a softmax too)."""
     return hidden.new_zeros(hide.shape).masked_fill(hide, torch.finfo(hidden.dtype).min)
 
 

@@ -1,9 +1,8 @@
-"""A model folder on disk: whether it is whole and safe to read, and how one is written.
+"""A model folder on disk: the checks that it is complete and safe to read, and the writing of one.
 
-Weights are safetensors; a pickle is refused unless asked for by name, because reading one runs what is
-in it. Every header is read before a model is built, so that a damaged file is one sentence and not a
-traceback. Folders that keyturn wrote carry ``manifest.json`` with the sha256 of every file, and are
-checked against it.
+Weights are safetensors; a pickle is refused unless explicitly allowed, because reading one runs the code in it.
+Every header is read before a model is built, so that a damaged file gives one sentence and not a traceback.
+Folders that keyturn wrote carry ``manifest.json`` with the sha256 of every file, and are checked against it.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
 
 
 def _where_the_model_is(folder: Path) -> str:
-    """What to do about a folder without a config, by what it holds."""
+    """The fix for a folder without a config, which depends on its files."""
     if any(folder.glob("*.gguf")):
         found = sorted(folder.glob("*.gguf"))[0]
         return f"keyturn model import {found} OUT, and name OUT"
@@ -66,7 +65,7 @@ def _where_the_model_is(folder: Path) -> str:
 
 
 def check_manifest(folder: Path) -> None:
-    """Compare every file with the hash that was written last; folders without a manifest pass."""
+    """Compare every file with its hash in the manifest; folders without a manifest pass."""
     if not (folder / MANIFEST).is_file():
         return
     files = read_json(folder / MANIFEST).get("files")
@@ -88,11 +87,11 @@ def save_folder(
     *,
     overwrite: bool = False,
 ) -> dict[str, str]:
-    """Write a model folder whole or not at all: aside, hashed, renamed.
+    """Write a model folder whole or not at all: in a temporary place, hashed, then renamed.
 
     Args:
-        folder: where it will stand.
-        model, tokenizer: what is saved (safetensors and JSON).
+        folder: the folder to create.
+        model, tokenizer: saved as safetensors and JSON.
         documents: further JSON documents by file name.
         overwrite: replace an existing model folder.
 
@@ -100,7 +99,7 @@ def save_folder(
         sha256 of every file by name.
 
     Raises:
-        UsageError: something else is there already.
+        UsageError: the folder exists and is something else.
     """
     if folder.exists() and not overwrite:
         raise UsageError(f"{folder} exists already", fix="choose another folder, or say overwrite")
@@ -124,11 +123,11 @@ def save_folder(
 
 
 def same_folder(folder: Path, place: Path) -> Path:
-    """Let a model folder stand at another place too: hard links where the file system has them, else copies.
+    """Put a model folder in a second place too: hard links where the file system has them, else copies.
 
     Args:
-        folder: a whole model folder.
-        place: where it shall stand; what stands there is replaced, whole or not at all.
+        folder: a complete model folder.
+        place: the second place; what is there is replaced, whole or not at all.
 
     Returns:
         ``place``.
@@ -169,11 +168,11 @@ def holds_weights(folder: Path) -> bool:
 
 
 def near_folders(path: Path, most: int = 3) -> list[str]:
-    """Model folders, and runs that hold one, whose paths are like one that is not there.
+    """Model folders, and runs that hold one, whose paths resemble a path that does not exist.
 
     Args:
         path: as the user wrote it.
-        most: how many are named.
+        most: most paths that are named.
     """
     found = [Path(path.anchor) if path.is_absolute() else Path()]
     for part in path.parts[1:] if path.is_absolute() else path.parts:
@@ -192,7 +191,7 @@ def near_folders(path: Path, most: int = 3) -> list[str]:
 
 @contextlib.contextmanager
 def quiet_bars() -> Iterator[None]:
-    """Without the bars that transformers draws for every file."""
+    """Hide the progress bars that transformers draws for every file."""
     transformers_logging = transformers.utils.logging
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

@@ -1,12 +1,13 @@
-"""Where each token's characters stand in the text that it is decoded to, for any tokenizer.
+"""The span of each token's characters in the decoded text, for any tokenizer.
 
-Idea: the text of a token is what decoding gains by it. Most tokens are decoded alone; where that does not add
-up to the whole (a decoder that strips, joins or needs neighbours), each is decoded behind the last one that
-showed text, and where even that does not, behind everything before it. A character whose bytes are spread over
-several tokens belongs to all of them. Special tokens are not decoded and have an empty span at their place.
-Degenerate: no token, no span; a row that was cut inside a character ends in a replacement character, which its
-last tokens share.
-Ours; the windowed form is what streaming servers do to show text as it comes.
+Idea: the text of a token is the text that decoding gains when the token is added. Most tokens are decoded
+alone. Where these texts do not add up to the whole (a decoder that strips, joins or needs neighbours), each
+token is decoded after the last one that showed text, and where even that fails, after everything before it. A
+character whose bytes are spread over several tokens belongs to all of them. Special tokens are not decoded and
+have an empty span at their place.
+Degenerate: a row without tokens has no spans; a row that was cut inside a character ends in a replacement
+character, which its last tokens share.
+The method is ours; streaming servers use the windowed form to show text as it arrives.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _BROKEN = "\ufffd"
 
 
 class Decodes(Protocol):
-    """What is asked of a tokenizer: any of transformers' does it."""
+    """The part of a tokenizer that this module uses; every tokenizer of transformers has it."""
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = ...) -> str:
         """The text of ids."""
@@ -37,10 +38,10 @@ class Decodes(Protocol):
 
 
 class Spelling:
-    """Decodes rows and says where each token stands; remembers what it decoded, so make one per tokenizer.
+    """Decodes rows and gives each token's span. It caches decoded tokens, so make one per tokenizer.
 
     Args:
-        tokenizer: with ``decode``.
+        tokenizer: any object with ``decode``.
     """
 
     def __init__(self, tokenizer: Decodes) -> None:
@@ -51,12 +52,12 @@ class Spelling:
         self._special = marked | {int(token) for token in getattr(tokenizer, "all_special_ids", ())}
 
     def row(self, tokens: Sequence[int] | NDArray[np.integer]) -> tuple[str, NDArray[np.int32]]:
-        """The text of a row without special tokens, and its tokens' places, int32 ``[token, 2]``."""
+        """The text of a row without special tokens, and its tokens' spans, int32 ``[token, 2]``."""
         ids = [int(token) for token in tokens]
         shown = [token for token in ids if token not in self._special]
         text = self._decode(ids)
         if len(shown) < len(ids) and self._decode(shown) == text:
-            # A special token shows nothing, and stands where what was shown before it ends.
+            # A special token shows no text; its empty span stands at the end of the text before it.
             where = np.zeros((len(ids), 2), dtype=np.int32)
             here = np.array([token not in self._special for token in ids], dtype=bool)
             where[here] = self._places(shown, text)
@@ -116,11 +117,11 @@ def _from_the_start(ids: list[int], text: str, decode: Callable[[list[int]], str
 
 
 def _shared(partial: Sequence[str], whole: str) -> NDArray[np.int32]:
-    """Places of tokens in the text that they give together.
+    """Spans of tokens in the text that they decode to together.
 
     Args:
-        partial: the text with one token more each time.
-        whole: the text of all of them.
+        partial: the text of each prefix, one token longer each time.
+        whole: the text of all tokens.
     """
     agreed = [0, *(_common(text, whole) for text in partial)]
     shortest = len(whole)
@@ -133,7 +134,7 @@ def _shared(partial: Sequence[str], whole: str) -> NDArray[np.int32]:
     agreed[-1] = len(whole)
     places = []
     for before, upto, text in zip(agreed[:-1], agreed[1:], partial, strict=True):
-        # What goes beyond the agreed part is the beginning of a character whose rest is still to come.
+        # Text beyond the common part is the beginning of a character whose other bytes are still to come.
         unfinished = len(text) > upto and upto < len(whole)
         start = min(before, upto)
         places.append((start, upto + unfinished))
@@ -153,7 +154,7 @@ class GramRoles:
 
     Args:
         grams: the phrases.
-        tokenizer: of the policy that answers, so that the policy's fingerprint speaks for it.
+        tokenizer: the answering policy's tokenizer, so that the policy's fingerprint covers it.
         rest: role of tokens outside all phrases (``keyturn.roles.matching``).
     """
 
@@ -163,7 +164,7 @@ class GramRoles:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the phrases and of the role of the rest: other grams are another run."""
+        """Hash of the phrases and of the role of the rest: a run with other phrases is another run."""
         return identity({"grams": self.grams.identity, "rest": self.rest.name})
 
     @functools.cached_property

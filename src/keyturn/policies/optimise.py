@@ -1,7 +1,7 @@
-"""One optimiser loop for everything that is fitted: any parameters, any loss, resumable to the byte.
+"""One optimiser loop for all fits: any parameters, any loss, resumable to the byte.
 
-``theta <- AdamW(theta, clip(grad))`` where ``grad`` is that of the sum of the loss's parts.
-Denominator: the caller's; every part arrives divided by the whole batch's own.
+``theta <- AdamW(theta, clip(grad))`` where ``grad`` is the gradient of the sum of the loss's parts.
+Denominator: the caller's; every part arrives already divided by the whole batch's denominator.
 Degenerate: a step without parts is skipped and counted; a non-finite loss or gradient norm skips the
 step, three in a row stop the run.
 Known bias: none of its own.
@@ -31,16 +31,16 @@ _BAD_STEPS_IN_A_ROW = 3
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How long, how fast and in which portions."""
+    """Steps, learning rate and batch sizes of a fit."""
 
     steps: int = 500
     """Optimiser steps."""
     batch_rows: int = 32
-    """Rows (documents) a step; the pilot of the controlled world."""
+    """Rows (documents) per step; the default is from the pilot of the controlled world."""
     micro_rows: int = 0
     """Rows per backward pass; 0 takes the whole batch. Changes memory, never the gradient (up to rounding)."""
     lr: float = 3e-3
-    """Peak learning rate; for models of about 1e5 to 1e6 parameters."""
+    """Peak learning rate; the default suits models of about 1e5 to 1e6 parameters."""
     warmup: int = 60
     """Steps of linear warm-up."""
     decay_from: float = 0.6
@@ -54,7 +54,7 @@ class FitConfig:
     clip: float = 1.0
     """Largest global gradient norm."""
     bucket_batches: int = 16
-    """Batches' worth of rows that are sorted by length together."""
+    """Number of batches whose rows are sorted by length together."""
 
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (0 is the first)."""
@@ -68,11 +68,11 @@ class FitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitReport:
-    """What a fit did.
+    """The record of a fit.
 
     Args:
-        history: one mapping a step (``step``, ``loss``, ``grad_norm``, ``lr``, ``tokens`` so far, and what
-            ``evaluate`` returned at that step).
+        history: one mapping per step (``step``, ``loss``, ``grad_norm``, ``lr``, ``tokens`` so far, and the
+            columns that ``evaluate`` returned at that step).
         tokens: tokens trained on, padding left out.
         seconds: wall time of this process's part.
         skipped: steps without an update (non-finite, or a batch without weight).
@@ -113,13 +113,13 @@ def optimise(
     stop_at: int | None = None,
     tokens: Callable[[], int] = lambda: 0,
 ) -> FitReport:
-    """The loop itself: any parameters, any loss. See :func:`fit` for the arguments they share.
+    """The loop itself: any parameters, any loss. :func:`fit` explains the arguments that both share.
 
     Args:
-        parameters: what is trained, by name; frozen ones are left alone.
+        parameters: the parameters to train, by name; frozen ones are left alone.
         losses: step -> parts of the loss; no part at all means that the step has nothing to learn from.
         config: schedule; ``batch_rows``, ``micro_rows`` and ``bucket_batches`` belong to the caller's loss.
-        tokens: how many tokens the last call of ``losses`` looked at.
+        tokens: gives the number of tokens that the last call of ``losses`` read.
     """
     if config.steps < 1 or config.batch_rows < 1:
         raise UsageError(f"{config.steps} steps of {config.batch_rows} rows", fix="take at least 1 of each")
@@ -217,7 +217,7 @@ def _save(
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = value.detach().contiguous()
     facts = asdict(state) | {"identity": identity(asdict(config))}
-    # One file, so that weights, moments and position can never be of different steps.
+    # One file, so that weights, moments and position always belong to the same step.
     write_bytes(path, safetensors_torch.save(tensors, metadata={"fit": json.dumps(facts)}))
 
 

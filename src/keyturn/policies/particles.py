@@ -1,9 +1,8 @@
-"""Decoding in lock-step with weights: groups of rows that are resampled among themselves while they are
-written.
+"""Sequential Monte Carlo decoding: groups of weighted rows that are resampled while they are written.
 
-The rows of a group answer the same prompt. After each token the caller's rule gives every row an increment of
-its log-weight; where a group's effective number falls too low, its rows are drawn anew from themselves
-(systematic resampling) together with their caches, and their weights are made equal.
+The rows of a group answer the same prompt. After each token every row gains an increment of its log-weight.
+Where a group's effective sample size falls too low, its rows are resampled (systematic resampling) together
+with their caches, and their weights are made equal.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Particles:
-    """What was written, group-major: ``[group * size]`` rows.
+    """The written rows, group-major: ``[group * size]`` rows.
 
     Args:
         tokens: padded on the right, int32 ``[row, token]``.
         logprobs: under the proposal, float32 ``[row, token]``.
         entropies: nats at temperature 1, float32 ``[row, token]``.
         lengths: tokens of each row.
-        ended: whether it gave an end of sequence.
-        logweights: of the rows, float64, up to a constant of each group.
+        ended: whether each row gave an end of sequence.
+        logweights: log-weight of each row, float64, up to a constant per group.
         loglikelihood: ``log p`` of each row at temperature 1, float64.
-        generated: tokens that were chosen in each group, those of rows that were dropped included.
+        generated: number of tokens sampled in each group, including those of rows that were dropped.
         resampled: how often each group was resampled.
     """
 
@@ -58,15 +57,15 @@ class Schedule:
     """Exponents of a sequence of targets ``p(x_<=t) ^ a_t`` that ends in ``p(x) ^ alpha``.
 
     Args:
-        alpha: the last one.
-        bridge: tokens over which it grows from 1; 0: it is ``alpha`` from the first token on.
+        alpha: the last exponent.
+        bridge: tokens over which the exponent grows from 1; 0: it is ``alpha`` from the first token on.
     """
 
     alpha: float
     bridge: int = 0
 
     def at(self, token: int) -> float:
-        """The exponent once ``token`` tokens (from 1 on) are written."""
+        """The exponent after ``token`` tokens (at least 1)."""
         return self.alpha if token >= self.bridge else 1.0 + (self.alpha - 1.0) * token / self.bridge
 
 
@@ -82,20 +81,20 @@ def particles(
 ) -> Particles:
     """Write ``size`` rows for each prompt under a sequence of sharpened targets.
 
-    The proposal at token ``t`` is ``p ^ a_t`` at each place, normalised, so that a row that goes on gains
-    ``(a_t - a_(t-1)) log p(x_<t) + log Z_t(a_t)`` and one that has ended ``(a_t - a_(t-1)) log p(x)``.
+    The proposal at token ``t`` is ``p ^ a_t``, normalised at each place. A row that continues therefore gains
+    ``(a_t - a_(t-1)) log p(x_<t) + log Z_t(a_t)``, and a row that has ended gains ``(a_t - a_(t-1)) log p(x)``.
 
     Args:
-        policy: whose hooks hold; its own sampling does not.
-        prompts: one a group.
-        size: rows of a group.
+        policy: its hooks apply; its own sampling settings do not.
+        prompts: one per group.
+        size: rows per group.
         schedule: the exponents.
-        uniforms: numbers that choose tokens, ``[group * size, token]``; as many tokens are written at most.
-        dice: numbers that resample, ``[group, token]``.
-        threshold: share of ``size`` below which the effective number of rows makes a group be resampled.
+        uniforms: random numbers that choose tokens, ``[group * size, token]``; their width limits the length.
+        dice: random numbers for resampling, ``[group, token]``.
+        threshold: a group is resampled where its effective sample size falls below this share of ``size``.
 
     Raises:
-        UsageError: the policy shapes logits or intervenes; this loop would pass over both in silence.
+        UsageError: the policy has processors or interventions, which this loop would silently ignore.
     """
     from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
     from keyturn.policies.steered import SteeredPolicy
@@ -108,7 +107,7 @@ def particles(
     lengths = np.array([len(one) for one in prompts], dtype=np.int64)[which]
     context = context_length(policy.model)
     limits = np.full(len(which), steps) if context is None else np.minimum(steps, context - lengths)
-    # Groups with one prompt read it once.
+    # Groups that share a prompt read it once.
     place: dict[bytes, int] = {}
     own = np.array([place.setdefault(one.tobytes(), len(place)) for one in prompts], dtype=np.int64)
     distinct = [prompts[int(np.flatnonzero(own == index)[0])] for index in range(len(place))]
@@ -125,7 +124,7 @@ def particles(
             previous = exponent
             if bool(state.done.all()):
                 break
-            # Rows change places before their token is read: what was read is not moved with them.
+            # Rows change places before their new tokens are read, since a reading does not move with its row.
             state.runner.feed(state.resample(token, dice[:, step], threshold))
         state.finish(schedule.alpha - previous)
     return state.result()
@@ -159,7 +158,7 @@ class _State:
         self.resampled = np.zeros(groups, dtype=np.int64)
 
     def write(self, step: int, exponent: float, previous: float, uniform: NDArray[np.float64]) -> torch.Tensor:
-        """Choose a token a row and weigh the rows; the tokens."""
+        """Choose a token for every row and update the weights; returns the tokens."""
         logits = self.runner.logits()
         logits = logits if logits.dtype == torch.float64 else logits.float()
         numbers = torch.from_numpy(uniform).to(logits.device)
@@ -182,7 +181,7 @@ class _State:
         return chosen.token
 
     def resample(self, token: torch.Tensor, dice: NDArray[np.float64], threshold: float) -> torch.Tensor:
-        """Draw the rows of groups whose weights are too uneven anew from themselves; their last tokens."""
+        """Resample the rows of groups whose weights are too uneven; returns the rows' last tokens."""
         if self.size == 1:
             return token
         weights = self.logweights.view(self.groups, self.size).softmax(1).cpu().numpy()
@@ -204,7 +203,7 @@ class _State:
         return token[index]
 
     def finish(self, rest: float) -> None:
-        """What is left of the exponent where all rows ended before it had grown."""
+        """Apply the remaining growth of the exponent where all rows ended before it was complete."""
         self.logweights += rest * self.likelihood
 
     def result(self) -> Particles:
