@@ -40,8 +40,7 @@ _ALWAYS_HASHED_BYTES = 64 << 20
 
 
 class LocalPolicy:
-    """A causal LM with its tokenizer, its decoding settings, and the hooks and processors that act while it
-    runs.
+    """A causal LM with its tokenizer, its decoding settings, and the hooks and processors that act on it.
 
     The model is borrowed: it may be trained between calls. Its mode (training, gradients) is restored
     after every call, and hooks exist only during one.
@@ -329,8 +328,7 @@ class LocalPolicy:
         decoded = {end: str(self.tokenizer.decode([end], skip_special_tokens=True)) for end in self.ends}
         shown = [end for end, text in decoded.items() if text.strip()]
         last = tokens[np.maximum(offsets[1:] - 1, 0)] if len(tokens) else np.zeros(count, dtype=np.int32)
-        # The token that ends an answer is not part of its text, even where the tokenizer does not call it
-        # special.
+        # The token that ends an answer is not part of its text, even where it is not a special token.
         stops = offsets[1:] - (ended & np.isin(last, shown))
         pieces: Any = [tokens[offsets[row] : stops[row]].tolist() for row in range(count)]
         numbers = np.asarray(draws, dtype=np.int32)
@@ -389,7 +387,7 @@ class LocalPolicy:
 
 
 def _batches(prompts: Prompts, draws: range, batch_rows: int) -> Iterator[NDArray[np.int64]]:
-    """Rows (problem-major numbers) of each batch: prompts of similar length together, draws of one kept so."""
+    """Rows (problem-major numbers) of each batch: prompts of similar length, and all draws of one, together."""
     order = np.argsort(np.diff(prompts.offsets), kind="stable")
     rows = (order[:, None] * len(draws) + np.arange(len(draws))).reshape(-1)
     for start in range(0, len(rows), max(batch_rows, 1)):

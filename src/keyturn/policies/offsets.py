@@ -88,7 +88,7 @@ class Spelling:
 
 
 def _windowed(ids: list[int], text: str, decode: Callable[[tuple[int, ...]], str]) -> NDArray[np.int32] | None:
-    """Places by decoding each token behind the last group of tokens that showed text; None: does not add up."""
+    """Spans by decoding each token after the last group that showed text; None: they do not add up."""
     where = np.zeros((len(ids), 2), dtype=np.int32)
     head = group = done = 0
     partial: list[str] = []
@@ -112,7 +112,7 @@ def _windowed(ids: list[int], text: str, decode: Callable[[tuple[int, ...]], str
 
 
 def _from_the_start(ids: list[int], text: str, decode: Callable[[list[int]], str]) -> NDArray[np.int32]:
-    """Places by decoding every prefix; quadratic, for decoders that windows do not fit."""
+    """Spans by decoding every prefix; quadratic, for decoders on which windows fail."""
     return _shared([decode(ids[: index + 1]) for index in range(len(ids))], text)
 
 

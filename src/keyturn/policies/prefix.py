@@ -1,12 +1,12 @@
 """Decoding many draws of one prompt without copying the prompt's keys and values into every row.
 
-A row attends to its prompt (kept once a prompt) and to its own tokens (kept once a row)::
+A row attends to its prompt (stored once per prompt) and to its own tokens (stored once per row)::
 
     out = softmax([q K_prompt^T, q K_own^T] / sqrt(d)) [V_prompt; V_own]
 
-with one softmax over both, so it is ordinary attention. The rows of a prompt are multiplied with its keys
-together, which reads them once instead of once a row: at 8 draws of a 70-token prompt the traffic of
-decoding falls by half. Idea: Juravsky et al., Hydragen, arXiv 2402.05099, 2024 (there with two softmaxes
+with one softmax over both, so it is ordinary attention. All rows of a prompt are multiplied with its keys
+together, which reads the keys once instead of once per row: at 8 draws of a 70-token prompt this halves the
+memory traffic of decoding. Idea: Juravsky et al., Hydragen, arXiv 2402.05099, 2024 (there with two softmaxes
 that are merged afterwards).
 """
 
@@ -20,7 +20,7 @@ from keyturn.policies import kernels
 from keyturn.policies.cache import BufferLayer
 
 _UNEVEN = 3
-"""Give up sharing where padding every prompt to the most rows that one has costs this much more rows."""
+"""Sharing stops where padding every prompt to the largest number of rows multiplies the rows by this much."""
 
 
 LEAST_TOKENS = 24
@@ -33,11 +33,11 @@ class PrefixLayer(BufferLayer):
     ``keys`` and ``values`` hold the rows' own tokens only.
 
     Args:
-        keys: of the prompts, ``[prompt, head, token, dim]``.
-        values: of the prompts.
+        keys: the prompts' keys, ``[prompt, head, token, dim]``.
+        values: the prompts' values.
         mask: additive, hides the prompts' padding, ``[prompt, 1, 1, token]``; None where there is none.
         owner: prompt of each row, ``[row]``.
-        room: tokens that a row itself may have.
+        room: most tokens of a row itself.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, mask: Tensor | None, owner: Tensor, room: int) -> None:

@@ -1,8 +1,8 @@
-"""From a problem to the tokens that a policy is given, and what ends its answer.
+"""The tokens of a problem's prompt, and the tokens or texts that end an answer.
 
-With a chat template, the end of a turn is found by rendering a finished one: what stands behind the assistant's
-words ends them, whatever the tokenizer calls its end of sequence (many bases keep ``<|endoftext|>`` there while
-every turn ends with another token). A template that separates turns by text ends them by that text.
+With a chat template, the end of a turn is found by rendering a finished one: the tokens after the assistant's
+words end the turn. The tokenizer's own end of sequence is no guide (many bases keep ``<|endoftext|>`` there
+while every turn ends with another token). A template that separates turns by text ends them by that text.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SAID, _NEXT = "KEYTURN0SAID", "KEYTURN1NEXT"
-"""Stand for an assistant's words and for what a user says next; no template has reason to change them."""
+"""Placeholders for an assistant's words and a user's next message; no template has reason to change them."""
 
 MOST_UNKNOWN = 0.1
-"""Share of unknown words up to which prompts are taken; a rare sign is no foreign language."""
+"""Largest share of unknown words that prompts may have: one rare sign does not make a foreign language."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TurnEnd:
-    """What ends an assistant's turn.
+    """The end of an assistant's turn.
 
     Args:
-        tokens: any of these ids.
-        texts: or any of these texts, where the template has no token for it.
+        tokens: any of these ids ends it.
+        texts: any of these texts ends it, where the template has no token for the end.
         unknown: why neither is known; empty where one is.
     """
 
@@ -43,7 +43,7 @@ class TurnEnd:
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> TurnEnd:
-    """What the chat template writes behind an assistant's words."""
+    """The text or tokens that the chat template writes after an assistant's words."""
     finished = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
     try:
         behind = _rendered(tokenizer, finished).rpartition(_SAID)[2]
@@ -91,10 +91,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) 
 def encode_answer(
     tokenizer: PreTrainedTokenizerBase, text: str, *, turn: TurnEnd, ends: Sequence[int]
 ) -> list[int]:
-    """The tokens of an answer and of what ends it, as the policy is to write them.
+    """The tokens of an answer and of its end, as the policy is to write them.
 
     Args:
-        tokenizer: of the policy.
+        tokenizer: the policy's tokenizer.
         text: the answer, with or without its end.
         turn: what ends a turn of the chat template; empty for plain prompts.
         ends: ids that end an answer; the first is written where no turn has an end of its own.
@@ -108,7 +108,7 @@ def encode_answer(
 def as_given(tokenizer: PreTrainedTokenizerBase, problem: Problem, *, chat: bool) -> str:
     """The text that is tokenised: the prompt, or its messages through the chat template.
 
-    A last message of the assistant's is gone on with, not closed.
+    Where the last message is the assistant's, the policy continues it; the turn is not closed.
     """
     if not chat:
         return problem.prompt
@@ -179,5 +179,5 @@ def _added(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def _trailing(ids: Sequence[int], token: int | None) -> int:
-    """How often ``token`` stands at the end."""
+    """Number of times that ``token`` is repeated at the end."""
     return next((place for place, other in enumerate(reversed(ids)) if other != token), len(ids))

@@ -1,4 +1,4 @@
-"""The noun `policy`: something that answers prompts. Never a trainer."""
+"""The noun `policy`: something that answers prompts. A policy never trains."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from keyturn.rollouts.completions import Completions
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a policy may do for one call."""
+    """Limits on one call of a policy."""
 
     max_new_tokens: int = 64
-    """Tokens a completion may have, the end-of-sequence token included."""
+    """Most tokens of a completion, the end-of-sequence token included."""
     batch_rows: int = 256
-    """Rows decoded at once. Never changes which tokens are drawn, only speed (and last bits of logits)."""
+    """Rows decoded at once. This changes only speed (and last bits of logits), never the tokens drawn."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenTable:
-    """What a policy thinks of given completions, aligned with ``Completions.tokens``.
+    """A policy's scores of given completions, aligned with ``Completions.tokens``.
 
     Args:
         policy: fingerprint of the policy that scored.
@@ -43,7 +43,7 @@ class TokenTable:
 
 @runtime_checkable
 class Policy(Protocol):
-    """Answers prompts, and says how likely it finds an answer."""
+    """Answers prompts, and gives the probability of an answer."""
 
     @property
     def fingerprint(self) -> str:

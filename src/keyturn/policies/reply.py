@@ -1,4 +1,4 @@
-"""What a server's reply says: texts, why they ended, tokens and log-probabilities as far as it gives them."""
+"""The contents of a server's reply: texts, why they ended, and any tokens and log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keyturn.rollouts.completions import Stop
 Route = Literal["completions", "chat"]
 
 UNKNOWN_TOKEN = -1
-"""Stands for a token of which only the text is known."""
+"""Stands for a token whose id is unknown."""
 
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_new_tokens", "limit"})
 _LOST = frozenset({"abort", "aborted", "error", "cancelled", "content_filter"})
-"""The text is not what the model would have said: no answer, neither right nor wrong."""
+"""Reasons after which the text is not the model's own: it counts as no answer, neither right nor wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Answer:
     """One completion as the server gave it.
 
     Args:
-        text: of the answer; what a server sets apart as reasoning is not in it.
+        text: the answer's text, without the reasoning that a server returns separately.
         stop: why it ended.
-        tokens: ids where they are known, else :data:`UNKNOWN_TOKEN` as often as there are tokens.
-        logprobs: one a token; NaN where not given.
+        tokens: ids where they are known, else :data:`UNKNOWN_TOKEN` for each token.
+        logprobs: one per token; NaN where not given.
     """
 
     text: str
@@ -72,9 +72,9 @@ def stop_of(choice: Mapping[str, Any], tokens: int, limit: int) -> Stop:
     """Why a completion ended; where the server does not say, its length does.
 
     Args:
-        choice: of the reply.
-        tokens: of the completion, 0 where unknown.
-        limit: tokens that it could have.
+        choice: one choice of the reply.
+        tokens: number of tokens of the completion, 0 where unknown.
+        limit: most tokens that it could have.
     """
     reason = choice.get("finish_reason")
     if isinstance(reason, str) and reason:
@@ -104,7 +104,7 @@ def tokens_until(choice: Mapping[str, Any], stops: Sequence[str]) -> int | None:
     """Tokens up to the one that completes the first of some texts; None where the reply does not spell tokens.
 
     Args:
-        choice: of the reply.
+        choice: one choice of the reply.
         stops: texts, any of which ends an answer.
     """
     block = choice.get("logprobs")

@@ -1,9 +1,9 @@
-"""How a model reads rows while they grow: with its cache, or anew for every token.
+"""Two ways to read rows while they grow: with the model's cache, or the whole row again for every token.
 
-A cache is used where it is whole. Recurrent and hybrid architectures may keep state outside it (in the module
-itself, in a cache of their own kind), or step otherwise than they read; then rows that are branched, padded or
-dropped would go on from another row's state. Whether the cache is whole is tried out once a model on a few
-tokens, not guessed from its name.
+The cache is used where it holds the model's whole state. Recurrent and hybrid architectures may keep state
+outside it (in the module itself, in a cache of their own kind), or compute a step differently from a whole
+reading. Rows that are branched, padded or dropped would then continue from another row's state. Each model's
+cache is tested once on a few tokens, not judged by the model's name.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _WHOLE: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
 NARROW = (torch.float16, torch.bfloat16)
 
 _TOLERANCE = 1e-4
-"""Mean distance in nats between a cached and a plain reading that rounding explains in float32."""
+"""Largest mean distance in nats between a cached and a plain reading that rounding in float32 explains."""
 
 _TOLERANCE_NARROW = 0.06
-"""The same in 16 bits, where batches of other shapes differ by hundredths of a nat."""
+"""The same limit for 16-bit numbers, where batches of other shapes differ by hundredths of a nat."""
 
 _TRIED_STEPS = 12
-"""Tokens that are fed in the trial: beyond the width of short convolutions."""
+"""Tokens that the trial feeds: more than the width of short convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """What to decode in one batch.
+    """The rows to decode in one batch.
 
     Args:
         prompts: distinct prompts, token ids each.
-        prompt: which of them a row answers, ``[row]``.
+        prompt: index of the prompt that each row answers, ``[row]``.
         uniforms: float64 ``[row, max_new_tokens]``, each row from its own stream.
-        limits: tokens each row may have, ``[row]``.
+        limits: most tokens of each row, ``[row]``.
         problem: index of the problem, for processors, ``[row]``.
         draw: number of the draw, for processors, ``[row]``.
     """
@@ -65,7 +65,7 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decoded:
-    """What was decoded, padded on the right: ``[row, max_new_tokens]``, valid up to ``lengths``."""
+    """The decoded rows, padded on the right: ``[row, max_new_tokens]``, valid up to ``lengths``."""
 
     tokens: NDArray[np.int32]
     logprobs: NDArray[np.float32]
@@ -145,7 +145,7 @@ class Cached:
 
 
 class Uncached:
-    """Decoding without a cache: everything is read anew for every token, padded on the right."""
+    """Decoding without a cache: whole rows, padded on the right, are read again for every token."""
 
     def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
         self.model = model
@@ -163,7 +163,7 @@ class Uncached:
     def logits(self) -> Tensor:
         """Of the next token, ``[row, vocab]``."""
         filled = self.width + self._step
-        # Rows that have ended may be longer than the context: what they give is not kept.
+        # Rows that have ended may be longer than the context: their results are discarded.
         place = torch.arange(min(filled, self._longest), device=self._tokens.device) + self._offsets[:, None]
         moved = self._tokens[:, :filled].gather(1, place.clamp_max(filled - 1))
         ends = (filled - 1 - self._offsets).clamp_max(self._longest - 1)
@@ -190,7 +190,7 @@ def takes_cache(model: PreTrainedModel) -> bool:
 
 
 def cache_is_whole(model: PreTrainedModel) -> bool:
-    """Whether rows may be branched, padded and dropped in the model's cache; tried out once a model."""
+    """Whether rows may be branched, padded and dropped in the model's cache; tested once per model."""
     if not takes_cache(model):
         return False
     if model not in _WHOLE:
@@ -204,12 +204,12 @@ def cache_is_whole(model: PreTrainedModel) -> bool:
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Mean distance in nats per token up to which two readings of the same tokens are the same."""
+    """Largest mean distance in nats per token at which two readings of the same tokens count as equal."""
     return _TOLERANCE_NARROW if dtype in NARROW else _TOLERANCE
 
 
 def _tried(model: PreTrainedModel) -> bool:
-    """Two prompts of different length, three rows, some tokens, one row dropped: as in a plain forward?"""
+    """Whether a trial equals a plain forward pass: two prompts of different length, three rows, one dropped."""
     context = context_length(model)
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     long = min(7, context - 2) if context else 7

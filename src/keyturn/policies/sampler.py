@@ -1,10 +1,11 @@
 """One sampler for every causal LM.
 
-A prompt is read once and its cache branched into the rows of its draws; caches are allocated once; rows
-that have ended are dropped (never below :data:`FLOOR` rows, since very small batches change the last bits
-of the arithmetic); log-probability and entropy are recorded as tokens are chosen, so there is no second
-pass; nothing waits for the device between tokens. A model without a key-value cache, or with state beside it,
-is read anew for every token: slow, and right. The tiny model goes another way where it can (``native``).
+A prompt is read once and its cache branched into the rows of its draws. Caches are allocated once. Rows that
+have ended are dropped (never below :data:`FLOOR` rows, since very small batches change the last bits of the
+arithmetic). Log-probability and entropy are recorded as tokens are chosen, so there is no second pass. Nothing
+waits for the device between tokens. Where a model has no key-value cache, or has state outside it, whole rows
+are read again for every token: slow, but correct. The tiny model uses the native engine where it can
+(``native``).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _WORTH = 0.8
 """Compact once the live rows are this share of the batch: the copy costs about one decoding step."""
 
 _LOOK_EVERY = {"cpu": 1}
-"""Tokens between looks at which rows have ended; a look makes an accelerator wait."""
+"""Tokens between checks for rows that have ended; a check makes an accelerator wait."""
 
 _LOOK_EVERY_ELSEWHERE = 16
 
@@ -55,10 +56,9 @@ def decode(
         sampling: temperature and truncation.
         ends: end-of-sequence ids; none means that every row runs to its limit.
         processors: shape the logits in this order, before temperature.
-        stops: texts that end a row. The native engine draws on behind them; whoever reads the rows cuts them
-            there.
+        stops: texts that end a row. The native engine continues after them, and the caller cuts the rows there.
         compact: drop rows that have ended.
-        reader: how the rows are read; by default with the model's cache where it is whole.
+        reader: how the rows are read; by default with the model's cache where it holds the whole state.
 
     Raises:
         NumericsError: the model gave logits that are not numbers.
@@ -121,7 +121,7 @@ def _halt(
     alive: Tensor,
     halted: NDArray[np.int64],
 ) -> None:
-    """Mark rows done whose token completes a stop text, and note the length that they ended at."""
+    """Mark rows as done whose token completes a stop text, and record their length."""
     going = np.flatnonzero(~done.cpu().numpy())
     drawn = torch.cat([runner.tokens()[:, runner.width :], token[:, None]], dim=1).cpu().numpy()
     found = stops.completed(going.tolist(), drawn)
@@ -146,7 +146,8 @@ def _shape(
 
 
 class _Record:
-    """What was chosen, gathered on the device and written to its rows when the batch changes."""
+    """The chosen tokens and their record, gathered on the device and written to their rows when the batch
+    changes."""
 
     def __init__(self, rows: int, steps: int, device: torch.device) -> None:
         self._tokens = torch.zeros((rows, steps), dtype=torch.long, device=device)
@@ -159,7 +160,7 @@ class _Record:
         self._pending.append(chosen)
 
     def flush(self, alive: Tensor) -> None:
-        """Write what is pending to the rows ``alive``."""
+        """Write the pending tokens to the rows ``alive``."""
         if not self._pending:
             return
         span = slice(self._written, self._written + len(self._pending))

@@ -1,7 +1,7 @@
-"""From logits to a token: temperature, truncation, inverse CDF, and what is recorded of the choice.
+"""From logits to a token: temperature, truncation, inverse CDF, and the record of the choice.
 
 ``token = min { v : sum_{w <= v} q(w) > u }`` with ``q`` the sampling distribution, ids in their own order,
-sums in float64 and ``u`` the row's own uniform number. So a choice depends on nothing but its row's logits
+sums in float64 and ``u`` the row's own uniform number. A choice therefore depends only on its row's logits
 and its row's number. The order of operations (temperature, top-k, top-p) and the treatment of ties are
 Hugging Face's.
 """
@@ -20,14 +20,14 @@ from keyturn.core.lazy import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a policy is decoded."""
+    """Decoding settings of a policy."""
 
     temperature: float = 1.0
     """Divides the logits; 0 is greedy."""
     top_p: float = 1.0
-    """Smallest set of tokens whose probability reaches this; 1 keeps all."""
+    """Keep the smallest set of tokens whose probability reaches this; 1 keeps all."""
     top_k: int = 0
-    """This many most likely tokens; 0 keeps all."""
+    """Keep this many most likely tokens; 0 keeps all."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -49,17 +49,17 @@ class Sampling:
 
 
 _PIECE_ELEMENTS = 1 << 24
-"""Probabilities that are held in float64 at once (128 MiB); rows are independent, so pieces change nothing."""
+"""Most probabilities held in float64 at once (128 MiB); rows are independent, so pieces change nothing."""
 
 
 class Choice(NamedTuple):
-    """One token a row, with its record."""
+    """One token per row, with its record."""
 
     token: Int[torch.Tensor, " row"]
     logprob: Float[torch.Tensor, " row"]
-    """Under the distribution that was drawn from; 0 where it is greedy."""
+    """Log-probability under the sampling distribution; 0 where decoding is greedy."""
     entropy: Float[torch.Tensor, " row"]
-    """Nats, of the model's own distribution at temperature 1 over the full vocabulary."""
+    """Entropy in nats of the model's own distribution at temperature 1 over the full vocabulary."""
 
 
 def choose(
@@ -68,11 +68,11 @@ def choose(
     sampling: Sampling,
     shaped: Float[torch.Tensor, "row vocab"] | None = None,
 ) -> Choice:
-    """Draw one token a row.
+    """Draw one token per row.
 
     Args:
-        logits: of the model, in float32 or wider.
-        uniform: one number in [0, 1) a row.
+        logits: the model's logits, in float32 or wider.
+        uniform: one number in [0, 1) per row.
         sampling: temperature and truncation.
         shaped: the logits after processors, where there are any.
     """

@@ -1,9 +1,9 @@
 """Teacher-forced scores of given completions, with or without gradient, for any causal LM.
 
-Rows are read in batches of similar length, padded on the right where nothing sees the padding. Where
+Rows are read in batches of similar length, padded on the right, where no token sees the padding. Where
 rows share a prompt, it is read once and its cache branched into its rows, gradients included: ``P + G R``
-tokens instead of ``G (P + R)`` for ``G`` completions of length ``R`` on a prompt of length ``P``. Exact:
-every token attends to the same keys as in the plain forward.
+tokens instead of ``G (P + R)`` for ``G`` completions of length ``R`` on a prompt of length ``P``. This is
+exact: every token attends to the same keys as in the plain forward pass.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from keyturn.policies.runners import takes_cache, tolerance
 _BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
 
 _BATCH_TOKENS = 1 << 14
-"""Tokens read at once where no gradient is kept."""
+"""Most tokens read at once where no gradient is kept."""
 
 _BATCH_LOGITS = 1 << 24
-"""Logits held at once where the model must make them itself."""
+"""Most logits held at once where the model must compute them itself."""
 
 
 def policy_tokens(
@@ -42,15 +42,15 @@ def policy_tokens(
 ) -> TokenScores:
     """Log-probabilities and entropies of completions, with gradient.
 
-    The caller decides how much goes into one call (everything is kept for the backward) and whether the
+    The caller decides the size of one call (all activations are kept for the backward pass) and whether the
     model is in training mode.
 
     Args:
         model: any Hugging Face causal LM.
         texts: prompts and completions; a completion may be empty.
-        temperature: of the log-probabilities (no truncation); entropies are those at temperature 1.
-        share: read shared prompts once; None where it pays and the model allows it, or by the native engine
-            where that fits.
+        temperature: temperature of the log-probabilities (no truncation); entropies are at temperature 1.
+        share: whether to read shared prompts once; None: where it pays and the model allows it, or with the
+            native engine where that fits.
 
     Returns:
         ``logprobs`` and ``entropies``, float32 ``[row, longest completion]``, zero after the end of a row.
@@ -113,20 +113,21 @@ def score_rows(
 
 
 def _native(model: PreTrainedModel, texts: Texts, share: bool | None) -> Engine | None:
-    """The native engine, where it fits and nobody asks for one of torch's ways."""
+    """The native engine, where it fits and the caller did not choose a way of torch's."""
     return engine_for(model, texts=texts).engine if share is None else None
 
 
 def _score(
     out: Tensor, head: Head | None, texts: Texts, row: NDArray[np.int64], column: NDArray[np.int64], **how: Any
 ) -> TokenScores:
-    """Scores of the tokens ``column`` of ``row`` from what predicts them: hidden states, or logits."""
+    """Scores of the tokens ``column`` of ``row`` from the hidden states or logits that predict them."""
     targets = torch.from_numpy(texts.tokens[texts.offsets[row] + column].astype(np.int64)).to(out.device)
     return from_logits(out, targets, **how) if head is None else from_hidden(out, head, targets, **how)
 
 
 class _Part(NamedTuple):
-    """What predicts some tokens, ``[token, dim or vocab]``: the tokens ``column`` of the rows ``row``."""
+    """Hidden states or logits that predict the tokens ``column`` of the rows ``row``, ``[token, dim or
+    vocab]``."""
 
     row: NDArray[np.int64]
     column: NDArray[np.int64]
@@ -205,14 +206,14 @@ class _Runner:
         return plain and branches_are_whole(self.model)
 
     def positioned(self, positions: Tensor) -> dict[str, Tensor]:
-        """Positions as an argument, where the model takes them."""
+        """Positions as an argument, where the model accepts them."""
         context = context_length(self.model)
         positions = positions if context is None else positions.clamp_max(context - 1)
         return {"position_ids": positions} if "position_ids" in self._known else {}
 
 
 class _Prompts:
-    """Prompts that were read once, and the branches that go on from them."""
+    """Prompts that were read once, and the branches that continue from them."""
 
     def __init__(self, run: _Runner, tokens: Tensor, lengths: Tensor) -> None:
         device = run.model.device
@@ -224,7 +225,8 @@ class _Prompts:
         positions = run.positioned((seen.long().cumsum(-1) - 1).clamp_min(0))
         out = run(tokens, attention_mask=self._seen, past_key_values=self._cache, use_cache=True, **positions)
         self.last = out[:, -1]
-        """What predicts the first token of each prompt's completions, ``[prompt, dim or vocab]``."""
+        """Hidden states or logits that predict the first token after each prompt, ``[prompt, dim or
+        vocab]``."""
 
     def go_on(self, branch: NDArray[np.int64], tokens: Tensor) -> Tensor:
         """Read completions on the prompts ``branch``: ``[row, token, dim or vocab]``."""
@@ -244,7 +246,7 @@ class _Prompts:
 
 
 def branches_are_whole(model: PreTrainedModel) -> bool:
-    """Whether completions may go on from branches of a prompt's cache; tried out once a model."""
+    """Whether completions may continue from branches of a prompt's cache; tested once per model."""
     if model not in _BRANCHES:
         _BRANCHES[model] = None  # the trial itself reads in both ways
         _BRANCHES[model] = _tried(model)
@@ -252,7 +254,8 @@ def branches_are_whole(model: PreTrainedModel) -> bool:
 
 
 def _tried(model: PreTrainedModel) -> bool:
-    """Two prompts of different length, three completions: the same whether prompts are shared or not?"""
+    """Whether shared and separate prompts agree in a trial (two prompts of different length, three
+    completions)."""
     context = context_length(model)
     vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     size = min(6, context // 2) if context else 6

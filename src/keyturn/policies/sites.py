@@ -19,19 +19,19 @@ _PARTS = {"attn": ("self_attn", "attn", "attention", "self_attention"), "mlp": (
 
 
 class Places(NamedTuple):
-    """Where each hidden state of a forward stands. Shapes broadcast to ``[row, token]``."""
+    """The place of each hidden state of a forward pass. Shapes broadcast to ``[row, token]``."""
 
     position: Int[torch.Tensor, "row token"]
     """Counted from 0 at the prompt's first token, padding not counted."""
     prompt: Int[torch.Tensor, "row one"]
-    """Tokens of the row's prompt."""
+    """Number of tokens of the row's prompt."""
     token: Int[torch.Tensor, "row token"]
     """The token that was read there."""
     real: Bool[torch.Tensor, "row token"]
     """False on padding."""
     problem: Int[torch.Tensor, "row one"]
     draw: Int[torch.Tensor, "row one"]
-    """As the sampler names the row; -1 where draws share a prompt."""
+    """The sampler's number of the row's draw; -1 where draws share a prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Site:
     Args:
         layer: from 0.
         side: ``in`` and ``out``: the residual stream that enters and leaves the layer; ``attn`` and ``mlp``:
-            what the two parts add to it.
+            the output that each of the two parts adds to it.
     """
 
     layer: int
@@ -52,16 +52,16 @@ class Site:
             raise unknown("side of a layer", self.side, get_args(Side))
 
     def hook(self, model: Any, name: str, change: Callable[[Any], Any]) -> ForwardHook:
-        """A hook that gives the hidden state here to a function and takes what it returns; None leaves it.
+        """A hook that replaces the hidden state here by a function's result; None leaves it unchanged.
 
         Args:
-            model: that the site is in.
-            name: of the hook.
+            model: the model that contains the site.
+            name: name of the hook.
             change: ``hidden [row, token, dim] -> hidden or None``.
 
         Raises:
             UsageError: the model has no such layer.
-            InputError: its layers, or their parts, are not found.
+            InputError: its layers or their parts cannot be found.
         """
         module = self._module(model)
 
@@ -106,7 +106,7 @@ def layers_of(model: Any) -> tuple[str, Any]:
 
 
 def width_of(model: Any) -> int:
-    """Numbers in a hidden state."""
+    """Width of a hidden state."""
     return int(model.config.get_text_config(decoder=True).hidden_size)
 
 

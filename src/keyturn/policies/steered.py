@@ -1,9 +1,9 @@
-"""A policy that writes under interventions on its hidden states: batched, cached, and gone when it has written.
+"""A policy that writes under interventions on its hidden states, in batches and with a cache.
 
-Hooks are put on for one batch; before every forward the reader tells them which tokens of which rows stand
-where. A transient intervention is read twice: once for the next token's distribution, once for what is kept.
-Where a cache cannot forget its last token, or is not whole, every token is drawn from a whole forward, in
-which the same definitions hold.
+Hooks are put on for one batch and removed after it. Before every forward pass the reader tells them the place
+of every token. Under a transient intervention a token is read twice: once for the next token's distribution,
+once for the cache. Where a cache cannot forget its last token, or does not hold the model's whole state, every
+token is drawn from a forward pass over the whole row, in which the same definitions hold.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SteeredPolicy(LocalPolicy):
     """A policy under interventions.
 
     Args:
-        policy: whose model, tokenizer, sampling, hooks and processors it has.
-        interventions: act in this order.
+        policy: gives the model, tokenizer, sampling, hooks and processors.
+        interventions: they act in this order.
 
     Raises:
         UsageError: one does not fit the model.
@@ -58,7 +58,7 @@ class SteeredPolicy(LocalPolicy):
             one.check(self.model, weights)
 
     def having(self, **changes: Any) -> LocalPolicy:
-        """The same model under the same interventions, decoded otherwise, see :meth:`LocalPolicy.having`."""
+        """The same model and interventions with other decoding, see :meth:`LocalPolicy.having`."""
         return SteeredPolicy(super().having(**changes), self.interventions)
 
     @property
@@ -75,10 +75,10 @@ class SteeredPolicy(LocalPolicy):
             return super().decode(batch, compact=compact, reader=lambda _, rows: control.reader(rows))
 
     def _check(self, batch: Rows, drawn: Decoded) -> None:
-        """Nothing: a plain forward of the model is another distribution."""
+        """Checks nothing: a plain forward pass of the model gives another distribution."""
 
     def score(self, completions: Completions, *, advance: Any = None) -> TokenTable:
-        """Teacher-forced log-probabilities under persistent interventions, one forward a batch of rows.
+        """Teacher-forced log-probabilities under persistent interventions, one forward pass per batch of rows.
 
         Raises:
             UsageError: an intervention is transient: every token would need a forward of its own.
@@ -96,11 +96,11 @@ class SteeredPolicy(LocalPolicy):
 
 
 class Control:
-    """Tells hooks where the tokens of the coming forward stand.
+    """Tells hooks the places of the tokens in the next forward pass.
 
     Args:
-        model: that the hooks are on.
-        interventions: what they do.
+        model: the model that carries the hooks.
+        interventions: the interventions that the hooks apply.
     """
 
     def __init__(self, model: PreTrainedModel, interventions: Sequence[Intervention]) -> None:
@@ -115,7 +115,7 @@ class Control:
         return not all(one.persistent for one in self.interventions)
 
     def hooks(self) -> list[ForwardHook]:
-        """One hook an intervention, which acts while places are set."""
+        """One hook per intervention, which acts while places are set."""
         return [self._hook(number, one) for number, one in enumerate(self.interventions)]
 
     def _hook(self, number: int, one: Intervention) -> ForwardHook:
@@ -129,12 +129,12 @@ class Control:
         return one.site.hook(self.model, one.name, change)
 
     def set(self, places: Places, *, drawing: Any = None) -> bool:
-        """Say where the tokens of the next forward stand; whether anything acts on them.
+        """Set the places of the next forward pass's tokens; returns whether an intervention acts on them.
 
         Args:
-            places: of the tokens.
-            drawing: bool ``[row, token]``, the tokens whose distribution is drawn from: there transient
-                interventions act too. None: nowhere.
+            places: places of the tokens.
+            drawing: bool ``[row, token]``, tokens whose distribution is sampled: transient interventions act
+                there too. None: nowhere.
         """
         only: list[Any] = []
         for one in self.interventions:
@@ -153,11 +153,11 @@ class Control:
         )
 
     def clear(self) -> None:
-        """Let the next forward alone."""
+        """Leave the next forward pass without interventions."""
         self._places, self._only = None, ()
 
     def reader(self, rows: Rows) -> Cached | Uncached:
-        """How rows are read under the interventions."""
+        """The reader of rows under the interventions."""
         from keyturn.policies.runners import cache_is_whole
         from keyturn.policies.steered_readers import SteeredCached, SteeredUncached, forgets, own_prompts
 
@@ -168,10 +168,9 @@ class Control:
 
 
 def steered_tokens(completions: Completions, interventions: Sequence[Intervention]) -> np.ndarray:
-    """How many tokens of each text were drawn from a distribution that an intervention changed directly,
-    ``[row]``.
+    """Number of tokens of each text drawn from a distribution that an intervention changed directly, ``[row]``.
 
-    Those after a token that it acted on persistently are changed through what was kept, and are not counted.
+    A persistent intervention changes later tokens through the cache; these are not counted.
     """
     prompts = np.diff(completions.prompts.offsets)
     count = np.zeros(len(completions))

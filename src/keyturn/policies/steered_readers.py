@@ -1,4 +1,4 @@
-"""How rows are read under interventions: with the cache, anew for every token, and whole for scoring."""
+"""Readers of rows under interventions: with the cache, without one, and whole rows for scoring."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyturn.policies.steered import Control
 
 SCORED_TOKENS = 8192
-"""Padded tokens of one forward of scoring."""
+"""Most padded tokens of one forward pass of scoring."""
 
 
 def forgets(model: PreTrainedModel) -> bool:
@@ -31,7 +31,7 @@ def forgets(model: PreTrainedModel) -> bool:
 
 
 def own_prompts(rows: Rows) -> Rows:
-    """The same rows, each with a prompt of its own to read."""
+    """The same rows, each with its own copy of its prompt."""
     return replace(
         rows,
         prompts=[rows.prompts[index] for index in rows.prompt.tolist()],
@@ -102,7 +102,7 @@ class SteeredCached(Cached):
 
 
 class SteeredUncached(Uncached):
-    """Reading everything anew for every token."""
+    """Reads whole rows again for every token."""
 
     def __init__(self, control: Control, rows: Rows) -> None:
         super().__init__(control.model, rows)
@@ -171,7 +171,7 @@ def scored(
 
 
 def batches(completions: Completions, device: torch.device):  # type: ignore[no-untyped-def]
-    """Rows with prompt and completion, padded on the right: their numbers, tokens and places."""
+    """Batches of rows with prompt and completion, padded on the right: row numbers, tokens and places."""
     prompts = np.diff(completions.prompts.offsets)[completions.problem]
     lengths = prompts + completions.lengths
     order = np.argsort(lengths, kind="stable")

@@ -1,8 +1,8 @@
-"""Stop texts: what ends an answer although no token of its own stands for it.
+"""Stop texts: texts that end an answer, although no single token stands for them.
 
-A completion ends where one of the texts is first complete, and what it says ends before that text. While tokens
-are drawn, a row is read again only after a token that can complete a text: one that holds the last character
-of it, or part of a character.
+A completion's tokens end where one of the texts is first complete, and its text ends before that stop text.
+While tokens are drawn, a row is decoded again only after a token that can complete a stop text: one that holds
+its last character, or part of a character.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART_OF_A_CHARACTER = "\ufffd"
 
 
 def checked(texts: Sequence[str]) -> tuple[str, ...]:
-    """Stop texts as a policy keeps them: each once, in the order given.
+    """The distinct stop texts in the order given.
 
     Raises:
         UsageError: a string in place of a list of strings, or an empty text.
@@ -40,7 +40,7 @@ class StopTexts:
     """Tells which rows have just completed a text that ends them.
 
     Args:
-        tokenizer: decodes what was drawn.
+        tokenizer: decodes the drawn tokens.
         texts: any of these ends an answer.
     """
 
@@ -62,7 +62,7 @@ class StopTexts:
 
     def _may_complete(self, token: int) -> bool:
         if token not in self._may:
-            # Behind another token: some tokenizers drop a space at the beginning of what they decode.
+            # Decoded after another token, since some tokenizers drop a space at the beginning of the text.
             before = [] if self._anchor is None else [self._anchor]
             text = said(self._tokenizer, [*before, token])
             own = text.removeprefix(said(self._tokenizer, before)) if before else text
@@ -114,7 +114,7 @@ def before_any(text: str, ends: Sequence[str]) -> str:
 
 
 def said(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
-    """What tokens say, special ones left out."""
+    """The text of tokens without the special ones."""
     return str(tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 

@@ -1,9 +1,9 @@
 """Activation taps: hidden states of given texts, at chosen layers, places and reductions.
 
-Texts are read whole, prompt and completion, padded on the right, so no place is shifted and padding is never
+Texts are read whole, prompt and completion, padded on the right, so no position shifts and padding is never
 read. The first token of a prompt is an attention sink in many models, with a norm ten to a hundred times that
-of others: it is left out unless it is asked for. With a folder, what is tapped is written to memory-mapped
-files as it is read, so that it need not fit into memory.
+of others; it is left out unless the caller asks for it. With a folder, hidden states are written to
+memory-mapped files as they are read, so that they need not fit into memory.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Reduce: TypeAlias = Literal["none", "mean", "last"]
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationTap:
-    """What is tapped.
+    """The hidden states to tap.
 
     Args:
         sites: layers and sides.
         positions: tokens of the prompt, its last one, tokens of the completion, or all; or ``places -> bool``.
         reduce: ``none``: one vector a token; ``mean`` and ``last``: one a text.
-        sinks: tokens at the beginning of each prompt that are left out.
+        sinks: number of tokens left out at the beginning of each prompt.
     """
 
     sites: tuple[Site, ...]
@@ -67,12 +67,12 @@ class ActivationTap:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tapped:
-    """What was tapped.
+    """The tapped hidden states.
 
     Args:
         states: site by site, float32 ``[entry, dim]``.
-        row: of the completions, of each entry, int64 ``[entry]``.
-        position: of each entry in prompt and completion; that of the last place for a mean, int64 ``[entry]``.
+        row: each entry's row in the completions, int64 ``[entry]``.
+        position: each entry's position in prompt and completion, the last one for a mean, int64 ``[entry]``.
     """
 
     states: tuple[NDArray[np.float32], ...]
@@ -93,10 +93,10 @@ def tap(
     A text without a chosen place has no entry.
 
     Args:
-        policy: whose model reads, under its hooks.
+        policy: its model reads the texts, under its hooks.
         completions: the texts, in the policy's tokens.
-        what: is tapped.
-        folder: where ``site-N.npy`` are written; None keeps everything in memory.
+        what: the hidden states to tap.
+        folder: folder for the files ``site-N.npy``; None keeps everything in memory.
         advance: called with the number of rows that were just read.
 
     Raises:
@@ -144,8 +144,8 @@ def tap(
 
 
 def _entries(completions: Completions, what: ActivationTap) -> NDArray[np.int64]:
-    """Row and position of every entry, ``[entry, 2]``: known before anything is read, so files have their
-    size."""
+    """Row and position of every entry, ``[entry, 2]``. They are known before any reading, so files get their
+    final size."""
     from keyturn.policies.steered_readers import batches
 
     found: list[tuple[int, int]] = []

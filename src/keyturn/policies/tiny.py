@@ -5,8 +5,8 @@ RMSNorm, RoPE, SwiGLU, tied embeddings, parameter names of ``LlamaForCausalLM``.
 depthwise convolution with residual, which makes copying learnable in a tenth of the tokens.
 
 It is a ``PreTrainedModel``: every method that is written for Hugging Face causal LMs runs on it. Its
-forward is lean (no mask where none is needed, projections fused at run time where no hook or adapter
-sits on them), since at this size Python and memory traffic cost as much as arithmetic. Importing this module
+forward pass is lean (no mask where none is needed, projections fused at run time where they carry no hook or
+adapter), since at this size Python and memory traffic cost as much as arithmetic. Importing this module
 registers the architecture with the Auto classes.
 
 Source of the convolution: Allen-Zhu, Physics of Language Models 4.1 ("Canon layer" A), 2025.
@@ -47,7 +47,7 @@ class TinyConfig(PreTrainedConfig):
     model_type = "keyturn_tiny"
     keys_to_ignore_at_inference = ("past_key_values",)
     auto_map: ClassVar[dict[str, str]] = {}
-    """No remote code; TRL asks every configuration of a class outside transformers."""
+    """No remote code; TRL asks this of every model class outside transformers."""
 
     vocab_size: int = 160
     hidden_size: int = 96
@@ -89,7 +89,7 @@ class RmsNorm(nn.Module):
 
 
 class ShortConvolution(nn.Module):
-    """A causal convolution over four tokens, one filter a channel, with residual."""
+    """A causal convolution over four tokens, one filter per channel, with residual."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -124,12 +124,12 @@ class Attention(nn.Module):
         mask: Tensor | None,
         layer: BufferLayer | None,
     ) -> Float[Tensor, "row token dim"]:
-        """Attend to everything up to oneself.
+        """Attend to each token itself and to every token before it.
 
         Args:
             inputs: normalised (and convolved) residual stream.
             unit: rotations, complex ``[row or 1, token, 1, head_dim / 2]``.
-            mask: additive, broadcast to ``[row, head, token, past + token]``; None where causality is all.
+            mask: additive, broadcast to ``[row, head, token, past + token]``; None: causality alone.
             layer: the cache.
         """
         rows, tokens, dim = inputs.shape
@@ -202,7 +202,7 @@ class Block(nn.Module):
 
 
 class TinyPreTrainedModel(PreTrainedModel):
-    """What the body and the whole share."""
+    """Settings that the body and the whole model share."""
 
     config_class = TinyConfig
     config: TinyConfig
@@ -244,10 +244,10 @@ class TinyModel(TinyPreTrainedModel):
         output_hidden_states: bool | None = None,
         **_: Any,
     ) -> BaseModelOutputWithPast:
-        """As Llama's. ``attention_mask`` None means that nothing but causality hides a token.
+        """As Llama's. ``attention_mask`` None means that only causality hides a token.
 
-        Right padding needs no mask (what comes later is never seen), so callers that pad on the right
-        should pass none: it is the fastest path.
+        Right padding needs no mask (later tokens are never seen), so callers that pad on the right should pass
+        none, which is the fastest path.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
@@ -334,7 +334,7 @@ class TinyForCausalLM(TinyPreTrainedModel, GenerationMixin):
 
 
 def _plain(module: nn.Module) -> bool:
-    """Whether a projection is just its matrix: no adapter in its place, no hook that wants to be called."""
+    """Whether a projection is just its matrix, without an adapter in its place or a hook on it."""
     return type(module) is nn.Linear and not (
         module._forward_hooks
         or module._forward_pre_hooks
@@ -347,9 +347,9 @@ def initialise(model: TinyForCausalLM, generator: torch.Generator) -> TinyForCau
     """Draw every weight anew from a generator (on the CPU), in the order of the parameters' names.
 
     Embeddings are normal with the config's small deviation (tied to the head, larger ones stall); matrices are
-    uniform within one over the root of their inputs, convolutions of the width. A deviation of .02 for
-    the matrices too, as large models have it, is far too small at these widths: GRAPH's arithmetic stood at .48
-    where this one had it at 1.00 (500 steps, one seed).
+    uniform within one over the root of their number of inputs, convolutions within one over the root of their
+    width. A deviation of .02 for the matrices too, as in large models, is far too small at these widths:
+    GRAPH's arithmetic reached .48 with it and 1.00 with this one (500 steps, one seed).
     """
     std = model.config.initializer_range
     with torch.no_grad():
@@ -370,7 +370,7 @@ def to_llama(model: TinyForCausalLM) -> LlamaForCausalLM:
     """The same function as a stock Llama.
 
     Raises:
-        UsageError: the model has short convolutions, which a Llama has not.
+        UsageError: the model has short convolutions, which a Llama does not have.
     """
     config = model.config
     if config.canon:
@@ -387,7 +387,7 @@ def to_llama(model: TinyForCausalLM) -> LlamaForCausalLM:
         LlamaConfig(rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta}, **values)
     )
     state = model.state_dict()
-    # A Llama with this bias has it on all three matrices of the block.
+    # A Llama with this bias has one on all three matrices of the block.
     other = {name for name in stock.state_dict() if name.endswith(("gate_proj.bias", "up_proj.bias"))}
     stock.load_state_dict(state | {name: torch.zeros(config.intermediate_size) for name in other})
     stock.to(device=model.device, dtype=model.dtype)  # type: ignore[call-arg]

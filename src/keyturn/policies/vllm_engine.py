@@ -1,11 +1,12 @@
-"""A policy that vLLM answers in this process: ``vllm:PLACE``, where the package ``vllm`` is installed.
+"""A policy that runs vLLM in this process: ``vllm:PLACE``, where the package ``vllm`` is installed.
 
-Prompts are tokenised and ended as for every other policy of ours, so that vLLM only continues tokens. Each draw
-is a request with a seed of its own. vLLM's log-probabilities are those of the model at temperature 1, which is
-the sampling distribution only there and without truncation; elsewhere they are left unknown. So are entropies.
+Prompts are tokenised, and answers end, as for every other policy of ours, so that vLLM only continues tokens.
+Each draw is a request with a seed of its own. vLLM's log-probabilities are those of the model at temperature 1,
+which is the sampling distribution only at temperature 1 without truncation; elsewhere they are recorded as
+unknown. Entropies are always unknown.
 
-Not tried: tests hold this against vLLM's documented interface by a stand-in, since no machine of ours has run
-vLLM itself. Looks inside need a policy without ``vllm:``.
+This has not run with vLLM itself: tests use a stand-in for its documented interface, since none of our machines
+has vLLM. Measurements of hidden states need a policy without ``vllm:``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 PREFIX = "vllm:"
 MEMORY = 0.45
-"""Share of a GPU's memory that one engine takes: an audit has two."""
+"""Share of a GPU's memory that one engine takes; an audit has two engines."""
 AT_ONCE = 512
 """Requests handed over together; the progress line moves in these steps."""
 
@@ -94,11 +95,11 @@ class VllmPolicy:
     Args:
         vllm: the package.
         engine: its ``LLM``.
-        tokenizer: of the model.
-        folder: where the weights are; they name the policy.
+        tokenizer: the model's tokenizer.
+        folder: folder of the weights, which identify the policy.
         sampling: temperature and truncation.
         chat: put prompts through the tokenizer's chat template.
-        stops: texts that end an answer, beside the tokens that end it.
+        stops: texts that end an answer, in addition to the tokens that end it.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class VllmPolicy:
         return [float(here[token].logprob) for token, here in zip(output.token_ids, given, strict=True)]
 
     def _text(self, output: Any) -> str:
-        """An answer without what ends it, even where the tokenizer does not call that special."""
+        """An answer without the token that ends it, even where the tokenizer does not call it special."""
         ids = [int(token) for token in output.token_ids]
         ended = bool(ids) and ids[-1] in self.ends
         return str(self.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True))
@@ -216,7 +217,7 @@ def _stop(output: Any) -> Stop:
 
 
 def _ends(folder: Path, tokenizer: Any, turn: TurnEnd) -> tuple[int, ...]:
-    """Ids that end an answer: of the generation settings, the config, the tokenizer and a chat's turn."""
+    """Ids that end an answer, from the generation settings, the config, the tokenizer and a chat's turn."""
     said = [getattr(tokenizer, "eos_token_id", None)]
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""Whether token ids mean the same to two policies: one of them is asked about what the other wrote."""
+"""Checks that token ids mean the same to two policies, since one of them scores the other's answers."""
 
 from __future__ import annotations
 

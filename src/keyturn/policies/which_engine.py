@@ -1,4 +1,4 @@
-"""Which engine draws for a policy, as plain data: part of what a run is, since last bits depend on it."""
+"""Which engine draws for a policy, as plain data: part of a run's identity, since last bits depend on it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def engine_of(policy: Any) -> str:
-    """``torch``, or ``native`` and the hash of what it computes; ``elsewhere`` where no model is here.
+    """``torch``; ``native`` with the hash of its computation; or ``elsewhere`` without a model in this process.
 
     Args:
-        policy: anything that answers.
+        policy: any policy.
     """
     return _chosen(policy)[0]
 
@@ -35,7 +35,7 @@ def _chosen(policy: Any) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def remembered(policy: Any) -> Iterator[None]:
-    """In this block the gradient of a policy's own draws may begin from what drawing them has left.
+    """In this block the gradient of a policy's own draws may reuse the activations that drawing kept.
 
     Args:
         policy: a ``LocalPolicy``; nothing changes where torch answers.

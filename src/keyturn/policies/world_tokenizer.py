@@ -12,14 +12,14 @@ from keyturn.problems.world.vocabulary import ID, SPECIALS
 
 
 def world_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """A fresh tokenizer: whitespace words to ids, unknown words to ``UNK``, no token added by itself.
+    """A fresh tokenizer: whitespace words to ids, unknown words to ``UNK``, no token added automatically.
 
-    The 16 reserved control words are ordinary words until a method gives them a meaning: decoding shows
+    The 16 reserved control words are ordinary words until a method gives them a meaning, so decoding shows
     them.
     """
     inner = Tokenizer(models.WordLevel(dict(ID), unk_token="UNK"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
-    # Only whole words: the three letters EOS inside a longer word are no end of anything.
+    # Only whole words: the three letters EOS inside a longer word end nothing.
     pad, bos, eos, unk = (
         AddedToken(word, single_word=True, special=True, normalized=False) for word in SPECIALS
     )
