@@ -1,13 +1,12 @@
-"""Evidence: the record that one run of a claim's study left. Appended, never edited.
+"""Evidence: the record that one run of a claim's study leaves. Records are appended, never edited.
 
-A record *is* its declared run: claim, protocol, base, models and problems that were brought, seed and
-profile (:attr:`Evidence.run_key`). Its clock, its folder and its machine stand beside it. So a run that is
-repeated counts once: with equal numbers it says nothing new, with other numbers it becomes one record of their
-mean that keeps the spread (:func:`merged`). The version of the code is no part of the identity either: a
-protocol's version says that the numbers of two runs may be compared, so the same seed on later code is the same
-run again.
+A record is identified by its declared run: claim, protocol, base, the user's models and problems, seed and
+profile (:attr:`Evidence.run_key`). Its time, folder and machine are no part of its identity, so a repeated run
+counts once: equal numbers add nothing new, and other numbers become one record of their mean that keeps the
+spread (:func:`merged`). The version of the code is no part of the identity either: a protocol's version says
+that the numbers of two runs may be compared, so the same seed on later code is the same run again.
 
-How records lie on disk is the business of :mod:`keyturn.atlas.store`.
+:mod:`keyturn.atlas.store` stores records on disk.
 """
 
 from __future__ import annotations
@@ -253,7 +252,7 @@ def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | Non
 
 
 def run_name(run: str, home: Path | None) -> str:
-    """A run directory without what is private of this machine: relative to the home, or its last part."""
+    """A run directory without private parts of its path: relative to the home, or its last part."""
     path = Path(run)
     if home is not None:
         absolute, root = path.absolute(), home.absolute()
@@ -263,7 +262,7 @@ def run_name(run: str, home: Path | None) -> str:
 
 
 def wrong(number: Estimate) -> str:
-    """What is wrong with a number and its interval, in words; undefined ones are fine."""
+    """The fault of a number and its interval, in words; undefined ones are valid."""
     if number.low <= number.value <= number.high and number.high - number.low < math.inf:
         return ""
     shown = f"{number.value:g} [{number.low:g}, {number.high:g}]"

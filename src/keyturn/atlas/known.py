@@ -33,13 +33,13 @@ class Known:
 
 
 def load_known(home: Path | None) -> Known:
-    """What ships and what was made in a home.
+    """The shipped records and those that were made in a home.
 
     Args:
-        home: ``$KEYTURN_HOME``; None for what ships alone.
+        home: ``$KEYTURN_HOME``; None for shipped records alone.
 
     Raises:
-        InputError: a record was edited or is not what it must be.
+        InputError: a record was edited or is invalid.
     """
     records = {
         # In an order of their own, so that it is all the same in which order they came.

@@ -1,10 +1,10 @@
-"""What the records say of a reading: a pure function of the reading, its claim and the claim's records.
+"""The result of a reading: a pure function of the reading, its claim and the claim's records.
 
-Records count as for a verdict: of the claim's present protocol, each declared run once, controls held, and of
-the gates those that the reading names (all of them where it names none). The number is combined over records as
-an effect is, bases last, and its whole interval is held against the bound. A number without spread, a width of
-0 that is not declared exact, decides nothing. Where two origins give intervals that do not meet, the reading is
-*split*.
+Records count as for a verdict: they have the claim's present protocol, each declared run counts once, controls
+must hold, and so must the gates that the reading names (all gates where it names none). The number is combined
+over records like an effect, bases last, and its whole interval is compared with the bound. A number without
+spread (a width of 0 that is not declared exact) decides nothing. Where two origins give intervals that do not
+overlap, the reading is *split*.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOUND: frozenset[Outcome] = frozenset(("holds", "fails", "open", "split"))
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingState:
-    """What the records say of one reading.
+    """The result of one reading.
 
     Args:
         reading: the reading.
@@ -160,7 +160,7 @@ def _with_spread(one: Evidence, name: str) -> Estimate:
 
 
 def _apart(records: Sequence[Evidence], name: str) -> bool:
-    """Whether two origins give intervals for one number that do not meet."""
+    """Whether two origins give intervals for one number that do not overlap."""
     groups: dict[object, list[Evidence]] = {}
     for one in records:
         for part in one.parts or (one,):

@@ -1,10 +1,10 @@
 """The state of a fact: a pure function of the atlas and the records.
 
-Only readings that *test* a fact decide it, and a fact asks for all of them. All that are sound hold: *holds*;
-one fails and none holds: *fails*; one holds and one fails, or two origins contradict each other: *split*;
-otherwise *open*. Where no test is sound, a reading that *bears* and has an interval makes it *indication only*;
-else there is *no sound record* (a control or gate failed, nothing was run) or *no reading* (nobody has said
-what would decide it).
+Only readings that *test* a fact decide it, and all of them count. The fact *holds* if all sound ones hold. It
+*fails* if one fails and none holds. It is *split* if one holds and one fails, or if two origins contradict
+each other. Otherwise it is *open*. Where no test is sound, a reading that *bears* and has an interval makes
+the state *indication only*. Else there is *no sound record* (a control or gate failed, or nothing was run) or
+*no reading* (no bound was stated that would decide the fact).
 """
 
 from __future__ import annotations

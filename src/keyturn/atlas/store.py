@@ -1,4 +1,4 @@
-"""Where evidence lies: shipped with keyturn, made here, imported from others, reported by papers.
+"""The storage of evidence: shipped with keyturn, made here, imported from others, reported by papers.
 
     $KEYTURN_HOME/evidence/CLAIM.jsonl                    made here
     $KEYTURN_HOME/evidence/runs/DIGEST.json               what is behind a record: setting, contrasts, rows
@@ -6,7 +6,7 @@
     $KEYTURN_HOME/evidence/reported/CLAIM.jsonl           published numbers, see :mod:`keyturn.atlas.reported`
     keyturn/assets/atlas/evidence/CLAIM.json              shipped, with what is behind
 
-A line is a record with the hash of its text before it. What cannot be is refused with file and line.
+A line is a record, preceded by the hash of its text. An invalid record is refused with file and line.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ _CELL_ON = {*_CELL, "basis"}
 
 
 def home() -> Path:
-    """Where evidence is kept: ``$KEYTURN_HOME``, or ``runs`` here."""
+    """The folder of evidence: ``$KEYTURN_HOME``, or ``runs`` in the working directory."""
     return Path(os.environ.get("KEYTURN_HOME", "runs"))
 
 
 def load(claim: str, folder: Path, *, everything: bool = False) -> tuple[Evidence, ...]:
-    """What counts for a claim: shipped records, those made here and imported ones that count, each run once.
+    """The records that count for a claim: shipped, made here, or imported and counted; each run once.
 
     Args:
         claim: its id.
         folder: the home.
-        everything: all that was imported counts.
+        everything: whether all imported records count.
 
     Raises:
         InputError: a record was edited, lacks something, or says what cannot be.
@@ -86,7 +86,7 @@ def imported(claim: str, folder: Path, whom: str) -> tuple[Evidence, ...]:
 
 
 def about_path(whom: str, folder: Path) -> Path:
-    """Where it is written what is known of somebody's records."""
+    """The file with the facts known about one contributor's records."""
     return folder / "evidence" / "imported" / whom / "about.json"
 
 
@@ -137,7 +137,7 @@ def append(evidence: Evidence, folder: Path, behind: Mapping[str, Any] | None = 
 
 
 def behind_path(evidence: Evidence, folder: Path) -> Path:
-    """Where what is behind a record lies."""
+    """The file with a record's setting, contrasts and rows."""
     return folder / "evidence" / "runs" / f"{evidence.digest}.json"
 
 
