@@ -248,8 +248,8 @@ for i in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
 
 @pytest.mark.slow
 def test_processes_that_add_evidence_at_once_lose_none(tmp_path):
-    from keyturn.atlas.store import load
+    from keyturn.atlas.store import mine
 
     started = [subprocess.Popen([sys.executable, "-c", _ADD, str(tmp_path), str(1000 * i)]) for i in range(4)]
     assert [process.wait() for process in started] == [0, 0, 0, 0]
-    assert len(load("rl-narrows", tmp_path)) == 160
+    assert len(mine("rl-narrows", tmp_path)) == 160
