@@ -79,7 +79,8 @@ class ServerConfig:
     top_k: int = 0
     """Top-k sampling; 0 is off. It is sent only when it is on, since plain OpenAI servers do not know it."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer. They are sent, and text that a server returns beyond one is cut off here."""
+    """Texts that end an answer. They are sent, except to ``transformers serve``, which fails on them. Text that
+    a server returns beyond one is cut off here."""
     dialect: Dialect = "openai"
     """How the server's own defaults (many take a model's ``generation_config.json``: top-k 20, a penalty) are
     switched off. ``open``: by the fields of vLLM, SGLang and llama.cpp. ``transformers``: by a whole generation
@@ -337,7 +338,9 @@ def body_of(config: ServerConfig, problem: Problem, count: int, seed: int, limit
         "n": count,
         "stream": False,
     }
-    if config.stop:
+    # `transformers serve` (5.23) fails on every request that names stop texts: it gives them to `generate`
+    # without the tokenizer that they need.
+    if config.stop and config.dialect != "transformers":
         body["stop"] = list(config.stop)
     if config.dialect == "open":
         body |= {"top_k": config.top_k or -1, "min_p": 0.0, "repetition_penalty": 1.0}
