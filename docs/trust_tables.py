@@ -3,12 +3,14 @@
 import json
 import pathlib
 
+from keyturn.measures.labels import LEAST_PROBLEMS
+
 RESULTS = pathlib.Path(__file__).parent / "results"
 TABLES = (
     (
         "operating_characteristic.md",
         "Simulated audits with known truth: shares of audits that are right / undecided / wrong; an audit of "
-        "fewer than 12 problems claims nothing",
+        f"fewer than {LEAST_PROBLEMS} problems claims nothing",
         [0, 1],
     ),
     ("planted.md", "Worlds where the skill was or was not in pretraining: right labels by budget K", [0]),

@@ -12,22 +12,14 @@ from keyturn.measures.deployed_created import judge
 from keyturn.measures.draws import Draws, plain_draws
 from keyturn.measures.masses import divide_gain, gross_masses
 from keyturn.measures.paired import PairedCounts
+from keyturn.measures.truths import two_stage_draws
 from keyturn.measures.verdict import AT_CHANCE, REACHABLE, UNDECIDED, UNREACHABLE
 
 STREAMS = Streams(11, ("test-masses",))
 
 
-def two_stage(generator, p, n: int = 256, first: int = 32, enough: int = 8) -> Draws:
-    early, late = generator.binomial(first, p), generator.binomial(n - first, p)
-    on = early < enough
-    return Draws(
-        n=np.where(on, n, first),
-        c=np.where(on, early + late, early),
-        first_n=np.full(len(p), first),
-        first_c=early,
-        went_on=on,
-        enough=enough,
-    )
+def two_stage(generator, p) -> Draws:
+    return two_stage_draws(generator, p, 256)
 
 
 counts = st.lists(

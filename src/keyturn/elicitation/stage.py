@@ -24,7 +24,7 @@ from keyturn.core.identity import identity
 from keyturn.core.progress import progress
 from keyturn.core.rundir import write_bytes
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
-from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.lab import Lab, Stage, parts_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.which_engine import engine_of
 from keyturn.problems.contract import content_of
@@ -79,13 +79,11 @@ def elicit(lab: Lab, method: ElicitationMethod, config: Any, asked: Asked) -> El
     decides = {**fields, "draws": [asked.draws.start, asked.draws.stop]}
     decides["problems"] = content_of(asked.problems.problems)
     problems = asked.problems.problems
-    chunk = max(1, ROWS_A_PART // max(1, len(asked.draws)))
     answer = method.answer
 
     def work(folder: Path) -> None:
         with progress(f"{method.name}", len(problems) * len(asked.draws)) as advance:
-            for number, start in enumerate(range(0, len(problems), chunk)):
-                part = problems[start : start + chunk]
+            for number, part in enumerate(parts_of(problems, asked.draws, ROWS_A_PART)):
                 if not _readable(folder, number):
                     given = untouched(asked, lambda part=part: answer(asked.of(part), config, prepared))
                     _write(folder, number, given, _policy(asked, fields))

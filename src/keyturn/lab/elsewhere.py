@@ -22,7 +22,7 @@ from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
 from keyturn.core.rundir import write_bytes
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import ROWS_A_PART, Lab, Stage
+from keyturn.lab.lab import ROWS_A_PART, Lab, Stage, parts_of
 from keyturn.lab.workers import Executor, Job, Processes, free_cores
 from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.local import LocalPolicy
@@ -87,8 +87,8 @@ class SharedLab(Lab):
         """See :meth:`~keyturn.lab.lab.Lab.draw`."""
 
         def ahead(folder: Path) -> bool:
-            parts = parts_of(problems, draws)
-            missing = {n: part for n, part in parts.items() if not (folder / f"{n}.done").exists()}
+            parts = parts_of(problems, draws, ROWS_A_PART)
+            missing = {n: part for n, part in enumerate(parts) if not (folder / f"{n}.done").exists()}
             self._draw_parts(policy, missing, draws, limits, folder, name)
             return False  # what is still missing is drawn here
 
@@ -174,12 +174,6 @@ class SharedLab(Lab):
             found = self.executor.run(jobs, folders={name: folder}, done=lambda _: advance(1))
         write_grades(folder, 0, Grades.concat([found[job] for job in jobs]))
         return True
-
-
-def parts_of(problems: Sequence[Problem], draws: range) -> dict[int, Sequence[Problem]]:
-    """The parts that a stage of draws is cut into, as :meth:`~keyturn.lab.lab.Lab.draw` cuts them."""
-    chunk = max(1, ROWS_A_PART // max(1, len(draws)))
-    return {n: problems[start : start + chunk] for n, start in enumerate(range(0, len(problems), chunk))}
 
 
 @functools.lru_cache(maxsize=2)

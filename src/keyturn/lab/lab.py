@@ -247,13 +247,10 @@ class Lab:
             "draws": [draws.start, draws.stop],
             "max_new_tokens": limits.max_new_tokens,
         }
-        chunk = max(1, ROWS_A_PART // max(1, len(draws)))
-        starts = range(0, len(problems), chunk)
 
         def work(folder: Path) -> None:
             with progress(name, len(problems) * len(draws)) as advance:
-                for number, start in enumerate(starts):
-                    part = problems[start : start + chunk]
+                for number, part in enumerate(parts_of(problems, draws, ROWS_A_PART)):
                     if not ((folder / f"{number}.done").exists() and _readable(folder, number)):
                         drawn = policy.draw(part, draws, self.streams, limits)
                         write_completions(folder, number, drawn)
@@ -300,6 +297,18 @@ class Lab:
             write_bytes(folder / _ARRAYS, stream.getvalue())
 
         return self.stage(kind, fields, work, _read_arrays, parents=parents, label=label)
+
+
+def parts_of(problems: Sequence[Problem], draws: range, rows: int) -> list[Sequence[Problem]]:
+    """The problems of a stage in parts that are drawn and stored one by one.
+
+    Args:
+        problems: all of them.
+        draws: which draws of every problem are made.
+        rows: completions of a part, at most; a part holds one problem at least.
+    """
+    size = max(1, rows // max(1, len(draws)))
+    return [problems[start : start + size] for start in range(0, len(problems), size)]
 
 
 def _noted(folder: Path) -> Mapping[str, Any]:

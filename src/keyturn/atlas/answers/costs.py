@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import re
 
+from keyturn.atlas.answers.phrases import NUMBER_WORDS
 from keyturn.atlas.contract import Claim
 
-_WORDS = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
 _RUNS = re.compile(r"about (\d+) (?:runs|stages|fits) of (\d+)(?: to (\d+))? s\b")
 _PRETRAININGS = re.compile(r"(\w+) pretrainings?(?: of (\d+) s\b)?")
 _MINUTES = re.compile(r"about (\w+) CPU minutes")
@@ -43,4 +29,4 @@ def minutes_of(claim: Claim) -> float:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else _WORDS.index(text) if text in _WORDS else 1
+    return int(text) if text.isdigit() else NUMBER_WORDS.index(text) if text in NUMBER_WORDS else 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from keyturn.core.measurement import Estimate
 
-_WORDS = (
+NUMBER_WORDS = (
     "no",
     "one",
     "two",
@@ -22,6 +22,7 @@ _WORDS = (
     "eleven",
     "twelve",
 )
+"""A number's place is the number; 0 as it stands before a noun."""
 
 
 def shown(number: Estimate, bound: float = math.nan) -> str:
@@ -50,13 +51,13 @@ def decimals(value: float, digits: int) -> str:
 
 def count(number: int, noun: str, plural: str = "") -> str:
     """``three seeds``, ``one base``, ``no record``."""
-    word = _WORDS[number] if number < len(_WORDS) else str(number)
+    word = NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else str(number)
     return f"{word} {noun if number in (0, 1) else plural or noun + 's'}"
 
 
 def word(number: int) -> str:
     """``three``; digits from thirteen on; ``none`` for 0."""
-    return "none" if number == 0 else _WORDS[number] if number < len(_WORDS) else str(number)
+    return "none" if number == 0 else NUMBER_WORDS[number] if number < len(NUMBER_WORDS) else str(number)
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
