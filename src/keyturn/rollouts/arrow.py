@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from keyturn.core.errors import StorageError
@@ -17,6 +18,19 @@ COLUMN = "column."
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """A lone surrogate: Python's text may contain one, UTF-8 cannot."""
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """A Parquet file's table; its checksums are compared.
+
+    It is read in the calling thread alone. A thread of Arrow's pools may hold the last reference to ``data``;
+    if it drops that reference while Python shuts down, the whole process aborts.
+
+    Raises:
+        pyarrow.ArrowException, OSError, ValueError: the bytes are damaged or no Parquet.
+    """
+    opened = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
+    return opened.read(use_threads=False)
 
 
 def strings(texts: Sequence[str]) -> tuple[pa.Array, pa.Array]:

@@ -31,7 +31,18 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import NewerError, StorageError
 from keyturn.core.rundir import is_done, storage_errors, write_bytes
-from keyturn.rollouts.arrow import bare, decode, encode, flat, lists, numbers, prefixed, stack, strings
+from keyturn.rollouts.arrow import (
+    bare,
+    decode,
+    encode,
+    flat,
+    lists,
+    numbers,
+    prefixed,
+    read_parquet,
+    stack,
+    strings,
+)
 from keyturn.rollouts.completions import Completions, Prompts
 from keyturn.rollouts.grades import Grades
 
@@ -255,7 +266,7 @@ def _table(path: Path, data: bytes | None, kind: str) -> tuple[pa.Table, dict[st
     if data is None:
         raise StorageError(f"{path} is missing", fix=_again(path))
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        table = read_parquet(data)
         meta = json.loads((table.schema.metadata or {}).get(_META, b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{path} is damaged: {str(error).splitlines()[0]}", fix=_again(path)) from error

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keyturn.core.errors import InputError, UsageError
+from keyturn.rollouts.arrow import read_parquet
 from keyturn.rollouts.readers import strict_json
 from keyturn.rollouts.readers.inspect_log import archive_document, document_rows, is_log
 from keyturn.rollouts.readers.raw import decode, read_bytes
@@ -259,7 +260,7 @@ def _refuse_twice(path: Path, names: Sequence[str]) -> None:
 def _parquet(path: Path, data: bytes) -> list[Record]:
     try:
         _refuse_twice(path, pq.read_schema(pa.BufferReader(data)).names)
-        return pq.read_table(pa.BufferReader(data)).to_pylist()
+        return read_parquet(data).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {_reason(error)}", fix="check that it is Parquet") from error
 
@@ -267,7 +268,10 @@ def _parquet(path: Path, data: bytes) -> list[Record]:
 def _arrow(path: Path, data: bytes) -> list[Record]:
     """Arrow's file format (also Feather), or its stream format, as in saved data sets."""
     try:
-        opened = pa.ipc.open_file(data) if data.startswith(b"ARROW1") else pa.ipc.open_stream(data)
+        # One thread, for the reason that :func:`read_parquet` gives.
+        alone = pa.ipc.IpcReadOptions(use_threads=False)
+        opener = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
+        opened = opener(data, options=alone)
         table = opened.read_all()
         _refuse_twice(path, table.column_names)
         return table.to_pylist()
