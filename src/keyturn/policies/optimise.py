@@ -22,9 +22,9 @@ from safetensors import SafetensorError, safe_open
 
 from keyturn.core.errors import NumericsError, StorageError, UsageError
 from keyturn.core.identity import identity
-from keyturn.core.lazy import safetensors_torch, torch
+from keyturn.core.lazy import torch
 from keyturn.core.progress import progress
-from keyturn.core.rundir import write_bytes
+from keyturn.core.tensor_file import write_tensors
 
 _BAD_STEPS_IN_A_ROW = 3
 
@@ -213,12 +213,12 @@ def _save(
 ) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trained.items():
-        tensors[f"weight/{name}"] = parameter.detach().contiguous()
+        tensors[f"weight/{name}"] = parameter.detach()
         for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{key}/{name}"] = value.detach().contiguous()
+            tensors[f"{key}/{name}"] = value.detach()
     facts = asdict(state) | {"identity": identity(asdict(config))}
     # One file, so that weights, moments and position always belong to the same step.
-    write_bytes(path, safetensors_torch.save(tensors, metadata={"fit": json.dumps(facts)}))
+    write_tensors(path, tensors, {"fit": json.dumps(facts)})
 
 
 def _load(

@@ -2,8 +2,8 @@
 
 A checkpoint is a folder ``step-000120`` with one safetensors file per group of tensors, ``facts.json`` and,
 written last, ``manifest.json`` with the sha256 of each. It is made beside its name and renamed once, so a
-crash between any two writes leaves the older ones as they were. What does not match its hashes is skipped and
-named, never repaired.
+crash between any two writes leaves the older ones as they were. Tensors go to disk from where they lie. What
+does not match its hashes is skipped and named, never repaired.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from keyturn.core.rundir import (
     read_json,
     remove_leftovers,
     storage_errors,
-    write_bytes,
     write_json,
 )
+from keyturn.core.tensor_file import write_tensors
 
 MANIFEST = "manifest.json"
 FACTS = "facts.json"
@@ -80,10 +80,7 @@ def write_checkpoint(folder: Path, snapshot: Snapshot, *, keep: int = 2) -> Path
         with storage_errors(aside):
             aside.mkdir(parents=True)
         for group, tensors in snapshot.tensors.items():
-            write_bytes(
-                aside / f"{group}.safetensors",
-                safetensors_torch.save({k: _plain(v) for k, v in tensors.items()}),
-            )
+            write_tensors(aside / f"{group}.safetensors", tensors)
         write_json(aside / FACTS, {"step": snapshot.step, **snapshot.facts})
         hashes = {path.name: file_hash(path) for path in sorted(aside.iterdir())}
         write_json(aside / MANIFEST, {"sha256": hashes})
@@ -128,7 +125,7 @@ class DamagedCheckpoint(StorageError):
 
 
 def read_checkpoint(path: Path) -> Snapshot:
-    """Read one checkpoint and check every byte of it.
+    """Read one checkpoint and check every byte of it; its tensors may lie in its files until they are used.
 
     Raises:
         DamagedCheckpoint: a file is missing, cut, changed or not what it says.
@@ -145,7 +142,7 @@ def read_checkpoint(path: Path) -> Snapshot:
             raise _damaged(path, str(name))
         if file.suffix == ".safetensors":
             try:
-                tensors[file.stem] = safetensors_torch.load(file.read_bytes())
+                tensors[file.stem] = safetensors_torch.load_file(file)
             except SafetensorError as error:
                 raise _damaged(path, str(name)) from error
     facts: dict[str, Json] = _document(path / FACTS, path)
@@ -244,10 +241,6 @@ def _found(folder: Path) -> list[Path]:
         return []
     named = [(int(m[1]), p) for p in folder.iterdir() if (m := _NAME.fullmatch(p.name)) and p.is_dir()]
     return [path for _, path in sorted(named, reverse=True)]
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to("cpu").contiguous()
 
 
 def _flush(folder: Path) -> None:

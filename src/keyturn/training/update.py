@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import NumericsError, unknown
-from keyturn.core.lazy import safetensors_torch, torch
-from keyturn.core.rundir import write_bytes
+from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
+from keyturn.core.tensor_file import write_tensors
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, total
 from keyturn.policies.hooks import evaluating, hooked
 from keyturn.policies.kept_for_backward import tokens_of_a_pass
@@ -259,10 +259,6 @@ def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
 
 def _dump(folder: Path, step: int, batch: RolloutBatch, loss: float, norm: float) -> None:
     """Write a batch that gave no finite update, for a person to look at."""
-    tensors = {
-        name: value.contiguous() for name, value in vars(batch).items() if isinstance(value, torch.Tensor)
-    }
+    tensors = {name: value for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
     words = json.dumps({"step": step, "loss": repr(loss), "grad_norm": repr(norm)})
-    write_bytes(
-        folder / f"step-{step:06d}.safetensors", safetensors_torch.save(tensors, metadata={"keyturn": words})
-    )
+    write_tensors(folder / f"step-{step:06d}.safetensors", tensors, {"keyturn": words})
