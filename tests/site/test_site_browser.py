@@ -76,7 +76,7 @@ class Watched:
 
     def go(self, path):
         self.page.goto(f"{self.folder.as_uri()}/{path}")
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_load_state("load")
         return self.page
 
     @property
@@ -184,7 +184,7 @@ def test_search_finds_by_key_alone(opened):
     page.keyboard.press("ArrowUp")
     with page.expect_navigation():
         page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     assert "example" in page.locator("h1").inner_text().lower()
     page.keyboard.press("/")
     page.keyboard.type("zzzzqqq")
@@ -211,7 +211,7 @@ def test_arrow_keys_walk_over_a_map_and_enter_opens(opened):
     at = page.evaluate("document.activeElement.dataset.id")
     with page.expect_navigation():
         page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     assert watched.path == f"notes/{at}.html"
 
 
@@ -220,7 +220,7 @@ def test_a_compass_walks_and_its_middle_goes_back_to_the_text(opened):
     page = watched.go("notes/one-example.html")
     with page.expect_navigation():
         page.locator("#around a.node", has_text="hidden").first.click()
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("load")
     assert watched.path == "notes/latent-reasoning.html"
     assert page.url.endswith("#around")
     top = "document.getElementById('around').getBoundingClientRect().top"
@@ -242,6 +242,12 @@ def test_filters_narrow_the_questions(opened):
     assert page.locator("#all-count").inner_text() == f"{some} of {total} shown"
     page.fill('[data-by="words"]', "zzzz")
     assert page.locator("[data-row]:visible").count() == 0
+    page.fill('[data-by="words"]', "")
+    page.select_option('[data-by="answerable"]', "")
+    folded = page.locator("[data-row]:visible").count()
+    assert 0 < folded < total, "without a filter the topics fold again"
+    page.locator("[data-unfold]").click()
+    assert page.locator("[data-row]:visible").count() == total
     page = opened().go("questions/index.html#topic=create%20or%20deploy")
     assert {row.get_attribute("data-topic") for row in page.locator("[data-row]:visible").all()} == {
         "create or deploy"
@@ -305,7 +311,7 @@ def home(opened):
 def enter(watched):
     with watched.page.expect_navigation():
         watched.page.keyboard.press("Enter")
-    watched.page.wait_for_load_state("networkidle")
+    watched.page.wait_for_load_state("load")
 
 
 def test_which_published_claims_fail_here_and_why(home, source):

@@ -253,6 +253,9 @@ def test_every_count_is_counted(source, trees):
     }
     for key in ("yes", "partly", "no", "outside"):
         counts[key] = sum(q.answerable == key for q in atlas.questions.values())
+        counts[f"families:{key}"] = sum(q.answerable == key and not q.added for q in atlas.questions.values())
+    counts["added"] = sum(q.added for q in atlas.questions.values())
+    counts["families"] = len(atlas.questions) - counts["added"]
     seen = set()
     for path, tree in trees.items():
         for one in tree.having("data-count"):
@@ -268,6 +271,18 @@ def test_every_count_is_counted(source, trees):
             assert one.text == str(wanted), (path, what)
             seen.add(what)
     assert set(counts) <= seen | {"records"}
+
+
+def test_families_of_questions_are_those_of_the_lists_and_each_says_why(source, trees):
+    questions = source.atlas.questions.values()
+    families = [q for q in questions if not q.added]
+    found = {key: sum(q.answerable == key for q in families) for key in ("yes", "partly", "no", "outside")}
+    assert found == {"yes": 21, "partly": 97, "no": 132, "outside": 69}
+    for one in questions:
+        if one.answerable in ("no", "outside"):
+            assert one.missing, one.id
+        if one.missing:
+            assert one.missing in trees[f"questions/{one.id}.html"].elements[0].text, one.id
 
 
 def test_the_plans_are_ranked_by_what_waits_per_minute(source):

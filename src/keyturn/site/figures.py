@@ -115,8 +115,7 @@ def forest(
         parts += _interval(row, y, scale)
         parts.append(label((0.0, words), _fit(row.name), "value" if row.kind == "pooled" else "tick"))
         parts.append(label((width, words), shown(row.number, at), "value", "end"))
-    digits = max((len(f"{t:.6f}".rstrip("0").split(".")[1]) for t in ticks), default=1)
-    parts += [label((scale(t), bottom + 18), numbers.number(t, digits=digits), "tick", "middle") for t in ticks]
+    parts += [label((scale(t), bottom + 18), plain(t), "tick", "middle") for t in ticks]
     parts.append(label((stop, bottom + 38), unit, "words", "end"))
     told = "; ".join(f"{row.name}: {shown(row.number, at)}" for row in rows)
     return drawing(name, (width, bottom + 44), title, f"{told}. The bound is {plain(at)}.", parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from keyturn.core.numbers import MINUS
 from keyturn.report.page import asset, environment
 from keyturn.site.marks import LOOK, MEANING, mark
 from keyturn.site.prose import prose
@@ -28,6 +30,8 @@ ICON = Markup(
     "stroke='%232b6cb0' stroke-width='3'%3E%3Ccircle cx='10' cy='16' r='6'/%3E%3Cpath d='M16 16h13v6m-6-6v5'"
     "/%3E%3C/g%3E%3C/svg%3E"
 )
+HYPHEN = re.compile(r"(?<![\w.-])-(?=\.?\d)")
+"""A hyphen that stands for a minus sign in words written by hand."""
 PLACES = (
     ("questions/index.html", "Questions"),
     ("map.html", "Map"),
@@ -106,6 +110,7 @@ def _environment() -> jinja2.Environment:
     found.globals["looks"] = LOOK
     found.globals["meanings"] = MEANING
     found.filters["prose"] = prose
+    found.filters["minus"] = lambda words: HYPHEN.sub(MINUS, words)
     found.filters["first_up"] = lambda words: words[:1].upper() + words[1:]
     return found
 

@@ -137,6 +137,13 @@
     const rows = [...document.querySelectorAll("#" + form.dataset.list + " [data-row]")];
     const controls = [...form.querySelectorAll("[data-by]")];
     const count = document.getElementById(form.dataset.told);
+    // What is folded opens while something is asked for, and folds again after.
+    const groups = [...document.querySelectorAll("#" + form.dataset.list + " [data-group]")];
+    for (const group of groups) group.dataset.open = group.open;
+    let narrowed = false;
+    for (const button of form.querySelectorAll("[data-unfold]")) button.addEventListener("click", () => {
+      for (const group of groups) group.open = true;
+    });
     const apply = () => {
       let shown = 0;
       for (const row of rows) {
@@ -146,9 +153,12 @@
         row.hidden = !fits;
         shown += fits;
       }
-      for (const group of document.querySelectorAll("#" + form.dataset.list + " [data-group]")) {
+      const asked = controls.some((c) => c.value);
+      for (const group of groups) {
         group.hidden = ![...group.querySelectorAll("[data-row]")].some((r) => !r.hidden);
+        if (asked !== narrowed) group.open = asked || group.dataset.open === "true";
       }
+      narrowed = asked;
       count.textContent = `${shown} of ${rows.length} shown`;
     };
     const asked = new URLSearchParams(location.hash.slice(1));
@@ -169,7 +179,7 @@
       const bound = Number(input.value);
       const good = counts === ">=" ? Number(low) >= bound : Number(high) <= bound;
       const bad = counts === ">=" ? Number(high) < bound : Number(low) > bound;
-      out.textContent = `At a bound of ${input.value.replace("-", "\u2212")} it ${good ? "holds" : bad ? "fails" : "is open"}.`;
+      out.textContent = `At a bound of ${input.value.replace("-", "\u2212").replace(/\b0\./, ".")} it ${good ? "holds" : bad ? "fails" : "is open"}.`;
     };
     input.addEventListener("input", tell);
     slide.hidden = false;

@@ -241,6 +241,7 @@ class Question:
         claims: ids of claims that bear on it.
         experiments: ids of experiments that would settle what is missing.
         conflicts: where sources disagree among themselves, or where the wording assumes what is untested.
+        added: True for a question that this atlas asks besides the families of the literature's lists.
         place: where it is written.
     """
 
@@ -258,6 +259,7 @@ class Question:
     claims: tuple[str, ...] = ()
     experiments: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+    added: bool = False
     place: Place
 
     @property

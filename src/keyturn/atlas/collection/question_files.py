@@ -36,6 +36,7 @@ QUESTION_KEYS = (
     "claims",
     "experiments",
     "conflicts",
+    "added",
 )
 ROLE_KEYS = ("role", "says", "notes", "facts", "denies")
 EXPERIMENT_KEYS = ("id", "says", "exists", "lacks", "kind", "minutes")
@@ -97,6 +98,7 @@ def _question(fields: Fields, topic: str) -> Question:
         claims=fields.texts("claims"),
         experiments=fields.texts("experiments"),
         conflicts=fields.texts("conflicts"),
+        added=fields.switch("added"),
         place=fields.file.place(fields.line_of("id")),
     )
 

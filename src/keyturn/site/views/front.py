@@ -194,8 +194,7 @@ def _move(source: Source, step: Step) -> dict[str, Any]:
     record = step.record
     return {
         "day": record.made[:10],
-        "path": paths.record(record.id),
-        "record": record.id[:6],
+        "records": [(paths.record(record.id), record.id[:6])],
         "claim": source.claims[record.claim].statement,
         "claim_path": paths.claim(record.claim),
         "origin": record.origin.kind,
@@ -212,10 +211,20 @@ def _move(source: Source, step: Step) -> dict[str, Any]:
 
 
 def _days(source: Source, history: tuple[Step, ...]) -> list[dict[str, Any]]:
+    """Days with their steps; records of one claim that follow one another and change nothing are one line."""
     days: dict[str, list[dict[str, Any]]] = {}
     for step in history:
-        days.setdefault(step.record.made[:10], []).append(_move(source, step))
+        found, now = days.setdefault(step.record.made[:10], []), _move(source, step)
+        last = found[-1] if found else None
+        if last and not last["facts"] and not now["facts"] and _alike(last, now):
+            last["records"] += now["records"]
+        else:
+            found.append(now)
     return [{"day": day, "steps": found} for day, found in days.items()]
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[key] == other[key] for key in ("claim_path", "origin"))
 
 
 def to_run(source: Source) -> list[dict[str, Any]]:

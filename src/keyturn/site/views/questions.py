@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from keyturn.atlas.answers import Answer, Clause, Gap, Reported, Tension, Turning
 from keyturn.atlas.collection import Question
-from keyturn.core.numbers import counted
+from keyturn.core import numbers
 from keyturn.report.svg import clip
 from keyturn.site import paths
 from keyturn.site.bylines import paper_name
 from keyturn.site.clauses import clauses_of, sentence_of
-from keyturn.site.figures import quoted
+from keyturn.site.figures import counted, quoted
 from keyturn.site.page import Page
 from keyturn.site.source import Source
 
@@ -25,6 +25,12 @@ ANSWERABLE = {
     "outside": "outside this laboratory",
 }
 """How far the current claims answer a question."""
+MEANS = {
+    "yes": "a study measures it as it is asked",
+    "partly": "a study bears on it; the page names what of it is not measured",
+    "no": "it could be measured here; the page names the experiment that would and what it lacks",
+    "outside": "nothing in this laboratory measures it; the page says what that would take",
+}
 LEANINGS = {
     "yes": ("yes", "holds"),
     "no": ("no", "fails"),
@@ -64,7 +70,19 @@ def question_row(source: Source, one: Question) -> dict[str, Any]:
         "leaning": found.leaning,
         "topic": one.topic,
         "sentence": clause(found.sentence),
+        "why": why(one),
     }
+
+
+def why(one: Question) -> str:
+    """Why a question is answerable as far as it is: what it lacks, in words."""
+    shapes = {
+        "yes": "not measured besides: {}",
+        "partly": "not measured: {}",
+        "no": "lacking: {}",
+        "outside": "lacking: {}",
+    }
+    return shapes[one.answerable].format(one.missing) if one.missing else ""
 
 
 def clause(one: Clause) -> Markup:
@@ -83,8 +101,12 @@ def _list(source: Source) -> Page:
         rows.sort(key=lambda row: order[row["answerable"]])
     # Topics that are answered best come first.
     best = {topic: sum(order[row["answerable"]] for row in rows) / len(rows) for topic, rows in topics.items()}
-    groups = [{"name": topic, "rows": topics[topic]} for topic in sorted(topics, key=lambda t: (best[t], t))]
-    kinds = [row["answerable"] for group in groups for row in group["rows"]]
+    groups = [
+        {"name": topic, "rows": topics[topic], "told": _tallied(topics[topic])}
+        for topic in sorted(topics, key=lambda t: (best[t], t))
+    ]
+    every = source.atlas.questions.values()
+    added = [one for one in every if one.added]
     return Page(
         path="questions/index.html",
         template="questions.html.jinja",
@@ -92,11 +114,34 @@ def _list(source: Source) -> Page:
         under="questions/index.html",
         shows={
             "groups": groups,
-            "answerable": [(key, words, kinds.count(key)) for key, words in ANSWERABLE.items()],
+            "answerable": [
+                {
+                    "key": key,
+                    "words": words,
+                    "means": MEANS[key],
+                    "count": counted(sum(one.answerable == key for one in every), key),
+                    "families": counted(
+                        sum(one.answerable == key and not one.added for one in every), f"families:{key}"
+                    ),
+                }
+                for key, words in ANSWERABLE.items()
+            ],
+            "families": counted(len(every) - len(added), "families"),
+            "added": [
+                {"path": paths.question(one.id), "title": one.question, "word": ANSWERABLE[one.answerable]}
+                for one in added
+            ],
+            "added_count": counted(len(added), "added"),
             "leanings": [(key, word) for key, (word, _) in LEANINGS.items()],
-            "count": len(kinds),
+            "count": counted(len(every), "questions"),
         },
     )
+
+
+def _tallied(rows: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """How the questions of a topic are answered: (mark, word, how many)."""
+    words = [row["word"] for row in rows]
+    return [(look, word, words.count(word)) for word, look in LEANINGS.values() if word in words]
 
 
 def _page(source: Source, found: Answer) -> Page:
@@ -111,6 +156,7 @@ def _page(source: Source, found: Answer) -> Page:
         shows={
             "question": one,
             "answerable": ANSWERABLE[one.answerable],
+            "why": why(one),
             "word": word,
             "look": look,
             "sentence": clause(found.sentence),
@@ -199,7 +245,7 @@ def gap_line(source: Source, one: Gap) -> dict[str, Any]:
         "written": one.written,
         "why": one.why,
         "command": one.command,
-        "cost": f"about {counted(max(1, round(one.minutes)), 'minute')}" if one.minutes else "",
+        "cost": f"about {numbers.counted(max(1, round(one.minutes)), 'minute')}" if one.minutes else "",
         "facts": [(paths.fact(fact.id), clip(fact.says, 120)) for fact in facts],
     }
 

@@ -172,5 +172,10 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         small = 0 < abs(value) < 0.001
-        return f"{value:.2g}".replace("-", MINUS, 1) if small else number(value, digits=DIGITS)
+        return f"{value:.2g}".replace("-", MINUS, 1) if small else _short(number(value, digits=DIGITS))
     return str(value)
+
+
+def _short(text: str) -> str:
+    """A number without the zero before its point, as everywhere else in the atlas."""
+    return text.replace("0.", ".", 1) if text.startswith(("0.", f"{MINUS}0.")) else text
