@@ -21,7 +21,7 @@ from keyturn.front import audits, options
 from keyturn.front.wording import reworded
 from keyturn.rollouts.readers import read_samples
 
-OFFERED = {"Columns", "KeyturnError", "audit", "elicit", "judge", "load", "train"}
+OFFERED = {"Columns", "KeyturnError", "audit", "elicit", "frontier", "judge", "load", "train"}
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\x1b]0;owned\x07\u202e"
 
 

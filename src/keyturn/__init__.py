@@ -1,9 +1,9 @@
 """keyturn: does post-training create reasoning, or only deploy what the base model already has?
 
 The front door: :func:`audit` says what post-training changed, :func:`train` post-trains a policy,
-:func:`elicit` lets one answer under a method that changes no weight, :func:`load` opens one, and :func:`judge`
-gives a verdict from counts alone. Importing this package is quick and imports no
-torch: what a name needs is imported when it is first asked for.
+:func:`elicit` lets one answer under a method that changes no weight, :func:`frontier` says what the same gain
+costs without training, :func:`load` opens one, and :func:`judge` gives a verdict from counts alone. Importing
+this package is quick and imports no torch: what a name needs is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keyturn.front.offered import Columns, KeyturnError, audit, elicit, judge, load, train
+    from keyturn.front.offered import Columns, KeyturnError, audit, elicit, frontier, judge, load, train
 
 __version__ = "0.1.0"
-__all__ = ["Columns", "KeyturnError", "audit", "elicit", "judge", "load", "train"]
+__all__ = ["Columns", "KeyturnError", "audit", "elicit", "frontier", "judge", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "elicit": ("elicit", "answers under a method that changes no weight: elicit METHOD MODEL"),
     "elicit ls": ("elicit_ls", "list the elicitation methods and their controls"),
     "elicit show": ("elicit_show", "one elicitation method, whole: source, cost, control, settings"),
+    "frontier": ("frontier", "what the same gain costs without training: every method on one chart"),
     "experiment run": ("experiment_run", "pretrain bases for a question, train them, report the result"),
     "experiment ls": ("experiment_ls", "list the experiments"),
     "experiment show": ("experiment_show", "show one experiment: source, cost, settings, claims"),

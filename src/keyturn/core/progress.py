@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.spinner import Spinner
 from rich.text import Text
 
-__uncounted__ = ("progress", "waiting")
+__uncounted__ = ("progress", "waiting", "step")
 """Progress changes no result, so it does not count as code (:mod:`keyturn.core.definitions`)."""
 
 Advance: TypeAlias = Callable[[int], None]
@@ -59,6 +59,20 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
             sys.stderr.write(f"{label}: {done}/{total}, about {left:.0f} s left{words}\n")
 
     yield advance
+
+
+def step(label: str, place: int, steps: int, name: str, left: float | None) -> None:
+    """Write which of several long steps begins, and about how long the rest will take.
+
+    Args:
+        label: name of the work.
+        place: steps that are done.
+        steps: how many there are.
+        name: the step that begins.
+        left: seconds; None where nothing is known.
+    """
+    rest = "" if left is None else f"; about {left:.0f} s left"
+    sys.stderr.write(f"{label}: {place + 1} of {steps}, {name}{rest}\n")
 
 
 @contextlib.contextmanager

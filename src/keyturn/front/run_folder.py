@@ -18,7 +18,8 @@ from keyturn.policies.model_folder import holds_weights, same_folder
 from keyturn.training.record import CONFIG, MODEL
 
 TRAINED, EXPERIMENTED, ELICITED = "train.json", "experiment.json", "elicit.json"
-"""Files that say what made a run directory: a method, an experiment, or an elicitation method."""
+FRONTIER = "frontier.json"
+"""Files that say what made a run directory: a method, an experiment, an elicitation method, or a frontier."""
 
 
 def vacant(out: Path, *, resume: bool = True) -> None:
@@ -35,7 +36,9 @@ def vacant(out: Path, *, resume: bool = True) -> None:
         raise UsageError(
             f"{out} is a model folder", fix=f"another --out: the model is saved in its folder {MODEL!r}"
         )
-    if not resume and any((out / record).exists() for record in (TRAINED, EXPERIMENTED, ELICITED, CONFIG)):
+    if not resume and any(
+        (out / record).exists() for record in (TRAINED, EXPERIMENTED, ELICITED, FRONTIER, CONFIG)
+    ):
         raise UsageError(f"{out} holds a run already", fix="--resume to go on with it, or another --out")
 
 
@@ -47,7 +50,7 @@ def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) 
 
     Args:
         out: the run directory.
-        record: :data:`TRAINED`, :data:`EXPERIMENTED` or :data:`ELICITED`.
+        record: :data:`TRAINED`, :data:`EXPERIMENTED`, :data:`ELICITED` or :data:`FRONTIER`.
         asked: name -> setting, of a kind that can be described.
         code: the code that does the work.
 
@@ -69,6 +72,7 @@ def hold_to(out: Path, record: str, asked: Mapping[str, object], *code: object) 
             TRAINED: "a method",
             EXPERIMENTED: "an experiment",
             ELICITED: "an elicitation method",
+            FRONTIER: "a frontier",
             CONFIG: "an objective",
         }
         for other, kind in kinds.items():
