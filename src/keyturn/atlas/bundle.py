@@ -6,7 +6,7 @@
     runs/DIGEST/environment.json
     runs/DIGEST/contrasts.json
     runs/DIGEST/rows.json
-    draws/DIGEST/...           draws to be graded again, where asked for
+    draws/DIGEST/...           draws to be graded again, where asked for: see :mod:`keyturn.atlas.draws`
     ro-crate-metadata.json     the same as an RO-Crate, for other tools
 
 The same records make the same bytes: order, times and storage are fixed, and nothing is compressed, since what
@@ -34,7 +34,7 @@ from typing import Any
 from keyturn.atlas.crate import crate
 from keyturn.atlas.evidence import Evidence, Origin, digest_of
 from keyturn.atlas.store import inside, line_of, parsed
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, UsageError
 from keyturn.core.rundir import check_schema, write_bytes
 
 BUNDLE_SCHEMA = 1
@@ -46,7 +46,8 @@ LARGEST_TEXT = 1 << 28
 _KNOWN = re.compile(
     r"manifest\.json|records\.jsonl|ro-crate-metadata\.json"
     r"|runs/[0-9a-f]{32}/(config|environment|contrasts|rows)\.json"
-    r"|draws/[0-9a-f]{32}/(draws\.json|(base|tuned)-\d{2}/completions-\d{5}(\.prompts)?\.parquet)"
+    r"|draws/[0-9a-f]{32}/(draws\.json|asked-\d{2}\.json"
+    r"|\d{3}/(completions-00000|completions-00000\.prompts|grades-00000)\.parquet)"
 )
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _AGAIN = "ask its maker for the file again"
@@ -70,7 +71,17 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, path: Path) -> Path:
-    """Write a bundle, whole or not at all; the same records make the same bytes."""
+    """Write a bundle, whole or not at all; the same records make the same bytes.
+
+    Raises:
+        UsageError: it would be larger than a bundle may be.
+    """
+    size = sum(len(data) for files in bundle.draws.values() for data in files.values())
+    if size > MOST_BYTES // 2:
+        raise UsageError(
+            f"the draws take {size / 1e9:.1f} GB, and a bundle may hold {MOST_BYTES / 2e9:.1f}",
+            fix="export fewer claims at a time, or leave --draws out",
+        )
     write_bytes(path, bundle_bytes(bundle))
     return path
 

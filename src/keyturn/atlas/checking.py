@@ -1,7 +1,8 @@
-"""What can be checked of a bundle: that its numbers follow from its rows.
+"""What can be checked of a bundle: that its numbers follow from its rows, and its rows from its draws.
 
 That a record carries its hash says only that nobody changed it by accident. A number that follows from the rows
-behind it is one step further, and a step short of running the study again.
+behind it is one step further; one whose rows follow from draws that were graded again here is two, and a step
+short of running the study again.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.bundle import Bundle
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.regrading import regraded
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate
+from keyturn.core.progress import progress
 from keyturn.experiments.plan import ArmRun, contrast, level
 
 CLOSE = 5e-5
@@ -32,6 +35,9 @@ class Checked:
         followed: numbers that follow from the rows in the bundle.
         wrong: what does not, one sentence each.
         left: numbers that the rows in the bundle cannot show.
+        draws: how many draws were graded again here.
+        regraded: numbers that follow from these draws: by the rows that the draws give, or directly.
+        ungraded: why draws could not be graded again, one sentence each.
     """
 
     evidence: Evidence
@@ -39,30 +45,49 @@ class Checked:
     followed: tuple[str, ...]
     wrong: tuple[str, ...]
     left: tuple[str, ...]
+    draws: int = 0
+    regraded: tuple[str, ...] = ()
+    ungraded: tuple[str, ...] = ()
 
 
 def check(bundle: Bundle) -> tuple[Checked, ...]:
-    """Check every record of a bundle, in order of claims."""
-    return tuple(
-        _checked(one, bundle.behind.get(one.digest, {}))
-        for one in sorted(bundle.records, key=lambda one: (one.claim, one.digest))
-    )
+    """Check every record of a bundle, in order of claims; draws in it are graded again.
+
+    Raises:
+        InputError: draws are not what they must be.
+    """
+    ordered = sorted(bundle.records, key=lambda one: (one.claim, one.digest))
+    found = []
+    with progress("records checked", len(ordered)) as advance:
+        for one in ordered:
+            found.append(_checked(one, bundle.behind.get(one.digest, {}), bundle.draws.get(one.digest, {})))
+            advance(1)
+    return tuple(found)
 
 
-def _checked(one: Evidence, behind: Mapping[str, Any]) -> Checked:
+def _checked(one: Evidence, behind: Mapping[str, Any], draws: Mapping[str, bytes]) -> Checked:
     claim = CLAIMS.get(one.claim)
-    found = {name: number for name, number in _from_rows(behind) if name in one.numbers}
-    followed = [name for name, number in found.items() if _same(one, name, number)]
+    by_rows = {made.key: made for made in _from_rows(behind) if made.key in one.numbers}
+    followed = [name for name, made in by_rows.items() if _same(one, name, made.estimate)]
+    again = regraded(one, behind, draws)
+    by_draws = [name for name in followed if by_rows[name].needs <= again.runs]
+    numbers = [name for name in one.numbers if name in by_draws or name in again.numbers]
     return Checked(
         evidence=one,
         protocol=claim is not None and claim.hash == one.claim_hash,
         followed=tuple(followed),
-        wrong=tuple(
-            f"{name} is {_shown(one.numbers[name])} in the record and {_shown(number)} by its rows"
-            for name, number in found.items()
-            if name not in followed
+        wrong=(
+            *again.wrong,
+            *(
+                f"{name} is {_shown(one.numbers[name])} in the record and {_shown(made.estimate)} by its rows"
+                for name, made in by_rows.items()
+                if name not in followed
+            ),
         ),
-        left=tuple(name for name in one.numbers if name not in found),
+        left=tuple(name for name in one.numbers if name not in by_rows and name not in numbers),
+        draws=again.draws,
+        regraded=tuple(numbers),
+        ungraded=again.left,
     )
 
 
@@ -79,8 +104,23 @@ def _shown(number: Estimate) -> str:
     return f"{number.value:.4g} [{number.low:.4g}, {number.high:.4g}]"
 
 
-def _from_rows(behind: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
-    """Name and number, by the rows, of every number that is a level of an arm or a difference of two."""
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A number of a record by its rows.
+
+    Args:
+        key: its name.
+        estimate: the number.
+        needs: ``(arm, seed, number)`` of the rows that it is made of.
+    """
+
+    key: str
+    estimate: Estimate
+    needs: frozenset[tuple[str, str, str]]
+
+
+def _from_rows(behind: Mapping[str, Any]) -> Iterator[_Made]:
+    """Every number that is a level of an arm or a difference of two, by the rows."""
     runs = list(_runs(behind.get("rows", ())))
     for line in behind.get("contrasts", ()):
         key, name = line.get("key"), line.get("name")
@@ -90,14 +130,15 @@ def _from_rows(behind: Mapping[str, Any]) -> Iterator[tuple[str, Estimate]]:
         named = {run.arm for run in runs if run.numbers.get(number) is not None}
         try:
             if arms in named:
-                found = level(runs, arms, number)
+                found, used = level(runs, arms, number), (arms,)
             else:
-                pair = next((arm, other) for arm in named for other in named if arms == f"{arm} - {other}")
-                found = contrast(runs, *pair, number)
+                used = next((arm, other) for arm in named for other in named if arms == f"{arm} - {other}")
+                found = contrast(runs, *used, number)
         except (StopIteration, UsageError):
             continue
         if math.isfinite(found.value):
-            yield key, found.estimate
+            needs = frozenset((run.arm, str(run.seed), number) for run in runs if run.arm in used)
+            yield _Made(key=key, estimate=found.estimate, needs=needs)
 
 
 def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterator[ArmRun]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.atlas import CLAIMS
+from keyturn.atlas.draws import noted
 from keyturn.atlas.evidence import Evidence, canonical, digest_of, record
 from keyturn.auditing.result import AuditResult
 from keyturn.core.errors import InputError, UsageError
@@ -21,15 +22,26 @@ from keyturn.core.measurement import Estimate, from_json_number, json_number
 from keyturn.core.rundir import read_json, write_json
 from keyturn.experiments.audited import outcome_of_audit
 from keyturn.experiments.contract import Outcome, Subject
+from keyturn.lab.noted import Drawn
 
 FILE = "claims.json"
+DRAWS = "claims.draws.json"
+"""Where the draws of each audit lie, by its name."""
 ABOUT = ("rl-deploys", "rl-narrows")
 """The claims that any audit of a base and its RL-trained descendant bears on."""
 K = 64
 """The budget in which both claims are stated."""
 
 
-def keep(results: Sequence[AuditResult], root: Path, *, seed: int, brought: bool, files: bool) -> Path:
+def keep(
+    results: Sequence[AuditResult],
+    root: Path,
+    *,
+    seed: int,
+    brought: bool,
+    files: bool,
+    drawn: Sequence[Drawn] = (),
+) -> Path:
     """Write what audits say of the claims about RL into their run directory.
 
     Args:
@@ -38,7 +50,10 @@ def keep(results: Sequence[AuditResult], root: Path, *, seed: int, brought: bool
         seed: of the run.
         brought: tuned policies were brought, not trained here.
         files: sample files were read, which do not say which base they are of.
+        drawn: draws that were noted while the audits ran.
     """
+    own = {one.name: [drawing for drawing in drawn if drawing.about[0] == one.name] for one in results}
+    write_json(root / DRAWS, {one.name: noted(own[one.name], root, k=one.verdict.k) for one in results})
     audits: Any = [_line(one, seed=seed, brought=brought, files=files) for one in results]
     path = root / FILE
     write_json(path, {"digest": digest_of(canonical({"audits": audits})), "audits": audits})
@@ -73,8 +88,8 @@ def _plain(name: str) -> str:
 
 def records_of(
     run: Path, *, trained_by: str, base: str = "", home: Path
-) -> list[tuple[Evidence, dict[str, Any]]]:
-    """The records that a run of ``keyturn audit`` makes, each with what is behind it.
+) -> list[tuple[Evidence, dict[str, Any], dict[str, Any]]]:
+    """The records that a run of ``keyturn audit`` makes, each with what is behind it and where its draws lie.
 
     Args:
         run: its directory.
@@ -100,6 +115,7 @@ def records_of(
             fix='--trained-by "GRPO on GSM8K"; a model that was tuned otherwise is no evidence on them',
         )
     made = []
+    draws: dict[str, Any] = read_json(run / DRAWS) if (run / DRAWS).exists() else {}
     for line in audits:
         subject, outcome = _said(line, run, base)
         setting = (
@@ -108,8 +124,9 @@ def records_of(
         )
         for claim in ABOUT:
             one = record(CLAIMS[claim], subject, outcome, home=home)
-            noted = {**one.environment, "trained by": trained_by.strip()}
-            made.append((replace(one, environment=noted), {"setting": setting, "contrasts": [], "rows": []}))
+            said = {**one.environment, "trained by": trained_by.strip()}
+            details = {"setting": setting, "contrasts": [], "rows": []}
+            made.append((replace(one, environment=said), details, draws.get(line["name"], {"sets": []})))
     return made
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keyturn.atlas import CLAIMS
 from keyturn.atlas.bundle import Bundle, bundle_hash
+from keyturn.atlas.checking import Checked
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.store import (
     about_path,
@@ -28,7 +30,7 @@ from keyturn.atlas.store import (
     mine,
 )
 from keyturn.core.errors import UsageError, unknown
-from keyturn.core.rundir import read_json, storage_errors, write_bytes, write_json
+from keyturn.core.rundir import SCHEMA, read_json, storage_errors, write_bytes, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -63,8 +65,14 @@ def name_of(bundle: Bundle, asked: str = "") -> str:
     return name
 
 
-def add(bundle: Bundle, folder: Path, *, whom: str = "") -> Imported:
+def add(bundle: Bundle, folder: Path, *, whom: str = "", checked: Iterable[Checked] = ()) -> Imported:
     """Add the records of a bundle to a home; those that are there already are left as they are.
+
+    Args:
+        bundle: what was read.
+        folder: the home.
+        whom: the name under which the records lie; that of the bundle by default.
+        checked: what checking the bundle found. Draws do not stay; that they were graded again here does.
 
     Everything was checked when the bundle was read. What is behind a record is written before the record is,
     and each claim's file is written whole, so that an import that was cut off leaves a home that can be read;
@@ -90,6 +98,10 @@ def add(bundle: Bundle, folder: Path, *, whom: str = "") -> Imported:
                     write_json(behind_path(one, folder), bundle.behind[digest])
             lines = [json.dumps(line_of(one)) for _, one in sorted((there | brought).items())]
             write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    for one in checked:
+        if one.regraded:
+            document = {"schema": SCHEMA, "draws": one.draws, "numbers": list(one.regraded)}
+            write_json(seen_path(one.evidence, folder), document)
     return Imported(whom=name, new=new, known=len(bundle.records) - new, counts=counts(name, folder))
 
 
@@ -106,12 +118,24 @@ def trust(whom: str, folder: Path, *, yes: bool = True) -> None:
     write_json(path, {**said, "counts": yes})
 
 
-LEVELS = ("numbers only", "rows", "run again here")
+LEVELS = ("numbers only", "rows", "draws graded again here", "run again here")
 """How much of an imported record can be seen here, from nothing to everything."""
 
 
+def seen_path(one: Evidence, folder: Path) -> Path:
+    """The file that says which numbers of a record follow from draws that were graded again here."""
+    return behind_path(one, folder).with_suffix(".seen.json")
+
+
 def level(one: Evidence, folder: Path) -> str:
-    """How much of an imported record can be seen here, one of :data:`LEVELS`."""
+    """How much of an imported record can be seen here, one of :data:`LEVELS`.
+
+    Draws count where the number that decides the claim follows from them.
+    """
     if any(own.run_key == one.run_key for own in mine(one.claim, folder)):
+        return LEVELS[3]
+    path, claim = seen_path(one, folder), CLAIMS.get(one.claim)
+    seen = read_json(path).get("numbers") if path.exists() else None
+    if claim is not None and isinstance(seen, list) and claim.threshold.estimand in seen:
         return LEVELS[2]
     return LEVELS[1] if behind(one, folder).get("rows") else LEVELS[0]

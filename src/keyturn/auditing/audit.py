@@ -29,6 +29,7 @@ from keyturn.core.measurement import Measurement
 from keyturn.core.numbers import number
 from keyturn.elicitation.format_prompt import elicit_format, format_measurements, leaves_room
 from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.noted import note
 from keyturn.measures import MEASURES
 from keyturn.measures.cells import cell_name, cells_of
 from keyturn.measures.contract import Tables
@@ -146,6 +147,8 @@ def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:
     check_pair(policies, asked)
     base = draw_two_stages(lab, pair, config, limits)
     tuned = draw_all(lab, pair.tuned, "tuned", pair.problems, range(draws), limits)
+    for side, found in (("base", base), ("tuned", tuned)):
+        note((pair.name, side), pair.problems, found.stages, found.answers.two_stages)
     of_base, copied = without_copies(pair.base, "base", base)
     of_tuned, copied_too = without_copies(pair.tuned, "tuned", tuned)
     tables = Tables(

@@ -100,11 +100,8 @@ def run(
         return _plan(way, options, planning)
     refuse_idle(options, run, way, policies)
     root = out or Path("runs") / f"audit-{asked_for(options)}"
-    results = _audited(way, options, root)
+    results = _kept(way, options, root)
     _publish(results, root, json=json, seconds=time.monotonic() - started)
-    from keyturn.atlas.from_audit import keep
-
-    keep(results, root, seed=seed, brought=way != "embedded", files=way == "samples")
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
@@ -171,6 +168,18 @@ def asked_for(options: Mapping[str, Any]) -> str:
         if name in said:
             said[name] = None if said[name] is None else str(said[name])
     return identity({"asked": describe(said, "audit")}, length=8)
+
+
+def _kept(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:
+    """Audit, and keep what the audits say of the claims about RL, with where their draws lie."""
+    from keyturn.atlas.from_audit import keep
+    from keyturn.lab.noted import noting
+
+    with noting() as drawn:
+        results = _audited(way, options, root)
+    brought, files = way != "embedded", way == "samples"
+    keep(results, root, seed=options["seed"], brought=brought, files=files, drawn=drawn)
+    return results
 
 
 def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:

@@ -11,7 +11,9 @@ import tyro
 
 from keyturn.atlas import claim_named
 from keyturn.atlas.contract import Claim
+from keyturn.atlas.draws import keep_noted, noted
 from keyturn.atlas.evidence import record
+from keyturn.atlas.from_audit import K
 from keyturn.atlas.store import append, home, load
 from keyturn.atlas.verdict import verdict
 from keyturn.auditing.model_places import place_of
@@ -19,6 +21,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 from keyturn.experiments.contract import Subject
 from keyturn.experiments.study import run_study
+from keyturn.lab.noted import noting
 from keyturn.lab.workers import executor_named
 
 
@@ -59,13 +62,15 @@ def run(
     root = out or home() / "claims" / f"{found.id}-{Path(subject.base).name}-{seed}-{profile}"
     sys.stderr.write(f"{found.id}: {found.study_says}\n")
     where = executor_named(executor, workers=workers) if found.methods else None
-    outcome = run_study(found, subject, root, executor=where)
+    with noting() as drawn:
+        outcome = run_study(found, subject, root, executor=where)
     made = record(found, subject, outcome, home=home())
     details = {
         "setting": outcome.setting,
         "contrasts": list(outcome.contrasts),
         "rows": list(outcome.rows),
     }
+    keep_noted(made, noted(drawn, Path(outcome.run), k=0 if found.methods else K), home())
     path = append(made, home(), details)
     said = verdict(found, load(found.id, home()))
     if json:

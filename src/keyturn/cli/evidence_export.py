@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.bundle import Bundle, bundle_hash, write_bundle
+from keyturn.atlas.draws import Packed, packed
+from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.store import behind, home, mine
 from keyturn.core.errors import UsageError
+from keyturn.core.progress import progress
 from keyturn.core.rundir import SCHEMA
 
 
@@ -20,6 +24,7 @@ def run(
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT.zip")],
     claims: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = (),
     name: str = "",
+    draws: bool = False,
     json: bool = False,
 ) -> None:
     """Write your own records, and what is behind them, into one ZIP file; the same make the same bytes.
@@ -28,6 +33,7 @@ def run(
         out: the file.
         claims: whose records; all by default.
         name: who you are, as those who import it will see it.
+        draws: with the graded answers behind the numbers, so that others can grade them again.
         json: one JSON document on stdout.
     """
     folder = home()
@@ -37,8 +43,12 @@ def run(
         of = f" of {', '.join(claims)}" if claims else ""
         raise UsageError(f"no evidence{of} in {folder}", fix="keyturn claim run CLAIM makes some")
     found = {one.digest: behind(one, folder) for one in records}
-    bundle = Bundle(whom=name, records=records, behind=found)
+    put = _packed(records, found, folder) if draws else {}
+    bundle = Bundle(
+        whom=name, records=records, behind=found, draws={digest: one.files for digest, one in put.items()}
+    )
     write_bundle(bundle, out)
+    without = {one.digest: put[one.digest].said for one in records if draws and put[one.digest].said}
     if json:
         document = {
             "schema": SCHEMA,
@@ -46,7 +56,26 @@ def run(
             "file": str(out),
             "bundle": bundle_hash(bundle),
             "records": [one.digest for one in records],
+            "draws": [digest for digest, one in put.items() if one.files],
+            "without_draws": without,
         }
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     sys.stdout.write(f"{len(records)} record(s) of {len({one.claim for one in records})} claim(s) in {out}\n")
+    if draws:
+        sys.stdout.write(f"draws of {sum(bool(one.files) for one in put.values())} record(s)\n")
+        for one in records:
+            if one.digest in without:
+                sys.stdout.write(f"  {one.claim}, seed {one.seed}: {without[one.digest]}\n")
+
+
+def _packed(
+    records: Sequence[Evidence], found: Mapping[str, Mapping[str, Any]], folder: Path
+) -> dict[str, Packed]:
+    """Digest -> the draws behind the record."""
+    put = {}
+    with progress("records with their draws", len(records)) as advance:
+        for one in records:
+            put[one.digest] = packed(one, found[one.digest], folder)
+            advance(1)
+    return put

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from keyturn.atlas import CLAIMS
+from keyturn.atlas.draws import keep_noted
 from keyturn.atlas.from_audit import records_of
 from keyturn.atlas.store import append, home, load
 from keyturn.atlas.verdict import verdict
@@ -31,19 +32,20 @@ def run(
         json: one JSON document on stdout.
     """
     made = records_of(run_folder, trained_by=trained_by, base=base, home=home())
-    for one, behind in made:
+    for one, behind, draws in made:
+        keep_noted(one, draws, home())
         append(one, home(), behind)
-    said = {one.claim: verdict(CLAIMS[one.claim], load(one.claim, home())) for one, _ in made}
+    said = {one.claim: verdict(CLAIMS[one.claim], load(one.claim, home())) for one, _, _ in made}
     if json:
         document = {
             "schema": SCHEMA,
             "command": "evidence from-audit",
-            "records": [one.to_json() for one, _ in made],
+            "records": [one.to_json() for one, _, _ in made],
             "verdicts": {claim: found.to_json() for claim, found in said.items()},
         }
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
-    for one, _ in made:
+    for one, _, _ in made:
         sys.stdout.write(f"{one.claim}: a record of {one.base_name}, {one.n} problems\n")
     for claim, found in said.items():
         early = ", preliminary" if found.preliminary else ""

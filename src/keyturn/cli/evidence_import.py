@@ -34,10 +34,11 @@ def run(
     """
     bundle, folder = read_bundle(file), home()
     name_of(bundle, whom)
-    wrong = [f"{one.evidence.claim}: {said}" for one in check(bundle) for said in one.wrong]
+    checked = check(bundle)
+    wrong = [f"{one.evidence.claim}: {said}" for one in checked for said in one.wrong]
     if wrong:
         raise InputError(f"{file}: {wrong[0]}", fix="ask its maker; keyturn evidence verify FILE lists all")
-    done = add(bundle, folder, whom=whom)
+    done = add(bundle, folder, whom=whom, checked=checked)
     if count:
         trust(done.whom, folder)
     said = asdict(done) | {"counts": done.counts or count}

@@ -15,7 +15,7 @@ from keyturn.core.rundir import SCHEMA
 
 
 def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], json: bool = False) -> int:
-    """Check a bundle: its hashes, its records, and every number that its rows can show.
+    """Check a bundle: its hashes, its records, and every number that its rows and draws can show.
 
     The exit code is 1 where one is wrong.
 
@@ -33,6 +33,9 @@ def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
                 "followed": list(one.followed),
                 "wrong": list(one.wrong),
                 "left": list(one.left),
+                "draws": one.draws,
+                "regraded": list(one.regraded),
+                "ungraded": list(one.ungraded),
             }
             for one in found
         ]
@@ -47,8 +50,16 @@ def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
             sys.stdout.write("  of another protocol than this keyturn's: it cannot count here\n")
         if one.followed:
             sys.stdout.write(f"  {len(one.followed)} number(s) follow from the rows\n")
+        if one.draws:
+            sys.stdout.write(
+                f"  {one.draws} draws were graded again; {len(one.regraded)} number(s) follow from them\n"
+            )
+        for said in one.ungraded:
+            sys.stdout.write(f"  not graded again: {said}\n")
         if one.left:
-            sys.stdout.write(f"  {len(one.left)} number(s) cannot be seen in the rows: {', '.join(one.left)}\n")
+            sys.stdout.write(
+                f"  {len(one.left)} number(s) cannot be seen in what it holds: {', '.join(one.left)}\n"
+            )
         for said in one.wrong:
             sys.stdout.write(f"  wrong: {said}\n")
     sys.stdout.write("hashes show that nothing was changed by accident, not that it is true\n")

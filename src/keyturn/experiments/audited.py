@@ -13,6 +13,7 @@ from keyturn.auditing.opening import audit_subject
 from keyturn.auditing.result import AuditResult
 from keyturn.core.measurement import Estimate
 from keyturn.core.statistics.bootstrap import bootstrap_mean
+from keyturn.core.streams import Streams
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.lab.lab import Lab
 from keyturn.measures.deployed_created import judge
@@ -76,6 +77,18 @@ def audited_beyond_training(lab: Lab, subject: Subject) -> Outcome:
         n=verdict.problems,
         exact=frozenset({"base at floor"}),
     )
+
+
+def numbers_by_draws(base: Answers, tuned: Answers, *, streams: Streams, k: int) -> dict[str, Estimate]:
+    """What graded draws alone say of the claims about RL, where nothing else is known of the problems.
+
+    Args:
+        base, tuned: draws of the same problems.
+        streams: of the audit's measures.
+        k: its budget.
+    """
+    paired = Paired(base=base, tuned=tuned)
+    return _numbers(paired, judge(paired.counts(), streams=streams, k=k), streams.generator("claim"))
 
 
 def _called(subject: Subject, name: str) -> str:

@@ -32,6 +32,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate, Json, json_number
 from keyturn.core.progress import progress
 from keyturn.core.statistics.proportions import difference_of_shares, jeffreys
+from keyturn.lab.noted import about
 from keyturn.lab.session import Model, Session
 from keyturn.lab.tables import accuracy
 from keyturn.lab.task import Task
@@ -112,13 +113,9 @@ class ArmRun:
 
     def to_json(self) -> dict[str, Json]:
         """One flat line."""
-        own: dict[str, Json] = {
-            "arm": self.arm,
-            "lr": json_number(self.lr),
-            "seed": self.seed,
-            "chosen": self.chosen,
-            "validation": json_number(round(self.validation, 5)),
-        }
+        lr, score = json_number(self.lr), json_number(round(self.validation, 5))
+        own: dict[str, Json] = {"arm": self.arm, "lr": lr, "seed": self.seed, "chosen": self.chosen}
+        own["validation"] = score
         return own | {name: json_number(round(float(value), 5)) for name, value in self.numbers.items()}
 
 
@@ -200,13 +197,15 @@ def _arm(session: Session, arm: Arm, sizes: PlanSizes, evaluate: Evaluate, score
             yield ArmRun(arm=arm.name, lr=rate, seed=0, chosen=False, validation=scores[rate], numbers={})
     for seed in range(sizes.seeds):
         model = tried[best] if not seed else arm.train(session.replicate(seed), best)
+        with about(arm.name, seed):
+            numbers = dict(evaluate(session, model))
         yield ArmRun(
             arm=arm.name,
             lr=best,
             seed=seed,
             chosen=True,
             validation=score(session, model),
-            numbers=dict(evaluate(session, model)),
+            numbers=numbers,
             problems=_counts(session.task),
         )
 

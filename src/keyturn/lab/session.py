@@ -17,6 +17,7 @@ from keyturn.core.measurement import Json
 from keyturn.core.streams import Streams
 from keyturn.lab.fit_rows import digest
 from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.noted import note_run
 from keyturn.lab.tables import accuracy, row
 from keyturn.lab.task import Task
 from keyturn.objectives.contract import Objective
@@ -246,6 +247,7 @@ class Session:
             policy, problems.problems, range(first, first + draws), limits, name=name
         )
         _, grades = self.lab.grade(problems.grader, problems.problems, completions, stage, name=f"grade {name}")
+        note_run(problems, [stage])
         return completions, grades
 
     def answers(
