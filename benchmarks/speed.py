@@ -98,12 +98,13 @@ def reward_named(name):
     """The verifier's outcome, or the share of odd tokens."""
     if name == "outcome":
         return REWARDS["outcome"]()
-
-    def odd(completions, grades, streams):
-        rows = (completions.row(i) for i in range(len(completions)))
-        return torch.tensor([float((row % 2).mean()) for row in rows]).numpy()
-
     return Reward(name="odd", summary="share of odd token ids", source="ours", reward=odd)
+
+
+def odd(graded):
+    """The share of odd token ids in each row."""
+    rows = (graded.completions.row(i) for i in range(len(graded.completions)))
+    return torch.tensor([float((row % 2).mean()) for row in rows]).numpy()
 
 
 def job_of(name, folder, asked, scratch):
