@@ -195,7 +195,7 @@ def test_what_it_does_not_compute_is_left_to_torch(what):
 
 def test_what_else_it_does_not_compute(monkeypatch):
     model = small_models.family("tiny")
-    assert "another architecture" in chosen(small_models.family("llama")).why
+    assert "another architecture" in chosen(small_models.family("gpt2")).why
     assert "processor" in chosen(model, processors=[object()]).why
     assert "truncated" in chosen(model, sampling=Sampling(top_p=0.9)).why
     assert "truncated" in chosen(model, sampling=Sampling(top_k=3)).why

@@ -1,10 +1,10 @@
-"""One shared library for each shape of the tiny model, made by the system's compiler at first use and kept.
+"""One shared library for each model shape, compiled at first use by the system's compiler and kept.
 
-It is kept under the user's cache folder by content: sources, shape, flags, and what the compiler says of itself
-and of the processor that it compiles for. So no stale library is ever taken, and a home that several machines
-share holds one for each. Two processes that need it at once wait for one to make it. Where the cache cannot be
-written or holds nothing that may be run, a folder of this user's own under the system's temporary one is taken,
-and then one of this process alone.
+It is stored in the user's cache folder under a hash of the sources, the shape, the flags, and the compiler's
+description of itself and of the processor. So a stale library is never used, and a home folder that several
+machines share holds one library for each. If two processes need it at once, one compiles it and the other
+waits. If the cache cannot be written, or libraries in it may not be executed, a folder of this user under the
+system's temporary folder is used instead, and after that a folder of this process alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SWITCH = "KEYTURN_NATIVE"
 
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 _FOR_THIS_PROCESSOR = (("-march=native",), ("-mcpu=native",), ())
-"""The first that the compiler takes."""
+"""Flags for this processor; the first that the compiler accepts is used."""
 
 HERE = Path(__file__).parent
 __code_files__ = SOURCES = ("engine.c", "kernels.h", "weights.h", "read.h", "decode.h", "learn.h")
@@ -39,7 +39,7 @@ _PATIENCE_S = 300.0
 
 
 class Unavailable(Exception):
-    """Why there is no library."""
+    """No library can be had; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Shape:
         )
 
     def definitions(self) -> list[str]:
-        """For the compiler's command line."""
+        """The shape as definitions for the compiler's command line."""
         return [f"-D{name.upper()}={int(value)}" for name, value in asdict(self).items()]
 
 
@@ -77,9 +77,9 @@ class Library:
     """A loaded library.
 
     Args:
-        code: its functions.
-        key: hash of everything that decides what it computes, to the last bit.
-        path: where it lies.
+        code: the library's functions.
+        key: hash of everything that determines what it computes, to the last bit.
+        path: the library's file.
     """
 
     code: ctypes.CDLL
@@ -92,8 +92,8 @@ class Compiler:
     """A compiler that works here.
 
     Args:
-        command: it, and the flags that fit it to this processor.
-        says: its predefined macros: version, processor.
+        command: the compiler and its flags for this processor.
+        says: its predefined macros, which name its version and the processor.
     """
 
     command: tuple[str, ...]
@@ -123,10 +123,11 @@ def compiler(named: str | None) -> Compiler:
 
 
 def library(shape: Shape) -> Library:
-    """The library of a shape, compiled if nobody has; asked for again, the same.
+    """The library of a shape, which is compiled if it does not exist yet. A second call returns the same
+    library.
 
     Raises:
-        Unavailable: why there is none; the same again at every later call of this process.
+        Unavailable: there is none; later calls of this process raise the same error.
     """
     return _library(shape, os.environ.get("CC"), os.environ.get("XDG_CACHE_HOME"), FLAGS)
 
@@ -171,7 +172,7 @@ def _loaded(shape: Shape, by: Compiler, flags: Sequence[str]) -> Library:
 
 
 def _folders() -> Iterator[Path]:
-    """Where libraries may be kept, best first; each exists."""
+    """The folders in which libraries may be kept, best first; each of them exists."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     user = os.getuid() if hasattr(os, "getuid") else 0
     for folder in (Path(cache) / "keyturn" / "native", Path(tempfile.gettempdir()) / f"keyturn-{user}"):
@@ -185,7 +186,7 @@ def _folders() -> Iterator[Path]:
 
 
 def _ours(folder: Path) -> bool:
-    """Whether only this user can put a library there: what lies in it is run."""
+    """Whether only this user can write to the folder, since what is in it is executed."""
     found = folder.stat()
     strange = hasattr(os, "getuid") and found.st_uid != os.getuid()
     others = stat.S_IMODE(found.st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
@@ -193,7 +194,7 @@ def _ours(folder: Path) -> bool:
 
 
 def _compile(command: Sequence[str], path: Path) -> None:
-    """Compile beside ``path``, then rename: what has the name is whole.
+    """Compile to a temporary file, then rename it, so that a file of this name is always complete.
 
     Raises:
         Unavailable: the compiler fails.

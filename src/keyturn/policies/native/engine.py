@@ -1,4 +1,5 @@
-"""Decoding, scoring and learning by the library of one shape, as the sampler and the scorer offer them."""
+"""Decoding, scoring and gradients by the compiled library of one shape, with the interface of sampler and
+scorer."""
 
 from __future__ import annotations
 
@@ -29,28 +30,29 @@ from keyturn.policies.native.layout import (
     flat,
     parameters_of,
     pointers,
+    rope_theta,
     run,
 )
 from keyturn.policies.native.memory import DrawnTape, Memory, Recalled
 from keyturn.policies.runners import Decoded, Rows
 from keyturn.policies.sampling import Sampling
-from keyturn.policies.tiny import TinyForCausalLM
 
 PIECE_TOKENS = 1024
-"""Tokens of a piece: more are slower, since they leave the second-level cache; fewer read prompts too often."""
+"""Tokens of a piece. Longer pieces leave the second-level cache; shorter ones read the same prompt too
+often."""
 
 BUCKETS = 4
-"""Partial sums of a gradient; also the most threads that one backward pass keeps busy."""
+"""Number of partial sums of a gradient, which is also the largest number of threads of a backward pass."""
 
 _SLOT_ROWS = 12
-"""Rows that one thread decodes together."""
+"""Number of rows that one thread decodes together."""
 
 
 class Engine:
-    """The library of one shape.
+    """Calls the compiled library of one shape.
 
     Args:
-        library: compiled for the shape.
+        library: the library that was compiled for the shape.
     """
 
     def __init__(self, library: Library) -> None:
@@ -59,8 +61,8 @@ class Engine:
         self.memory: Memory | None = None
         self._rotations: dict[tuple[int, int, float], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
 
-    def decode(self, model: TinyForCausalLM, rows: Rows, sampling: Sampling, ends: Sequence[int]) -> Decoded:
-        """Decode a batch: as ``sampler.decode`` does, which says what is given and returned."""
+    def decode(self, model: Any, rows: Rows, sampling: Sampling, ends: Sequence[int]) -> Decoded:
+        """Decode a batch; arguments and result are those of ``sampler.decode``."""
         weights = self.packed(parameters_of(model))
         count, width = rows.uniforms.shape
         prompts = [np.asarray(prompt, dtype=np.int32) for prompt in rows.prompts]
@@ -102,13 +104,14 @@ class Engine:
 
     def _prefixes(
         self,
-        model: TinyForCausalLM,
+        model: Any,
         weights: NDArray[np.uint8],
         prompts: list[NDArray[np.int32]],
         lengths: NDArray[np.int64],
         taped: DrawnTape | None,
     ) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
-        """Read prompts for decoding: the library's ``Prefix`` of each, and the memory that they point to."""
+        """Process the prompts for decoding. Returns the library's ``Prefix`` of each and the memory they point
+        to."""
         sizes, layers, vector = self.sizes, model.config.num_hidden_layers, self.sizes.vector
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum((lengths + vector - 1) // vector * vector)]).astype(np.int64)
@@ -132,7 +135,7 @@ class Engine:
         return prefixes, [keys, values]
 
     def score(
-        self, model: TinyForCausalLM, texts: Texts
+        self, model: Any, texts: Texts
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
         """Log-probabilities, entropies and ranks at temperature 1, flat over all rows."""
         reading = Reading(self, model, texts, 1.0)
@@ -140,8 +143,8 @@ class Engine:
         reading.read(self.packed(parameters_of(model)), ranks=ranks)
         return reading.logprobs, reading.entropies, ranks
 
-    def policy_tokens(self, model: TinyForCausalLM, texts: Texts, temperature: float) -> TokenScores:
-        """Log-probabilities and entropies with gradient: as ``scorer.policy_tokens`` does."""
+    def policy_tokens(self, model: Any, texts: Texts, temperature: float) -> TokenScores:
+        """Log-probabilities and entropies with gradient; the result is that of ``scorer.policy_tokens``."""
         parameters = [one for one in parameters_of(model) if one is not None]
         reading = Reading(self, model, texts, temperature)
         if self.memory is not None and torch.is_grad_enabled():
@@ -156,27 +159,29 @@ class Engine:
         return TokenScores(*(blank.index_copy(0, place, one).view(shape) for one in (logprobs, entropies)))
 
     def packed(self, parameters: Sequence[Tensor | None]) -> NDArray[np.uint8]:
-        """The weights as products want them. Never kept: what was packed is what the tensors hold now."""
+        """The weights in the layout of the matrix products. Packed anew at each call, since the tensors may
+        have changed."""
         found = aligned(self.sizes.weights_bytes, np.uint8)
         self.library.code.pack_weights(pointers(parameters), _at(found))
         return found
 
     def turned(self, parameters: Sequence[Tensor | None]) -> NDArray[np.uint8]:
-        """The weights as the backward pass wants them."""
+        """The weights in the layout of the backward pass."""
         found = aligned(self.sizes.turned_bytes, np.uint8)
         self.library.code.pack_turned(pointers(parameters), _at(found))
         return found
 
-    def _texts(self, model: TinyForCausalLM, temperature: float) -> TextsStruct:
+    def _texts(self, model: Any, temperature: float) -> TextsStruct:
         work = TextsStruct(eps=model.config.rms_norm_eps, temperature=temperature)
         cosine, sine = self._rotation(model)
         addresses(work, cosine=cosine, sine=sine)
         return work
 
-    def _rotation(self, model: TinyForCausalLM) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Cosines and sines of every position, ``[position, head_dim / 2]``; kept: the library points there."""
+    def _rotation(self, model: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cosines and sines of every position, ``[position, head_dim / 2]``; kept because the library points to
+        them."""
         config = model.config
-        key = (config.max_position_embeddings, config.head_dim, config.rope_theta)
+        key = (config.max_position_embeddings, config.head_dim, rope_theta(config))
         if key not in self._rotations:
             unit = kernels.rotation(torch.arange(key[0]), key[1], key[2])
             self._rotations[key] = (unit.real.contiguous().numpy(), unit.imag.contiguous().numpy())
@@ -184,16 +189,16 @@ class Engine:
 
 
 class Reading:
-    """Texts that are read by one engine.
+    """One forward and backward pass over some texts.
 
     Args:
-        engine: of the model's shape.
-        model: whose tokens they are; its weights are given at every pass.
+        engine: the engine of the model's shape.
+        model: the model; its weights are passed to each pass.
         texts: prompts and completions.
-        temperature: of the log-probabilities.
+        temperature: the temperature of the log-probabilities.
     """
 
-    def __init__(self, engine: Engine, model: TinyForCausalLM, texts: Texts, temperature: float) -> None:
+    def __init__(self, engine: Engine, model: Any, texts: Texts, temperature: float) -> None:
         self.engine, self.model, self.texts = engine, model, texts
         self.pieces = Pieces(texts, PIECE_TOKENS, engine.sizes.tape_tile)
         self.logprobs, self.entropies = (np.empty(len(texts.tokens), dtype=np.float32) for _ in range(2))
@@ -214,7 +219,7 @@ class Reading:
         self.work.pieces = self.pieces.count
         addresses(self.work, **self._arrays)
         self.recalled: Recalled | None = None
-        """Where drawing has left what reading would find; then nothing is read."""
+        """Activations kept while drawing; if there are any, the forward pass is skipped."""
 
     def read(
         self, weights: NDArray[np.uint8], *, ranks: NDArray[np.int32] | None = None, tape: Held | None = None
@@ -227,7 +232,7 @@ class Reading:
         self._run(self.engine.library.code.read_texts, self.pieces.count, _at(weights))
 
     def tape(self) -> Held:
-        """Memory for what a backward pass needs."""
+        """Memory for the activations that a backward pass needs."""
         return self.engine.tapes.take(int(self.pieces.tape_at[-1]) * self.engine.sizes.tape_floats)
 
     def gradients(
@@ -239,7 +244,8 @@ class Reading:
         by_logprob: NDArray[np.float32],
         by_entropy: NDArray[np.float32],
     ) -> None:
-        """Fill ``wanted``, aligned with ``parameters``, with the gradients of what was read onto the tape."""
+        """Fill ``wanted``, aligned with ``parameters``, with the gradients of the texts whose activations are
+        on the tape."""
         buckets = min(BUCKETS, max(self.pieces.count, 1))
         sums = self.engine.sums.take(buckets * self.engine.sizes.gradients_bytes // 4)
         out = pointers(wanted)

@@ -10,18 +10,33 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules import module as _hooks_of_all
+from transformers.activations import SiLUActivation
+from transformers.models.llama import modeling_llama as llama
 
 from keyturn.policies import tiny
 from keyturn.policies.native.build import SWITCH, Library, Shape, Unavailable, library
 from keyturn.policies.native.engine import Engine
+from keyturn.policies.native.layout import rope_theta
 from keyturn.policies.sampling import Sampling
 
-_KINDS = frozenset(
-    {
-        *(tiny.TinyForCausalLM, tiny.TinyModel, tiny.Block, tiny.RmsNorm, tiny.ShortConvolution),
-        *(tiny.Attention, tiny.FeedForward, nn.Linear, nn.Embedding, nn.ModuleList),
-    }
-)
+_KINDS = {
+    tiny.TinyForCausalLM: frozenset(
+        {
+            *(tiny.TinyForCausalLM, tiny.TinyModel, tiny.Block, tiny.RmsNorm, tiny.ShortConvolution),
+            *(tiny.Attention, tiny.FeedForward, nn.Linear, nn.Embedding, nn.ModuleList),
+        }
+    ),
+    llama.LlamaForCausalLM: frozenset(
+        {
+            *(llama.LlamaForCausalLM, llama.LlamaModel, llama.LlamaDecoderLayer, llama.LlamaRMSNorm),
+            *(llama.LlamaAttention, llama.LlamaMLP, llama.LlamaRotaryEmbedding),
+            *(nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU, SiLUActivation),
+        }
+    ),
+}
+"""The architectures that the library computes, and the modules that may stand in each."""
+_WIDEST, _MOST_WORDS = 512, 4096
+"""Hidden size and vocabulary up to which a library is worth compiling; torch's products are as fast beyond."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ENGINES: dict[str, Engine] = {}
 
@@ -60,10 +75,11 @@ def chosen(
         return Chosen(None, str(error))
 
 
-def shape_of(model: tiny.TinyForCausalLM) -> Shape:
+def shape_of(model: Any) -> Shape:
     """The shape that a library is compiled for."""
     first: Any = model.model.layers[0]
-    return Shape.read({**vars(model.config), "mlp_bias": first.mlp.down_proj.bias is not None})
+    config = {"canon": False, **vars(model.config)}
+    return Shape.read({**config, "mlp_bias": first.mlp.down_proj.bias is not None})
 
 
 def _engine(found: Library) -> Engine:
@@ -74,7 +90,8 @@ def _engine(found: Library) -> Engine:
 
 def _strange_model(model: Any) -> str:
     """What keeps a model from being the plain architecture."""
-    if type(model) is not tiny.TinyForCausalLM:
+    kinds = _KINDS.get(type(model))
+    if kinds is None:
         return f"{type(model).__name__} is another architecture"
     if any(getattr(_hooks_of_all, name) for name in ("_global_forward_hooks", "_global_forward_pre_hooks")):
         return "hooks on every module"
@@ -83,7 +100,7 @@ def _strange_model(model: Any) -> str:
     while parts:
         part = parts.pop()
         inside = part.__dict__
-        if type(part) not in _KINDS:
+        if type(part) not in kinds:
             return f"a {type(part).__name__} stands in it"
         if any(inside[name] for name in _HOOKS):
             return f"a hook is on a {type(part).__name__}"
@@ -99,8 +116,31 @@ def _strange_model(model: Any) -> str:
         return "the head is not the embedding"
     if config.hidden_size % (2 * config.num_attention_heads):
         return "the heads cannot be halved"
+    if config.hidden_size > _WIDEST or config.vocab_size > _MOST_WORDS:
+        return f"it is wider than {_WIDEST} or has over {_MOST_WORDS} tokens"
+    strange = _strange_llama(model) if isinstance(model, llama.LlamaForCausalLM) else ""
+    if strange:
+        return strange
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on"
+    return ""
+
+
+def _strange_llama(model: llama.LlamaForCausalLM) -> str:
+    """What a Llama may have and the library does not compute."""
+    config: Any = model.config
+    heads = config.num_attention_heads
+    if config.num_key_value_heads != heads or config.head_dim * heads != config.hidden_size:
+        return "its heads share keys, or are not parts of the hidden size"
+    if config.attention_bias or config.mlp_bias:
+        return "it has biases"
+    if config.attention_dropout and model.training:
+        return "it is trained with dropout"
+    turning: Any = model.model.rotary_emb
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+    plain = rope_theta(config) ** -exponents
+    if turning.attention_scaling != 1 or not torch.allclose(turning.inv_freq, plain, rtol=1e-6, atol=0.0):
+        return "its rotary embedding is scaled"
     return ""
 
 
@@ -121,7 +161,7 @@ def _strange_call(sampling: Sampling | None, processors: Sequence[object]) -> st
     return ""
 
 
-def _strange_texts(model: tiny.TinyForCausalLM, texts: Any) -> str:
+def _strange_texts(model: Any, texts: Any) -> str:
     """What the library would read beyond its tables: torch's path says what is wrong with it."""
     if texts is None:
         return ""
@@ -134,4 +174,7 @@ def _strange_texts(model: tiny.TinyForCausalLM, texts: Any) -> str:
     every = [*texts.prompts, *([texts.tokens] if hasattr(texts, "tokens") else [])]
     if min(one.min() for one in every) < 0 or max(one.max() for one in every) >= model.config.vocab_size:
         return "tokens that the model does not know"
+    padding = model.model.embed_tokens.padding_idx
+    if padding is not None and any((one == padding).any() for one in every):
+        return "the padding token, whose embedding torch does not learn"
     return ""

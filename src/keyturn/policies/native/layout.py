@@ -1,4 +1,4 @@
-"""What Python hands to the library: its structs, the model's parameters as pointers, and aligned memory."""
+"""What Python passes to the library: its structs, pointers to the model's parameters, and aligned memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from keyturn.policies.batching import Texts
 from keyturn.policies.native.build import Library
-from keyturn.policies.tiny import TinyForCausalLM
 
 _P = ctypes.c_void_p
 _I = ctypes.c_int64
@@ -57,10 +56,10 @@ _SIZES = (
 
 
 class Sizes:
-    """The numbers that a library says of itself.
+    """The sizes that a library reports.
 
     Args:
-        library: asked once.
+        library: the loaded library.
     """
 
     def __init__(self, library: Library) -> None:
@@ -77,38 +76,48 @@ class Sizes:
 
 
 def aligned(count: int, kind: Any = np.float32) -> NDArray[Any]:
-    """Uninitialised memory that begins at a cache line."""
+    """Uninitialised memory that starts at a cache line."""
     size = count * np.dtype(kind).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(kind)
 
 
-def parameters_of(model: TinyForCausalLM) -> list[Tensor | None]:
-    """The model's parameters in the order of ``Parameters`` in weights.h; None where there is none."""
+def rope_theta(config: Any) -> float:
+    """The base of the rotary embedding's frequencies; a Llama's config keeps it in a dictionary."""
+    kept = getattr(config, "rope_parameters", None)
+    return float(kept["rope_theta"] if kept else config.rope_theta)
+
+
+def parameters_of(model: Any) -> list[Tensor | None]:
+    """The model's parameters in the order of ``Parameters`` in weights.h; None where there is none.
+
+    The tiny model has the names of a Llama, and its short convolution besides.
+    """
     found: list[Tensor | None] = [model.model.embed_tokens.weight, model.model.norm.weight]
     for block in model.model.layers:
         attention, inner = block.self_attn, block.mlp
-        found += [block.input_layernorm.weight, block.post_attention_layernorm.weight]  # type: ignore[union-attr]
-        found.append(None if block.canon is None else block.canon.weight)  # type: ignore[union-attr]
+        found += [block.input_layernorm.weight, block.post_attention_layernorm.weight]
+        canon = getattr(block, "canon", None)
+        found.append(None if canon is None else canon.weight)
         found += [getattr(attention, f"{name}_proj").weight for name in "qkvo"]
         found += [getattr(inner, f"{name}_proj").weight for name in ("gate", "up", "down")]
-        found.append(inner.down_proj.bias)  # type: ignore[union-attr]
+        found.append(inner.down_proj.bias)
     return found
 
 
 def pointers(tensors: Sequence[Tensor | None]) -> Any:
-    """A C array of where tensors lie; the tensors must be kept."""
+    """A C array with the addresses of tensors; the caller must keep the tensors alive."""
     return (_P * len(tensors))(*(None if one is None else one.data_ptr() for one in tensors))
 
 
 class Pieces:
-    """Rows divided into pieces: one prompt and some of its rows each, see read.h.
+    """Rows divided into pieces of one prompt and some of its rows each; see read.h.
 
     Args:
         texts: prompts and rows.
-        most: tokens of a piece, the prompt's included; a longer row stands alone.
-        tile: a piece's tokens are rounded up to this.
+        most: the largest number of tokens of a piece, its prompt included; a longer row is a piece of its own.
+        tile: a piece's number of tokens is rounded up to a multiple of this.
     """
 
     def __init__(self, texts: Texts, most: int, tile: int) -> None:
@@ -136,7 +145,7 @@ class Pieces:
 
 
 class Held:
-    """Memory that goes back to its pool when nothing refers to it any more."""
+    """Memory that returns to its pool when nothing refers to it any more."""
 
     def __init__(self, pool: Pool, array: NDArray[np.float32]) -> None:
         self._pool, self.array = pool, array
@@ -146,30 +155,30 @@ class Held:
 
 
 class Pool:
-    """One block of memory that is used again and again: fresh pages cost as much as filling them."""
+    """One block of memory that is reused, since fresh pages cost as much as filling them."""
 
     def __init__(self) -> None:
         self._free: NDArray[np.float32] | None = None
         self._lock = threading.Lock()
 
     def take(self, count: int) -> Held:
-        """At least so many floats, of any content."""
+        """A block of at least ``count`` floats; its content is undefined."""
         with self._lock:
             found, self._free = self._free, None
         return Held(self, aligned(count) if found is None or len(found) < count else found)
 
     def give(self, array: NDArray[np.float32]) -> None:
-        """Keep a block for the next who asks, the larger of two."""
+        """Keep a block for the next call; of two blocks the larger one is kept."""
         with self._lock:
             if self._free is None or len(self._free) < len(array):
                 self._free = array
 
 
 def run(function: Any, threads: int, work: Any, *arguments: Any) -> None:
-    """Let threads call a function of the library on the same work until none is left.
+    """Call a function of the library from several threads, which share the work until none is left.
 
     Raises:
-        MemoryError: the library got no memory.
+        MemoryError: the library could not allocate memory.
     """
     work.next = 0
     if threads <= 1:
@@ -192,7 +201,7 @@ def _together(call: Callable[[], int], threads: int) -> list[int]:
 
 
 def addresses(struct: ctypes.Structure, **arrays: NDArray[Any] | None) -> None:
-    """Point fields of a struct at arrays, which must be kept by the caller and contiguous."""
+    """Set fields of a struct to the addresses of contiguous arrays; the caller must keep the arrays alive."""
     for name, array in arrays.items():
         setattr(struct, name, None if array is None else array.ctypes.data)
 

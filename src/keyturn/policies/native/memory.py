@@ -1,9 +1,9 @@
-"""What drawing leaves for the gradient of the very same draws under the very same weights.
+"""Activations kept while drawing, so that the gradient of the same draws need not compute them again.
 
-An RL step draws, and then differentiates the log-probabilities of what it drew; while the weights have not
-moved, the first half of that (reading the draws) has been done. Within :func:`remembered` every draw keeps its
-traces, and a gradient of these draws begins from them. Weights are compared by their bytes and texts by their
-tokens, so nothing that is found can be stale; whatever is not found is read as ever.
+An RL step draws completions and then differentiates their log-probabilities. As long as the weights have not
+changed, the forward pass of that gradient was already done while drawing. Inside :func:`remembered`, every draw
+keeps its activations, and the gradient starts from them. Weights are compared byte by byte and texts token by
+token, so a match is never stale; texts without a match go through the forward pass as usual.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from keyturn.policies.native.engine import Engine
 
 MOST_BYTES = 2 << 30
-"""Traces of one step at their longest; draws beyond it are read again. Only what is drawn is ever touched."""
+"""Largest amount of memory for one step's activations. Draws beyond it go through the forward pass again. Pages
+that no draw needs are reserved and never touched."""
 
 
 class DrawnTape:
-    """The traces of one decoded batch.
+    """The activations of one decoded batch.
 
     Args:
-        engine: whose layout and pools.
-        weights: packed, as they were drawn with.
-        prompts: distinct prompts.
-        prompt: of each row.
-        width: tokens that a row has room for.
+        engine: the engine that decodes; it gives the layout and the memory.
+        weights: the packed weights that the batch was drawn with.
+        prompts: the distinct prompts, int32 ``[token]`` each.
+        prompt: index of each row's prompt, int64 ``[row]``.
+        width: the largest number of tokens that a row can have.
     """
 
     def __init__(
@@ -55,30 +56,30 @@ class DrawnTape:
         self._rows: dict[tuple[int, bytes], int] = {}
 
     def fill(self, tokens: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
-        """Note what was drawn, ``[row, token]`` and tokens of each row."""
+        """Record what was drawn: ``tokens [row, token]``, of which a row has ``lengths [row]``."""
         for row, (owner, length) in enumerate(zip(self._prompt.tolist(), lengths.tolist(), strict=True)):
             self._rows[owner, tokens[row, :length].tobytes()] = row
 
     def prompt_address(self, tokens: NDArray[np.int32]) -> int | None:
-        """Where the trace of a prompt lies, if it was read here."""
+        """Address of a prompt's activations; None if this batch did not contain the prompt."""
         place = self._prompts.get(tokens.tobytes())
         if place is None:
             return None
         return self.prompts.array.ctypes.data + 4 * self._size * int(self.prompt_at[place])
 
     def row_address(self, prompt: NDArray[np.int32], completion: NDArray[np.int32]) -> int | None:
-        """Where the traces of a row lie, if it was drawn here."""
+        """Address of a row's activations; None if this batch did not draw the row."""
         row = self._rows.get((self._prompts.get(prompt.tobytes(), -1), completion.tobytes()))
         return None if row is None else self.rows.array.ctypes.data + 4 * self._size * self._width * row
 
 
 class Recalled:
-    """Where the traces of some texts lie.
+    """Addresses of the activations of some texts.
 
     Args:
-        row: address of each row's, 0 where it has no token.
-        prompt: address of each prompt's.
-        kept: the tapes that they lie in.
+        row: address for each row; 0 for a row without a token.
+        prompt: address for each prompt.
+        kept: the tapes that hold them, so that they are not freed.
     """
 
     def __init__(self, row: NDArray[np.uint64], prompt: NDArray[np.uint64], kept: list[DrawnTape]) -> None:
@@ -86,10 +87,10 @@ class Recalled:
 
 
 class Memory:
-    """Tapes of what one model drew.
+    """The tapes of what one model drew.
 
     Args:
-        model: whose draws are kept.
+        model: the model whose draws are kept.
     """
 
     def __init__(self, model: Any) -> None:
@@ -106,7 +107,8 @@ class Memory:
         prompt: NDArray[np.int64],
         width: int,
     ) -> DrawnTape | None:
-        """A tape for a batch that a model is about to decode; None for other models and beyond the limit."""
+        """A tape for a batch that a model is about to decode; None for another model, and when memory is used
+        up."""
         size = 4 * engine.sizes.token_floats * (len(prompt) * width + sum(map(len, prompts)))
         if model is not self._model or self._bytes + size > MOST_BYTES:
             return None
@@ -115,7 +117,8 @@ class Memory:
         return self._tapes[-1]
 
     def find(self, model: Any, weights: NDArray[np.uint8], texts: Texts) -> Recalled | None:
-        """Where all of these texts lie; None where one was not drawn by this model as it is now."""
+        """Addresses for all of these texts; None if the model, with its present weights, did not draw one of
+        them."""
         if model is not self._model:
             return None
         same = [tape for tape in self._tapes if np.array_equal(tape.weights, weights)]
@@ -136,7 +139,7 @@ class Memory:
 
 @contextlib.contextmanager
 def remembered(engine: Engine, model: Any) -> Iterator[None]:
-    """Keep the traces of what a model draws in this block for gradients that are taken in it."""
+    """Keep the activations of what a model draws in this block, for the gradients that are computed in it."""
     before, engine.memory = engine.memory, Memory(model)
     try:
         yield
