@@ -42,7 +42,8 @@ def test_there_and_back_again(call, tmp_path, monkeypatch):
     code, out, _ = call("evidence", "import", "mine.zip")
     assert (code, out) == (
         0,
-        "from ben: 1 new record(s), 0 known before; they do not count in verdicts; --count would let them\n",
+        "from ben: 1 new record(s), 0 known before; they do not count in verdicts; --count would let them\n"
+        "unsigned: anybody can have made it\n",
     )
     assert "1 shipped" in call("claim", "verdict", NAME)[1]
     assert "with everything imported it would read: supported" in call("claim", "verdict", NAME)[1]

@@ -18,6 +18,7 @@ from keyturn.atlas import CLAIMS
 from keyturn.atlas.bundle import Bundle, bundle_hash
 from keyturn.atlas.checking import Checked
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.signatures import UNSIGNED, Signature
 from keyturn.atlas.store import (
     about_path,
     adding_to,
@@ -30,6 +31,7 @@ from keyturn.atlas.store import (
     mine,
 )
 from keyturn.core.errors import UsageError, unknown
+from keyturn.core.numbers import counted
 from keyturn.core.rundir import SCHEMA, read_json, storage_errors, write_bytes, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -65,7 +67,14 @@ def name_of(bundle: Bundle, asked: str = "") -> str:
     return name
 
 
-def add(bundle: Bundle, folder: Path, *, whom: str = "", checked: Iterable[Checked] = ()) -> Imported:
+def add(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    whom: str = "",
+    checked: Iterable[Checked] = (),
+    signature: Signature = UNSIGNED,
+) -> Imported:
     """Add the records of a bundle to a home; those that are there already are left as they are.
 
     Args:
@@ -73,16 +82,19 @@ def add(bundle: Bundle, folder: Path, *, whom: str = "", checked: Iterable[Check
         folder: the home.
         whom: the name under which the records lie; that of the bundle by default.
         checked: what checking the bundle found. Draws do not stay; that they were graded again here does.
+        signature: of the bundle. Whoever signed once under a name keeps it: a bundle that another key signed,
+            or none, cannot add to it.
 
     Everything was checked when the bundle was read. What is behind a record is written before the record is,
     and each claim's file is written whole, so that an import that was cut off leaves a home that can be read;
     importing again completes it.
 
     Raises:
-        UsageError: the name cannot be one.
+        UsageError: the name cannot be one, or is that of somebody else's key.
         StorageError: the home cannot be written.
     """
     name = name_of(bundle, whom)
+    _refuse_another_key(name, folder, signature)
     place = folder / "evidence" / "imported" / name
     with storage_errors(place):
         place.mkdir(parents=True, exist_ok=True)
@@ -98,6 +110,9 @@ def add(bundle: Bundle, folder: Path, *, whom: str = "", checked: Iterable[Check
                     write_json(behind_path(one, folder), bundle.behind[digest])
             lines = [json.dumps(line_of(one)) for _, one in sorted((there | brought).items())]
             write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    if signature.key:
+        keys = {**signed(name, folder), **{one.digest: signature.to_json() for one in bundle.records}}
+        _about(name, folder, {"signed": keys})
     for one in checked:
         if one.regraded:
             document = {"schema": SCHEMA, "draws": one.draws, "numbers": list(one.regraded)}
@@ -113,9 +128,41 @@ def trust(whom: str, folder: Path, *, yes: bool = True) -> None:
     """
     if whom not in imported_from(folder):
         raise unknown("source of imported records", whom, imported_from(folder))
+    _about(whom, folder, {"counts": yes})
+
+
+def _about(whom: str, folder: Path, more: Mapping[str, Any]) -> None:
     path = about_path(whom, folder)
-    said: Mapping[str, Any] = read_json(path) if path.exists() else {}
-    write_json(path, {**said, "counts": yes})
+    write_json(path, {**(read_json(path) if path.exists() else {}), **more})
+
+
+def signed(whom: str, folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Digest of a record -> the signature that it came with; records without one are not there."""
+    path = about_path(whom, folder)
+    found = read_json(path).get("signed", {}) if path.exists() else {}
+    return {str(digest): one for digest, one in found.items()} if isinstance(found, dict) else {}  # type: ignore[misc]
+
+
+def signature_in_words(whom: str, folder: Path) -> str:
+    """By whom the records of a name are signed."""
+    found = signed(whom, folder)
+    if not found:
+        return f"unsigned: anybody can call themselves {whom}"
+    names = dict.fromkeys(
+        f"{one['who'] or 'a key that is not known here'} ({one['key']})" for one in found.values()
+    )
+    return f"{counted(len(found), 'record')} signed by {' and '.join(names)}"
+
+
+def _refuse_another_key(whom: str, folder: Path, signature: Signature) -> None:
+    """Refuse to add to the records of a name what its key did not sign."""
+    keys = {one["key"] for one in signed(whom, folder).values()}
+    if keys and signature.key not in keys:
+        now = f"this bundle by {signature.key}" if signature.key else "this bundle is not signed"
+        raise UsageError(
+            f"records from {whom} were signed by {' or '.join(sorted(keys))}, and {now}",
+            fix="--from ANOTHER-NAME, or ask for a bundle that is signed with that key",
+        )
 
 
 LEVELS = ("numbers only", "rows", "draws graded again here", "run again here")

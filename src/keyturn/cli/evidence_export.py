@@ -14,6 +14,8 @@ from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.bundle import Bundle, bundle_hash, write_bundle
 from keyturn.atlas.draws import Packed, packed
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.signatures import sign as signed
+from keyturn.atlas.signatures import signature_path
 from keyturn.atlas.store import behind, home, mine
 from keyturn.core.errors import UsageError
 from keyturn.core.progress import progress
@@ -25,6 +27,7 @@ def run(
     claims: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = (),
     name: str = "",
     draws: bool = False,
+    sign: Path | None = None,
     json: bool = False,
 ) -> None:
     """Write your own records, and what is behind them, into one ZIP file; the same make the same bytes.
@@ -34,6 +37,7 @@ def run(
         claims: whose records; all by default.
         name: who you are, as those who import it will see it.
         draws: with the graded answers behind the numbers, so that others can grade them again.
+        sign: an SSH key to sign the file with; the signature lies beside it, OUT.zip.sig.
         json: one JSON document on stdout.
     """
     folder = home()
@@ -47,7 +51,9 @@ def run(
     bundle = Bundle(
         whom=name, records=records, behind=found, draws={digest: one.files for digest, one in put.items()}
     )
+    signature_path(out).unlink(missing_ok=True)  # of what lay here before
     write_bundle(bundle, out)
+    signature = None if sign is None else signed(out, sign)
     without = {one.digest: put[one.digest].said for one in records if draws and put[one.digest].said}
     if json:
         document = {
@@ -58,10 +64,13 @@ def run(
             "records": [one.digest for one in records],
             "draws": [digest for digest, one in put.items() if one.files],
             "without_draws": without,
+            "signature": None if signature is None else str(signature),
         }
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     sys.stdout.write(f"{len(records)} record(s) of {len({one.claim for one in records})} claim(s) in {out}\n")
+    if signature is not None:
+        sys.stdout.write(f"signature in {signature}\n")
     if draws:
         sys.stdout.write(f"draws of {sum(bool(one.files) for one in put.values())} record(s)\n")
         for one in records:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.evidence import Evidence
-from keyturn.atlas.imported import level
+from keyturn.atlas.imported import level, signature_in_words, signed
 from keyturn.atlas.reported import reported
 from keyturn.atlas.store import counts, home, imported, imported_from, mine, shipped
 from keyturn.core.rundir import SCHEMA
@@ -42,6 +42,8 @@ def run(json: bool = False) -> None:
         claims = len({row["claim"] for row in own})
         said = "count in verdicts" if counting else "do not count; keyturn evidence trust NAME changes that"
         sys.stdout.write(f"{name}: {len(own)} record(s) of {claims} claim(s), which {said}\n")
+        if own[0]["whom"]:
+            sys.stdout.write(f"  {signature_in_words(str(own[0]['whom']), folder)}\n")
         for row in own if name != "shipped" else ():
             seen = f", {row['level']}" if row["level"] else ""
             what = f"{row['claim']}, base {row['base_name']}, seed {row['seed']}{seen}"
@@ -63,4 +65,5 @@ def _row(one: Evidence, folder: Path, counting: bool) -> dict[str, object]:
         "seed": one.seed,
         "profile": one.profile,
         "level": level(one, folder) if one.origin.kind == "imported" else "",
+        "signed": signed(one.origin.whom, folder).get(one.digest) if one.origin.whom else None,
     }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from keyturn.atlas.imported import trust
+from keyturn.atlas.imported import signature_in_words, signed, trust
 from keyturn.atlas.store import home
 from keyturn.core.rundir import SCHEMA
 
@@ -26,8 +26,12 @@ def run(
         json: one JSON document on stdout.
     """
     trust(whom, home(), yes=not no)
+    signature = signature_in_words(whom, home())
     if json:
         document = {"schema": SCHEMA, "command": "evidence trust", "whom": whom, "counts": not no}
+        document["signed"] = signed(whom, home())
         sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
-    sys.stdout.write(f"records from {whom} {'no longer count' if no else 'count'} in verdicts here\n")
+    sys.stdout.write(
+        f"records from {whom} {'no longer count' if no else 'count'} in verdicts here; {signature}\n"
+    )

@@ -11,19 +11,29 @@ import tyro
 
 from keyturn.atlas.bundle import read_bundle
 from keyturn.atlas.checking import check
+from keyturn.atlas.signatures import signature_of, signers_path
+from keyturn.atlas.store import home
+from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
 
 
-def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], json: bool = False) -> int:
+def run(
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
+    signers: Path | None = None,
+    json: bool = False,
+) -> int:
     """Check a bundle: its hashes, its records, and every number that its rows and draws can show.
 
     The exit code is 1 where one is wrong.
 
     Args:
-        file: what `keyturn evidence export` wrote.
+        file: what `keyturn evidence export` wrote; its signature lies beside it, FILE.sig.
+        signers: whose keys you know, as ssh-keygen reads it; evidence/allowed_signers of your home by default.
         json: one JSON document on stdout.
     """
     found = check(read_bundle(file))
+    signature = signature_of(file, signers_of(signers))
+    bad = int(signature.state == "wrong" or any(one.wrong for one in found))
     if json:
         rows = [
             {
@@ -40,9 +50,10 @@ def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
             for one in found
         ]
         document = {"schema": SCHEMA, "command": "evidence verify", "records": rows}
+        document["signature"] = signature.to_json()
         sys.stdout.write(jsonlib.dumps(document) + "\n")
-        return int(any(one.wrong for one in found))
-    sys.stdout.write(f"{len(found)} record(s), every hash as it must be\n")
+        return bad
+    sys.stdout.write(f"{len(found)} record(s), every hash as it must be\n{signature.says}\n")
     for one in found:
         record = one.evidence
         sys.stdout.write(f"{record.claim}, base {record.base_name}, seed {record.seed}:\n")
@@ -54,6 +65,9 @@ def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
             sys.stdout.write(
                 f"  {one.draws} draws were graded again; {len(one.regraded)} number(s) follow from them\n"
             )
+            rest = [name for name in one.followed if name not in one.regraded]
+            if rest:
+                sys.stdout.write(f"  {len(rest)} by the rows alone, no draw shows them: {', '.join(rest)}\n")
         for said in one.ungraded:
             sys.stdout.write(f"  not graded again: {said}\n")
         if one.left:
@@ -63,4 +77,15 @@ def run(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
         for said in one.wrong:
             sys.stdout.write(f"  wrong: {said}\n")
     sys.stdout.write("hashes show that nothing was changed by accident, not that it is true\n")
-    return int(any(one.wrong for one in found))
+    return bad
+
+
+def signers_of(named: Path | None) -> Path:
+    """The file of known signers: the one that was named, which must be there, or that of the home.
+
+    Raises:
+        UsageError: the named file is not there.
+    """
+    if named is not None and not named.is_file():
+        raise UsageError(f"there is no file {named}", fix="a line for each key: NAME ssh-ed25519 AAAA...")
+    return named or signers_path(home())
