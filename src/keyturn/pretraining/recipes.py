@@ -115,6 +115,7 @@ _FITS: dict[str, FitConfig] = {
     "belief": _BRANCHING,
     "nim": _BRANCHING,
     "unanswerable": _BRANCHING,
+    "modes": replace(_MIXED, steps=800, batch_rows=128),
 }
 """Domain -> schedule of the demo, where it is not CHAIN's."""
 

@@ -16,6 +16,7 @@ from keyturn.problems.world.create import CreateWorld
 from keyturn.problems.world.document import LossWeights
 from keyturn.problems.world.graph import GraphWorld
 from keyturn.problems.world.inv import InvWorld
+from keyturn.problems.world.modes import ModesWorld
 from keyturn.problems.world.nim import NimWorld
 from keyturn.problems.world.par import ParWorld
 from keyturn.problems.world.split import SHARES
@@ -30,6 +31,7 @@ DOMAINS: dict[str, type[World]] = {
     "belief": BeliefWorld,
     "nim": NimWorld,
     "unanswerable": UnanswerableWorld,
+    "modes": ModesWorld,
 }
 """Domain -> its class. A new domain is one file and one line here; its named worlds are lines of
 :data:`WORLDS`."""
@@ -69,6 +71,12 @@ WORLDS: dict[str, World] = {
     "unanswerable": UnanswerableWorld(),
     "unanswerable-rare": UnanswerableWorld(name="unanswerable-rare", unanswerable=0.05),
     "unanswerable-absent": UnanswerableWorld(name="unanswerable-absent", unanswerable=0.0),
+    "modes": ModesWorld(),
+    "modes-openers": ModesWorld(name="modes-openers", openers=("FWD", "SCAN", "to find", "since")),
+    "modes-cue": ModesWorld(name="modes-cue", cue=True),
+    "modes-absent": ModesWorld(name="modes-absent", worked=0.0),
+    "modes-context": ModesWorld(name="modes-context", worked=0.0, elsewhere="maps"),
+    "modes-scrambled": ModesWorld(name="modes-scrambled", scrambled=True),
 }
 
 
