@@ -28,6 +28,10 @@ PROBED = 8
 """Problems that every way answers once for the plan."""
 
 
+SURE_S = 5.0
+"""Seconds of work after which plans are corrected by how wrong they were."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Planned:
     """What one way will cost.
@@ -69,6 +73,9 @@ def plan_frontier(lab: Lab, setting: Setting, ways: Sequence[Chosen]) -> tuple[P
     """
     found = []
     plain = Chosen(name=PLAIN, elicitation=ELICITATIONS[PLAIN])
+    # The first draw of a process also makes the engine ready, which is no cost of whoever comes first.
+    first = setting.asked.problems.problems[:1]
+    setting.asked.policy.draw(first, range(1), setting.asked.streams, setting.asked.limits)
     with progress("plan", 1 + len(ways)) as advance:
         for way in (plain, *ways):
             found.append(_planned(lab, setting, way))
@@ -93,7 +100,8 @@ def seconds_left(
     nothing is known of them."""
     known = {name: one.seconds for name, one in planned.items() if math.isfinite(one.seconds)}
     told = [name for name in used if name in known]
-    pace = sum(used[name] for name in told) / max(sum(known[name] for name in told), 1e-9) if told else 1.0
+    spent, meant = (sum(one[name] for name in told) for one in (used, known))
+    pace = spent / meant if spent > SURE_S and meant > 0 else 1.0
     left = [known[name] for name in remaining if name in known]
     return pace * sum(left) if left else None
 

@@ -184,14 +184,17 @@ def _planned(one: Planned) -> str:
 
 def _publish(results: Sequence[Frontier], root: Path, *, json: bool, seconds: float) -> None:
     """Write the page and the documents, and print one of them."""
+    from keyturn.report.frontier_page import write_frontier
     from keyturn.report.frontier_rows import way_table
     from keyturn.report.tables import markdown
 
     command = "keyturn " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+    page = write_frontier(results, root / "report.html", command=command, seconds=seconds)
     document = {
         "schema": SCHEMA,
         "command": "frontier",
         "call": command,
+        "report": str(page),
         "seconds": seconds,
         "frontiers": [one.to_json() for one in results],
     }
@@ -211,3 +214,4 @@ def _publish(results: Sequence[Frontier], root: Path, *, json: bool, seconds: fl
         for name, why in one.left_out.items():
             sys.stdout.write(f"  left out: {name}: {why}\n")
         sys.stdout.write("\n")
+    sys.stdout.write(f"report  {page}\n")

@@ -31,6 +31,7 @@ from keyturn.lab.workers import Job, executor_named, free_cores
 from keyturn.methods.contract import PROFILES, Profile
 from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
+from keyturn.report.frontier_page import write_frontier
 
 if TYPE_CHECKING:
     import pandas
@@ -56,6 +57,24 @@ class Frontier(FrontierResult):
     def of(cls, found: FrontierResult, call: str) -> Frontier:
         """The same as a :class:`Frontier`."""
         return cls(**{one.name: getattr(found, one.name) for one in fields(FrontierResult)}, call=call)
+
+    def report(self, path: str | Path | None = None, *, command: str = "") -> Path:
+        """Write the page: one HTML file that opens from disk and loads nothing else.
+
+        Args:
+            path: path of the file, or a folder; ``report.html`` in the run directory by default.
+            command: the command that made the frontier; the call by default.
+
+        Returns:
+            The absolute path of the file.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        place = Path(self.run if path is None else path).expanduser()
+        if place.is_dir() or path is None:
+            place /= "report.html"
+        return write_frontier([self], place, command=command or self.call, seconds=self.seconds)
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a way: its success, gain and shares with intervals, its call, and every cost.

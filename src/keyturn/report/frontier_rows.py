@@ -79,7 +79,7 @@ def way_table(result: FrontierResult, *, costs: Sequence[str] = tuple(COSTS)) ->
         rows.append(
             (
                 name,
-                KINDS[one.kind],
+                one.kind,
                 estimate(one.success),
                 estimate(one.gain, signed=True) if one.kind != "base" else UNDEFINED,
                 one.call,

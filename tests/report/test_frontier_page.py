@@ -1,0 +1,63 @@
+"""The page of a frontier: every way is on it, nothing undefined is drawn, nothing from outside is markup."""
+
+import re
+
+import pytest
+from made_up_frontier import made_up
+
+from keyturn.measures.frontier import COSTS
+from keyturn.report.figures.frontier import cost_figure
+from keyturn.report.frontier_page import render_frontier
+from keyturn.report.frontier_rows import way_table
+
+HOSTILE = "<img src=x onerror=alert(1)>\u202e|`"
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_frontier([made_up()], command="keyturn frontier", seconds=12.0, made="now")
+
+
+def test_every_way_and_every_reason_stands_on_the_page(page):
+    result = made_up()
+    for point in result.frontier.points:
+        assert point.name in page
+    assert "no word is one token" in page
+    assert result.sentence in page
+    assert "nan" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.S).lower()
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_chart_for_every_cost_that_differs(cost, page):
+    figure = cost_figure("x", made_up(), cost)
+    if cost == "teacher_bits":
+        assert figure is None
+        assert "It is 0 for every way" in page
+        return
+    assert f'id="f1-{cost}-f"' in page
+    marks = str(figure.wide)
+    known = [
+        one for one in made_up().frontier.points if one.costs[cost] == one.costs[cost] and one.kind != "null"
+    ]
+    assert sum(f"<title>{one.name}:" in marks for one in known) == len(known), "every known way has a mark"
+    assert "best-of-n-verifier" not in figure.says.split("Not known")[0], "a ceiling is on no front"
+    if cost == "examples":
+        assert "Not known for tuned" in figure.says
+
+
+def test_an_upper_bound_says_so():
+    table = way_table(made_up())
+    [row] = [row for row in table.rows if row[0] == "sft"]
+    assert "\u2264 200" in row
+
+
+def test_without_a_tuned_model_there_is_no_hundred_per_cent():
+    page = render_frontier([made_up(tuned=False)], command="c", seconds=1.0)
+    assert "100 %: tuned" not in page
+    assert "No tuned model was given" in page
+
+
+def test_text_from_outside_is_inert():
+    page = render_frontier([made_up(HOSTILE)], command="c", seconds=1.0)
+    assert "<img src=x" not in page
+    assert "\u202e" not in page
