@@ -151,7 +151,7 @@ def test_prose_is_shown_with_its_numbers_looked_up(own, note):
     found = {one.kind: one for one in pieces(atlas.notes["mine"], atlas.notes, states) if one.kind != "text"}
     assert found["note"].of == "one-example"
     numbers = [one.text for one in pieces(atlas.notes["mine"], atlas.notes, states) if one.kind == "number"]
-    assert numbers == ["−.025 [−.049, −.000]", "3 to 4 points"]
+    assert numbers == ["−.025 [−.049, .000]", "3 to 4 points"]
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_all_questions_are_listed_with_what_their_answers_begin_with(capsys):
 
 def test_a_note_is_shown_with_the_states_of_its_facts(capsys):
     text = said(capsys, "note", "show", "three-phases")
-    assert "✕ fails (a lead): Then it declines: overfitting." in text
+    assert "✕ fails (a lead): Imitation of another style that goes on" in text
     assert "deepens two-phases" in text
     found = document(capsys, "note", "show", "three-phases")
     assert [one["state"] for one in found["note"]["facts"]].count("fails") == 1

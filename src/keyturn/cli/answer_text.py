@@ -23,7 +23,11 @@ def answer_text(found: Answer, atlas: Atlas) -> str:
     blocks = [wrapped(asked.question)]
     if asked.read_as:
         blocks.append(wrapped(f"Read as: {asked.read_as}"))
-    blocks += [wrapped(" ".join(one.text for one in paragraph)) for paragraph in found.article]
+    blocks += [
+        wrapped(" ".join(one.text for one in paragraph))
+        for paragraph in (*found.article, found.cautions)
+        if paragraph
+    ]
     sections = (
         ("what was measured here", [line for one in found.measured for line in _measured(one)]),
         ("what the literature reports", [line for one in found.reported for line in _reported(one, atlas)]),

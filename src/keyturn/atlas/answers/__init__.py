@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from keyturn.atlas import CLAIMS
-from keyturn.atlas.answers.article import article
+from keyturn.atlas.answers.article import article, cautions
 from keyturn.atlas.answers.first_sentence import first_sentence, votes_of
 from keyturn.atlas.answers.gaps import gaps_of
 from keyturn.atlas.answers.measured import measured_lines, reported_lines, sources_of, tensions_of
 from keyturn.atlas.answers.parts import Answer, Clause, Gap, Measured, Reported, Source, Tension, Turning
+from keyturn.atlas.answers.phrases import lowered
 from keyturn.atlas.answers.turning import turning_of
 from keyturn.atlas.collection.atlas import Atlas
 from keyturn.atlas.collection.objects import Note, Question, Role
@@ -62,19 +63,21 @@ def answer(
     gaps = gaps_of(atlas, known, facts, question, claims)
     tensions = tensions_of(atlas, states, question.notes)
     leaning, first = first_sentence(atlas, question, votes_of(question, cited), gaps)
+    sources = sources_of(atlas, states, question.notes)
     behind = [one for fact in facts for one in fact.readings]
     return Answer(
         question=question,
         leaning=leaning,
         sentence=first,
-        article=article(question, first, cited, tensions, gaps),
+        article=article(question, leaning, first, cited, tensions, sources),
+        cautions=cautions(cited, gaps),
         measured=measured_lines(behind),
         reported=reported_lines(atlas, facts),
         tensions=tensions,
         gaps=gaps,
         turning=turning_of({one.reading.id: one for one in behind}.values()),
         absent=_absent(atlas, question, claims),
-        sources=sources_of(atlas, states, question.notes),
+        sources=sources,
         further=_further(atlas, question),
     )
 
@@ -97,7 +100,7 @@ def question_of_note(atlas: Atlas, note: Note) -> Question:
     for relation in atlas.arriving.get(note.id, ()):
         if relation.polarity in ("against", "limits") and relation.source in atlas.notes:
             other = atlas.notes[relation.source]
-            says = _lower(other.statement)
+            says = lowered(other.statement)
             roles.append(Role(role="turn", says=says.rstrip("."), notes=(other.id,)))
     experiments = dict.fromkeys(fact.settled_by for fact in note.facts if fact.settled_by)
     return Question(
@@ -110,11 +113,6 @@ def question_of_note(atlas: Atlas, note: Note) -> Question:
         experiments=tuple(experiments),
         place=note.place,
     )
-
-
-def _lower(text: str) -> str:
-    """A sentence as a clause: its first letter small, unless it begins a name such as RL."""
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _facts(atlas: Atlas, states: States, question: Question, role: Role) -> tuple[FactState, ...]:

@@ -1,219 +1,166 @@
 """The article: what each role of a question says, and what the records say to it, in running text.
 
-Sentences are made by template and chosen by case; the same case met again takes the next wording, so that
-nothing depends on chance. No sentence holds an id; each carries the ids that it rests on.
+Three paragraphs: the answer; what supports and what turns it, with numbers; what nobody has measured and what
+sources dispute. What to keep in mind stands apart. No sentence holds an id; each carries the ids that it rests
+on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from keyturn.atlas.answers.measured import MANY, in_words, told
-from keyturn.atlas.answers.parts import Clause, Gap, Tension
+from keyturn.atlas.answers.parts import Clause, Gap, Leaning, Source, Tension
 from keyturn.atlas.answers.phrases import count, listed, sentence, word
-from keyturn.atlas.collection.objects import Question, Role
-from keyturn.atlas.readings import ReadingState
-from keyturn.atlas.states import FactState, State
-
-_OPENINGS: Mapping[str, tuple[str, ...]] = {
-    "answer": ("The literature answers that {}", "It says, too, that {}", "And it says that {}"),
-    "support": (
-        "To this it adds that {}",
-        "It is also said that {}",
-        "A further source has it that {}",
-        "Others find that {}",
-    ),
-    "ground": ("Beneath it all, {}", "What this rests on is that {}"),
-    "turn": ("On the other hand, {}", "Yet it is also held that {}"),
-    "tension": ("One source pulls the other way: {}", "Another objects that {}"),
-    "method": ("As to method, {}",),
-    "frame": ("Seen more widely, {}",),
-    "gap": ("What is missing is that {}",),
-}
-_INTRO: Mapping[State, tuple[str, ...]] = {
-    "holds": ("Here that holds: {}", "The worlds tried agree: {}", "The records bear it out: {}"),
-    "fails": ("Here that fails: {}", "The worlds tried disagree: {}", "The records speak against it: {}"),
-    "split": ("Here one part of it holds and one does not: {}", "It holds in part: {}"),
-    "open": ("The records leave it undecided: {}", "Here that is not settled: {}", "No verdict yet: {}"),
-    "indication only": ("There is an indication only: {}", "One number bears on it without testing it: {}"),
-}
-_UNDECIDED = ("One number bears on it, itself undecided: {}", "What bears on it is itself open: {}")
-_UNSOUND: Mapping[str, tuple[str, ...]] = {
-    "invalid": (
-        "A study of it was run, but a control failed, so that its numbers say nothing",
-        "The study that tests it failed its own control",
-    ),
-    "not applicable": (
-        "A study of it was run, but too little was learnt for it to say anything",
-        "The study that tests it did not meet its own conditions",
-    ),
-    "no record": ("A study of it is written and has not been run", "Its study still waits to be run"),
-}
-_UNMEASURED = (
-    "Nothing here measures that yet",
-    "It is unmeasured",
-    "No study here tests it",
-    "That, too, is unmeasured",
+from keyturn.atlas.answers.telling import (
+    MOST_NAMED,
+    TOLD,
+    Voice,
+    number_alone,
+    remainder,
+    said,
+    statement,
+    unmeasured,
 )
-MOST_TOLD = 2
-"""Most readings that one role tells in numbers; the rest is counted. Of many facts only one is told."""
-MANY_FACTS = 4
-_SEEN = (
-    "All bounds were set after the numbers had been seen: until a new record comes in, these readings "
+from keyturn.atlas.collection.objects import Question, Role
+from keyturn.atlas.states import STATES, FactState
+
+MOST_OF_ROLE = 2
+"""Most facts that a role without a statement of its own tells one by one; the rest is counted."""
+MOST_TOLD = 5
+"""Most facts told with numbers where no role has a statement of its own."""
+_SEEN = "All bounds were set after the numbers were known, so that these readings illustrate and do not test"
+_SOME_SEEN = (
+    "The bounds behind {} of the {} facts with a sound record were set after the numbers were known; these "
     "illustrate and do not test"
 )
-_SOME_SEEN = (
-    "The bounds of {} of the {} facts with a sound record were set after their numbers had been seen: these "
-    "illustrate and do not test until a new record comes in"
-)
 
 
-class Voice:
-    """Chooses the next wording of a case, and knows which readings were told."""
+class Argument:
+    """The sentences of an article as they come, and what is left to be taken together at its end."""
 
-    def __init__(self) -> None:
-        self.used: dict[str, int] = {}
-        self.told: set[tuple[str, str]] = set()
+    def __init__(self, first: Clause) -> None:
+        self.first = first.text
+        self.voice = Voice()
+        self.heard: set[tuple[str, ...]] = set()
+        self.pending: list[tuple[str, Sequence[FactState]]] = []
+        self.rest: list[FactState] = []
+        self.numbers = 0
 
-    def say(self, case: str, wordings: Sequence[str]) -> str:
-        """The next wording of a case; the first comes round again after the last."""
-        at = self.used.get(case, 0)
-        self.used[case] = at + 1
-        return wordings[at % len(wordings)]
+    def new(self, facts: Sequence[FactState]) -> list[FactState]:
+        """Facts that no role before has told."""
+        found = []
+        for one in facts:
+            if one.told_by not in self.heard:
+                self.heard.add(one.told_by)
+                found.append(one)
+        return found
 
-    def knows(self, state: ReadingState) -> bool:
-        """Whether this number was told already; from now on it was."""
-        number = state.reading.claim, state.reading.number
-        known = number in self.told
-        self.told.add(number)
-        return known
+    def role(self, role: Role, facts: Sequence[FactState], leaning: Leaning) -> list[Clause]:
+        """The sentences of one role; what has no number waits for the end, unless it is the answer."""
+        facts = self.new(facts)
+        if not role.says:
+            return self._facts(role, facts)
+        if len(facts) == 1 and said(facts[0]) in self.first:
+            return number_alone(self.voice, facts[0])
+        if role.role == "answer" and leaning == "unmeasured" and not any(one.state in TOLD for one in facts):
+            facts_shown = [one for one in facts if one.state == "no sound record"]
+            return [statement(self.voice, role.role, role.says, facts_shown)]
+        if facts and role.role != "answer" and not any(one.state in TOLD for one in facts):
+            self.pending.append((role.says, facts))
+            return []
+        found = statement(self.voice, role.role, role.says, facts)
+        return [Clause(text=found.text, data_from=found.data_from or role.notes)]
+
+    def _facts(self, role: Role, facts: Sequence[FactState]) -> list[Clause]:
+        order = sorted(facts, key=lambda one: STATES.index(one.state))
+        found = []
+        for one in order:
+            if one.state not in TOLD:
+                self.pending.append((said(one), (one,)))
+            elif len(found) < MOST_OF_ROLE and self.numbers < MOST_TOLD:
+                named = said(one) in self.first
+                found += (
+                    number_alone(self.voice, one)
+                    if named
+                    else [statement(self.voice, "fact", said(one), (one,))]
+                )
+                self.numbers += 1
+            else:
+                self.rest.append(one)
+        return found
 
 
 def article(
     question: Question,
+    leaning: Leaning,
     first: Clause,
     cited: Mapping[int, Sequence[FactState]],
     tensions: Sequence[Tension],
-    gaps: Sequence[Gap],
+    sources: Sequence[Source],
 ) -> tuple[tuple[Clause, ...], ...]:
     """Paragraphs: the answer, what supports and what turns it, what is missing.
 
     Args:
         question: its roles, in the order of the argument.
+        leaning: what the first sentence says.
         first: the first sentence.
         cited: index of a role -> its facts; a fact is told in the first role that cites it.
-        tensions, gaps: of the answer.
+        tensions, sources: of the answer.
     """
-    voice = Voice()
-    told_already: set[tuple[str, ...]] = set()
-    opening, body = [first], []
+    if leaning == "outside":
+        return tuple((one,) for one in (first, *_nearest(sources)))
+    told, opening, body = Argument(first), [first], []
     for index, role in enumerate(question.roles):
-        facts = []
-        for one in cited.get(index, ()):
-            if one.told_by not in told_already:
-                told_already.add(one.told_by)
-                facts.append(one)
-        clauses = _role(role, facts, voice)
+        clauses = told.role(role, cited.get(index, ()), leaning)
         (opening if role.role == "answer" else body).extend(clauses)
-    paragraphs = [opening, body, _end(question, cited, tensions, gaps)]
+    named = told.pending[: 2 * MOST_NAMED]
+    uncounted = [one for _, facts in told.pending[2 * MOST_NAMED :] for one in facts]
+    body += remainder(told.rest + uncounted)
+    lacks = unmeasured(named)
+    if question.missing and question.answerable in ("yes", "partly"):
+        text = f"{'Missing besides' if lacks else 'Not measured'}: {question.missing}"
+        lacks.append(Clause(text=sentence(text), data_from=(question.id,)))
+    paragraphs = [opening, body, lacks + _disputes(question, tensions)]
     return tuple(tuple(one) for one in paragraphs if one)
 
 
-def _role(role: Role, facts: Sequence[FactState], voice: Voice) -> list[Clause]:
-    found = []
-    if role.says:
-        opening = voice.say(role.role, _OPENINGS[role.role])
-        found.append(Clause(text=sentence(opening.format(role.says)), data_from=role.notes))
-    if len(facts) == 1:
-        found.append(_one(facts[0], voice))
-    elif facts:
-        found.append(_several(facts, voice, role))
-    return found
+def _nearest(sources: Sequence[Source]) -> list[Clause]:
+    """What the collection has nearest to a question that lies outside."""
+    if not sources:
+        return []
+    note, states = sources[0].note, sources[0].states
+    facts = f"; of its {count(len(note.facts), 'fact')}, {states}" if len(note.facts) > 1 else ""
+    text = f"The nearest note of the collection asks “{note.question}”{facts}"
+    return [Clause(text=sentence(text), data_from=(note.id,))]
 
 
-def _one(fact: FactState, voice: Voice) -> Clause:
-    """A fact alone: how it stands, and the one or two readings behind that."""
-    if fact.state == "no reading":
-        return Clause(text=sentence(voice.say("unmeasured", _UNMEASURED)), data_from=(fact.fact.id,))
-    if fact.state == "no sound record":
-        case = next((one.outcome for one in fact.readings if one.outcome in _UNSOUND), "invalid")
-        ids = (fact.fact.id, *(one.reading.id for one in fact.readings))
-        return Clause(text=sentence(voice.say(case, _UNSOUND[case])), data_from=ids)
-    behind = _best(fact)
-    for one in behind:
-        voice.knows(one)
-    case = "undecided" if fact.state == "indication only" and behind[0].outcome == "open" else fact.state
-    intro = voice.say(case, _INTRO.get(fact.state, ()) if case == fact.state else _UNDECIDED)
-    text = sentence(intro.format("; ".join(told(one) for one in behind)))
-    return Clause(text=text, data_from=_ids(fact, behind))
-
-
-def _several(facts: Sequence[FactState], voice: Voice, role: Role) -> Clause:
-    """Several facts: how many stand how, and the most telling readings that were not told before."""
-    lead = _counted(facts, voice, "behind that" if role.says else "cited")
-    order = sorted((one for one in facts if one.state in _INTRO), key=lambda one: list(_INTRO).index(one.state))
-    parts, ids = [], [one.fact.id for one in facts]
-    most = MOST_TOLD if role.role == "answer" and len(facts) <= MANY_FACTS else 1
-    for fact in order:
-        best = _best(fact)[:1]
-        if len(parts) < most and not voice.knows(best[0]):
-            parts.append(told(best[0]))
-        ids += _ids(fact, best)
-    text = sentence(f"{lead}: {'; '.join(parts)}" if parts else lead)
-    return Clause(text=text, data_from=tuple(dict.fromkeys(ids)))
-
-
-def _counted(facts: Sequence[FactState], voice: Voice, which: str) -> str:
-    """How many of several facts stand how."""
-    many = word(len(facts))
-    state = facts[0].state
-    if any(one.state != state for one in facts):
-        shape = voice.say("several", ("Of its {0} facts, {1}", "Of the {0} facts {2}, {1}"))
-        return shape.format(many, in_words(facts), which)
-    if state == "no reading":
-        return f"{'Neither of its two' if len(facts) == 2 else f'None of its {many}'} facts is measured"
-    return f"{'Both' if len(facts) == 2 else f'All {many}'} facts {which} {MANY[state]}"
-
-
-def _best(fact: FactState) -> tuple[ReadingState, ...]:
-    """The readings that a fact is told by: one, and for a split fact one of each side."""
-    deciding = [one for one in fact.deciding if one.sound]
-    if fact.state == "split":
-        sides = [next((one for one in deciding if one.outcome == side), None) for side in ("holds", "fails")]
-        both = tuple(one for one in sides if one)
-        return both or tuple(deciding[:1])
-    wanted = [one for one in deciding if one.outcome == fact.state and one.spread]
-    return tuple((wanted or [one for one in deciding if one.spread] or deciding)[:1])
-
-
-def _ids(fact: FactState, readings: Sequence[ReadingState]) -> tuple[str, ...]:
-    return (fact.fact.id, *(x for one in readings for x in (one.reading.id, *one.records)))
-
-
-def _end(
-    question: Question,
-    cited: Mapping[int, Sequence[FactState]],
-    tensions: Sequence[Tension],
-    gaps: Sequence[Gap],
-) -> list[Clause]:
-    """What sources dispute, what would settle the rest, and what to keep in mind."""
+def _disputes(question: Question, tensions: Sequence[Tension]) -> list[Clause]:
+    """What sources dispute."""
     found = [Clause(text=sentence(one), data_from=(question.id,)) for one in question.conflicts]
     if tensions:
         ids = tuple(one.relation.id for one in tensions)
-        stand = "stands" if len(tensions) == 1 else "stand"
-        said = f"{count(len(tensions), 'pair')} of the cited notes {stand} in tension"
-        why = f": {tensions[0].relation.why}" if len(tensions) == 1 else ""
-        found.append(Clause(text=sentence(said + why), data_from=ids))
-    if question.missing and question.answerable in ("yes", "partly"):
-        found.append(Clause(text=sentence(f"Not measured: {question.missing}"), data_from=(question.id,)))
-    found += _waiting(gaps)
-    facts = [one for group in cited.values() for one in group]
-    sound = [one for one in facts if any(x.sound for x in one.deciding)]
+        text = f"Two of the cited notes stand in tension: {tensions[0].relation.why}"
+        if len(tensions) > 1:
+            text = f"Of the cited notes, {count(len(tensions), 'pair')} stand in tension"
+        found.append(Clause(text=sentence(text), data_from=ids))
+    return found
+
+
+def cautions(cited: Mapping[int, Sequence[FactState]], gaps: Sequence[Gap]) -> tuple[Clause, ...]:
+    """What to keep in mind: what the open part waits for, and bounds that were set after the numbers.
+
+    Args:
+        cited: index of a role -> its facts.
+        gaps: of the answer.
+    """
+    found = _waiting(gaps)
+    facts = {one.told_by: one for group in cited.values() for one in group}
+    sound = [one for one in facts.values() if any(x.sound for x in one.deciding)]
     seen = [one for one in sound if one.illustrates]
     if seen:
         some = _SEEN if len(seen) == len(sound) else _SOME_SEEN.format(word(len(seen)), word(len(sound)))
         found.append(Clause(text=sentence(some), data_from=tuple(one.fact.id for one in seen)))
-    return found
+    return tuple(found)
 
 
 def _waiting(gaps: Sequence[Gap]) -> list[Clause]:

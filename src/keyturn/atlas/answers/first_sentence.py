@@ -3,16 +3,12 @@
 A fact that holds speaks for yes, one that fails for no; a role that *denies* turns this round. Facts without a
 sound test have no say.
 
-=====================================================
-========================================================== facts with role answer
-sentence =====================================================
-========================================================== none has a sound test
-Nothing here measures it; n experiments would. all speak for yes (for no)                             Yes (No),
-in the worlds tried. some speak for yes, some for no                        It depends: yes where..., no
-where... both hold, and their notes stand against each other    Both sides hold here. anything else, or a
-question that asks what or why     Undecided: k of n facts are settled.
-=====================================================
-==========================================================
+* None has a sound test: *Nothing here measures it; n experiments would.*
+* All speak for yes (for no): *Yes (No), in the worlds tried.*
+* Some speak for yes, some for no: *It depends: yes where..., no where...*
+* Both hold, and their notes stand against each other: *Both sides hold here.*
+* The question asks what or why, and all is settled: *In the worlds tried it holds that...*
+* Anything else: *Undecided: k of n facts are settled.*
 """
 
 from __future__ import annotations
@@ -22,11 +18,14 @@ from dataclasses import dataclass
 
 from keyturn.atlas.answers.parts import Clause, Gap, Leaning
 from keyturn.atlas.answers.phrases import count, listed, sentence, word
+from keyturn.atlas.answers.telling import said
 from keyturn.atlas.collection.atlas import Atlas
 from keyturn.atlas.collection.objects import Question
 from keyturn.atlas.readings import ReadingState
 from keyturn.atlas.states import SETTLED, FactState
 
+NAMED = 2
+"""Most facts that a first sentence tells in their own words; more are counted."""
 _TESTED = frozenset(("holds", "fails", "split", "open"))
 
 
@@ -76,7 +75,7 @@ def _unmeasured(question: Question, votes: Sequence[Vote], gaps: Sequence[Gap]) 
         start = "Nothing here measures it soundly"
     else:
         start = "Nothing here measures it"
-    lacks = f" ({question.missing})" if question.answerable == "no" and question.missing else ""
+    lacks = f" (missing: {question.missing})" if question.answerable == "no" and question.missing else ""
     return sentence(start + lacks + settle)
 
 
@@ -113,28 +112,43 @@ def _depends(settled: Sequence[Vote], question: Question) -> str:
     speaking = {side: [vote for vote in settled if vote.side == side] for side in ("yes", "no")}
     scopes = {side: _scopes(votes) for side, votes in speaking.items()}
     if set(scopes["yes"]) & set(scopes["no"]):
-        yes, no = (word(len(speaking[side])) for side in ("yes", "no"))
-        of, plural = word(len(settled)), "s" if len(speaking["yes"]) == 1 else ""
-        if question.if_yes and question.if_no:
-            said = f"of {of} facts {yes} say{plural} that {question.if_yes}, and {no} that {question.if_no}"
-        else:
-            said = f"of {of} facts {yes} speak{plural} for yes and {no} for no"
-        return sentence(f"It depends on the case: {said}")
+        return sentence(f"It depends on the case: {_cases(settled, speaking, question)}")
     yes, no = (listed(scopes[side]) for side in ("yes", "no"))
     if question.if_yes and question.if_no:
         return sentence(f"It depends: {yes}, {question.if_yes}; {no}, {question.if_no}")
     return sentence(f"It depends: yes {yes}, but not {no}")
 
 
+def _cases(settled: Sequence[Vote], speaking: Mapping[str, Sequence[Vote]], question: Question) -> str:
+    """The cases by their facts, where the scopes do not tell them apart."""
+    if len(settled) <= NAMED + 1:
+        return _named(settled)
+    yes, no = (word(len(speaking[side])) for side in ("yes", "no"))
+    of, plural = word(len(settled)), "s" if len(speaking["yes"]) == 1 else ""
+    if question.if_yes and question.if_no:
+        return f"of {of} facts {yes} say{plural} that {question.if_yes}, and {no} that {question.if_no}"
+    return f"of {of} facts {yes} speak{plural} for yes and {no} for no"
+
+
+def _named(settled: Sequence[Vote]) -> str:
+    """Settled facts in words: ``it holds that ... and that ..., but not that ...``."""
+    holding = [f"that {said(vote.fact)}" for vote in settled if vote.fact.state == "holds"]
+    failing = [f"that {said(vote.fact)}" for vote in settled if vote.fact.state == "fails"]
+    if not holding:
+        return f"it does not hold {listed(failing, 'or')}"
+    return f"it holds {listed(holding)}" + (f", but not {listed(failing, 'or')}" if failing else "")
+
+
 def _all_measured(settled: Sequence[Vote]) -> str:
     hold = sum(vote.fact.state == "holds" for vote in settled)
     fail = len(settled) - hold
+    if len(settled) <= NAMED:
+        return sentence(f"In the worlds tried {_named(settled)} ({_basis(settled)})")
     if not fail or not hold:
-        verb = "holds" if hold else "fails"
-        if len(settled) == 1:
-            return sentence(f"The one fact behind it {verb} in the worlds tried ({_basis(settled)})")
-        every = "Both" if len(settled) == 2 else f"All {word(len(settled))}"
-        return sentence(f"{every} facts behind it {verb[:-1]} in the worlds tried ({_basis(settled)})")
+        verb = "hold" if hold else "fail"
+        return sentence(
+            f"All {word(len(settled))} facts behind it {verb} in the worlds tried ({_basis(settled)})"
+        )
     parts = [
         f"{word(hold)} {'holds' if hold == 1 else 'hold'}",
         f"{word(fail)} {'fails' if fail == 1 else 'fail'}",
@@ -146,9 +160,11 @@ def _so_far(settled: Sequence[Vote], votes: Sequence[Vote]) -> str:
     if len(votes) == 1:
         return sentence("Undecided: the one fact behind it is not settled")
     verb = "is" if len(settled) < 2 else "are"
-    return sentence(
-        f"Undecided: {word(len(settled))} of the {count(len(votes), 'fact')} behind it {verb} settled"
-    )
+    settled_count = "neither" if len(votes) == 2 and not settled else word(len(settled))
+    so_far = f"Undecided: {settled_count} of the {count(len(votes), 'fact')} behind it {verb} settled"
+    if 0 < len(settled) <= NAMED:
+        so_far += f"; in the worlds tried {_named(settled)}"
+    return sentence(so_far)
 
 
 def _basis(settled: Sequence[Vote]) -> str:

@@ -14,9 +14,14 @@ from keyturn.atlas.verdict import ENOUGH_BASES
 from keyturn.experiments.plan import FINDING_SEEDS
 
 
-def told(state: ReadingState) -> str:
-    """A reading in words, with its number; begins in lower case and has no full stop."""
-    one, number = state.reading, shown(state.number, state.reading.bound)
+def told(state: ReadingState, *, plain: bool = False) -> str:
+    """A reading in words, with its number and seeds; begins in lower case and has no full stop.
+
+    Args:
+        state: the reading and what the records say of it.
+        plain: of an open reading what is open, without the words that it is.
+    """
+    one, number = state.reading, f"{shown(state.number, state.reading.bound)}, {seeds_of(state)}"
     if state.outcome in ("holds", "fails"):
         return f"{one.where}, {state.says} ({number})"
     if state.outcome == "split":
@@ -26,9 +31,17 @@ def told(state: ReadingState) -> str:
     if state.outcome == "open" and not state.spread:
         every = f"every seed gave {decimals(state.number.value, 2)} and nothing shows the spread"
         return f"{one.where}, it is open whether {one.says}, since {every}"
+    if state.outcome == "open" and plain:
+        return f"{one.where}, whether {one.says} ({number})"
     if state.outcome == "open":
         return f"{one.where}, it is open whether {one.says} ({number})"
     return f"{one.where}, nothing sound says whether {one.says}"
+
+
+def seeds_of(state: ReadingState) -> str:
+    """How many seeds a number is over, and on how many bases where there are several."""
+    seeds, bases = count(state.seeds, "seed"), len(state.bases)
+    return f"{seeds} on {count(bases, 'base')}" if bases > 1 else seeds
 
 
 def needed(reading: Reading) -> str:
@@ -114,7 +127,7 @@ ALONE = {
     "fails": "fails",
     "split": "holds in part",
     "open": "is open",
-    "indication only": "has an indication only",
+    "indication only": "has only an indication",
     "no sound record": "has no sound record",
     "no reading": "is unmeasured",
 }
@@ -123,7 +136,7 @@ MANY = {
     "fails": "fail",
     "split": "hold in part",
     "open": "are open",
-    "indication only": "have an indication only",
+    "indication only": "have only an indication",
     "no sound record": "have no sound record",
     "no reading": "are unmeasured",
 }

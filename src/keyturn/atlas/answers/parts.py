@@ -209,6 +209,7 @@ class Answer:
         leaning: what the first sentence says, in one word.
         sentence: the first sentence.
         article: paragraphs of sentences; the first begins with the first sentence.
+        cautions: what to keep in mind with it: what the open part waits for, and bounds that were set late.
         measured: what holds, fails or is open here, a line a reading.
         reported: what the literature reports, a line a fact.
         tensions, gaps, turning: see there; gaps are in the order of the facts, turning nearest first.
@@ -221,6 +222,7 @@ class Answer:
     leaning: Leaning
     sentence: Clause
     article: tuple[tuple[Clause, ...], ...]
+    cautions: tuple[Clause, ...]
     measured: tuple[Measured, ...]
     reported: tuple[Reported, ...]
     tensions: tuple[Tension, ...]
@@ -248,6 +250,7 @@ class Answer:
             "leaning": self.leaning,
             "sentence": self.sentence.to_json(),
             "article": [[one.to_json() for one in paragraph] for paragraph in self.article],
+            "cautions": [one.to_json() for one in self.cautions],
             "measured": [one.to_json() for one in self.measured],
             "reported": [one.to_json() for one in self.reported],
             "tensions": [one.to_json() for one in self.tensions],

@@ -23,10 +23,12 @@ NUMBER_WORDS = (
     "twelve",
 )
 """A number's place is the number; 0 as it stands before a noun."""
+MOST_DIGITS = 5
+"""Decimals at most, where fewer would show an end of an interval upon the bound that it is not upon."""
 
 
 def shown(number: Estimate, bound: float = math.nan) -> str:
-    """A number with its interval: ``.84 [.81, .87]``; three decimals where two would hide what decides.
+    """A number with its interval: ``.84 [.81, .87]``; more decimals where two would hide what decides.
 
     Args:
         number: value and ends; an infinite or undefined end is no interval.
@@ -38,6 +40,9 @@ def shown(number: Estimate, bound: float = math.nan) -> str:
         return f"{decimals(number.value, 2)}, without an interval"
     close = any(abs(end - bound) < 0.005 for end in (number.low, number.high))
     digits = 3 if close or number.high - number.low < 0.02 else 2
+    ends = (number.low, number.high)
+    while digits < MOST_DIGITS and any(end != bound and round(end - bound, digits) == 0 for end in ends):
+        digits += 1
     value, low, high = (decimals(x, digits) for x in (number.value, number.low, number.high))
     return f"{value} [{low}, {high}]"
 
@@ -46,7 +51,7 @@ def decimals(value: float, digits: int) -> str:
     """A number without the zero before its point, with a true minus sign: ``−.05``."""
     text = f"{abs(value):.{digits}f}"
     text = text[1:] if text.startswith("0.") else text
-    return f"−{text}" if value < 0 else text
+    return f"−{text}" if value < 0 and float(text) else text
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -65,6 +70,11 @@ def listed(items: Sequence[str], last: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+def lowered(text: str) -> str:
+    """A sentence as a clause: its first letter small, unless it begins a name such as RL."""
+    return text if text[:2].isalpha() and text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 def sentence(text: str) -> str:

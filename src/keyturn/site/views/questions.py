@@ -147,6 +147,7 @@ def _tallied(rows: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
 def _page(source: Source, found: Answer) -> Page:
     one = found.question
     word, look = LEANINGS[found.leaning]
+    gaps = [gap_line(source, line) for line in found.gaps]
     return Page(
         path=paths.question(one.id),
         template="question.html.jinja",
@@ -156,14 +157,15 @@ def _page(source: Source, found: Answer) -> Page:
         shows={
             "question": one,
             "answerable": ANSWERABLE[one.answerable],
-            "why": why(one),
             "word": word,
             "look": look,
             "sentence": clause(found.sentence),
             "article": article(found),
+            "first_run": next((line for line in gaps if line["command"]), None),
+            "cautions": Markup(" ").join(clause(line) for line in found.cautions),
             "facts": [_fact(source, line) for line in found.reported],
             "tensions": [_tension(source, line) for line in found.tensions],
-            "gaps": [gap_line(source, line) for line in found.gaps],
+            "gaps": gaps,
             "turning": [turning_line(line) for line in found.turning],
             "absent": found.absent,
             "sources": [
