@@ -1,8 +1,11 @@
 """Exactly verified tasks for small pretrained models: sums by depth, and word problems of our own.
 
 Sums of three one-digit numbers are asked in training; sums of four and five are held out and never trained on.
-Word problems tell a sum or a difference of three one-digit numbers in words. Every problem has a worked
+Word problems tell a sum or a difference of three one-digit numbers in a story. Every problem has a worked
 solution in GSM8K's form, from which the examples of the prompt and the demonstrations of SFT are taken.
+
+Why in words: behind ``What is 3+4+2?`` the base copies the whole sum before its guess and is right once in 50
+draws, and a base that never succeeds leaves an audit nothing to decide.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ THINGS = ("apples", "books", "coins", "cards", "eggs", "keys", "pens", "shells",
 
 
 def sum_of(numbers: Sequence[int]) -> Problem:
-    """``What is 3+4+2?`` with its running sum as the solution."""
-    question = f"What is {'+'.join(map(str, numbers))}?"
+    """``Add 3, 4 and 2.`` with its running sum as the solution."""
+    question = f"Add {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}."
     return _problem(question, list(numbers), "sum")
 
 
@@ -33,8 +36,8 @@ def story_of(name: str, thing: str, numbers: Sequence[int], gives: bool) -> Prob
 def _problem(question: str, terms: list[int], domain: str) -> Problem:
     total, steps = terms[0], []
     for term in terms[1:]:
-        sign = "+" if term >= 0 else "-"
-        steps.append(f"{total}{sign}{abs(term)}={total + term}.")
+        sign = "plus" if term >= 0 else "minus"
+        steps.append(f"{total} {sign} {abs(term)} is {total + term}.")
         total += term
     return Problem(
         id=question,
