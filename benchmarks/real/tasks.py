@@ -16,13 +16,14 @@ from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
 
 NAMES = ("Ana", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hana", "Ivo", "June", "Kai", "Lena")
+STORY, SUM = "story", "sum"
 THINGS = ("apples", "books", "coins", "cards", "eggs", "keys", "pens", "shells", "stamps", "stones")
 
 
 def sum_of(numbers: Sequence[int]) -> Problem:
     """``Add 3, 4 and 2.`` with its running sum as the solution."""
     question = f"Add {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}."
-    return _problem(question, list(numbers), "sum")
+    return _problem(question, list(numbers), SUM)
 
 
 def story_of(name: str, thing: str, numbers: Sequence[int], gives: bool) -> Problem:
@@ -30,7 +31,7 @@ def story_of(name: str, thing: str, numbers: Sequence[int], gives: bool) -> Prob
     first, second, third = numbers
     last = f"gives away {third}" if gives else f"buys {third} more"
     question = f"{name} has {first} {thing}, finds {second} more and {last}. How many {thing} are left?"
-    return _problem(question, [first, second, -third if gives else third], "story")
+    return _problem(question, [first, second, -third if gives else third], STORY)
 
 
 def _problem(question: str, terms: list[int], domain: str) -> Problem:
