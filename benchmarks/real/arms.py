@@ -39,14 +39,14 @@ DRAWS = 4
 ASKED = 64
 """Training problems that the base is asked before rejection fine-tuning and before one example is chosen."""
 RL = RLConfig(
-    steps=6,
+    steps=4,
     prompts=8,
     draws=8,
     max_new_tokens=28,
     batch_rows=64,
     lr=3e-5,
     kl_every=0,
-    checkpoint_every=3,
+    checkpoint_every=2,
     keep_checkpoints=1,
     update=UpdateConfig(micro_tokens=1024),
 )

@@ -1,8 +1,8 @@
 """Every number of the study, computed from its sample files alone: no model, no run folder, some seconds.
 
 ``python benchmarks/real/results.py FOLDER`` prints them all, ``... FOLDER verdict|one-example|random-reward``
-one of the three that decide. FOLDER is ``samples`` of a run folder or ``docs/results/real``, whose files are of the
-committed run.
+one of the three that decide. FOLDER is ``samples`` of a run folder or ``docs/results/real``, whose files are of
+the committed run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The draws of the study as sample files: what was asked and answered, and the gold answer, never a verdict.
 
 Every number of ``results.py`` is computed from these files, which are graded again each time they are read.
-They are small enough to be committed (``docs/results/real``), so that a reader can check a number without a model,
-and ``keyturn audit --samples`` reads them too.
+They are small enough to be committed (``docs/results/real``), so that a reader can check a number without a
+model, and ``keyturn audit --samples`` reads them too.
 """
 
 from __future__ import annotations

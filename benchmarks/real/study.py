@@ -103,11 +103,12 @@ def measure(study: Study, arm: Arm, *, second: bool = False) -> None:
 
 
 def audit_pair(study: Study) -> None:
-    """Audit base against the first seed of RL on the sums among the test problems, and write the report."""
+    """Audit base against the first seed of RL on sums of three and four, and write the report."""
     began = time.monotonic()
     session = study.session()
     tuned = FIRST.train(session)
-    sums = tuple(one for one in session.task.test.problems if one.cell["domain"] == "sum")
+    sums = tuple(one for one in session.task.test.problems if one.cell["domain"] == tasks.SUM)
+    sums = tuple(one for one in sums if one.cell["depth"] < 5)
     asked = ProblemSet(name="sums", problems=sums, grader=session.task.test.grader)
     plain = replace(asked, problems=tuple(replace(one, prompt=one.id, messages=()) for one in sums))
     lab = Lab(study.out / "pair", Streams(0))
@@ -163,7 +164,7 @@ def parts_of() -> list[Part]:
         )
         for arm in ARMS
     ]
-    sums = sizes.three + sizes.four + sizes.five
+    sums = sizes.three + sizes.four
     pair = drawing(sums, BASE_DRAWS, prompt=PROMPT, answer=ANSWER)
     pair += drawing(sums, results.K, prompt=PROMPT, answer=LEARNT)
     pair += Work(read=sums * (2 * results.K + 2 * 8) * LEARNT)
