@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,9 @@ K = 16
 """Budget of the verdict."""
 FORMS = ("no ####", "####")
 """How an answer ends for the grader: without the marker it is never right."""
+
+SHOWN = ("outcome", "length", "truncated", "entropy/all", "groups/mixed")
+"""What is shown of a training step."""
 
 Rates = NDArray[np.float64]
 
@@ -65,10 +69,17 @@ def told(found: Estimate, problems: int | None = None) -> dict[str, Json]:
     return known if problems is None else {**known, "problems": problems}
 
 
+def first_three(given: Answers) -> Rates:
+    """Share of the draws that answer with the sum of the first three numbers, ``[problem]``."""
+    wanted = [str(sum(map(int, re.findall(r"\d+", problem.id)[:3]))) for problem in given.problems]
+    said = [answer == wanted[index] for answer, index in zip(given.answer, given.problem, strict=True)]
+    return given.rates(np.array(said, dtype=np.float32))
+
+
 def by_kind(base: Answers, tuned: Answers) -> dict[str, Json]:
     """Success by kind of problem, strictly and leniently read, and the gain over the base."""
     kinds = np.array([samples.kind_of(dict(problem.cell)) for problem in base.problems])
-    found: dict[str, Json] = {}
+    found: dict[str, Any] = {}
     for kind in dict.fromkeys(kinds.tolist()):
         where = kinds == kind
         rates = {"strict": tuned.rates(), "lenient": lenient(tuned).rates(), "in the form": share_formed(tuned)}
@@ -77,6 +88,8 @@ def by_kind(base: Answers, tuned: Answers) -> dict[str, Json]:
             **{name: told(mean(values[where])) for name, values in rates.items()},
             "gain": told(mean(tuned.rates()[where] - base.rates()[where], low=-1.0)),
         }
+        if kind in ("sums of four", "sums of five"):
+            found[kind]["the first three only"] = told(mean(first_three(tuned)[where]))
     return found
 
 
@@ -88,7 +101,12 @@ def arms(folder: Path, group: str = "test") -> list[Json]:
         if arm.name not in known:
             continue
         base, tuned = samples.paired(folder, group, "base", arm.name)
-        rows.append({"arm": arm.name, "learns from": arm.says, "kinds": by_kind(base, tuned)})
+        row: dict[str, Json] = {"arm": arm.name, "learns from": arm.says, "kinds": by_kind(base, tuned)}
+        history = folder / f"{group}-history-{arm.name}.jsonl"
+        if history.exists():
+            steps = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
+            row["history"] = [{name: round(step[name], 4) for name in SHOWN if name in step} for step in steps]
+        rows.append(row)
     return rows
 
 

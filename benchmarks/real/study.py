@@ -46,6 +46,10 @@ BASE_DRAWS = 64
 """Base draws per problem of the audit, the same number for every problem."""
 SECOND_STEPS = 4
 """RL steps of the second study."""
+PARTS = "parts.json"
+"""Seconds of processor time that each finished part took."""
+FOUND_AGAIN = 0.3
+"""A part that takes less than this share of its plan was finished before and read again."""
 SECOND_ARM = Arm(name="RL-0", says="the right answer", train=reinforced("outcome", SECOND_STEPS))
 
 
@@ -108,7 +112,7 @@ def audit_pair(study: Study) -> None:
     session = study.session()
     tuned = FIRST.train(session)
     sums = tuple(one for one in session.task.test.problems if one.cell["domain"] == tasks.SUM)
-    sums = tuple(one for one in sums if one.cell["depth"] < 5)
+    sums = tuple(one for one in sums if one.cell["depth"] in (3, 4))
     asked = ProblemSet(name="sums", problems=sums, grader=session.task.test.grader)
     plain = replace(asked, problems=tuple(replace(one, prompt=one.id, messages=()) for one in sums))
     lab = Lab(study.out / "pair", Streams(0))
@@ -215,11 +219,12 @@ class Clock:
 
     def finished(self, part: Part, seconds: float) -> str:
         """Note what a part took, and say what is left; a part that was found again keeps its first time."""
-        known = self.took.get(part.name)
-        if known is None and part.work.passes:
-            # The machine may be busier or faster than the forward pass at the start said.
-            self.rate = (self.rate + part.work.passes / max(seconds, 1e-9)) / 2
-        self.took[part.name] = max(seconds, known or 0.0)
+        planned = part.work.passes / self.rate
+        # The machine may be slower or faster than the forward pass at the start said. A part that was found
+        # again says nothing about it.
+        if seconds > FOUND_AGAIN * planned:
+            self.rate *= (planned / seconds) ** 0.5
+        self.took[part.name] = max(seconds, self.took.get(part.name, 0.0))
         write_text(self.kept, json.dumps(self.took, indent=1) + "\n")
         number = [one.name for one in self.parts].index(part.name) + 1
         left = "" if number == len(self.parts) else f"; about {minutes(self.left())} CPU minutes left"
@@ -227,7 +232,9 @@ class Clock:
 
 
 def write_results(study: Study) -> dict[str, Any]:
-    """``results.json`` from the sample files, with what was run."""
+    """``results.json`` from the sample files, with what was run and what it took."""
+    kept = study.out / PARTS
+    took: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     found: dict[str, Any] = {
         "model": study.model.name,
         "second model": None if study.second is None else study.second.name,
@@ -236,6 +243,7 @@ def write_results(study: Study) -> dict[str, Any]:
         "rl": {"objective": "rloo", "steps": RL.steps, "prompts": RL.prompts, "draws": RL.draws, "lr": RL.lr},
         "fit": {"steps": FIT.steps, "rows": FIT.batch_rows, "lr": FIT.lr},
         "draws": DRAWS,
+        "cpu minutes": {name: round(seconds / 60, 1) for name, seconds in took.items()},
         **results.everything(study.samples),
     }
     write_text(study.out / "results.json", json.dumps(found, indent=1) + "\n")
@@ -275,7 +283,7 @@ def main() -> None:
         chosen = [part for part in chosen if part.name != "second"]
     study = Study(given.out, given.model, given.second)
     rate = passes_per_second(study.session().task.base.model)
-    clock = Clock(chosen, rate, given.out / "parts.json")
+    clock = Clock(chosen, rate, given.out / PARTS)
     print(clock.plan(), flush=True)
     if given.plan:
         return
