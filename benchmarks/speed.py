@@ -9,7 +9,7 @@ take turns (A B A B), medians over the steps, each side's first step of a turn l
 * `task`: the shipped GRAPH base on its own problems, which end when they end; the reward is the verifier's.
 * `equal`: the same base with an end token that it never gives, so that every completion has the full length,
   and a reward in which no group agrees (the share of odd tokens), so that every row is learnt from.
-* `llama`: `equal` on a stock `LlamaForCausalLM` of the same shape: nothing of ours in the model.
+* `llama`: `equal` on a stock `LlamaForCausalLM` of the same shape, without our short convolution.
 
 Writes docs/results/speed.json and, from it, docs/results/speed.md.
 """
