@@ -1,9 +1,9 @@
-"""Efficiency of a Ray cluster on this machine: the same trainings by two plain workers and by two of Ray, in turns.
+"""Efficiency of a Ray cluster on this machine: the same trainings by two workers and by two of Ray, in turns.
 
     python benchmarks/ray_against_processes.py --turns 2
 
-Every job trains GRPO for some steps on the shipped CHAIN base, with one thread, in a folder of its own. Time is taken
-from the first job to the last result; Ray's start is shown apart, since a cluster is there before it is used.
+Every job trains GRPO for some steps on the shipped CHAIN base, with one thread, in a folder of its own. Time is
+taken from the first job to the last result; Ray's start is shown apart, since a cluster is there before it is used.
 Writes docs/results/ray.json.
 """
 
