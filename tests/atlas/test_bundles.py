@@ -1,6 +1,7 @@
 """Bundles: the same records make the same bytes, merging is a union, and a hostile file gives one line."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import stat
@@ -263,8 +264,6 @@ def test_links_bombs_lies_and_copies_are_refused_with_one_line(tmp_path, monkeyp
 def remade(path, files):
     """A bundle whose manifest agrees with its files, as a careful forger makes it."""
     manifest = json.loads(files["manifest.json"])
-    import hashlib
-
     for name in manifest["files"]:
         manifest["files"][name]["sha256"] = hashlib.sha256(files[name]).hexdigest()
     return zipped(path, (files | {"manifest.json": json.dumps(manifest).encode()}).items())
@@ -341,6 +340,29 @@ def test_a_crate_describes_every_file_and_every_run(tmp_path):
         other["@id"] in ids for run in runs for other in (*run["object"], *run["result"], run["instrument"])
     )
     assert str(Path.home()) not in json.dumps(graph)
+    assert ids["ro-crate-metadata.json"]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.3"}
+    for node in graph:
+        if node["@type"] == "File":
+            assert node["sha256"] == hashlib.sha256(files[node["@id"]]).hexdigest()
+            assert node["contentSize"] == str(len(files[node["@id"]]))
+    assert ids["#maker"]["name"] == "ada"
+
+
+def test_the_library_of_ro_crate_reads_the_crate(tmp_path):
+    from rocrate.rocrate import ROCrate
+
+    with zipfile.ZipFile(written(tmp_path / "a.zip", made(1), made(2))) as archive:
+        archive.extractall(tmp_path / "crate")
+    crate = ROCrate(tmp_path / "crate")
+    assert crate.version == "1.3"
+    assert crate.root_dataset["conformsTo"].id == "https://w3id.org/ro/wfrun/process/0.5"
+    runs = [one for one in crate.get_entities() if one.type == "CreateAction"]
+    assert len(runs) == 2
+    for one in runs:
+        assert one["instrument"]["name"] == "keyturn"
+        assert one["agent"]["name"] == "ada"
+        assert all((tmp_path / "crate" / part.id).is_file() for part in one["result"])
+    assert {one.id for one in crate.data_entities} >= {"records.jsonl"}
 
 
 def test_bytes_hold_no_folder_of_this_machine(tmp_path):

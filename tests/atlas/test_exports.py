@@ -1,5 +1,6 @@
 """What other tools read: every cited paper, notes and questions with working links, numbers in tables."""
 
+import json
 import re
 import sqlite3
 
@@ -14,7 +15,9 @@ from keyturn.atlas.exports.bibtex import bibtex, cited
 from keyturn.atlas.exports.tables import write_tables
 from keyturn.atlas.exports.vault import vault
 from keyturn.atlas.known import load_known
+from keyturn.atlas.linked import script_text
 from keyturn.atlas.states import all_states
+from keyturn.atlas.verdict import verdict
 from keyturn.cli.main import main
 
 
@@ -97,3 +100,45 @@ def test_the_verb_writes_each_kind_and_overwrites_no_vault(tmp_path, capsys, mon
     assert main(["atlas", "export", "obsidian", str(tmp_path / "vault")]) == 2
     assert "not empty" in capsys.readouterr().err
     assert main(["atlas", "export", "sqlite", str(tmp_path)]) == 2
+
+
+def test_the_document_holds_everything_and_no_folder_of_this_machine(shipped, tmp_path):
+    atlas, known, states = shipped
+    assert main(["atlas", "export", "json", str(tmp_path / "atlas.json")]) == 0
+    text = (tmp_path / "atlas.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    assert set(found["notes"]) == set(atlas.notes)
+    assert {name: one["state"] for name, one in found["facts"].items()} == {
+        name: one.state for name, one in states.facts.items()
+    }
+    assert set(found["claims"]) == set(CLAIMS)
+    assert len(found["records"]) == sum(len(known.of(name)) for name in CLAIMS)
+    assert "place" not in found["notes"]["one-example"]
+    assert "create-or-deploy" in found["questions"]
+
+
+def test_a_verdict_is_a_review_whose_rating_is_a_word(shipped, tmp_path):
+    _, known, _ = shipped
+    assert main(["atlas", "export", "jsonld", str(tmp_path / "atlas.jsonld")]) == 0
+    graph = json.loads((tmp_path / "atlas.jsonld").read_text(encoding="utf-8"))["@graph"]
+    ids = {one["@id"]: one for one in graph}
+    assert len(ids) == len(graph)
+    for name, claim in CLAIMS.items():
+        said = verdict(claim, known.of(name))
+        review = ids.get(f"#review-{name}")
+        assert ids[f"#claim-{name}"]["text"] == claim.statement
+        if said.state not in ("supported", "contradicted", "undecided"):
+            assert review is None
+            continue
+        rating = review["reviewRating"]
+        assert rating["alternateName"].startswith(said.state)
+        assert "ratingValue" not in rating
+        assert ("preliminary" in rating["alternateName"]) == said.preliminary
+        assert all(one["@id"] in ids for one in (review["itemReviewed"], *review["isBasedOn"]))
+
+
+def test_no_text_ends_the_script_that_holds_it():
+    text = script_text({"text": "</script><script>alert(1)</script> <!-- & \u2028"})
+    assert "<" not in text
+    assert "&" not in text
+    assert json.loads(text)["text"].startswith("</script>")

@@ -1,6 +1,7 @@
 """The pages of the shipped atlas: links, numbers and what may run are checked one by one."""
 
 import itertools
+import json
 import posixpath
 import re
 from urllib.parse import unquote
@@ -81,7 +82,9 @@ def test_nothing_runs_and_nothing_loads_but_what_lies_beside(trees):
                 path,
                 one.attrs,
             )
-            if one.tag == "script":
+            if one.attrs.get("type") == "application/ld+json":
+                assert set(json.loads(one.text)) >= {"@context"}, path  # data, which no browser runs
+            elif one.tag == "script":
                 assert one.attrs.get("src"), path
                 assert not one.text.strip(), path
 
@@ -205,8 +208,24 @@ def test_the_rows_of_a_record_are_those_of_its_run(source, trees):
 def test_no_interval_stands_without_its_origin(trees):
     for path, tree in trees.items():
         for inside, text in tree.texts:
-            if INTERVAL.search(text) and inside is not None and not inside.within(lambda e: e.tag == "svg"):
+            drawn_or_data = inside is None or inside.within(lambda e: e.tag in ("svg", "script"))
+            if INTERVAL.search(text) and not drawn_or_data:
                 assert inside.within(lambda e: "data-from" in e.attrs), (path, text)
+
+
+def test_linked_data_say_what_the_records_say(source, trees):
+    seen = 0
+    for name in source.claims:
+        tree = trees[f"claims/{name}.html"]
+        (script,) = (one for one in tree.elements if one.attrs.get("type") == "application/ld+json")
+        for node in json.loads(script.text)["@graph"]:
+            if node["@type"] == "ClaimReview":
+                assert node["reviewRating"]["alternateName"].startswith(source.verdicts[name].state)
+            for value in node.get("variableMeasured", ()):
+                number = source.records[node["identifier"]].numbers[value["name"]]
+                assert value["value"] == number.value
+                seen += 1
+    assert seen > 200
 
 
 def test_what_would_change_a_reading_is_computed(source, trees):

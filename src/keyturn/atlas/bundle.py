@@ -115,7 +115,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
                 files[f"{place}/{part}.json"] = _json(found[part])
         for name, data in bundle.draws.get(one.digest, {}).items():
             files[f"draws/{one.digest}/{name}"] = data
-    files["ro-crate-metadata.json"] = _json(crate(ordered, sorted(files)))
+    files["ro-crate-metadata.json"] = _json(crate(ordered, dict(sorted(files.items())), bundle.whom))
     listed = {name: {"sha256": _sha(data), "bytes": len(data)} for name, data in sorted(files.items())}
     manifest = {"schema": BUNDLE_SCHEMA, "kind": "keyturn evidence", "from": bundle.whom, "files": listed}
     return {**files, "manifest.json": _json(manifest)}

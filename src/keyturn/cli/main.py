@@ -44,7 +44,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "atlas new": ("atlas_new", "write a note, fact, reading or question to fill in: atlas new KIND ID"),
     "atlas next": ("atlas_next", "what to run next: facts and questions settled a minute"),
     "atlas diff": ("atlas_diff", "facts whose state moved between two homes, and because of which record"),
-    "atlas export": ("atlas_export", "write the atlas for other tools: bibtex, obsidian, sqlite"),
+    "atlas export": ("atlas_export", "write the atlas for other tools: bibtex, obsidian, sqlite, json"),
     "atlas build": ("atlas_build", "build the atlas as a folder of pages"),
     "atlas serve": ("atlas_serve", "serve the atlas to a browser on this machine"),
     "evidence ls": ("evidence_ls", "list records by where they come from"),

@@ -13,6 +13,7 @@ from keyturn.atlas.answers.phrases import shown
 from keyturn.atlas.answers.turning import turning_of
 from keyturn.atlas.contract import Claim, Gate
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.linked import linked_claim, script_text
 from keyturn.atlas.readings import ReadingState
 from keyturn.atlas.reported import Reported
 from keyturn.atlas.states import FactState
@@ -120,6 +121,7 @@ def _page(source: Source, claim: Claim) -> Page:
         under="claims/index.html",
         shows={
             "claim": claim,
+            "linked": Markup(script_text(linked_claim(claim, said, source.counting(claim)))),
             "badge": badge(said),
             "effect": effect_of(source, claim, said) if said.records else "",
             "scope": f"{counted(said.records, 'record')} of {counted(said.bases, 'base')}"

@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.imported import level
+from keyturn.atlas.linked import linked_record, script_text
 from keyturn.core.numbers import MINUS, number, whole
 from keyturn.report.tables import Table
 from keyturn.site import paths
@@ -67,6 +70,7 @@ def _page(source: Source, one: Evidence) -> Page:
         under="claims/index.html",
         shows={
             "record": one,
+            "linked": Markup(script_text(linked_record(one))),
             "claim": {"path": paths.claim(claim.id), "title": claim.statement, "id": claim.id},
             "badge": badge(source.verdicts[claim.id]),
             "old": one.claim_hash != claim.hash,
