@@ -121,3 +121,17 @@ def test_the_front_door_elicits(tmp_path):
     with pytest.raises(keyturn.KeyturnError, match="settings") as refused:
         keyturn.elicit("plain", "chain", settings={"samples": 3})
     assert "--" not in str(refused.value)
+
+
+def test_a_teacher_is_named_where_a_method_has_one(call, tmp_path):
+    words = ("hybrid-disagree", "graph", "--per-cell", 1, "--draws", 1)
+    code, _, err = call("elicit", *words)
+    assert code != 0
+    assert "--teacher MODEL" in err
+    code, out, err = call("elicit", *words, "--teacher", "graph", "--json", "--out", tmp_path / "one")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["facts"]["taken"] == found["cost"]["teacher_bits"] == 0, "a model agrees with itself"
+    code, _, err = call("elicit", "plain", *words[1:], "--teacher", "graph")
+    assert code != 0
+    assert "plain has no teacher" in err

@@ -4,6 +4,7 @@ their words."""
 from dataclasses import replace
 
 import small_models
+import torch
 
 from keyturn.core.streams import Streams
 from keyturn.elicitation.contract import Asked, Exemplar
@@ -42,7 +43,19 @@ def problem_set(lengths, seed, name):
 def made(family="llama", draws=range(3), tokens=10, lengths=(4, 6, 5), **more):
     """A random model of an architecture, asked three problems."""
     policy = LocalPolicy(small_models.family(family), small_models.tokenizer())
-    return asked_of(policy, draws=draws, tokens=tokens, lengths=lengths, **more)
+    given = {"teacher": other(family)} | more
+    return asked_of(policy, draws=draws, tokens=tokens, lengths=lengths, **given)
+
+
+def other(family="llama", std=0.12):
+    """A teacher: the random model of that kind with noise on its weights, so that both agree now and then."""
+    model = small_models.family(family)
+    noise = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for _, weight in sorted(model.named_parameters()):
+            if weight.dim() > 1:
+                weight.add_(torch.empty(weight.shape).normal_(0, std, generator=noise))
+    return LocalPolicy(model, small_models.tokenizer())
 
 
 def asked_of(policy, draws=range(3), tokens=10, lengths=(4, 6, 5), seed=0, **more):

@@ -38,6 +38,12 @@ SMALL = {
     "steering-logistic": {"trials": 24, "dose": 0.5, "persistent": False},
     "steering-random": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "all"},
     **{name: {"words": ("w9", "w11"), "duration": 3} for name in ("tip", "tip-flipped", "tip-random")},
+    "hybrid-divergence": {"share": 0.4, "trials": 1},
+    "hybrid-entropy": {"share": 0.4, "trials": 1},
+    "hybrid-planning": {"words": ("w9", "w11", "w13", "w20")},
+    "hybrid-backwards": {"trials": 1},
+    "hybrid-random": {"trials": 1},
+    "hybrid-student": {"trials": 1, "layer": 1},
 }
 """Settings that are quick and in the made models' words."""
 
@@ -51,7 +57,7 @@ def small(method):
 
 def neutral(method):
     """Its neutral settings, in words that the made models know."""
-    if method.name.startswith("tip"):
+    if method.name.startswith("tip") or method.name == "hybrid-planning":
         return replace(method.neutral, words=("w9", "w11"))
     return method.neutral
 

@@ -47,8 +47,24 @@ class Request:
                 raise UsageError(f"{option} is {getattr(self, name)}", fix=f"a number of {least} or more")
 
 
-def asked_of(side: Side, request: Request, loading: Loading, streams: Streams, *, kept: Path | None) -> Asked:
+def asked_of(
+    side: Side,
+    request: Request,
+    loading: Loading,
+    streams: Streams,
+    *,
+    kept: Path | None,
+    teacher: Side | None = None,
+) -> Asked:
     """Policy, problems and development problems as methods are given them.
+
+    Args:
+        side: who answers.
+        request: what the user specified.
+        loading: how models are loaded and asked.
+        streams: all randomness.
+        kept: where a server's answers are kept.
+        teacher: a second model for methods that look at one.
 
     Raises:
         UsageError: the model has no world, and no problems were given.
@@ -77,6 +93,7 @@ def asked_of(side: Side, request: Request, loading: Loading, streams: Streams, *
         development=development,
         exemplars=exemplars,
         in_words=world is None,
+        teacher=None if teacher is None else teacher.open(loading, kept),
     )
 
 

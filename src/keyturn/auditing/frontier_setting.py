@@ -141,7 +141,9 @@ def _with_tuned(setting: Setting, request: FrontierRequest, loading: Loading, la
     other = side_of(request.tuned, "tuned")
     tuned = other.open(loading, lab.root / "servers")
     refuse_one_model(setting.asked.policy, tuned)
-    return replace(setting, tuned=tuned, tuned_name=other.name)
+    # Methods that look at a teacher look at the reference model.
+    asked = replace(setting.asked, teacher=tuned)
+    return replace(setting, asked=asked, tuned=tuned, tuned_name=other.name)
 
 
 def _embedded(lab: Lab, request: FrontierRequest, loading: Loading) -> Setting:

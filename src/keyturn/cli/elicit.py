@@ -38,6 +38,8 @@ class Common:
     """JSONL or Parquet with prompts and answers; a model of a world brings its own."""
     development: Path | None = None
     """Other problems with answers, on which a method makes its choices; column `solution`: worked solutions."""
+    teacher: str = ""
+    """A tuned model with the same tokenizer, for methods that look at one while the base answers."""
     draws: int = 8
     """Answers per problem."""
     limit: int = 0
@@ -121,6 +123,7 @@ def by_method(
     chosen = ELICITATIONS[method]
     sys.stderr.write(f"{chosen.name}: {chosen.summary} ({chosen.source})\n")
     said = {one.name: getattr(common, one.name) for one in fields(common) if one.name != "json"}
+    said["teacher"] = common.teacher or None
     done = elicit(method, model, settings=settings, **said)
     if common.json:
         document = {"schema": SCHEMA, "command": "elicit", **done.to_json()}

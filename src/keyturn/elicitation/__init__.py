@@ -11,6 +11,7 @@ from keyturn.elicitation import (
     confident_vote,
     cot_decoding,
     exemplars,
+    hybrid,
     no_thinking,
     opener,
     plain,
@@ -53,5 +54,13 @@ ELICITATIONS: dict[str, ElicitationMethod] = {
     "tip": tip.METHOD,
     "tip-flipped": tip.FLIPPED,
     "tip-random": tip.RANDOM,
+    "hybrid-disagree": hybrid.DISAGREE,
+    "hybrid-divergence": hybrid.DIVERGENCE,
+    "hybrid-entropy": hybrid.ENTROPY,
+    "hybrid-planning": hybrid.PLANS,
+    "hybrid-backwards": hybrid.BACKWARDS,
+    "hybrid-random": hybrid.RANDOM,
+    "hybrid-rerank": hybrid.RERANK,
+    "hybrid-student": hybrid.STUDENT,
 }
 """Name -> the method."""

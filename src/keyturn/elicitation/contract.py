@@ -30,6 +30,7 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     ),
     "development": ("development problems with answers", "--development FILE"),
     "exemplars": ("worked solutions", "--development FILE with a column 'solution'"),
+    "teacher": ("a tuned model as teacher, in this process", "--teacher MODEL"),
 }
 """What a method may need -> in words, and how to give it."""
 
@@ -59,6 +60,7 @@ class Asked:
         exemplars: worked solutions of such problems.
         in_words: the prompts are text for people; False for a controlled world, whose prompts are its own
             words.
+        teacher: a tuned model that a method may look at while the policy answers.
     """
 
     policy: Policy
@@ -69,6 +71,7 @@ class Asked:
     development: ProblemSet | None = None
     exemplars: tuple[Exemplar, ...] = ()
     in_words: bool = True
+    teacher: Policy | None = None
 
     @property
     def model(self) -> LocalPolicy:
@@ -104,8 +107,9 @@ class Costs:
         generated: tokens that were chosen for the answer, those of discarded texts included.
         read: tokens that were read and not chosen: prompts and forced words, again each time they are read.
         passes: forward passes over the answer's rows: one for every chosen token (the first one reads the
-            prompt), one for every text that is read whole, and one for every step that is repeated.
-        steered: tokens of the answer whose distribution was changed by a vector or a penalty.
+            prompt), one for every text that is read whole, one for every step that is repeated, and one for
+            every token that a teacher reads along.
+        steered: tokens of the answer whose distribution was changed by a vector, a penalty or a teacher.
         teacher_bits: information from a teacher, in bits.
         checks: how often a verifier was asked about a candidate.
     """
@@ -197,6 +201,7 @@ class ElicitationMethod:
             "model": isinstance(asked.policy, LocalPolicy),
             "development": asked.development is not None,
             "exemplars": bool(asked.exemplars),
+            "teacher": isinstance(asked.teacher, LocalPolicy),
         }
         for need in sorted(self.needs):
             if not there[need]:

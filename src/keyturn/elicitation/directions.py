@@ -12,7 +12,7 @@ Source: difference of means: Rimsky et al. 2023 (2312.06681); paired differences
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,21 @@ def direction(
         found = found if found @ between >= 0 else -found
     else:
         both = np.concatenate([ours, theirs])
-        scale = both.std(axis=0)
-        scale = np.where(scale > 0, scale, 1.0)
-        labels = np.concatenate([np.ones(len(ours)), np.zeros(len(theirs))])
-        fitted = LogisticRegression(C=REGULAR, max_iter=2000).fit((both - both.mean(axis=0)) / scale, labels)
-        found = fitted.coef_[0] / scale
+        found = probe_of(both, np.concatenate([np.ones(len(ours)), np.zeros(len(theirs))]))
     length = float(np.linalg.norm(found))
     if not length > 0:
         raise InputError("the two sets of hidden states do not differ", fix="other texts, or another layer")
     return found / length
+
+
+def probe_of(states: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Weights of an L2 logistic regression that tells places apart, standardised and brought back: ``[dim]``.
+
+    Args:
+        states: ``[place, dim]``.
+        labels: of each place; both kinds occur.
+    """
+    scale = states.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    fitted = LogisticRegression(C=REGULAR, max_iter=2000).fit((states - states.mean(axis=0)) / scale, labels)
+    return fitted.coef_[0] / scale

@@ -123,7 +123,9 @@ def hooks_on(asked: Asked) -> int:
 def _fields(method: ElicitationMethod, config: Any, asked: Asked, examples: int) -> dict[str, Any]:
     """Everything that decides what a method prepares."""
     development = asked.development
+    beside = {"teacher": asked.teacher} if "teacher" in method.needs else {}
     return {
+        **beside,
         "method": method.name,
         "settings": config,
         "policy": asked.policy,
@@ -142,6 +144,8 @@ def _fields(method: ElicitationMethod, config: Any, asked: Asked, examples: int)
 def _policy(asked: Asked, fields: Mapping[str, Any]) -> str:
     """Fingerprint of the policy as the method asks it."""
     named = {name: fields[name] for name in ("method", "max_new_tokens", "examples")}
+    if "teacher" in fields:
+        named["teacher"] = fields["teacher"].fingerprint
     settings = describe(fields["settings"], "settings")
     return identity({**named, "settings": settings, "policy": asked.policy.fingerprint})
 

@@ -35,6 +35,7 @@ def elicit(
     settings: Any = None,
     draws: int = 8,
     development: Any = None,
+    teacher: Any = None,
     grader: str = "auto",
     limit: int = 0,
     per_cell: int = PER_CELL,
@@ -61,6 +62,7 @@ def elicit(
         draws: answers per problem; a method may take several draws for each.
         development: other problems with answers, on which a method makes its choices, with worked solutions
             where it shows them. A controlled world brings its own.
+        teacher: a tuned model with the same tokenizer, for methods that look at one: what ``model`` takes.
         grader: how answers are graded; ``auto``: by the layout of the problems.
         limit: ask only this many problems, from the first on; 0 means all.
         per_cell: test problems per cell, if a world makes them.
@@ -99,7 +101,8 @@ def elicit(
     request.check()
     side = side_of(model, "model")
     folder = None if out is None else Path(out).expanduser()
-    asked = asked_of(side, request, loading, Streams(seed), kept=None if folder is None else folder / "servers")
+    kept = None if folder is None else folder / "servers"
+    asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=_beside(chosen, teacher))
     chosen.check(asked)
     return _elicited(chosen, config, asked, side, seed, folder)
 
@@ -120,6 +123,19 @@ def elicitation_of(method: str | ElicitationMethod) -> ElicitationMethod:
     raise unknown("elicitation method", method, ELICITATIONS)
 
 
+def _beside(method: ElicitationMethod, teacher: Any) -> Side | None:
+    """The teacher, where the method has one.
+
+    Raises:
+        UsageError: it has none, and one was given.
+    """
+    if teacher is None:
+        return None
+    if "teacher" not in method.needs:
+        raise UsageError(f"{method.name} has no teacher", fix="leave --teacher out, or take a hybrid")
+    return side_of(teacher, "teacher")
+
+
 def _elicited(
     method: ElicitationMethod, config: Any, asked: Asked, side: Side, seed: int, folder: Path | None
 ) -> Elicited:
@@ -129,6 +145,7 @@ def _elicited(
         "policy": asked.policy,
         "problems": asked.problems,
         "development": asked.development,
+        **({"teacher": asked.teacher} if asked.teacher is not None else {}),
         "draws": len(asked.draws),
         "max_new_tokens": asked.limits.max_new_tokens,
         "seed": seed,

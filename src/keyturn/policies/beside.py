@@ -1,0 +1,138 @@
+"""What is seen while a policy decodes: a second model that reads along, and the decoded model's own states.
+
+Both are for logit processors. A row is known by its problem and draw, so rows may be dropped while they are
+decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keyturn.core.errors import InputError
+from keyturn.core.lazy import torch
+from keyturn.policies.context import context_length
+from keyturn.policies.hooks import ForwardHook, SoFar, evaluating, hooked
+from keyturn.policies.local import LocalPolicy
+from keyturn.policies.sites import Site
+
+
+def check_reads_along(writer: LocalPolicy, reader: LocalPolicy, longest: int) -> None:
+    """Refuse a second model to which the same token ids mean something else, or whose context is too short.
+
+    Args:
+        writer: whose tokens are read.
+        reader: who reads them.
+        longest: tokens of the longest prompt and answer together.
+
+    Raises:
+        InputError: it cannot read along.
+    """
+    size = min(len(one.tokenizer) for one in (writer, reader))  # type: ignore[arg-type]
+    ids = list(range(size))
+    words = [one.tokenizer.convert_ids_to_tokens(ids) for one in (writer, reader)]
+    for token, ours, theirs in zip(ids, *words, strict=True):
+        if ours != theirs:
+            raise InputError(
+                f"token {token} is {ours!r} for the base and {theirs!r} for the teacher",
+                fix="a teacher with the base's tokenizer",
+            )
+    own, other = context_length(writer.model), context_length(reader.model)
+    needed = longest if own is None else min(longest, own)
+    if other is not None and other < needed:
+        raise InputError(
+            f"the teacher's context of {other} tokens is shorter than prompt and answer ({needed})",
+            fix="a smaller --max-new-tokens, or another teacher",
+        )
+
+
+class ReadsAlong:
+    """A second model that reads what another one writes, with a cache of its own.
+
+    Args:
+        policy: the second model; its sampling and processors do not matter here, its hooks act.
+        prompts: tokens of every problem's prompt.
+        room: most tokens of an answer.
+    """
+
+    def __init__(self, policy: LocalPolicy, prompts: Sequence[NDArray[np.int32]], room: int) -> None:
+        self.policy, self.prompts, self.room = policy, prompts, room
+        self._runner: Any = None
+        self._rows: list[tuple[int, int]] = []
+
+    def logits(self, so_far: SoFar) -> torch.Tensor:
+        """Its logits of the next token, ``[row, vocab]``, in float32 or wider.
+
+        Called once for every token, from the first one of a batch on.
+        """
+        rows = list(zip(so_far.problem.tolist(), so_far.draw.tolist(), strict=True))
+        model = self.policy.model
+        with evaluating(model), hooked(model, self.policy.hooks):
+            if so_far.tokens.shape[1] == so_far.start:
+                self._runner = self._begin(rows)
+            else:
+                if rows != self._rows:
+                    place = {row: index for index, row in enumerate(self._rows)}
+                    kept = torch.tensor([place[row] for row in rows], device=model.device)
+                    self._runner.keep(kept)
+                self._runner.feed(so_far.tokens[:, -1].to(model.device))
+            found = self._runner.logits()
+        self._rows = rows
+        found = found if found.dtype == torch.float64 else found.float()
+        return found.to(so_far.tokens.device)
+
+    def _begin(self, rows: Sequence[tuple[int, int]]) -> Any:
+        from keyturn.policies.runners import Cached, Rows, Uncached, cache_is_whole
+
+        problem = np.array([row[0] for row in rows], dtype=np.int64)
+        distinct, which = np.unique(problem, return_inverse=True)
+        prompts = [self.prompts[index] for index in distinct.tolist()]
+        batch = Rows(
+            prompts=prompts,
+            prompt=which.astype(np.int64),
+            uniforms=np.zeros((len(rows), self.room)),
+            limits=np.full(len(rows), self.room, dtype=np.int64),
+            problem=problem,
+            draw=np.array([row[1] for row in rows], dtype=np.int64),
+        )
+        model = self.policy.model
+        return (Cached if cache_is_whole(model) else Uncached)(model, batch)
+
+
+class LastState:
+    """The hidden state of the decoded model at the last token of every row, from which the next one is drawn.
+
+    Args:
+        policy: the decoded policy, drawing from prompts.
+        site: layer and side.
+        prompts: tokens of every problem's prompt.
+    """
+
+    def __init__(self, policy: LocalPolicy, site: Site, prompts: Sequence[NDArray[np.int32]]) -> None:
+        from keyturn.policies.runners import cache_is_whole
+
+        self.prompts = prompts
+        self.hook: ForwardHook = site.hook(policy.model, "last state", self._see)
+        self._cached = cache_is_whole(policy.model)
+        self._seen: Any = None
+
+    def _see(self, hidden: Any) -> None:
+        self._seen = hidden.detach()
+
+    def states(self, so_far: SoFar) -> torch.Tensor:
+        """Hidden states, float64 ``[row, dim]``."""
+        hidden, rows = self._seen, len(so_far.problem)
+        step = so_far.tokens.shape[1] - so_far.start
+        if not self._cached:
+            # Whole rows, padded on the right.
+            lengths = torch.tensor([len(self.prompts[index]) for index in so_far.problem.tolist()])
+            place = (lengths + step - 1).clamp_max(hidden.shape[1] - 1).to(hidden.device)
+            return hidden[torch.arange(rows, device=hidden.device), place].double()
+        if step:
+            return hidden[:, -1].double()
+        # Each distinct prompt is read once, padded on the left.
+        which = torch.unique(so_far.problem, return_inverse=True)[1]
+        return hidden[:, -1][which.to(hidden.device)].double()
