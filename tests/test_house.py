@@ -58,7 +58,8 @@ def test_the_torch_free_rooms_stay_torch_free():
 
 
 DECODING = (
-    "batching cache checked compare head kernels masks prefix runners sampler scorer steered_readers tiny"
+    "batching cache checked compare head kernels masks prefix recomputable recompute runners sampler scorer"
+    " steered_readers tiny"
 )
 ENGINES = "contract prime_rl rows slime trl trl_record verl"
 EAGER = {

@@ -12,7 +12,7 @@ from keyturn.policies.local import LocalPolicy
 from keyturn.problems.contract import ProblemSet
 from keyturn.rewards.bernoulli import bernoulli
 from keyturn.training import update as updating
-from keyturn.training.config import RLConfig
+from keyturn.training.config import RLConfig, UpdateConfig
 from keyturn.training.rl import train_rl
 
 
@@ -25,12 +25,15 @@ def test_a_token_of_a_gated_block_is_counted():
 
 def test_small_models_read_what_was_asked_for_and_large_ones_less(monkeypatch):
     config = small_models.family("llama").config
-    assert tokens_of_a_pass(config, 8192) == 8192
+    assert tokens_of_a_pass(config, 8192, 0) == 8192
     monkeypatch.setattr(kept_for_backward, "KEPT_BYTES", 100 * token_bytes(config))
-    assert tokens_of_a_pass(config, 8192) == 100
-    assert tokens_of_a_pass(config, 60) == 60
+    assert tokens_of_a_pass(config, 8192, 0) == 100
+    assert tokens_of_a_pass(config, 60, 0) == 60
+    assert tokens_of_a_pass(config, 8192, 0, recompute=True) > 500
+    # The bound grows with the weights, since the run holds five times their bytes anyway.
+    assert tokens_of_a_pass(config, 8192, 200 * token_bytes(config)) == 300
     monkeypatch.setattr(kept_for_backward, "KEPT_BYTES", 1)
-    assert tokens_of_a_pass(config, 8192) == 1
+    assert tokens_of_a_pass(config, 8192, 0) == 1
 
 
 class Right:
@@ -50,9 +53,13 @@ class Right:
 def test_bounded_passes_make_the_same_update(tmp_path, monkeypatch, name):
     passes = []
     one = updating._policy_on
-    monkeypatch.setattr(updating, "_policy_on", lambda *args: (passes.append(1), one(*args))[1])
+    monkeypatch.setattr(
+        updating,
+        "_policy_on",
+        lambda *args, recompute: (passes.append(recompute), one(*args, recompute=recompute))[1],
+    )
 
-    def trained(folder):
+    def trained(folder, recompute):
         passes.clear()
         who = LocalPolicy(small_models.family(name), small_models.tokenizer())
         done = train_rl(
@@ -60,17 +67,28 @@ def test_bounded_passes_make_the_same_update(tmp_path, monkeypatch, name):
             ProblemSet(name="asked", problems=small_models.problems((4, 9, 12, 7)), grader=Right()),
             reward=bernoulli(),
             objective=rloo(),
-            config=RLConfig(steps=1, prompts=4, draws=4, max_new_tokens=8, kl_every=0),
+            config=RLConfig(
+                steps=1,
+                prompts=4,
+                draws=4,
+                max_new_tokens=8,
+                kl_every=0,
+                update=UpdateConfig(recompute=recompute),
+            ),
             folder=folder,
             streams=Streams(3),
         )
-        return done.history[0], len(passes)
+        return done.history[0], list(passes)
 
-    whole, few = trained(tmp_path / "whole")
+    whole, few = trained(tmp_path / "whole", "auto")
+    assert not any(few)
     each = token_bytes(small_models.family(name).config)
     monkeypatch.setattr(kept_for_backward, "KEPT_BYTES", 20 * each)
-    bounded, many = trained(tmp_path / "bounded")
-    assert many > few
-    # Weights would not do: Adam makes whole steps of gradients that are zero but for rounding (biases of keys).
-    for number in ("loss", "grad_norm", "gap/mean"):
-        assert bounded[number] == pytest.approx(whole[number], rel=1e-5, abs=1e-6), number
+    monkeypatch.setattr(kept_for_backward, "KEPT_OF_WEIGHTS", 0)
+    for recompute in ("never", "always"):
+        bounded, many = trained(tmp_path / recompute, recompute)
+        assert set(many) == {recompute == "always"}
+        assert len(many) > len(few) or recompute == "always"
+        # Weights would not do: Adam makes whole steps of gradients that are zero but for rounding.
+        for number in ("loss", "grad_norm", "gap/mean"):
+            assert bounded[number] == pytest.approx(whole[number], rel=1e-5, abs=1e-6), number

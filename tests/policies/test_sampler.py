@@ -314,9 +314,48 @@ def test_pieces_of_rows_change_nothing(monkeypatch, shaped):
     uniform = torch.from_numpy(Streams(0).generator("u").random(50))
     other = logits * 0.5 if shaped else None
     whole = choose(logits, uniform, Sampling(top_p=0.9), other)
-    monkeypatch.setattr(sampling, "_PIECE_ELEMENTS", 7 * logits.shape[1])
+    monkeypatch.setitem(sampling._PIECE_ELEMENTS, "cpu", 7 * logits.shape[1])
     pieces = choose(logits, uniform, Sampling(top_p=0.9), other)
     assert all(torch.equal(one, many) for one, many in zip(whole, pieces, strict=True))
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen"])
+def test_a_large_vocabulary_is_read_some_rows_at_a_time(name, monkeypatch):
+    who = policy(name)
+    asked = small_models.problems((3, 9))
+    whole = who.draw(asked, range(10), Streams(1), LIMITS)
+    monkeypatch.setattr(runners, "WHOLE_LOGITS", 3 * small_models.VOCABULARY)
+    most = []
+    real = runners.nn.functional.linear
+
+    def seen(out, weight, *rest):
+        if weight.shape[0] == small_models.VOCABULARY:
+            most.append(len(out))
+        return real(out, weight, *rest)
+
+    monkeypatch.setattr(runners.nn.functional, "linear", seen)
+    pieces = who.draw(asked, range(10), Streams(1), LIMITS)
+    # The model's own head was not called (the check of the first draws was made before): three rows at most.
+    assert 1 <= max(most) <= 3
+    assert np.array_equal(pieces.tokens, whole.tokens)
+    assert np.allclose(pieces.logprobs, whole.logprobs, atol=1e-5)
+    assert np.allclose(pieces.entropies, whole.entropies, atol=1e-5)
+
+
+def test_processors_see_all_rows_of_a_large_vocabulary(monkeypatch):
+    monkeypatch.setattr(runners, "WHOLE_LOGITS", small_models.VOCABULARY)
+
+    class Only:
+        name = "only"
+
+        def __call__(self, so_far, logits):
+            assert logits.shape == (len(so_far.problem), small_models.VOCABULARY)
+            return torch.where(torch.arange(small_models.VOCABULARY) == 7, logits, -torch.inf)
+
+    drawn = policy("llama", processors=[Only()]).draw(
+        small_models.problems((4,)), range(5), Streams(1), Limits(max_new_tokens=3, batch_rows=8)
+    )
+    assert set(drawn.tokens.tolist()) == {7}
 
 
 def test_impossible_tokens_are_never_drawn():

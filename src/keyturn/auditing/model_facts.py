@@ -97,11 +97,12 @@ def facts_of(name: str, *, template: str = "auto", max_new_tokens: int = 512) ->
     config = AuditConfig(max_new_tokens=max_new_tokens)
     asked = Sampling(tokens_per_draw=math.nan, tokens_from="", prompt_tokens=PROMPT, formats=False, scores=True)
     each = token_bytes(policy.model.config)
+    parameters = sum(parameter.numel() for parameter in policy.model.parameters())
     source = folder / "import.json"
     return ModelFacts(
         name=name,
         architecture=type(policy.model).__name__,
-        parameters=sum(parameter.numel() for parameter in policy.model.parameters()),
+        parameters=parameters,
         dtype=str(policy.model.dtype).removeprefix("torch."),
         context=context_length(policy.model),
         vocabulary=size.vocabulary,
@@ -112,6 +113,6 @@ def facts_of(name: str, *, template: str = "auto", max_new_tokens: int = 512) ->
         audit_bytes=memory_bytes([size, size], config.batch_rows, config, asked, "float32"),
         step_bytes=5.0 * size.parameters * FLOAT32,
         token_bytes=float(each) if each else math.nan,
-        micro_tokens=tokens_of_a_pass(policy.model.config, UpdateConfig().micro_tokens),
+        micro_tokens=tokens_of_a_pass(policy.model.config, UpdateConfig().micro_tokens, FLOAT32 * parameters),
         source=read_json(source) if source.is_file() else {},
     )

@@ -11,8 +11,9 @@ from __future__ import annotations
 import inspect
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from transformers import PreTrainedModel
 from keyturn.policies.batching import pad_left
 from keyturn.policies.cache import decoding_cache, select_rows, without_cache
 from keyturn.policies.context import context_length
+from keyturn.policies.head import Head, split_head
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.prefix import share_prompts
 
@@ -37,6 +39,9 @@ _TOLERANCE = 1e-4
 
 _TOLERANCE_NARROW = 0.06
 """The same limit for 16-bit numbers, where batches of other shapes differ by hundredths of a nat."""
+
+WHOLE_LOGITS = 1 << 24
+"""Most logits of a step that are held at once (64 MiB in float32); above, some rows go through the head."""
 
 _TRIED_STEPS = 12
 """Tokens that the trial feeds: more than the width of short convolutions."""
@@ -89,6 +94,7 @@ class Cached:
         known = inspect.signature(model.forward).parameters
         self._positioned = "position_ids" in known
         self._keep = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self._head = _large_head(model, len(rows.prompt)) if type(self) is Cached else None
         padded = bool((lengths != self.width).any())
         place = torch.arange(self.width, device=model.device)
         seen = (place >= self.width - lengths[:, None]).long()
@@ -100,7 +106,7 @@ class Cached:
         )
         if not shared:
             select_rows(self._cache, branch)
-        self._logits = self._logits[branch]
+        self._out = self._out[branch]
         self._lengths = lengths[branch]
         self._tokens = torch.zeros((len(branch), room), dtype=torch.long, device=model.device)
         self._tokens[:, : self.width] = tokens[branch]
@@ -111,19 +117,25 @@ class Cached:
 
     def _forward(self, tokens: Tensor, seen: Tensor | None, positions: Tensor) -> None:
         extra = {"position_ids": positions} if self._positioned else {}
-        out = self.model(
-            input_ids=tokens,
-            attention_mask=seen,
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._keep,
-            **extra,
-        )
-        self._logits = out.logits[:, -1]
+        given = {"input_ids": tokens, "attention_mask": seen, "past_key_values": self._cache, "use_cache": True}
+        if self._head is not None:
+            self._out = self.model.base_model(**given, **extra).last_hidden_state[:, -1]
+            return
+        self._out = self.model(**given, **self._keep, **extra).logits[:, -1]
 
     def logits(self) -> Tensor:
         """Of the next token, ``[row, vocab]``."""
-        return self._logits
+        return self._out if self._head is None else nn.functional.linear(self._out, *self._head)
+
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their logits, some rows at a time where all of them would be too many to hold."""
+        if self._head is None:
+            yield slice(None), self._out
+            return
+        size = max(1, WHOLE_LOGITS // self._head.weight.shape[0])
+        for start in range(0, len(self._out), size):
+            span = slice(start, start + size)
+            yield span, nn.functional.linear(self._out[span], *self._head)
 
     def tokens(self) -> Tensor:
         """Prompt and what was fed since, ``[row, past]``."""
@@ -160,6 +172,10 @@ class Uncached:
         self._offsets = (self.width - lengths[branch]).to(model.device)
         self._longest = context_length(model) or room
 
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """All rows and their logits."""
+        yield slice(None), self.logits()
+
     def logits(self) -> Tensor:
         """Of the next token, ``[row, vocab]``."""
         filled = self.width + self._step
@@ -182,6 +198,12 @@ class Uncached:
     def keep(self, kept: Tensor) -> None:
         """Drop the other rows."""
         self._tokens, self._offsets = self._tokens[kept], self._offsets[kept]
+
+
+def _large_head(model: PreTrainedModel, rows: int) -> Head | None:
+    """The head, where the logits of so many rows are too many to hold and it can be applied by itself."""
+    embedded: Any = model.get_input_embeddings()
+    return split_head(model) if rows * embedded.weight.shape[0] > WHOLE_LOGITS else None
 
 
 def takes_cache(model: PreTrainedModel) -> bool:

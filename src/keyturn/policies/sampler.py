@@ -79,10 +79,7 @@ def decode(
     shortest, steps = int(rows.limits.min()), int(rows.limits.max())
     columns = uniforms.T.contiguous()
     for step in range(steps):
-        logits = runner.logits()
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        shaped = _shape(processors, runner, rows, alive, logits) if processors else None
-        chosen = choose(logits, columns[step], sampling, shaped)
+        chosen = _choose(processors, runner, rows, alive, columns[step], sampling)
         record.add(chosen)
         done |= torch.isin(chosen.token, closing) if len(closing) != 1 else chosen.token == closing
         if stops is not None:
@@ -128,6 +125,23 @@ def _halt(
     if found:
         done[found] = True
         halted[alive[found].cpu().numpy()] = drawn.shape[1]
+
+
+def _choose(
+    processors: Sequence[Processor],
+    runner: Cached | Uncached,
+    rows: Rows,
+    alive: Tensor,
+    numbers: Tensor,
+    sampling: Sampling,
+) -> Choice:
+    """The next token of every row; without processors no more logits are held than the runner gives at once."""
+    if not processors:
+        parts = [choose(logits, numbers[span], sampling) for span, logits in runner.pieces()]
+        return parts[0] if len(parts) == 1 else Choice(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    logits = runner.logits()
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return choose(logits, numbers, sampling, _shape(processors, runner, rows, alive, logits))
 
 
 def _shape(

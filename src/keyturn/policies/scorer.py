@@ -8,6 +8,7 @@ exact: every token attends to the same keys as in the plain forward pass.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
 
 from keyturn.policies.batching import Texts, buckets, pad_left
 from keyturn.policies.cache import BufferLayer, branched, decoding_cache, without_cache
@@ -26,6 +28,7 @@ from keyturn.policies.head import Head, TokenScores, from_hidden, from_logits, s
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.native.engine import Engine
 from keyturn.policies.native.fits import chosen as engine_for
+from keyturn.policies.recompute import learning_cache, recomputing
 from keyturn.policies.runners import takes_cache, tolerance
 
 _BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
@@ -38,12 +41,17 @@ _BATCH_LOGITS = 1 << 24
 
 
 def policy_tokens(
-    model: PreTrainedModel, texts: Texts, *, temperature: float = 1.0, share: bool | None = None
+    model: PreTrainedModel,
+    texts: Texts,
+    *,
+    temperature: float = 1.0,
+    share: bool | None = None,
+    recompute: bool = False,
 ) -> TokenScores:
     """Log-probabilities and entropies of completions, with gradient.
 
-    The caller decides the size of one call (all activations are kept for the backward pass) and whether the
-    model is in training mode.
+    The caller decides the size of one call (activations are kept for the backward pass) and whether the model
+    is in training mode.
 
     Args:
         model: any Hugging Face causal LM.
@@ -51,6 +59,8 @@ def policy_tokens(
         temperature: temperature of the log-probabilities (no truncation); entropies are at temperature 1.
         share: whether to read shared prompts once; None: where it pays and the model allows it, or with the
             native engine where that fits.
+        recompute: keep only the inputs of the decoder layers and run them again in the backward pass; for
+            models whose layers ``recomputable.can_recompute`` found fit for it.
 
     Returns:
         ``logprobs`` and ``entropies``, float32 ``[row, longest completion]``, zero after the end of a row.
@@ -60,7 +70,8 @@ def policy_tokens(
         return native.policy_tokens(model, texts, temperature)  # type: ignore[arg-type]
     shape = (len(texts.lengths), int(texts.lengths.max(initial=0)))
     head = split_head(model)
-    parts = list(_read(model, head, texts, share=share))
+    with recomputing(model) if recompute else contextlib.nullcontext():
+        parts = list(_read(model, head, texts, share=share, recompute=recompute))
     if not parts:
         empty = torch.zeros(shape, device=model.device)
         return TokenScores(empty, empty)
@@ -135,10 +146,16 @@ class _Part(NamedTuple):
 
 
 def _read(
-    model: PreTrainedModel, head: Head | None, texts: Texts, *, share: bool | None = None, budget: int = 0
+    model: PreTrainedModel,
+    head: Head | None,
+    texts: Texts,
+    *,
+    share: bool | None = None,
+    budget: int = 0,
+    recompute: bool = False,
 ) -> Iterator[_Part]:
     """Read all rows, batch by batch; ``budget`` bounds the tokens of a batch (0: no bound)."""
-    run = _Runner(model, head)
+    run = _Runner(model, head, recompute=recompute)
     shared = run.can_branch() and (texts.sharing_pays() if share is None else share)
     yield from (_read_shared if shared else _read_apart)(run, texts, budget)
 
@@ -185,8 +202,9 @@ def _places(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 class _Runner:
     """The part of a model that is run: its body where the head splits off, else the whole."""
 
-    def __init__(self, model: PreTrainedModel, head: Head | None) -> None:
+    def __init__(self, model: PreTrainedModel, head: Head | None, *, recompute: bool = False) -> None:
         self.model = model
+        self._recompute = recompute
         self._call: Any = model if head is None else model.base_model
         self._field = "logits" if head is None else "last_hidden_state"
         self._known = inspect.signature(model.forward).parameters
@@ -205,6 +223,10 @@ class _Runner:
         plain = bool(layers) and all(isinstance(layer, BufferLayer) for layer in layers)
         return plain and branches_are_whole(self.model)
 
+    def cache(self) -> Cache:
+        """An empty cache for prompts that branch."""
+        return learning_cache(self.model.config) if self._recompute else decoding_cache(self.model.config, 0)
+
     def positioned(self, positions: Tensor) -> dict[str, Tensor]:
         """Positions as an argument, where the model accepts them."""
         context = context_length(self.model)
@@ -221,7 +243,7 @@ class _Prompts:
         self._lengths = lengths.to(device)
         seen = torch.arange(self._width, device=device) >= self._width - self._lengths[:, None]
         self._seen = None if bool((lengths == self._width).all()) else seen.long()
-        self._cache = decoding_cache(run.model.config, 0)
+        self._cache = run.cache()
         positions = run.positioned((seen.long().cumsum(-1) - 1).clamp_min(0))
         out = run(tokens, attention_mask=self._seen, past_key_values=self._cache, use_cache=True, **positions)
         self.last = out[:, -1]

@@ -82,7 +82,7 @@ class SteeredCached(Cached):
             if whole:
                 self._cache = decoding_cache(self.model.config, tokens.shape[1])
             super()._forward(tokens, seen, positions)
-            logits = self._logits
+            out = self._out
             if whole:
                 self._cache = kept
             else:
@@ -91,7 +91,7 @@ class SteeredCached(Cached):
                     layer.forget_last()
             control.set(places)
             super()._forward(tokens, seen, positions)
-            self._logits = logits
+            self._out = out
         finally:
             control.clear()
 

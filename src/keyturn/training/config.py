@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,10 @@ class UpdateConfig:
     """Largest global gradient norm."""
     micro_tokens: int = 8192
     """Tokens of one backward pass, a shared prompt counted once. Changes memory and speed, not the gradient.
-    Large models read fewer at once, so that a pass keeps some 2 GiB at most."""
+    Large models read fewer at once, so that a pass keeps half a gigabyte or 1.5 times the weights at most."""
+    recompute: Literal["auto", "always", "never"] = "auto"
+    """Run decoder layers again in the backward pass and keep only their inputs (activation checkpointing):
+    where that costs less than smaller passes, always, or never. Changes memory and speed, not the gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,12 +25,12 @@ from keyturn.core.streams import Streams
 from keyturn.core.tensor_file import write_tensors
 from keyturn.objectives.contract import Objective, PolicyTokens, RolloutBatch, Term, total
 from keyturn.policies.hooks import evaluating, hooked
-from keyturn.policies.kept_for_backward import tokens_of_a_pass
 from keyturn.policies.local import LocalPolicy
 from keyturn.rollouts.completions import Completions
 from keyturn.training.batches import microbatches, minibatches, narrowed
 from keyturn.training.config import UpdateConfig
 from keyturn.training.loop import Loop
+from keyturn.training.passes import passes_of
 
 if TYPE_CHECKING:
     from keyturn.policies.batching import Texts
@@ -139,9 +139,9 @@ def _one_update(
     loop.optimiser.zero_grad(set_to_none=True)
     values = dict.fromkeys(denominators, 0.0)
     losses: list[float] = []
-    size = tokens_of_a_pass(loop.policy.model.config, config.micro_tokens)
-    for chosen in microbatches(completions, used, size):
-        tokens, cut = _policy_on(loop.policy, texts, batch, chosen)
+    passes = passes_of(loop.policy, completions, used, config)
+    for chosen in passes.rows:
+        tokens, cut = _policy_on(loop.policy, texts, batch, chosen, recompute=passes.recompute)
         terms = _weighted(objective.loss(tokens, cut), loop)
         loss = total(terms, denominators)
         losses.append(float(loss.detach()))
@@ -213,11 +213,11 @@ class _Apart:
 
 
 def _policy_on(
-    policy: LocalPolicy, texts: Texts, batch: RolloutBatch, rows: NDArray[np.int64]
+    policy: LocalPolicy, texts: Texts, batch: RolloutBatch, rows: NDArray[np.int64], *, recompute: bool
 ) -> tuple[PolicyTokens, RolloutBatch]:
     """The policy's outputs for some rows, with gradient, and those rows of the batch."""
     cut = narrowed(batch, rows, int(texts.lengths[rows].max(initial=0)))
-    scores = _scores(policy, texts.rows(rows, cut.tokens))
+    scores = _scores(policy, texts.rows(rows, cut.tokens), recompute=recompute)
     return PolicyTokens(scores.logprobs, scores.entropies), cut
 
 
@@ -245,11 +245,12 @@ def logprobs_under(
     return out
 
 
-def _scores(policy: LocalPolicy, texts: Texts) -> TokenScores:
+def _scores(policy: LocalPolicy, texts: Texts, *, recompute: bool = False) -> TokenScores:
     from keyturn.policies.scorer import policy_tokens
 
     with hooked(policy.model, policy.hooks):
-        return policy_tokens(policy.model, texts, temperature=policy.sampling.temperature)
+        temperature = policy.sampling.temperature
+        return policy_tokens(policy.model, texts, temperature=temperature, recompute=recompute)
 
 
 def _weighted(terms: tuple[Term, ...], loop: Loop) -> tuple[Term, ...]:
