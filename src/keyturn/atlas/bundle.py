@@ -112,7 +112,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         files[f"{place}/environment.json"] = _json(dict(one.environment))
         for part in ("contrasts", "rows"):
             if found.get(part):
-                files[f"{place}/{part}.json"] = _json(found[part])
+                files[f"{place}/{part}.json"] = _json(found[part], sort=False)  # columns keep their order
         for name, data in bundle.draws.get(one.digest, {}).items():
             files[f"draws/{one.digest}/{name}"] = data
     files["ro-crate-metadata.json"] = _json(crate(ordered, dict(sorted(files.items())), bundle.whom))
@@ -121,8 +121,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     return {**files, "manifest.json": _json(manifest)}
 
 
-def _json(document: Any) -> bytes:
-    return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+def _json(document: Any, *, sort: bool = True) -> bytes:
+    return (json.dumps(document, sort_keys=sort, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _sha(data: bytes) -> str:

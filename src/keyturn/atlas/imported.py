@@ -61,10 +61,19 @@ def name_of(bundle: Bundle, asked: str = "") -> str:
         UsageError: it cannot be the name of a folder.
     """
     name = asked or bundle.whom or f"bundle-{bundle_hash(bundle)}"
+    refuse_name(name, "--from NAME")
+    return name
+
+
+def refuse_name(name: str, fix: str) -> None:
+    """Refuse what cannot be the name of a folder on every system.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if not _NAME.fullmatch(name) or name.endswith("."):
         what = f"{name!r:.80} cannot be a name: letters, digits, dots, dashes, 64 at most"
-        raise UsageError(what, fix="--from NAME")
-    return name
+        raise UsageError(what, fix=fix)
 
 
 def add(
@@ -114,9 +123,7 @@ def add(
         keys = {**signed(name, folder), **{one.digest: signature.to_json() for one in bundle.records}}
         _about(name, folder, {"signed": keys})
     for one in checked:
-        if one.regraded:
-            document = {"schema": SCHEMA, "draws": one.draws, "numbers": list(one.regraded)}
-            write_json(seen_path(one.evidence, folder), document)
+        note_seen(one, folder)
     return Imported(whom=name, new=new, known=len(bundle.records) - new, counts=counts(name, folder))
 
 
@@ -165,7 +172,9 @@ def _refuse_another_key(whom: str, folder: Path, signature: Signature) -> None:
         )
 
 
-LEVELS = ("numbers only", "rows", "draws graded again here", "run again here")
+CARRIED = ("numbers only", "rows", "draws graded again")
+AGAIN = "run again here"
+LEVELS = (*CARRIED[:2], f"{CARRIED[2]} here", AGAIN)
 """How much of an imported record can be seen here, from nothing to everything."""
 
 
@@ -174,15 +183,27 @@ def seen_path(one: Evidence, folder: Path) -> Path:
     return behind_path(one, folder).with_suffix(".seen.json")
 
 
-def level(one: Evidence, folder: Path) -> str:
-    """How much of an imported record can be seen here, one of :data:`LEVELS`.
+def note_seen(one: Checked, folder: Path) -> None:
+    """Keep which numbers of a record follow from draws that were graded again here; nothing where none does."""
+    if one.regraded:
+        document = {"schema": SCHEMA, "draws": one.draws, "numbers": list(one.regraded)}
+        write_json(seen_path(one.evidence, folder), document)
+
+
+def carried(one: Evidence, folder: Path) -> str:
+    """What stands behind a record's number, one of :data:`CARRIED`; the same in every home that has it all.
 
     Draws count where the number that decides the claim follows from them.
     """
-    if any(own.run_key == one.run_key for own in mine(one.claim, folder)):
-        return LEVELS[3]
     path, claim = seen_path(one, folder), CLAIMS.get(one.claim)
     seen = read_json(path).get("numbers") if path.exists() else None
     if claim is not None and isinstance(seen, list) and claim.threshold.estimand in seen:
-        return LEVELS[2]
-    return LEVELS[1] if behind(one, folder).get("rows") else LEVELS[0]
+        return CARRIED[2]
+    return CARRIED[1] if behind(one, folder).get("rows") else CARRIED[0]
+
+
+def level(one: Evidence, folder: Path) -> str:
+    """How much of an imported record can be seen here, one of :data:`LEVELS`."""
+    if any(own.run_key == one.run_key for own in mine(one.claim, folder)):
+        return AGAIN
+    return LEVELS[CARRIED.index(carried(one, folder))]

@@ -40,7 +40,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, lines_of
 from keyturn.core.measurement import Estimate, Json
-from keyturn.core.rundir import check_schema, read_json, storage_errors, write_json
+from keyturn.core.rundir import SCHEMA, check_schema, read_json, storage_errors, write_json
 
 ASSETS = Path(__file__).parent.parent / "assets" / "atlas" / "evidence"
 _HEAD = b'{"digest": "'
@@ -88,6 +88,24 @@ def imported(claim: str, folder: Path, whom: str) -> tuple[Evidence, ...]:
 def about_path(whom: str, folder: Path) -> Path:
     """The file with the facts known about one contributor's records."""
     return folder / "evidence" / "imported" / whom / "about.json"
+
+
+def own_name(folder: Path) -> str:
+    """Who the owner of a home is to others, as the last export said; "" where none has."""
+    path = folder / "evidence" / "name.json"
+    name = read_json(path).get("name") if path.exists() else ""
+    return name if isinstance(name, str) else ""
+
+
+def keep_name(name: str, folder: Path) -> None:
+    """Keep who the owner of a home is to others."""
+    write_json(folder / "evidence" / "name.json", {"schema": SCHEMA, "name": name})
+
+
+def maker(one: Evidence, folder: Path | None) -> str:
+    """Who made a record, by the same name in every home that has it: "" for what ships, and for a record of
+    one's own where one has given no name."""
+    return one.origin.whom or (own_name(folder) if folder and one.origin.kind == "mine" else "")
 
 
 def counts(whom: str, folder: Path) -> bool:

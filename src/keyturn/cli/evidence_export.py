@@ -12,11 +12,13 @@ import tyro
 
 from keyturn.atlas import CLAIMS, claim_named
 from keyturn.atlas.bundle import Bundle, bundle_hash, write_bundle
+from keyturn.atlas.checking import check
 from keyturn.atlas.draws import Packed, packed
 from keyturn.atlas.evidence import Evidence
+from keyturn.atlas.imported import note_seen, refuse_name
 from keyturn.atlas.signatures import sign as signed
 from keyturn.atlas.signatures import signature_path
-from keyturn.atlas.store import behind, home, mine
+from keyturn.atlas.store import behind, home, keep_name, mine, own_name
 from keyturn.core.errors import UsageError
 from keyturn.core.progress import progress
 from keyturn.core.rundir import SCHEMA
@@ -35,12 +37,15 @@ def run(
     Args:
         out: the file.
         claims: whose records; all by default.
-        name: who you are, as those who import it will see it.
+        name: who you are, as those who import it will see it; the next export remembers it.
         draws: with the graded answers behind the numbers, so that others can grade them again.
         sign: an SSH key to sign the file with; the signature lies beside it, OUT.zip.sig.
         json: one JSON document on stdout.
     """
     folder = home()
+    if name:
+        refuse_name(name, "--name NAME")
+    name = name or own_name(folder)
     chosen = [claim_named(claim).id for claim in claims] or list(CLAIMS)
     records = tuple(one for claim in chosen for one in mine(claim, folder))
     if not records:
@@ -53,6 +58,10 @@ def run(
     )
     signature_path(out).unlink(missing_ok=True)  # of what lay here before
     write_bundle(bundle, out)
+    if name:
+        keep_name(name, folder)
+    for one in check(bundle) if draws else ():
+        note_seen(one, folder)
     signature = None if sign is None else signed(out, sign)
     without = {one.digest: put[one.digest].said for one in records if draws and put[one.digest].said}
     if json:

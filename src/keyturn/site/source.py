@@ -17,13 +17,14 @@ from keyturn.atlas.answers import Answer, answer
 from keyturn.atlas.collection import Atlas, Fact, Note, Relation, load_atlas
 from keyturn.atlas.contract import Claim
 from keyturn.atlas.evidence import Evidence, merged
+from keyturn.atlas.imported import carried
 from keyturn.atlas.known import Known, load_known
 from keyturn.atlas.next_runs import Candidate, next_runs
 from keyturn.atlas.relation_types import INVERSE
 from keyturn.atlas.reported import Reported, reported
 from keyturn.atlas.search import Hit, note_index
 from keyturn.atlas.states import States, all_states
-from keyturn.atlas.store import behind, imported_from, load
+from keyturn.atlas.store import behind, imported_from, load, maker
 from keyturn.atlas.verdict import ClaimVerdict, verdict
 from keyturn.site import paths
 
@@ -81,6 +82,20 @@ class Source:
     def counts(self, record: Evidence) -> bool:
         """Whether a record may count in verdicts here."""
         return any(one.id == record.id for one in self.known.of(record.claim))
+
+    def made_by(self, record: Evidence) -> str:
+        """Where a record comes from, in the same words in every home: ``shipped``, ``mine``, ``from ada``; of
+        a run that several made, all of them."""
+        found = {self._origin(part) for part in record.parts or (record,)}
+        return " and ".join(sorted(found))
+
+    def _origin(self, record: Evidence) -> str:
+        whom = maker(record, self.home)
+        return f"from {whom}" if whom else record.origin.kind
+
+    def carried(self, record: Evidence) -> str:
+        """What stands behind a record that somebody gave or may give; "" for what ships or nobody has named."""
+        return carried(record, self.home) if self.home and maker(record, self.home) else ""
 
     @cached_property
     def everything(self) -> Known | None:

@@ -228,8 +228,7 @@ def record_row(source: Source, one: Evidence) -> dict[str, Any]:
         "base": one.base_name or one.base,
         "seed": one.seed,
         "profile": one.profile,
-        "origin": one.origin.kind,
-        "whom": one.origin.whom,
+        "origin": source.made_by(one),
         "number": measured(
             one.deciding(claim.threshold.estimand), claim.threshold.estimand, [one.id], claim.threshold.smallest
         ),

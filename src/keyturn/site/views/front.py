@@ -197,7 +197,7 @@ def _move(source: Source, step: Step) -> dict[str, Any]:
         "records": [(paths.record(record.id), record.id[:6])],
         "claim": source.claims[record.claim].statement,
         "claim_path": paths.claim(record.claim),
-        "origin": record.origin.kind,
+        "origin": source.made_by(record),
         "facts": [
             {
                 "path": paths.fact(one.fact),

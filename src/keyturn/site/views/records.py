@@ -9,7 +9,6 @@ from typing import Any
 from markupsafe import Markup
 
 from keyturn.atlas.evidence import Evidence
-from keyturn.atlas.imported import level
 from keyturn.atlas.linked import linked_record, script_text
 from keyturn.core.numbers import MINUS, number, whole
 from keyturn.report.tables import Table
@@ -19,12 +18,7 @@ from keyturn.site.page import Page
 from keyturn.site.source import Source
 from keyturn.site.views.claims import badge, record_row
 
-ORIGINS = {
-    "shipped": "ships with keyturn",
-    "mine": "was made on this machine",
-    "imported": "was imported",
-    "reported": "is a published number; it enters no state",
-}
+ORIGINS = {"shipped": "ships with keyturn", "mine": "was made on this machine"}
 
 
 def pages(source: Source) -> Iterator[Page]:
@@ -75,8 +69,8 @@ def _page(source: Source, one: Evidence) -> Page:
             "badge": badge(source.verdicts[claim.id]),
             "old": one.claim_hash != claim.hash,
             "counts": source.counts(one),
-            "level": level(one, source.home) if one.origin.kind == "imported" and source.home else "",
-            "origin": ORIGINS[one.origin.kind],
+            "carried": source.carried(one.parts[0] if one.parts else one),
+            "origin": ORIGINS.get(source.made_by(one), f"is {source.made_by(one)}"),
             "about": _about(one),
             "setting": behind.get("setting", ""),
             "numbers": _numbers(one, behind.get("contrasts", ())),
