@@ -2,9 +2,9 @@
 
     python benchmarks/ray_against_processes.py --turns 2
 
-Every job trains GRPO for some steps on the shipped CHAIN base, with one thread, in a folder of its own. Time runs
-from the first job to the last result. Ray's start is shown apart, since a cluster is there before it is used. Writes
-docs/results/ray.json.
+Every job trains GRPO for some steps on the shipped CHAIN base, with one thread, in a folder of its own. Time
+runs from the first job to the last result. Ray's start is shown apart, since a cluster is there before it is
+used. Writes docs/results/ray.json.
 """
 
 import argparse
