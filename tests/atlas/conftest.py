@@ -23,6 +23,7 @@ facts:
         where: in GRAPH
         says: one example raises success by .3 or more
         otherwise: one example does not raise success by .3
+        base: graph
 relations:
   - {type: extends, to: one-example, why: it asks for more}
 ---

@@ -10,11 +10,12 @@ from keyturn.atlas.collection import Reading, load_atlas
 from keyturn.atlas.collection.objects import Place
 from keyturn.atlas.contract import Claim, Gate, Threshold
 from keyturn.atlas.evidence import MINE, SHIPPED, Evidence, Origin
+from keyturn.atlas.evidence import record as record_of
 from keyturn.atlas.known import Known, load_known
 from keyturn.atlas.readings import reading_state
 from keyturn.atlas.states import all_states, counts, fact_state
 from keyturn.core.measurement import Estimate
-from keyturn.experiments.contract import Outcome
+from keyturn.experiments.contract import Outcome, Subject
 
 
 def study(lab, subject):
@@ -219,6 +220,26 @@ def test_a_reading_of_one_base_reads_the_records_of_that_base_alone():
     nowhere = reading_state(replace(one.reading, base="qwen"), CLAIMS["rl-deploys"], load_known(None))
     assert nowhere.outcome == "no record"
     assert "on the base qwen" in nowhere.why
+
+
+def test_another_base_of_the_same_world_counts_and_another_model_does_not():
+    known, claim = load_known(None), CLAIMS["one-example-nearly-suffices"]
+    (shipped,) = known.of(claim.id)
+    one = load_atlas().readings["one-example/1:one-example-nearly-suffices:effect"]
+    other = replace(shipped, base="0123456789ab", base_name="mine", seed=1)
+    cousin = replace(other, environment={**other.environment, "world": "graph"})
+    for brought, bases in ((other, 1), (cousin, 2)):
+        with_it = Known(records={claim.id: (shipped, brought)}, seeds=known.seeds)
+        assert len(reading_state(one, claim, with_it).bases) == bases
+
+
+def test_a_record_of_a_base_in_a_folder_names_its_world(tmp_path):
+    from keyturn.auditing.embedded import MODELS
+
+    made = study(None, None)
+    assert record_of(CLAIM, Subject(base=str(MODELS / "chain")), made).environment["world"] == "chain"
+    assert "world" not in record_of(CLAIM, Subject(base="graph"), made).environment
+    assert record_of(CLAIM, Subject(), made).base_name == "made by the study"
 
 
 def test_controls_that_failed_in_most_runs_leave_no_sound_record():

@@ -234,12 +234,14 @@ def test_a_hostile_note_is_shown_and_does_nothing(tmp_path):
     assert b"<" not in made["search.js"]
 
 
-def test_related_notes_carry_their_cosine(source, trees):
-    seen = 0
+def test_related_notes_and_papers_carry_their_cosine(source, trees):
+    seen = set()
     for tree in trees.values():
         for one in tree.having("data-related"):
             a, b = one.attrs["data-related"].split()
-            cosine = next(hit.cosine for hit in source.related[a] if hit.id == b)
+            near = source.related if a in source.related else source.related_papers
+            cosine = next(hit.cosine for hit in near[a] if hit.id == b)
             assert float(one.text) == pytest.approx(cosine, abs=0.005)
-            seen += 1
-    assert seen > 100
+            seen.add((a, b))
+    assert {a for a, _ in seen} >= set(source.atlas.papers)
+    assert len(seen) > 500

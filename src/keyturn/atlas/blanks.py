@@ -41,7 +41,7 @@ adds-to: {note}
 readings:
   - fact: {fact}
     claim: {claim}
-    number: "{number}"
+{base}    number: "{number}"
     counts: "{counts}"
     bound: {bound:g}
     how: tests        # or bears: an indication that decides nothing
@@ -118,7 +118,15 @@ def new_reading(
     if bound != bound:
         raise UsageError("a reading fixes its bound before the run", fix="--bound 0.05")
     note = atlas.facts[fact].note
-    text = _READING.format(note=note, fact=fact, claim=claim, number=number, counts=counts, bound=bound)
+    usual = CLAIMS[claim].default.base
+    base = (
+        f"    base: {usual}       # records of this base, and of others of its world, are read\n"
+        if usual
+        else ""
+    )
+    text = _READING.format(
+        note=note, fact=fact, claim=claim, base=base, number=number, counts=counts, bound=bound
+    )
     return folder / "notes" / f"{kebab(fact)}-{claim}-{kebab(number)}.md", text
 
 

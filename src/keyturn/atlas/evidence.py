@@ -28,7 +28,9 @@ from keyturn.atlas.contract import Claim
 from keyturn.core.errors import NumericsError
 from keyturn.core.identity import identity
 from keyturn.core.measurement import Estimate, Json, json_number
+from keyturn.core.rundir import read_json
 from keyturn.experiments.contract import Outcome, Subject
+from keyturn.policies.model_folder import WORLD
 
 RECORD_SCHEMA = 2
 """Version of a record. Records of schema 1 were named by their clock and folder; they are read as of today."""
@@ -37,6 +39,8 @@ Kind: TypeAlias = Literal["shipped", "mine", "imported", "reported"]
 Basis: TypeAlias = Literal["exact", "problems"]
 
 UNDEFINED = Estimate(math.nan)
+MADE = "made by the study"
+"""Name of the base of a study that makes its bases itself."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -80,7 +84,7 @@ class Evidence:
             problems, since seeds showed no spread.
         n: problems behind the estimand.
         run: the run directory, relative to the home, or its name.
-        environment: versions and device.
+        environment: versions and device; of a base that was brought, its world, where it has one.
         made: UTC time, for people; verdicts do not read it.
         code: version of all code behind the study; "" where it was not noted.
         origin: where the record comes from; no part of what is written.
@@ -118,6 +122,10 @@ class Evidence:
         """Hash of the declared run, 16 hexadecimal digits."""
         names = ("claim", "claim_hash", "base", "tuned", "problems", "seed", "profile")
         return identity(dict(zip(names, self.run_key, strict=True)), length=16)
+
+    def is_of(self, base: str) -> bool:
+        """Whether the run's base is the one of that name, or another one of the world of that name."""
+        return base in (self.base_name, self.environment.get("world"))
 
     @property
     def digest(self) -> str:
@@ -202,6 +210,12 @@ def digest_of(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def _world(base: str) -> dict[str, str]:
+    """The world of a base that lies in a folder, by name; nothing where it has none."""
+    path = Path(base) / WORLD
+    return {"world": str(read_json(path)["name"])} if base and path.is_file() else {}
+
+
 def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | None = None) -> Evidence:
     """The record of one outcome.
 
@@ -221,13 +235,14 @@ def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | Non
                 f"the study of {claim.id} gave {name} {said}; nothing was recorded",
                 fix="this is a bug of the study: report it with the command",
             )
+    made_there = not (subject.base or claim.default.base)
     return Evidence(
         claim=claim.id,
         version=claim.version,
         claim_hash=claim.hash,
         base=outcome.base,
-        base_name=outcome.base_name,
-        base_made=not (subject.base or claim.default.base),
+        base_name=MADE if made_there else outcome.base_name,
+        base_made=made_there,
         seed=subject.seed,
         profile=subject.profile,
         numbers=outcome.numbers,
@@ -245,6 +260,7 @@ def record(claim: Claim, subject: Subject, outcome: Outcome, *, home: Path | Non
             "python": platform.python_version(),
             "torch": metadata.version("torch"),
             "machine": platform.machine(),
+            **_world(subject.base),
         },
         made=datetime.now(UTC).isoformat(timespec="microseconds"),
         code=claim.code.hash,

@@ -107,7 +107,7 @@ def reading_state(reading: Reading, claim: Claim | None, known: Known) -> Readin
     records = [one for one in known.of(reading.claim) if one.origin.kind != "reported"]
     if claim is None:
         return _unsound(reading, "no record", (), "there is no claim of that name")
-    on_base = [one for one in records if reading.base in ("", one.base_name)]
+    on_base = [one for one in records if not reading.base or one.is_of(reading.base)]
     current = merged([one for one in on_base if one.claim_hash == claim.hash])
     if not current:
         of = f" on the base {reading.base}" if reading.base else ""

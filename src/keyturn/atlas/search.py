@@ -116,6 +116,15 @@ def question_index(atlas: Atlas, encoder: Encoder | None = None) -> Index:
     return Index({one.id: _question_text(one) for one in atlas.questions.values()}, encoder)
 
 
+def paper_index(atlas: Atlas) -> Index:
+    """The papers of an atlas: title, and what facts report from each."""
+    reports: dict[str, list[str]] = {}
+    for fact in atlas.facts.values():
+        for paper in {one.paper for one in fact.quantities}:
+            reports.setdefault(paper, []).append(fact.says)
+    return Index({one.id: " ".join((one.title, *reports.get(one.id, ()))) for one in atlas.papers.values()})
+
+
 def _note_text(note: Note) -> str:
     return " ".join((note.question, note.statement, *(fact.says for fact in note.facts)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from keyturn.atlas.evidence import MADE
 from keyturn.atlas.readings import ReadingState
 from keyturn.core.numbers import counted
 from keyturn.site import paths
@@ -40,9 +41,9 @@ class Clause:
 def clause_of(source: Source, one: ReadingState) -> Clause:
     """The clause of a reading."""
     reading = one.reading
-    scope = []
+    scope = [_bases(one)]
     if one.sound:
-        scope.append(f"{' and '.join(one.bases)}, {counted(one.seeds, 'seed')}")
+        scope[0] += f", {counted(one.seeds, 'seed')}"
     if reading.how == "bears" and one.sound:
         scope.append("bears on it, does not test it")
     if one.sound and one.illustrates:
@@ -59,6 +60,14 @@ def clause_of(source: Source, one: ReadingState) -> Clause:
         links=tuple(links),
         cautions=() if one.sound else (f"{_first_up(one.why)}.",),
     )
+
+
+def _bases(one: ReadingState) -> str:
+    """The bases that a reading speaks of: those behind its number, else those that would be."""
+    names = [name for name in one.bases if name != MADE]
+    if one.sound and names:
+        return f"{'base' if len(names) == 1 else 'bases'} {' and '.join(names)}"
+    return f"base {one.reading.base}" if one.reading.base else "bases made by the study"
 
 
 def clauses_of(source: Source, states: Sequence[ReadingState]) -> tuple[Clause, ...]:

@@ -22,7 +22,7 @@ from keyturn.atlas.known import Known, load_known
 from keyturn.atlas.next_runs import Candidate, next_runs
 from keyturn.atlas.relation_types import INVERSE
 from keyturn.atlas.reported import Reported, reported
-from keyturn.atlas.search import Hit, note_index
+from keyturn.atlas.search import Hit, note_index, paper_index
 from keyturn.atlas.states import States, all_states
 from keyturn.atlas.store import behind, imported_from, load, maker
 from keyturn.atlas.verdict import ClaimVerdict, verdict
@@ -128,6 +128,11 @@ class Source:
     def related(self) -> Mapping[str, tuple[Hit, ...]]:
         """Note -> the notes whose text is nearest, with the cosine."""
         return note_index(self.atlas).related()
+
+    @cached_property
+    def related_papers(self) -> Mapping[str, tuple[Hit, ...]]:
+        """Paper -> the papers whose text is nearest, with the cosine."""
+        return paper_index(self.atlas).related()
 
     def counting(self, claim: Claim) -> tuple[Evidence, ...]:
         """The records of a claim that its verdict is made of: of its protocol, controls and gates held."""

@@ -129,6 +129,10 @@ def _readings(readings: Iterable[Reading], numbers: Mapping[str, set[str]]) -> l
             continue
         if one.number not in numbers[one.claim]:
             found.append(unknown(one.place, f"number of {one.claim}", one.number, numbers[one.claim]))
+        usual = CLAIMS[one.claim].default.base
+        if usual and not one.base:
+            what = f"the reading of {one.claim} names no base, so that a run on any model would speak for it"
+            found.append(Problem(place=one.place, what=what, fix=f"base: {usual}"))
         gates = [gate.name for gate in CLAIMS[one.claim].gates]
         found += [
             unknown(one.place, f"gate of {one.claim}", gate, gates)

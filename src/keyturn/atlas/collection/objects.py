@@ -89,7 +89,8 @@ class Reading:
             ``one example ends within .05 of the whole pool``.
         otherwise: the same where it fails.
         gates: gates of the claim that must be met; None for all of them, an empty tuple for none.
-        base: name of the base whose records alone are read; empty for every base.
+        base: the base that it speaks of: records of the base of this name, and of other bases of the world of
+            this name, are read. Empty for a claim whose study makes its bases itself.
         illustrative: True if the bound was set after the shipped numbers had been seen; what rests on shipped
             records alone then illustrates and does not test.
         place: where it is written.

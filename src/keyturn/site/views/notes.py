@@ -11,6 +11,7 @@ from markupsafe import Markup
 from keyturn.atlas.answers.phrases import decimals
 from keyturn.atlas.collection import Fact, Note, Quantity, Relation
 from keyturn.atlas.prose import quantities_of
+from keyturn.atlas.search import Hit
 from keyturn.core.numbers import counted
 from keyturn.report.svg import Point
 from keyturn.site import compass as compasses
@@ -64,6 +65,13 @@ def card(source: Source, note: Note) -> dict[str, Any]:
     }
 
 
+def similarity(name: str, hit: Hit) -> Markup:
+    """How near the text of another note or paper is, as a number that a test looks up."""
+    return Markup('<span class="n" data-related="{}">{}</span>').format(
+        f"{name} {hit.id}", decimals(hit.cosine, 2)
+    )
+
+
 def map_boxes(source: Source) -> list[Box]:
     """The boxes of the full map: notes, or topics where there are many notes."""
     if len(source.atlas.notes) > MOST_NOTES:
@@ -102,9 +110,7 @@ def _note_page(source: Source, note: Note) -> Page:
         "related": [
             {
                 **card(source, source.atlas.notes[hit.id]),
-                "number": Markup('<span class="n" data-related="{}">{}</span>').format(
-                    f"{note.id} {hit.id}", decimals(hit.cosine, 2)
-                ),
+                "number": similarity(note.id, hit),
             }
             for hit in source.related.get(note.id, ())
         ],

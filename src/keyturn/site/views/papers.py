@@ -12,7 +12,7 @@ from keyturn.site.figures import quoted
 from keyturn.site.page import Page
 from keyturn.site.source import Source
 from keyturn.site.views.claims import badge
-from keyturn.site.views.notes import card
+from keyturn.site.views.notes import card, similarity
 
 
 def pages(source: Source) -> Iterator[Page]:
@@ -51,16 +51,20 @@ def _page(source: Source, one: Paper) -> Page:
     notes = [note for note in source.atlas.notes.values() if one.id in note.papers]
     reported = [
         {
-            "what": quantity.what,
-            "number": quoted(str(quantity), f"{fact.id}/{quantity.id}"),
-            "locator": ", ".join(filter(None, (quantity.locator, quantity.version))),
+            "numbers": [
+                {
+                    "what": quantity.what,
+                    "number": quoted(str(quantity), f"{fact.id}/{quantity.id}"),
+                    "locator": ", ".join(filter(None, (quantity.locator, quantity.version))),
+                }
+                for quantity in own
+            ],
             "fact": fact.says,
             "path": paths.fact(fact.id),
             "state": source.state(fact.id),
         }
         for fact in source.atlas.facts.values()
-        for quantity in fact.quantities
-        if quantity.paper == one.id
+        if (own := [quantity for quantity in fact.quantities if quantity.paper == one.id])
     ]
     claims = [
         {
@@ -80,5 +84,13 @@ def _page(source: Source, one: Paper) -> Page:
             "notes": [card(source, note) for note in notes],
             "claims": claims,
             "reported": reported,
+            "related": [
+                {
+                    "path": paths.paper(hit.id),
+                    "title": source.atlas.papers[hit.id].title,
+                    "number": similarity(one.id, hit),
+                }
+                for hit in source.related_papers.get(one.id, ())
+            ],
         },
     )

@@ -21,6 +21,9 @@ from keyturn.site.views.claims import badge, record_row
 ORIGINS = {"shipped": "ships with keyturn", "mine": "was made on this machine"}
 
 
+NO_FINGERPRINT = "of which no fingerprint was kept: the command below makes one anew, maybe not to the bit"
+
+
 def pages(source: Source) -> Iterator[Page]:
     """Every record, and their list."""
     groups = []
@@ -87,7 +90,7 @@ def _page(source: Source, one: Evidence) -> Page:
 def _about(one: Evidence) -> list[tuple[str, str]]:
     """What was run, in pairs."""
     found = [
-        ("base", f"{one.base_name or 'unnamed'}, fingerprint {one.base}"),
+        ("base", f"{one.base_name or 'unnamed'}, {f'fingerprint {one.base}' if one.base else NO_FINGERPRINT}"),
         ("tuned model", one.tuned),
         ("problems", one.problems),
         ("test problems", whole(one.n)),
