@@ -13,6 +13,12 @@ TABLES = (
         f"fewer than {LEAST_PROBLEMS} problems claims nothing",
         [0, 1],
     ),
+    (
+        "planted_states.md",
+        "Facts with planted truth that ask for an effect of .05: shares of states that are false, right and "
+        "undecided, with 95 % intervals; 2,000 made facts a row",
+        [0, 1],
+    ),
     ("planted.md", "Worlds where the skill was or was not in pretraining: right labels by budget K", [0]),
 )
 """File, caption, and the columns that hold words; of each file its first table."""

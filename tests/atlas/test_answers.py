@@ -8,7 +8,6 @@ from test_states import CLAIM, reading, record
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.answers import answer, question_of_note
-from keyturn.atlas.answers.costs import minutes_of
 from keyturn.atlas.answers.phrases import count, decimals, listed, sentence, shown
 from keyturn.atlas.answers.turning import MOST_SEEDS, seeds_to_decide
 from keyturn.atlas.collection import Atlas, Fact, Note, Question, Relation, Role, load_atlas
@@ -277,7 +276,7 @@ def test_seeds_that_would_decide_follow_the_rule_of_the_studies(shipped):
 
 
 def test_every_claim_says_what_it_costs():
-    assert {name: minutes_of(claim) for name, claim in CLAIMS.items() if not 1 <= minutes_of(claim) <= 60} == {}
+    assert {name: claim.minutes for name, claim in CLAIMS.items() if not 1 <= claim.minutes <= 60} == {}
 
 
 def test_a_notes_own_question_is_answered_by_its_facts(shipped):

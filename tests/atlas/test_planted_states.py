@@ -9,7 +9,9 @@ import pytest
 
 from keyturn.atlas.known import Known
 from keyturn.atlas.readings import reading_state
+from keyturn.core.statistics.proportions import wilson
 from keyturn.core.streams import Streams
+from keyturn.report.page import asset
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 RESULTS = REPOSITORY / "docs" / "results"
@@ -39,6 +41,20 @@ def test_the_committed_table_keeps_its_promises(benchmark):
             assert rows[design.name, truth]["right"] >= 0.8 * state["records"]
         assert rows[design.name, "no effect"]["states"].get("holds", 0) == 0, "a coin never holds"
     assert rows[many.name, "on the bound"]["false"] > 0.05 * state["records"], "why it is called a lead"
+
+
+def test_the_page_on_trust_shows_the_committed_counts():
+    state = json.loads((RESULTS / "planted_states.json").read_text())
+    tables = json.loads(asset("trust.json", "site"))["tables"]
+    (table,) = (one for one in tables if one["caption"].startswith("Facts with planted truth"))
+    assert f"{state['records']:,} made facts a row" in table["caption"]
+    assert table["header"] == ["evidence", "truth", "effect", "false", "right", "undecided"]
+    for cells, row in zip(table["rows"], state["rows"], strict=True):
+        assert cells[:2] == [row["design"], row["truth"]]
+        for cell, key in ((cells[3], "false"), (cells[4], "right")):
+            assert float(cell.split()[0]) == pytest.approx(row[key] / row["records"], abs=6e-4)
+            low, high = wilson(row[key], row["records"])
+            assert cell.split()[1:] == [f"[{low:.3f},", f"{high:.3f}]"]
 
 
 @pytest.mark.slow

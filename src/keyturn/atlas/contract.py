@@ -81,6 +81,7 @@ class Claim:
         controls: negative controls that the same run carries; a failed one makes the record invalid.
         study: ``(lab, subject) -> outcome``.
         study_says: the study in words, with its cost.
+        minutes: rough minutes of the study's short profile on one core; 0 where nobody has measured it.
         default: the subject if the user names none.
         refuted_if: the result that would refute it, in words.
         relations: id of another claim -> (relation, why).
@@ -98,6 +99,7 @@ class Claim:
     controls: tuple[Gate, ...] = ()
     study: Study
     study_says: str
+    minutes: float = 0.0
     default: Subject = field(default_factory=Subject)
     refuted_if: str
     relations: Mapping[str, tuple[RelationType, str]] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class Claim:
             "gates": [_flat(g) for g in self.gates],
             "controls": [_flat(g) for g in self.controls],
             "study": self.study_says,
+            "minutes": self.minutes,
             "refuted_if": self.refuted_if,
             "relations": {k: list(v) for k, v in self.relations.items()},
         }

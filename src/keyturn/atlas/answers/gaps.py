@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from keyturn.atlas.answers.costs import minutes_of
 from keyturn.atlas.answers.parts import Gap
 from keyturn.atlas.collection.atlas import Atlas
 from keyturn.atlas.collection.objects import Question
@@ -67,7 +66,7 @@ def next_seed(known: Known, claim: str) -> int:
 
 def _minutes(atlas: Atlas, claims: Mapping[str, Claim], by: str) -> float:
     if by in claims:
-        return minutes_of(claims[by])
+        return claims[by].minutes
     return atlas.experiments[by].minutes if by in atlas.experiments else 0.0
 
 

@@ -143,7 +143,7 @@ class Gap:
         facts: ids of the facts that wait for it; empty where only the question names it.
         why: the reason, in words.
         command: what to type; empty where there is nothing to run.
-        minutes: rough minutes of one run on two cores; 0 where unknown.
+        minutes: rough minutes of one run on one core; 0 where unknown.
     """
 
     by: str

@@ -32,6 +32,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="five arms on GRAPH; short: two fits, about 17 runs of 20 s",
+    minutes=5.7,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("rlad",),

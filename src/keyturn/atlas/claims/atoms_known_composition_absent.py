@@ -44,6 +44,7 @@ CLAIM = Claim(
         "CHAIN: GRPO on compositions of depth 2 and 3 with outcome reward, judged at depths 5 and 6; "
         "about two CPU minutes"
     ),
+    minutes=2,
     default=Subject(base="chain"),
     refuted_if="the interval of the created share lies below one half while RL did raise success there",
     relations={"rl-deploys": ("tension", "the gain lies beyond the base's reach")},

@@ -49,6 +49,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="three arms on two bases with eight seeds; short: two pretrainings, about 50 runs of 5 to 10 s",
+    minutes=7.2,
     refuted_if=(
         "the interval over eight seeds lies below +.05 on the base whose habit is good; the run is invalid if "
         "the bad base leaves its habit, or if training without clipping moves further than with it"

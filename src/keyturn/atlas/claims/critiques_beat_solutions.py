@@ -32,6 +32,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="ten kinds of training texts and the base; short: about 40 runs of 4 to 8 s",
+    minutes=4,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("cft",),

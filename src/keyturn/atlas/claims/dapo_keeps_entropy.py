@@ -30,6 +30,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="four objectives and the base, four updates per rollout; short: about 16 runs of 5 to 20 s",
+    minutes=3.3,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.01 nats",
     methods=("dapo", "grpo"),

@@ -45,6 +45,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="five arms on CHAIN after a two-mode warm-up; short: one warm-up, about 17 runs of 10 s",
+    minutes=2.8,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("thinkless", "degrpo", "token_subset", "mode_priced"),

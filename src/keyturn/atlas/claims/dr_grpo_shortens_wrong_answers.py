@@ -42,6 +42,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="four objectives and the base; short: about 16 runs of 5 to 15 s",
+    minutes=2.7,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies above -1 token",
     methods=("dr_grpo", "grpo"),

@@ -34,6 +34,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="two arms on each of three bases; short: three pretrainings, about 24 runs of 5 to 15 s",
+    minutes=5.5,
     refuted_if="the interval over seeds lies below one half",
     methods=("new-domain",),
     not_shown=(

@@ -39,6 +39,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="count x quality on two CHAIN bases; short: about 55 runs of 3 s, one pretraining of 30 s",
+    minutes=3.2,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies above +.1",
     methods=("few-demos", "sft"),

@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="nine arms and the base, three rates; short: about 45 runs of 4 s",
+    minutes=3,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("small-sets",),

@@ -30,6 +30,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="ten objectives and the base; short: about 40 runs of 5 to 15 s",
+    minutes=6.7,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below -.03",
     methods=("token_subset", "clip_cov", "kl_cov"),

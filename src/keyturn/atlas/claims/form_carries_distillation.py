@@ -34,6 +34,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="six kinds of solutions and the base; short: about 25 runs of 2 to 5 s",
+    minutes=1.5,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds of valid minus invalid lies above +.05",
     methods=("distill",),

@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="eighteen arms on two GRAPH bases, five seeds each; short: about 100 runs of 10 to 25 s",
+    minutes=29,
     default=Subject(base="graph"),
     refuted_if=(
         "the interval over five seeds lies below +.01 on the base that executes well; the placebo, the other "

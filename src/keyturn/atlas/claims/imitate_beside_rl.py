@@ -28,6 +28,7 @@ CLAIM = Claim(
     study_says=(
         "SFT at four lengths, three switches, RL, five CHORD variants; short: about 50 runs of 2 to 12 s"
     ),
+    minutes=5.8,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("chord", "sft-then-rl"),

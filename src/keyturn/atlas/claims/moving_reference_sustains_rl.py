@@ -41,6 +41,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="five ways to constrain a run; short: about 20 runs of 15 s",
+    minutes=5,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("prorl",),

@@ -37,6 +37,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="five objectives and the base; short: about 20 runs of 5 to 15 s",
+    minutes=3.3,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("signed",),

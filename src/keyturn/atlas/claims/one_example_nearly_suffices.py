@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="seven selections and the base; short: about 28 runs of 8 to 16 s",
+    minutes=5.6,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds of one example minus the pool lies below -.05",
     methods=("one-shot",),

@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="six arms on three worlds of one vocabulary; short: one fit, about 60 stages of 3 s",
+    minutes=3,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("omni", "rarity"),

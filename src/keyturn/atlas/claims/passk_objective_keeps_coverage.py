@@ -34,6 +34,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="three objectives and the base; short: about 12 runs of 5 to 15 s",
+    minutes=2,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("passk_grpo",),

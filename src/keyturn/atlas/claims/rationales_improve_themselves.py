@@ -33,6 +33,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="five variants and the base on GRAPH; short: about 25 runs of 8 to 16 s",
+    minutes=5,
     default=Subject(base="graph"),
     refuted_if="the interval over seeds lies below +.025",
     methods=("self-improve",),

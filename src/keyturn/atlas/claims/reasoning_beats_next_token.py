@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="four arms and the base; short: about 25 runs of 3 to 10 s",
+    minutes=2.7,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.02",
     methods=("rpt",),

@@ -29,6 +29,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="eight arms on three bases; short: three pretrainings, about 27 runs of 5 to 10 s",
+    minutes=4.9,
     refuted_if="the interval over seeds lies below +.2",
     methods=("formats",),
     not_shown=(

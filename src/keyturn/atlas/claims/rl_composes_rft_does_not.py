@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="six arms on each of three CHAIN bases; short: two pretrainings, about 70 runs of 4 to 12 s",
+    minutes=10,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +0.1",
     methods=("rejection", "grpo"),

@@ -36,6 +36,7 @@ CLAIM = Claim(
         "trains the base by GRPO on its world (or takes your tuned model) and audits the pair on test "
         "problems; about two CPU minutes on an embedded world"
     ),
+    minutes=2,
     default=Subject(base="graph"),
     refuted_if="the interval of the deployed share lies below one half",
     relations={

@@ -39,6 +39,7 @@ CLAIM = Claim(
         "trains the base by GRPO on its world (or takes your tuned model) and audits the pair on test "
         "problems; about two CPU minutes on an embedded world"
     ),
+    minutes=2,
     default=Subject(base="graph"),
     refuted_if="the interval of tuned minus base pass@K lies above -0.02 while RL did raise pass@1",
     relations={"atoms-compose": ("tension", "coverage grows there, because the base composes only by chance")},

@@ -41,6 +41,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="ten arms on three bases; short: one pretraining, about 35 runs of 5 to 20 s",
+    minutes=7.8,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.03",
     methods=("edge",),

@@ -43,6 +43,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="seven arms at fixed rates and the base; short: about 21 runs of 3 s",
+    minutes=1.1,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.2",
     methods=("precision",),

@@ -33,6 +33,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="a base, seven arms at two rates; short: one pretraining, about 30 runs of 5 to 15 s",
+    minutes=5.5,
     refuted_if="the interval over seeds lies below +.05",
     methods=("meta-cot",),
     not_shown=(

@@ -23,6 +23,7 @@ CLAIM = Claim(
     gates=(GRPO_LEARNS,),
     study=study,
     study_says="seven objectives and the base, four updates per rollout; short: about 30 runs of 5 to 20 s",
+    minutes=6.2,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.01",
     methods=("gspo", "cispo", "rloo", "reinforce", "reinforce_pp", "grpo"),

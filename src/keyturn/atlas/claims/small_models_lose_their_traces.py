@@ -35,6 +35,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="seven arms on three bases; short: three pretrainings of 650 steps, about 19 runs of 10 s",
+    minutes=4.7,
     refuted_if="the interval over seeds lies above -.1",
     methods=("tom", "process"),
     not_shown=(

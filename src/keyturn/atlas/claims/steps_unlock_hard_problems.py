@@ -33,6 +33,7 @@ CLAIM = Claim(
     ),
     study=study,
     study_says="seven variants and the base on CHAIN at depth 5; short: about 30 runs of 3 to 8 s",
+    minutes=2.8,
     default=Subject(base="chain"),
     refuted_if="the interval over seeds lies below +.05",
     methods=("srl",),
