@@ -88,6 +88,12 @@ def test_who_is_told_the_answers_is_a_ceiling_and_on_no_front():
     assert "generated" in found.point(TUNED).on_front
 
 
+def test_a_cheap_way_that_answers_worse_than_the_base_is_on_no_front():
+    found = made(way("cheap", "elicitation", rates(0.01, seed=12), tokens=1.0))
+    assert found.point("cheap").front["generated"] < 0.05
+    assert "generated" not in found.point("cheap").on_front
+
+
 def test_a_cost_that_nobody_knows_has_no_front():
     found = made(way("server", "elicitation", rates(0.5, seed=4), tokens=math.nan))
     assert "generated" not in found.point("server").front

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.auditing import audit_settings, copy_removal
+from keyturn.auditing.elicited_problems import ElicitedProblems, elicited_problems
 from keyturn.auditing.preflight import check_pair, preflight_cautions
 from keyturn.auditing.result import AuditResult, Cell
 from keyturn.auditing.spans import choose_spans
@@ -24,7 +25,7 @@ from keyturn.auditing.teacher_forced import (
     why_not_teacher_forced,
 )
 from keyturn.auditing.world_facts import WorldFacts
-from keyturn.core.errors import InputError
+from keyturn.core.errors import InputError, UsageError
 from keyturn.core.measurement import Measurement
 from keyturn.core.numbers import number
 from keyturn.elicitation.format_prompt import elicit_format, format_measurements, leaves_room
@@ -66,6 +67,9 @@ class AuditConfig:
     """Rows decoded at once. This changes the speed, never the draws."""
     token_draws: int = 4
     """Completions per problem and policy that are teacher-forced through both models."""
+    elicit: tuple[Any, ...] = ()
+    """Elicitation methods that are tried where the base's draws do not reach; each draws about as much as the
+    audit."""
 
     @property
     def draws_base(self) -> int:
@@ -112,6 +116,10 @@ def audit(lab: Lab, pair: AuditPair, config: AuditConfig) -> AuditResult:
         config: how many draws are taken.
     """
     tables = collect(lab, pair, config)
+    elicited = elicitation_of(lab, pair, config, tables) if config.elicit else None
+    if elicited is not None:
+        known = tables.paired.elicited
+        tables = tables.knowing(elicited=elicited.reached if known is None else known | elicited.reached)
     found = conclude(
         lab,
         name=pair.name,
@@ -132,7 +140,27 @@ def audit(lab: Lab, pair: AuditPair, config: AuditConfig) -> AuditResult:
     )
     policies = {"base": pair.base, "tuned": pair.tuned}
     apart = preflight_cautions(policies, pair.problems.problems, Limits(max_new_tokens=config.max_new_tokens))
-    return replace(found, settings=said, cautions=(*found.cautions, *apart))
+    return replace(found, settings=said, cautions=(*found.cautions, *apart), elicited=elicited)
+
+
+def elicitation_of(lab: Lab, pair: AuditPair, config: AuditConfig, tables: Tables) -> ElicitedProblems:
+    """What elicitation solves beyond the base's draws.
+
+    Raises:
+        UsageError: the base is greedy, so nothing is known of what its draws reach.
+    """
+    if greedy(pair.base):
+        raise UsageError("--elicit needs draws of the base, and a greedy one has one", fix="--temperature 1")
+    return elicited_problems(
+        lab,
+        pair.base,
+        pair.problems,
+        tables,
+        config.elicit,
+        k=config.k,
+        limits=Limits(max_new_tokens=config.max_new_tokens, batch_rows=config.batch_rows),
+        in_words=pair.facts is None,
+    )
 
 
 def collect(lab: Lab, pair: AuditPair, config: AuditConfig) -> Tables:

@@ -9,6 +9,7 @@ from typing import Any
 
 from keyturn.auditing import audit_settings
 from keyturn.auditing.audit import AuditConfig, AuditPair, audit, conclude
+from keyturn.auditing.elicited_problems import counting_ways
 from keyturn.auditing.embedded import (
     EMBEDDED,
     audit_embedded,
@@ -66,15 +67,18 @@ class ProblemChoice:
     per_cell: int = PER_CELL
 
 
-def config_of(*, k: int, n_base: int, max_new_tokens: int) -> AuditConfig:
-    """The audit's configuration, from the numbers on the command line."""
+def config_of(*, k: int, n_base: int, max_new_tokens: int, elicit: Sequence[Any] = ()) -> AuditConfig:
+    """The audit's configuration, from the numbers on the command line and the names of elicitation methods."""
+    if elicit:
+        counting_ways(elicit)
     if k < SMALLEST_K or n_base < 0:
         what = f"k must be at least {SMALLEST_K} (at K = 1 nothing can be classified) and n-base not negative"
         raise UsageError(what, fix="leave them out for the defaults")
     if max(k, n_base // 4) > LARGEST_K:
         what = f"k is {k} and n-base {n_base}: at most {LARGEST_K} and 4 x {LARGEST_K} are allowed"
         raise UsageError(what, fix="choose a smaller K: the base makes 4K draws for every problem")
-    return AuditConfig(k=k, n_base=n_base, max_new_tokens=max_new_tokens or DEFAULT_TOKENS)
+    tokens = max_new_tokens or DEFAULT_TOKENS
+    return AuditConfig(k=k, n_base=n_base, max_new_tokens=tokens, elicit=tuple(elicit))
 
 
 def audit_models(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.auditing.elicited_problems import ElicitedProblems
 from keyturn.core.measurement import Json, Measurement, json_number
 from keyturn.measures.contract import Tables
 from keyturn.measures.verdict import Caution, Verdict
@@ -79,6 +80,7 @@ class AuditResult:
         settings: what a reader must know about the set-up, under ``base``, ``tuned`` and ``both``: temperature,
             prompt format, stop tokens, fingerprint, grader, seed...
         cautions: reasons to distrust the verdict. Those from the verdict itself come first.
+        elicited: what elicitation solves beyond the base's draws; None where none was asked for.
     """
 
     name: str
@@ -96,6 +98,7 @@ class AuditResult:
     left_out: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
+    elicited: ElicitedProblems | None = None
 
     @property
     def sentence(self) -> str:
@@ -104,6 +107,7 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Json]:
         """One entry of ``audits`` in the JSON document."""
+        elicited: dict[str, Json] = {} if self.elicited is None else {"elicitation": self.elicited.to_json()}
         return {
             "name": self.name,
             "base": self.base,
@@ -120,4 +124,5 @@ class AuditResult:
             "left_out": dict(self.left_out),
             "settings": {who: dict(said) for who, said in self.settings.items()},
             "cautions": [caution.to_json() for caution in self.cautions],
+            **elicited,
         }

@@ -54,6 +54,7 @@ def run(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    elicit: tuple[str, ...] = (),
     draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
     server: ServerOptions = ServerOptions(),  # noqa: B008
@@ -87,6 +88,7 @@ def run(
         revision: revision of the Hub repositories.
         trust_remote_code: run model code that comes with the weights; needs a pinned revision.
         allow_pickle: read pytorch_model.bin if there are no safetensors.
+        elicit: elicitation methods to try where the base's draws do not reach; each draws as much as the audit.
         draws_independent: count every draw of the sample files, even if some look like copies of others.
         columns: names of a sample file's columns, if keyturn does not know them.
         server: how to send requests to policies behind a server.
@@ -116,6 +118,8 @@ def _plan(way: str, options: Mapping[str, Any], planning: PlanOptions) -> int:
         raise UsageError(
             "--plan: samples are drawn already", fix="leave --samples out to plan an audit of models"
         )
+    if options["elicit"]:
+        raise UsageError("--plan says nothing of --elicit", fix="keyturn frontier BASE --plan tells its costs")
     if way == "embedded" and options["problems"] is not None:
         raise UsageError("--problems without models", fix="name base and tuned, or --limit for the number")
     refuse_idle(options, run, "file" if way == "embedded" else way, options["policies"])
@@ -153,6 +157,7 @@ DECIDES = (
     "revision",
     "trust_remote_code",
     "allow_pickle",
+    "elicit",
     "draws_independent",
     "columns",
     "server",
@@ -162,7 +167,9 @@ DECIDES = (
 
 def asked_for(options: Mapping[str, Any]) -> str:
     """The hash of the arguments of an audit, by which the same command finds its directory again."""
-    said = {name: options[name] for name in DECIDES if options[name] or name not in ("stop", "examples")}
+    said = {
+        name: options[name] for name in DECIDES if options[name] or name not in ("stop", "examples", "elicit")
+    }
     # Only paths are hashed here. The stages in the directory tell apart what the files hold.
     for name in ("problems", "examples"):
         if name in said:

@@ -123,8 +123,10 @@ def hooks_on(asked: Asked) -> int:
 def _fields(method: ElicitationMethod, config: Any, asked: Asked, examples: int) -> dict[str, Any]:
     """Everything that decides what a method prepares."""
     development = asked.development
+    path = {"streams": list(asked.streams.path)} if asked.streams.path else {}
     beside = {"teacher": asked.teacher} if "teacher" in method.needs else {}
     return {
+        **path,
         **beside,
         "method": method.name,
         "settings": config,

@@ -14,6 +14,7 @@ from keyturn.auditing import opening
 from keyturn.auditing.side_kinds import kind_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
+from keyturn.elicitation.contract import ElicitationMethod
 from keyturn.front.options import refuse_idle
 from keyturn.front.result import Audit, called
 from keyturn.front.trained import Training
@@ -49,6 +50,7 @@ def audit(
     revision: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    elicit: Sequence[str | ElicitationMethod] = (),
     draws_independent: bool = False,
     columns: Columns = Columns(),  # noqa: B008
     server: ServerOptions = ServerOptions(),  # noqa: B008
@@ -88,6 +90,9 @@ def audit(
         revision: revision of Hub repositories.
         trust_remote_code: run model code that comes with the weights; needs a pinned revision.
         allow_pickle: read pytorch_model.bin if there are no safetensors.
+        elicit: elicitation methods that are tried on problems that the base's draws do not reach, each maybe
+            with settings (``"cot-decoding:temperature=1"``). What they solve without teacher or answers counts
+            as deployed. None by default: each method draws about as much as the audit itself.
         draws_independent: count every draw of the samples, even where draws look like copies of each other.
         columns: column names, for samples that do not use the known ones.
         server: how policies behind a server are asked.
@@ -115,7 +120,7 @@ def _audited(given: Mapping[str, Any]) -> Audit:
     refuse_idle(given, audit, way, (base, tuned))
     if way == "samples" and isinstance(base, Samples) and isinstance(tuned, Samples) and columns != Columns():
         raise UsageError("--columns would do nothing: the samples were read already", fix="leave it out")
-    config = opening.config_of(**{name: given[name] for name in ("k", "n_base", "max_new_tokens")})
+    config = opening.config_of(**{name: given[name] for name in ("k", "n_base", "max_new_tokens", "elicit")})
     with _run_folder(given["out"]) as folder:
         lab = Lab(folder, Streams(given["seed"]))
         if way == "samples":
@@ -144,6 +149,7 @@ def audit_worlds(
     k: int = 64,
     n_base: int = 0,
     per_cell: int = opening.PER_CELL,
+    elicit: Sequence[str | ElicitationMethod] = (),
     workers: int = 0,
     executor: str = "processes",
     seed: int = 0,
@@ -153,18 +159,24 @@ def audit_worlds(
     Args:
         worlds: their names.
         out: the run directory. Each world has its own folder in it.
-        k, n_base, per_cell, seed: as for :func:`audit`.
+        k, n_base, per_cell, elicit, seed: as for :func:`audit`.
         workers: number of workers, one thread each; 0: chosen by the number of free cores.
         executor: where they are: ``processes``, ``ray``, ``ray://host:port``.
     """
     started = time.monotonic()
-    config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0)
+    config = opening.config_of(k=k, n_base=n_base, max_new_tokens=0, elicit=elicit)
     lab = Lab(out, Streams(seed))
     count = workers or min(len(worlds), free_cores())
     where = executor_named(executor, workers=count if executor == "processes" else workers)
     found = opening.audit_worlds(lab, worlds, per_cell=per_cell, config=config, executor=where)
     wall = time.monotonic() - started
-    options: Mapping[str, Any] = {"k": k, "n_base": n_base, "per_cell": per_cell, "seed": seed}
+    options: Mapping[str, Any] = {
+        "k": k,
+        "n_base": n_base,
+        "per_cell": per_cell,
+        "elicit": elicit,
+        "seed": seed,
+    }
     return [
         Audit.of(one, call=called("keyturn.audit", audit, {"base": name, **options}), wall_s=wall, kept=True)
         for name, one in zip(worlds, found, strict=True)

@@ -24,6 +24,7 @@ _READ_BY = {
     "grader": ("samples", "file"),
     "columns": ("samples",),
     "draws_independent": ("samples",),
+    "elicit": (*_OF_MODELS, "embedded"),
     "n_base": (*_OF_MODELS, "embedded"),
     "limit": ("file",),
     "per_cell": ("world", "embedded"),

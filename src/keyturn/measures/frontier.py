@@ -5,8 +5,9 @@ Formula, with ``s_a(p)`` the success rate of way ``a`` on problem ``p`` (mean ov
     gain       mean_p (s_a - s_plain)
     recovered  mean_p (s_a - s_best) / mean_p (s_tuned - s_best)      s_best: the base with its best prompt
     share      mean_p (s_a - s_plain) / mean_p (s_tuned - s_plain)    the audit's gain
-    front      a way is on the front of a cost where no other way has at least its success for at most its
-               cost, and one of the two is better; its frequency is the share of resamples where that holds
+    front      a way is on the front of a cost where it succeeds no less than the plain base, and no other
+               way has at least its success for at most its cost, one of the two being better; its frequency
+               is the share of resamples where that holds
 
 ``recovered`` and ``share`` exist only where the interval of their denominator lies above 0. Denominator: the
 problems that every way has a graded answer for; all ways share the same resamples of problems, so every
@@ -276,10 +277,17 @@ class _Sheet:
         often, now = np.full(len(self.ways), np.nan), np.zeros(len(self.ways), dtype=bool)
         if able.any():
             paid = resampled_means(self.costs[cost][:, able], self.weights)
-            often[able] = undominated(self.means[:, able], paid).mean(axis=0)
-            once = self.success[:, able].mean(axis=0)[None], self.costs[cost][:, able].mean(axis=0)[None]
-            now[able] = undominated(*once)[0]
+            often[able] = self._on(self.means, able, paid).mean(axis=0)
+            paid = self.costs[cost][:, able].mean(axis=0)[None]
+            now[able] = self._on(self.success.mean(axis=0)[None], able, paid)[0]
         return often, now
+
+    def _on(
+        self, success: NDArray[np.float64], able: NDArray[np.bool_], paid: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which ways are undominated and no worse than the plain base, ``[resample, able way]``."""
+        plain = success[:, self.place[PLAIN]][:, None]
+        return undominated(success[:, able], paid) & (success[:, able] >= plain - 1e-12)
 
     def _estimate(
         self, values: NDArray[np.float64], replicates: NDArray[np.float64], bounds: tuple[float, float]

@@ -37,12 +37,14 @@ READINGS = {
     "gain": "Success minus that of the plain base, paired over problems.",
     "counts as": "better or worse only where simultaneous intervals over all ways exclude 0 against both draws "
     "of the base; told the answers: a ceiling that asks the grader, and no way to answer.",
+    "of the gain": "Share of what lies between the plain base (0 %) and the tuned model (100 %); given only "
+    "where that gain is surely above 0.",
     "recovered": "Share of what lies between the base with its best prompt (0 %) and the tuned model (100 %); "
     "given only where that gap is surely above 0.",
     "beyond its control": "Success minus that of the control which tells what a method does from what anything "
     "of its kind would do, paired.",
-    "front": "Share of resamples of the problems in which no other way has at least this success for at most "
-    "these tokens.",
+    "front": "Share of resamples of the problems in which it succeeds no less than the plain base, and no "
+    "other way has at least its success for at most its tokens.",
     "tokens": "Tokens generated for one answer, discarded ones included.",
     "s an answer": "Wall seconds of one answer in large batches, on this machine.",
     "s before": "Wall seconds of training, or of what a method prepares.",
@@ -83,22 +85,38 @@ def way_table(result: FrontierResult, *, costs: Sequence[str] = tuple(COSTS)) ->
                 estimate(one.success),
                 estimate(one.gain, signed=True) if one.kind != "base" else UNDEFINED,
                 one.call,
+                percent(one.share),
                 percent(one.recovered),
-                UNDEFINED if beyond is None else f"{estimate(beyond[1], signed=True)} {beyond[0]}",
+                UNDEFINED if beyond is None else _over(*beyond),
                 UNDEFINED if math.isnan(often) else f"{number(100 * often, digits=0)} %",
                 *(cost_in_words(result, one, cost) for cost in costs),
             )
         )
-    header = ("way", "kind", "success", "gain", "counts as", "recovered", "beyond its control", "front")
+    header = (
+        "way",
+        "kind",
+        "success",
+        "gain",
+        "counts as",
+        "of the gain",
+        "recovered",
+        "beyond its control",
+        "front",
+    )
     return Table(
         caption=f"{result.name}: {result.unit}, {result.frontier.problems} problems, {result.draws} draws each",
         header=(*header, *(SHORT[cost] for cost in costs)),
         rows=tuple(rows),
-        words=frozenset({0, 1, 4, 6}),
+        words=frozenset({0, 1, 4, 7}),
         marked=frozenset(
             place for place, one in enumerate(points_in_order(result)) if one.kind in ("base", "tuned")
         ),
     )
+
+
+def _over(control: str, found: Estimate) -> str:
+    low, high = (number(end, signed=True) for end in (found.low, found.high))
+    return f"{number(found.value, signed=True)} ({low} to {high}) over {control}"
 
 
 def percent(found: Estimate) -> str:

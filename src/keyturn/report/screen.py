@@ -53,7 +53,7 @@ def renderable(results: Sequence[AuditResult], *, report: Path | None = None, wi
     """
     parts: list[Text] = []
     for result in results:
-        parts += [_sentence(result), *_warnings(result), _facts(result), Text()]
+        parts += [_sentence(result), *_warnings(result), _facts(result), *_elicitation(result), Text()]
     whole = summary.table(results)
     shown = narrowed(whole, width)
     parts.append(_table(shown))
@@ -102,6 +102,12 @@ def _warnings(result: AuditResult) -> list[Text]:
     ]
     needed = result.verdict.needed
     return [*out, Text.assemble(("  needed ", "dim"), visible(needed))] if needed else out
+
+
+def _elicitation(result: AuditResult) -> list[Text]:
+    """What elicitation solves, where it was tried."""
+    said = () if result.elicited is None else result.elicited.sentences
+    return [Text.assemble(("  elicited ", "dim"), visible(one)) for one in said]
 
 
 def _facts(result: AuditResult) -> Text:

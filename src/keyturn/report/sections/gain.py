@@ -53,11 +53,13 @@ def _known(verdict: Verdict) -> bool:
 
 
 def _elicited(result: AuditResult) -> tuple[str, ...]:
-    """The change of the created share by elicitation, if there was one."""
+    """What elicitation solves, and the change of the created share by it, if there was any."""
+    said = () if result.elicited is None else result.elicited.sentences
     before, after = (result.verdict.shares.get(name) for name in ("created_before_elicitation", "created"))
     if before is None or after is None or math.isnan(before.value):
-        return ()
+        return said
     return (
+        *said,
         f"Created share before elicitation {estimate(before)}; with what elicitation reaches counted as "
         f"deployed, {estimate(after)}.",
     )
