@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.auditing.embedded import trained
-from keyturn.auditing.frontier_plan import plan_frontier, seconds_left
+from keyturn.auditing.frontier_plan import plan_frontier, reason, seconds_left
 from keyturn.auditing.frontier_result import FrontierResult, Told
 from keyturn.auditing.frontier_setting import Setting
 from keyturn.auditing.frontier_training import trained_by, weights_changed
@@ -133,6 +133,7 @@ def _one(run: _Run, name: str) -> None:
         return
     if name == TUNED:
         policy, spent = reference(lab, setting)
+        run.setting = replace(setting, asked=replace(run.asked, teacher=policy))
         told = Told(summary=setting.tuned_name, source="the reference model", cost="")
         run.found[name] = by_policy(lab, run.asked, policy, name=TUNED, kind="tuned", spent=spent, told=told)
         return
@@ -141,7 +142,7 @@ def _one(run: _Run, name: str) -> None:
     except (BusyError, StorageError):
         raise
     except KeyturnError as why:
-        run.left_out[name] = str(why)
+        run.left_out[name] = reason(why)
         return
     reason = _idle(made, run.found[PLAIN], run.asked)
     if reason:

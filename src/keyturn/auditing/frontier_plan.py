@@ -114,6 +114,8 @@ def _planned(lab: Lab, setting: Setting, way: Chosen) -> Planned:
             return Planned(name=way.name, cost=trains.cost)
         return Planned(name=way.name, cost=sizes_in_words(setting.rl or RLConfig()))
     asked = setting.asked
+    if "teacher" in method.needs and setting.trains is not None:
+        return Planned(name=way.name, cost=f"{method.cost}; its teacher is trained first")
     few = asked.of(_spread(asked.problems.problems, PROBED))
     before = dict(lab.seconds)
     try:
@@ -121,7 +123,7 @@ def _planned(lab: Lab, setting: Setting, way: Chosen) -> Planned:
     except (BusyError, StorageError):
         raise
     except KeyturnError as why:
-        return Planned(name=way.name, cost=method.cost, why=str(why))
+        return Planned(name=way.name, cost=method.cost, why=reason(why))
     spent = {label: seconds - before.get(label, 0.0) for label, seconds in lab.seconds.items()}
     generated = float(np.mean(done.elicitation.costs.generated))
     whole = len(asked.problems.problems) * len(asked.draws)
@@ -134,6 +136,11 @@ def _planned(lab: Lab, setting: Setting, way: Chosen) -> Planned:
         before=spent.get(f"prepare {method.name}", 0.0),
         examples=float(done.examples),
     )
+
+
+def reason(why: KeyturnError) -> str:
+    """Why a way is left out, with the option that a frontier has for a teacher."""
+    return str(why).replace("--teacher MODEL", "--tuned MODEL")
 
 
 def _spread(problems: Sequence, count: int) -> list:

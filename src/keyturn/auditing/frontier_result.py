@@ -75,7 +75,7 @@ class FrontierResult:
         tried = sum(one.kind in ("prompt", "elicitation", "control") for one in self.frontier.points)
         best, gain = self.cheapest, self.frontier.tuned_gain
         if best is None:
-            return f"none of {tried} ways without changing a weight is surely better than two draws of the base"
+            return f"none of {tried} ways without training or teacher is surely better than the base"
         cost = f"{number(best.costs['generated'], digits=0)} tokens an answer"
         if math.isnan(best.share.value):
             why = (
