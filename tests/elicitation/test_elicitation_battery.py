@@ -37,6 +37,16 @@ SMALL = {
     "steering-pca": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "first_step"},
     "steering-logistic": {"trials": 24, "dose": 0.5, "persistent": False},
     "steering-random": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "all"},
+    "steering-other": {"trials": 4, "dose": 0.5},
+    "steering-answer": {"dose": 0.5, "lead": " w7 "},
+    "steering-delimiter": {
+        "dose": 0.5,
+        "delimiters": tuple(f"w{i}" for i in range(2, 20)),
+        "reflection": tuple(f"w{i}" for i in range(20, 30)),
+        "trials": 4,
+    },
+    "steering-conditional": {"trials": 24, "dose": 0.5},
+    "steering-unconditional": {"trials": 24, "kl": 0.2},
     **{name: {"words": ("w9", "w11"), "duration": 3} for name in ("tip", "tip-flipped", "tip-random")},
     "hybrid-divergence": {"share": 0.4, "trials": 1},
     "hybrid-entropy": {"share": 0.4, "trials": 1},
@@ -59,6 +69,8 @@ def neutral(method):
     """Its neutral settings, in words that the made models know."""
     if method.name.startswith("tip") or method.name == "hybrid-planning":
         return replace(method.neutral, words=("w9", "w11"))
+    if method.name == "steering-delimiter":
+        return replace(method.neutral, delimiters=("w9",))
     return method.neutral
 
 

@@ -101,8 +101,9 @@ class Intervention:
 
     @property
     def on_prompts(self) -> bool:
-        """Whether it may act on tokens of a prompt."""
-        return self.where != "generation"
+        """Whether it may act on tokens of a prompt. A function of places may say that it never does, by an
+        attribute ``only_written``."""
+        return self.where != "generation" and not getattr(self.where, "only_written", False)
 
     def strength(self, places: Places, dtype: Any) -> tuple[Any, Any]:
         """The places where it acts, bool ``[row, token]``, and its coefficients there, ``[row, token]``."""

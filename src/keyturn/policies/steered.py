@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keyturn.core.describe import describe
 from keyturn.core.errors import UsageError
@@ -93,6 +94,22 @@ class SteeredPolicy(LocalPolicy):
         with evaluating(self.model), hooked(self.model, (*self.hooks, *control.hooks())):
             table = scored(self.model, control, completions, advance=advance)
         return TokenTable(policy=self.fingerprint, logprobs=table[0], entropies=table[1], ranks=table[2])
+
+    def divergence(self, completions: Completions) -> NDArray[np.float64]:
+        """``KL(steered || plain)`` in nats at every token of given texts, ``[token]``, at temperature 1.
+
+        Raises:
+            UsageError: an intervention is transient: every token would need a forward of its own.
+        """
+        from keyturn.policies.steered_readers import divergences
+
+        if not all(one.persistent for one in self.interventions):
+            what = "the effect of a transient intervention on whole texts cannot be measured"
+            raise UsageError(what, fix="a persistent one")
+        self.check_fits(completions)
+        control = Control(self.model, self.interventions)
+        with evaluating(self.model), hooked(self.model, (*self.hooks, *control.hooks())):
+            return divergences(self.model, control, completions)
 
 
 class Control:

@@ -170,6 +170,26 @@ def scored(
     return logprobs, entropies, ranks
 
 
+def divergences(model: PreTrainedModel, control: Control, completions: Completions) -> NDArray[np.float64]:
+    """``KL(steered || plain)`` in nats at every token of completions, whole rows padded on the right."""
+    found = np.zeros(len(completions.tokens))
+    for rows, tokens, places in batches(completions, model.device):
+        control.clear()
+        plain = model(input_ids=tokens, **without_cache(model)).logits
+        try:
+            control.set(places)
+            steered = model(input_ids=tokens, **without_cache(model)).logits
+        finally:
+            control.clear()
+        for index, row in enumerate(rows):
+            start, size = int(places.prompt[index, 0]), int(completions.lengths[row])
+            span = slice(start - 1, start - 1 + size)
+            laws, own = (one[index, span].double().log_softmax(-1) for one in (steered, plain))
+            at = slice(int(completions.offsets[row]), int(completions.offsets[row + 1]))
+            found[at] = (laws.exp() * (laws - own)).nan_to_num(nan=0.0).sum(-1).cpu().numpy()
+    return found
+
+
 def batches(completions: Completions, device: torch.device):  # type: ignore[no-untyped-def]
     """Batches of rows with prompt and completion, padded on the right: row numbers, tokens and places."""
     prompts = np.diff(completions.prompts.offsets)[completions.problem]
