@@ -144,9 +144,9 @@ def _one(run: _Run, name: str) -> None:
     except KeyturnError as why:
         run.left_out[name] = reason(why)
         return
-    reason = _idle(made, run.found[PLAIN], run.asked)
-    if reason:
-        run.left_out[name] = reason
+    idle = _idle(made, run.found[PLAIN], run.asked)
+    if idle:
+        run.left_out[name] = idle
     else:
         run.found[name] = made
 

@@ -60,12 +60,14 @@ class FrontierResult:
 
     @property
     def cheapest(self) -> Point | None:
-        """The way without a change of weights that recovers most, among those that are surely better than both
-        draws of the base; None where there is none."""
+        """The way with neither a change of weights nor a teacher that recovers most, of those that are surely
+        better than both draws of the base; None where there is none."""
         free = [
             one
             for one in self.frontier.points
-            if one.kind in ("prompt", "elicitation", "control") and one.call == "better"
+            if one.kind in ("prompt", "elicitation", "control")
+            and one.call == "better"
+            and not one.costs["teacher_bits"] > 0
         ]
         return max(free, key=lambda one: one.gain.value, default=None)
 
