@@ -37,6 +37,8 @@ SMALL = {
     "steering-pca": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "first_step"},
     "steering-logistic": {"trials": 24, "dose": 0.5, "persistent": False},
     "steering-random": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "all"},
+    "perturbed-vote": {"voters": 2, "population": 3, "trials": 2},
+    "perturbed-random-vote": {"voters": 2},
     "steering-other": {"trials": 4, "dose": 0.5},
     "steering-answer": {"dose": 0.5, "lead": " w7 "},
     "steering-delimiter": {

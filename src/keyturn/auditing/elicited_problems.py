@@ -253,6 +253,8 @@ def _answered(
     assert method is not None, "seen to before"
     if method.examples is not None and method.examples(asked, way.config):
         raise UsageError("it uses gold answers of other problems", fix="keyturn frontier, which counts them")
+    if method.weights is not None and method.weights(asked, way.config):
+        raise UsageError("it answers with other weights", fix="keyturn frontier, which counts them")
     times, budget = 1.0, float(k)
     if plain is not None:
         few = elicit(lab, method, way.config, replace(asked.of(_few(problems)), draws=range(1)))

@@ -192,7 +192,7 @@ def by_elicitation(lab: Lab, asked: Asked, chosen: Chosen, kind: Kind) -> Measur
             "before": prepared,
             "seconds": spent.get(method.name, math.nan) / size,
             "examples": float(done.examples),
-            "weights": 0.0,
+            "weights": float(done.weights),
         },
         control=method.control,
         told=Told(summary=method.summary, source=method.source, cost=method.cost),

@@ -1,4 +1,4 @@
-"""Let a policy answer under an elicitation method: no weight is changed, and every cost is counted.
+"""Let a policy answer under an elicitation method: its weights stay as they are, and every cost is counted.
 
 The answers become a sample file that `keyturn audit --samples` reads.
 """

@@ -175,6 +175,8 @@ class ElicitationMethod:
         neutral: the settings at which it is plain sampling.
         prepare: ``(asked, config) -> arrays``: what it makes once, from development problems and exemplars.
         examples: ``(asked, config) -> number`` of problems whose gold answers ``prepare`` or the prompts use.
+        weights: ``(asked, config) -> number`` of weights that differ from the policy's in the models that answer,
+            all counted; None: none does.
         answer: ``(asked, config, prepared) -> answers``.
     """
 
@@ -189,6 +191,7 @@ class ElicitationMethod:
     neutral: Any = None
     prepare: Prepare | None = None
     examples: Callable[[Asked, Any], int] | None = None
+    weights: Callable[[Asked, Any], int] | None = None
     answer: Answer
 
     def check(self, asked: Asked) -> None:

@@ -44,12 +44,14 @@ class Elicited:
         elicitation: answers and costs.
         prepared: what was made once for all problems.
         examples: problems whose gold answers the method used.
+        weights: numbers in the weights of the models that answered that are not the policy's.
         stage: of the answers.
     """
 
     elicitation: Elicitation
     prepared: Prepared
     examples: int
+    weights: int
     stage: Stage
 
 
@@ -91,7 +93,8 @@ def elicit(lab: Lab, method: ElicitationMethod, config: Any, asked: Asked) -> El
                 advance(len(part) * len(asked.draws))
 
     stage, found = lab.stage("elicit", decides, work, _read, parents=parents, label=method.name)
-    return Elicited(elicitation=found, prepared=prepared, examples=examples, stage=stage)
+    weights = method.weights(asked, config) if method.weights is not None else 0
+    return Elicited(elicitation=found, prepared=prepared, examples=examples, weights=weights, stage=stage)
 
 
 def untouched(asked: Asked, work: Any) -> Any:

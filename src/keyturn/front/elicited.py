@@ -44,6 +44,7 @@ class Elicited:
         facts: further numbers of each answer by name.
         success: mean success over problems, with its interval.
         examples: problems whose gold answers the method used.
+        weights: numbers in the weights of the models that answered that are not the policy's.
         prepared: what the method made once for all problems, as arrays by name.
     """
 
@@ -57,6 +58,7 @@ class Elicited:
     facts: Mapping[str, Any]
     success: Estimate
     examples: int
+    weights: int
     prepared: Prepared
 
     @classmethod
@@ -86,6 +88,7 @@ class Elicited:
             facts=done.elicitation.facts,
             success=accuracy(answers, asked.streams.child("scores", method.name)),
             examples=done.examples,
+            weights=done.weights,
             prepared=done.prepared,
         )
         write_json(folder / RESULT, found.to_json())
@@ -103,7 +106,7 @@ class Elicited:
         # Of the tokens that stand in the answers: steered ones are counted there.
         length = float(self.completions.lengths.sum())
         means["share_steered"] = json_number(float(columns["steered"].sum()) / length if length else math.nan)
-        return {**means, "examples": self.examples, "weights_changed": 0}
+        return {**means, "examples": self.examples, "weights_changed": self.weights}
 
     def to_json(self) -> dict[str, Json]:
         """The summary as one document."""
