@@ -56,6 +56,10 @@ def test_all_questions_are_listed_with_what_their_answers_begin_with(capsys):
 def test_a_note_is_shown_with_the_states_of_its_facts(capsys):
     text = said(capsys, "note", "show", "three-phases")
     assert "✕ fails (a lead): Imitation of another style that goes on" in text
+    assert "In GRAPH, success recovers by .05 or more" in text
+    assert "Nothing sound from reasoning-beats-next-token: a control failed" in " ".join(
+        said(capsys, "note", "show", "next-token-rl").split()
+    )
     assert "deepens two-phases" in text
     found = document(capsys, "note", "show", "three-phases")
     assert [one["state"] for one in found["note"]["facts"]].count("fails") == 1
@@ -127,7 +131,8 @@ def test_files_to_fill_in_are_written_once_and_lint_says_what_is_left(capsys, em
     reading = ("--claim", "dapo-keeps-entropy", "--number", "effect", "--bound", "0.01")
     for words in (
         ("note", "my-note"),
-        ("fact", "one-example/mine"),
+        ("note", "my-measured-note", *reading),
+        ("fact", "one-example/mine", *reading),
         ("reading", "format-collapse/3", *reading),
         ("question", "my-question"),
     ):
@@ -137,7 +142,7 @@ def test_files_to_fill_in_are_written_once_and_lint_says_what_is_left(capsys, em
     assert main(["atlas", "lint", "--json"]) == 1
     left = json.loads(capsys.readouterr().out)["problems"]
     assert {one["what"] for one in left} == {"a text is not filled in yet"}
-    assert len({one["file"] for one in left}) == 4
+    assert len({one["file"] for one in left}) == 5
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,9 @@ def test_files_to_fill_in_are_written_once_and_lint_says_what_is_left(capsys, em
         (("reading", "one-example/1", "--claim", "rl-narrows", "--number", "gian"), "gain"),
         (("reading", "one-example/1", "--claim", "rl-narrows", "--number", "gain"), "--bound"),
         (("reading", "reward-learning/1"), "rlvr-boundary/1"),
-        (("note", "mine", "--bound", "1"), "atlas new reading"),
+        (("note", "mine", "--bound", "1"), "--claim"),
+        (("note", "mine", "--claim", "rl-narrows"), "--number, one of"),
+        (("question", "mine", "--bound", "1"), "atlas new reading"),
         (("question", "create-or-deploy"), "another id"),
     ],
 )

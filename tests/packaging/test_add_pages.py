@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -230,7 +231,8 @@ def test_a_note_is_added_as_its_page_says(root):
     page = (root / "docs" / "add-a-note.md").read_text(encoding="utf-8")
     ((name, text),) = re.findall(r"^`(runs/\S+\.md)`\n\n```markdown\n(.*?)^```$", page, flags=re.M | re.DOTALL)
     keyturn = ("-m", "keyturn.cli.main")
-    assert run(root, *keyturn, "atlas", "new", "note", "shorter-wrong-answers").startswith(name)
+    (command,) = re.findall(r"^keyturn (atlas new note .*?[^\\])$", page, flags=re.M | re.DOTALL)
+    assert run(root, *keyturn, *shlex.split(command.replace("\\\n", " "))).startswith(name)
     run(root, *keyturn, "atlas", "lint", code=1)
     (root / name).write_text(text, encoding="utf-8")
     assert "nothing is wrong" in run(root, *keyturn, "atlas", "lint")

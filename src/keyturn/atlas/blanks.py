@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.atlas import CLAIMS, claim_named
@@ -23,7 +25,7 @@ facts:
   - id: {id}/1
     says: "..."   # one assertion; its numbers stand below as quantities
     quantities: []  # {{id: gain, what: gain on MATH-500, value: 37, unit: points, paper: "2504.20571"}}
-relations: []     # {{type: extends, to: one-example, why: a reason of at most 160 characters}}
+{readings}relations: []     # {{type: extends, to: one-example, why: a reason of at most 160 characters}}
 ---
 """
 _FACT = """\
@@ -33,13 +35,16 @@ facts:
   - id: {id}
     says: "..."   # one assertion; its numbers stand below as quantities
     quantities: []  # {{id: gain, what: gain on MATH-500, value: 37, unit: points, paper: "2504.20571"}}
----
+{readings}---
 """
-_READING = """\
+_ADDED_READING = """\
 ---
 adds-to: {note}
 readings:
   - fact: {fact}
+{reading}---
+"""
+_READING = """\
     claim: {claim}
 {base}    number: "{number}"
     counts: "{counts}"
@@ -48,8 +53,8 @@ readings:
     where: "..."      # the scope, as it stands at the head of a sentence: in GRAPH
     says: "..."       # what the world shows where it holds, a clause: one example ends within .05 of the pool
     otherwise: "..."  # the same where it fails
----
 """
+_BASE = "    base: {}       # its records are read, and those of other bases of its world\n"
 _QUESTION = """\
 topic: "..."
 questions:
@@ -65,23 +70,42 @@ questions:
 """
 
 
-def new_note(atlas: Atlas, folder: Path, name: str) -> tuple[Path, str]:
-    """Path and text of a new note.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a reading is to read; empty for no reading.
+
+    Args:
+        claim, number: of which study which number.
+        counts, bound: what it must be; not a number where no bound was given.
+    """
+
+    claim: str = ""
+    number: str = ""
+    counts: str = ">="
+    bound: float = math.nan
+
+
+def new_note(atlas: Atlas, known: Known, folder: Path, name: str, asked: Asked) -> tuple[Path, str]:
+    """Path and text of a new note with one fact, and with a reading of it where one is asked for.
 
     Args:
         atlas: for ids that are taken and topics that are known.
+        known: for the numbers of a study.
         folder: ``$KEYTURN_HOME/atlas``.
         name: its id.
+        asked: the reading of its fact.
     """
     if name != kebab(name):
         raise UsageError(f"{name!r} is no id of a note", fix=f"kebab case: {kebab(name) or 'my-note'}")
     if name in atlas.notes:
         raise UsageError(f"the note {name!r} is there already", fix="another id, or keyturn atlas new fact")
+    readings = _inside(known, asked)
     topics = ", ".join(atlas.topics)
-    return folder / "notes" / f"{name}.md", _NOTE.format(id=name, topics=topics, folder=folder)
+    text = _NOTE.format(id=name, topics=topics, folder=folder, readings=readings)
+    return folder / "notes" / f"{name}.md", text
 
 
-def new_fact(atlas: Atlas, folder: Path, name: str) -> tuple[Path, str]:
+def new_fact(atlas: Atlas, known: Known, folder: Path, name: str, asked: Asked) -> tuple[Path, str]:
     """Path and text of a file that adds a fact to a note; ``name`` is ``NOTE/NAME``."""
     note, _, own = name.partition("/")
     if note not in atlas.notes:
@@ -90,12 +114,11 @@ def new_fact(atlas: Atlas, folder: Path, name: str) -> tuple[Path, str]:
         raise UsageError(f"{name!r} is no id of a fact", fix=f"{note}/{kebab(own) or 'my-fact'}")
     if name in atlas.facts:
         raise UsageError(f"the fact {name!r} is there already", fix="another name after the slash")
-    return folder / "notes" / f"{note}-{own}.md", _FACT.format(note=note, id=name)
+    text = _FACT.format(note=note, id=name, readings=_inside(known, asked))
+    return folder / "notes" / f"{note}-{own}.md", text
 
 
-def new_reading(
-    atlas: Atlas, known: Known, folder: Path, fact: str, *, claim: str, number: str, counts: str, bound: float
-) -> tuple[Path, str]:
+def new_reading(atlas: Atlas, known: Known, folder: Path, fact: str, asked: Asked) -> tuple[Path, str]:
     """Path and text of a file that adds a reading to a fact.
 
     Raises:
@@ -108,6 +131,18 @@ def new_reading(
         raise UsageError(
             f"{fact} is told elsewhere", fix=f"keyturn atlas new reading {ends[0]}" if ends else ""
         )
+    note, reading = atlas.facts[fact].note, _reading(known, asked)
+    text = _ADDED_READING.format(note=note, fact=fact, reading=reading)
+    return folder / "notes" / f"{kebab(fact)}-{asked.claim}-{kebab(asked.number)}.md", text
+
+
+def _reading(known: Known, asked: Asked) -> str:
+    """The lines of a reading, in the list of an addition.
+
+    Raises:
+        UsageError: the claim or the number is not there, or there is no bound.
+    """
+    claim, number = asked.claim, asked.number
     if not claim:
         raise UsageError("a reading picks a number of a claim", fix=f"--claim, one of {', '.join(CLAIMS)}")
     numbers = numbers_of(claim_named(claim).id, known)
@@ -115,19 +150,20 @@ def new_reading(
         raise UsageError(f"which number of {claim}?", fix=f"--number, one of {', '.join(sorted(numbers))}")
     if number not in numbers:
         raise unknown(f"number of {claim}", number, numbers)
-    if bound != bound:
+    if math.isnan(asked.bound):
         raise UsageError("a reading fixes its bound before the run", fix="--bound 0.05")
-    note = atlas.facts[fact].note
     usual = CLAIMS[claim].default.base
-    base = (
-        f"    base: {usual}       # records of this base, and of others of its world, are read\n"
-        if usual
-        else ""
-    )
-    text = _READING.format(
-        note=note, fact=fact, claim=claim, base=base, number=number, counts=counts, bound=bound
-    )
-    return folder / "notes" / f"{kebab(fact)}-{claim}-{kebab(number)}.md", text
+    base = _BASE.format(usual) if usual else ""
+    return _READING.format(claim=claim, base=base, number=number, counts=asked.counts, bound=asked.bound)
+
+
+def _inside(known: Known, asked: Asked) -> str:
+    """The lines of a reading that stands in its fact; nothing where none is asked for."""
+    if not asked.claim and not asked.number and math.isnan(asked.bound):
+        return ""
+    first, *rest = _reading(known, asked).splitlines()
+    lines = ["    readings:", f"      - {first.lstrip()}", *(f"    {line}" for line in rest)]
+    return "\n".join(lines) + "\n"
 
 
 def new_question(atlas: Atlas, folder: Path, name: str) -> tuple[Path, str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from keyturn.atlas.blanks import new_fact, new_note, new_question, new_reading
+from keyturn.atlas.blanks import Asked, new_fact, new_note, new_question, new_reading
 from keyturn.atlas.collection import load_atlas
 from keyturn.atlas.known import load_known
 from keyturn.atlas.store import home
@@ -31,24 +31,23 @@ def run(
     Args:
         kind: what to write.
         id: of the note or question (my-note); NOTE/NAME for a fact; for a reading the fact that it tests.
-        claim: of a reading: the claim whose number it reads.
-        number: of a reading: a number that the claim's study returns.
-        counts: of a reading: the fact holds where the whole interval is at least, or at most, the bound.
-        bound: of a reading: fixed before the study is run.
+        claim: the claim whose number a reading reads; a note or a fact is written with that reading.
+        number: a number that the claim's study returns.
+        counts: the fact holds where the whole interval is at least, or at most, the bound.
+        bound: fixed before the study is run.
         json: one JSON document on stdout.
     """
-    if kind != "reading" and (claim or number or not math.isnan(bound)):
+    if kind == "question" and (claim or number or not math.isnan(bound)):
         raise UsageError(
-            "only a reading has a claim, a number and a bound", fix=f"keyturn atlas new reading {id}"
+            "a question has no claim, number and bound of its own", fix="keyturn atlas new reading FACT"
         )
     atlas, folder = load_atlas(home()), home() / "atlas"
-    if kind == "reading":
-        known = load_known(home())
-        path, text = new_reading(
-            atlas, known, folder, id, claim=claim, number=number, counts=counts, bound=bound
-        )
+    if kind == "question":
+        path, text = new_question(atlas, folder, id)
     else:
-        path, text = {"note": new_note, "fact": new_fact, "question": new_question}[kind](atlas, folder, id)
+        write = {"note": new_note, "fact": new_fact, "reading": new_reading}[kind]
+        asked = Asked(claim=claim, number=number, counts=counts, bound=bound)
+        path, text = write(atlas, load_known(home()), folder, id, asked)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -9,9 +9,12 @@ from typing import Annotated
 import tyro
 
 from keyturn.atlas.answers import answer, question_of_note
+from keyturn.atlas.answers.measured import told
+from keyturn.atlas.answers.phrases import sentence
 from keyturn.atlas.collection import Atlas, Note, load_atlas
 from keyturn.atlas.known import load_known
 from keyturn.atlas.prose import plain
+from keyturn.atlas.readings import ReadingState
 from keyturn.atlas.relation_types import INVERSE
 from keyturn.atlas.states import MARKS, FactState, States, all_states
 from keyturn.atlas.store import home
@@ -59,7 +62,18 @@ def _fact(state: FactState) -> list[str]:
     first, *rest = wrapped(f"{MARKS[state.state]} {state.state}{lead}{told}: {state.fact.says}", "    ")
     numbers = [f"      {one.what}: {one}" for one in state.fact.quantities]
     caution = wrapped(f"Caution: {state.fact.caution}", "      ") if state.fact.caution else []
-    return ["  - " + first[4:], *rest, *numbers, *caution]
+    readings = [line for one in state.readings for line in wrapped(_reading(one), "      ")]
+    return ["  - " + first[4:], *rest, *readings, *numbers, *caution]
+
+
+def _reading(one: ReadingState) -> str:
+    """One reading: what it shows, or why it shows nothing."""
+    if one.sound:
+        return sentence(told(one))
+    concerns = (
+        "" if one.outcome != "not applicable" else "; gates: [...] in a reading names those that concern it"
+    )
+    return f"Nothing sound from {one.reading.claim}: {one.why}{concerns}."
 
 
 def _asked_by(note: Note, atlas: Atlas) -> list[str]:
