@@ -22,7 +22,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA
 from keyturn.elicitation import ELICITATIONS
-from keyturn.front.elicited import Elicited
+from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.eliciting import elicit, elicitation_of
 from keyturn.policies.connect import ServerOptions
 
@@ -40,6 +40,8 @@ class Common:
     """Other problems with answers, on which a method makes its choices; column `solution`: worked solutions."""
     teacher: str = ""
     """A tuned model with the same tokenizer, for methods that look at one while the base answers."""
+    vector: Path | None = None
+    """A vector (or opener, or probe) that an earlier run of this method wrote: OUT/prepared.safetensors."""
     draws: int = 8
     """Answers per problem."""
     limit: int = 0
@@ -139,7 +141,7 @@ def _again(common: Common) -> list[str]:
     usual, words = Common(), list[str]()
     for one in fields(common):
         value = getattr(common, one.name)
-        if one.name in ("out", "json", "server") or value == getattr(usual, one.name):
+        if one.name in ("out", "json", "server", "vector") or value == getattr(usual, one.name):
             continue
         option = f"--{one.name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]
@@ -156,4 +158,6 @@ def _tell(done: Elicited) -> None:
         sys.stdout.write(f"  {name.replace('_', ' ')}: {shown}\n")
     for name, value in done.to_json()["prepared"].items():  # type: ignore[union-attr]
         sys.stdout.write(f"  {name}: {value}\n")
+    if done.prepared:
+        sys.stdout.write(f"prepared: {done.folder / PREPARED} (--vector takes it)\n")
     sys.stdout.write(f"samples: {done.samples}\n")

@@ -24,6 +24,7 @@ from keyturn.core.identity import identity
 from keyturn.core.progress import progress
 from keyturn.core.rundir import write_bytes
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
+from keyturn.elicitation.prepared_file import Given, without_preparing
 from keyturn.lab.lab import Lab, Stage, parts_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.which_engine import engine_of
@@ -55,7 +56,9 @@ class Elicited:
     stage: Stage
 
 
-def elicit(lab: Lab, method: ElicitationMethod, config: Any, asked: Asked) -> Elicited:
+def elicit(
+    lab: Lab, method: ElicitationMethod, config: Any, asked: Asked, *, given: Given | None = None
+) -> Elicited:
     """Answer every problem by a method. What is finished is read from disk.
 
     Args:
@@ -63,16 +66,21 @@ def elicit(lab: Lab, method: ElicitationMethod, config: Any, asked: Asked) -> El
         method: the method.
         config: its settings.
         asked: policy, problems and draws.
+        given: what the method prepared before; it then prepares nothing.
 
     Raises:
         UsageError: something that the method needs is missing.
     """
-    method.check(asked)
+    (method if given is None else without_preparing(method)).check(asked)
     examples = method.examples(asked, config) if method.examples is not None else 0
-    fields = _fields(method, config, asked, examples)
     prepared: Prepared = {}
     parents: list[Stage] = []
-    if method.prepare is not None:
+    if given is not None:
+        examples, prepared = given.examples, given.prepared
+    fields = _fields(method, config, asked, examples)
+    if given is not None:
+        fields = {**fields, "development": None, "given": given.mark}
+    elif method.prepare is not None:
         prepare = method.prepare
         stage, prepared = lab.arrays(
             "elicit-prepare", fields, lambda: prepare(asked, config), label=f"prepare {method.name}"

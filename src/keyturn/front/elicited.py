@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import pandas
 
 SAMPLES, RESULT = "samples.jsonl", "elicitation.json"
-"""Files of a run directory: the answers, and what stands in :meth:`Elicited.to_json`."""
+PREPARED = "prepared.safetensors"
+"""Files of a run directory: answers, what stands in :meth:`Elicited.to_json`, and what the method prepared."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

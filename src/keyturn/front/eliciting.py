@@ -17,8 +17,9 @@ from keyturn.core.identity import identity
 from keyturn.core.streams import Streams
 from keyturn.elicitation import ELICITATIONS
 from keyturn.elicitation.contract import Asked, ElicitationMethod
+from keyturn.elicitation.prepared_file import Given, read_prepared, without_preparing, write_prepared
 from keyturn.elicitation.stage import elicit as by_stages
-from keyturn.front.elicited import Elicited
+from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.method_of import settled
 from keyturn.front.run_folder import ELICITED, hold_to
 from keyturn.lab.lab import Lab
@@ -36,6 +37,7 @@ def elicit(
     draws: int = 8,
     development: Any = None,
     teacher: Any = None,
+    vector: str | Path | None = None,
     grader: str = "auto",
     limit: int = 0,
     per_cell: int = PER_CELL,
@@ -63,6 +65,8 @@ def elicit(
         development: other problems with answers, on which a method makes its choices, with worked solutions
             where it shows them. A controlled world brings its own.
         teacher: a tuned model with the same tokenizer, for methods that look at one: what ``model`` takes.
+        vector: a file that an earlier call of the same method with the same model wrote
+            (``OUT/prepared.safetensors``); nothing is then prepared. A vector of another model is refused.
         grader: how answers are graded; ``auto``: by the layout of the problems.
         limit: ask only this many problems, from the first on; 0 means all.
         per_cell: test problems per cell, if a world makes them.
@@ -103,8 +107,11 @@ def elicit(
     folder = None if out is None else Path(out).expanduser()
     kept = None if folder is None else folder / "servers"
     asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=_beside(chosen, teacher))
-    chosen.check(asked)
-    return _elicited(chosen, config, asked, side, seed, folder)
+    given = None
+    if vector is not None:
+        given = read_prepared(Path(vector).expanduser(), chosen, config, asked)
+    (chosen if given is None else without_preparing(chosen)).check(asked)
+    return _elicited(chosen, config, asked, side, seed, folder, given)
 
 
 def elicitation_of(method: str | ElicitationMethod) -> ElicitationMethod:
@@ -137,7 +144,13 @@ def _beside(method: ElicitationMethod, teacher: Any) -> Side | None:
 
 
 def _elicited(
-    method: ElicitationMethod, config: Any, asked: Asked, side: Side, seed: int, folder: Path | None
+    method: ElicitationMethod,
+    config: Any,
+    asked: Asked,
+    side: Side,
+    seed: int,
+    folder: Path | None,
+    given: Given | None,
 ) -> Elicited:
     decides: Mapping[str, object] = {
         "method": method.name,
@@ -146,6 +159,7 @@ def _elicited(
         "problems": asked.problems,
         "development": asked.development,
         **({"teacher": asked.teacher} if asked.teacher is not None else {}),
+        **({"vector": given.mark} if given is not None else {}),
         "draws": len(asked.draws),
         "max_new_tokens": asked.limits.max_new_tokens,
         "seed": seed,
@@ -155,7 +169,9 @@ def _elicited(
         folder = Path("runs") / f"elicit-{method.name}-{key}"
     hold_to(folder, ELICITED, decides, method.answer)
     lab = Lab(folder, asked.streams)
-    found = by_stages(lab, method, config, asked)
+    found = by_stages(lab, method, config, asked, given=given)
+    if found.prepared:
+        write_prepared(folder / PREPARED, method, config, asked, found.prepared, found.examples)
     completions = found.elicitation.completions
     problems = asked.problems
     _, grades = lab.grade(problems.grader, problems.problems, completions, found.stage, name="grade")
