@@ -1,7 +1,7 @@
 """Write the pages of docs/ that are made from the code, and check that every internal link leads somewhere.
 
-    python docs/generate.py             writes measures.md, objectives.md, follow-a-token.md, methods/, and the
-                                        tables of the atlas's page on trust
+    python docs/generate.py             writes measures.md, objectives.md, follow-a-token.md, methods/,
+                                        elicitation/, and the tables of the atlas's page on trust
     python docs/generate.py --check     writes nothing; exit code 1 where a page is stale or a link is broken
 
 Text comes from the docstrings of the files that do the work, so that a page cannot say what its code does not.
@@ -18,6 +18,7 @@ import re
 import sys
 from dataclasses import fields
 
+import elicitation_page
 import engine_page
 import method_pages
 import trust_tables
@@ -263,6 +264,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="write nothing; fail where something is stale")
     check = parser.parse_args().check
     texts, faults = method_pages.pages()
+    texts |= elicitation_page.pages()
     texts |= {name: make() for name, make in PAGES.items()}
     for name, new in texts.items():
         path = DOCS / name

@@ -31,7 +31,7 @@ def test_one_line_an_entry_that_fits_the_terminal(call, monkeypatch, columns):
 
 def test_without_a_terminal_a_listing_is_grouped_and_cuts_no_sentence(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    for words, most, loose in (("train ls", 70, 4), ("claim ls", 45, 5)):
+    for words, most, loose in (("train ls", 70, 4), ("claim ls", 60, 5)):
         _, out, _ = call(*words.split())
         lines = out.splitlines()
         assert "…" not in out

@@ -116,6 +116,7 @@ _FITS: dict[str, FitConfig] = {
     "nim": _BRANCHING,
     "unanswerable": _BRANCHING,
     "modes": replace(_MIXED, steps=800, batch_rows=128),
+    "search": replace(_MIXED, steps=800),
 }
 """Domain -> schedule of the demo, where it is not CHAIN's."""
 

@@ -19,6 +19,7 @@ from keyturn.problems.world.inv import InvWorld
 from keyturn.problems.world.modes import ModesWorld
 from keyturn.problems.world.nim import NimWorld
 from keyturn.problems.world.par import ParWorld
+from keyturn.problems.world.search import SearchWorld
 from keyturn.problems.world.split import SHARES
 from keyturn.problems.world.unanswerable import UnanswerableWorld
 
@@ -32,6 +33,7 @@ DOMAINS: dict[str, type[World]] = {
     "nim": NimWorld,
     "unanswerable": UnanswerableWorld,
     "modes": ModesWorld,
+    "search": SearchWorld,
 }
 """Domain -> its class. A new domain is one file and one line here; its named worlds are lines of
 :data:`WORLDS`."""
@@ -77,6 +79,8 @@ WORLDS: dict[str, World] = {
     "modes-absent": ModesWorld(name="modes-absent", worked=0.0),
     "modes-context": ModesWorld(name="modes-context", worked=0.0, elsewhere="maps"),
     "modes-scrambled": ModesWorld(name="modes-scrambled", scrambled=True),
+    "search": SearchWorld(),
+    "search-stars": SearchWorld(name="search-stars", kind="stars"),
 }
 
 

@@ -1,0 +1,156 @@
+"""Studies of elicitation: what they read off a table, and hybrids of two policies, on known cases."""
+
+import math
+
+import numpy as np
+import pytest
+from probes import probe, tiny_policy
+
+from keyturn.core.errors import UsageError
+from keyturn.core.measurement import Estimate
+from keyturn.core.streams import Streams
+from keyturn.elicitation import ELICITATIONS
+from keyturn.experiments import elicitation_studies as studies
+from keyturn.experiments import present_and_absent
+from keyturn.experiments.mode_worlds import WORLDS_ASKED, battery, world_asked
+from keyturn.experiments.plan import over_seeds
+from keyturn.experiments.present_and_absent import Cell, gain_of, recovered_of, row_of
+from keyturn.experiments.token_hybrids import written
+from keyturn.lab.lab import Lab
+
+PROBLEMS = 40
+
+
+def cell(world, row, base, share, *, control=False, said=""):
+    """A row on one base: a share of its problems is solved, the first ones."""
+    success = (np.arange(PROBLEMS) < round(share * PROBLEMS)).astype(float)
+    return Cell(
+        world=world, base=base, row=row, control=control, worked=share,
+        success=np.zeros(0) if said else success, said=said,
+    )  # fmt: skip
+
+
+def table(shares, bases=3):
+    """A table of ``{(world, row): share}``, the same on every base but for a little."""
+    cells = [
+        cell(world, row, base, share + 0.025 * base, control=row in ("plain", "RL", "SFT"))
+        for (world, row), share in shares.items()
+        for base in range(bases)
+    ]
+    return studies.Table(lines=(), cells=tuple(cells), bases=bases)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path, Streams(0))
+
+
+def test_gains_are_paired_and_a_gap_that_is_none_has_no_share(lab):
+    plain, half, whole = (cell("w", row, 0, share) for row, share in (("plain", 0.1), ("m", 0.5), ("SFT", 0.9)))
+    gain, recovered = gain_of(half, plain, lab), recovered_of(half, plain, whole, lab)
+    assert gain.value == pytest.approx(0.4)
+    assert gain.low < 0.4 < gain.high
+    assert recovered.value == pytest.approx(0.5)
+    assert recovered.low < 0.5 < recovered.high
+    assert math.isnan(recovered_of(half, plain, plain, lab).value), "a reference without a gain"
+    worse = recovered_of(cell("w", "m", 0, 0.0), plain, whole, lab)
+    assert worse.value < 0, "not clipped"
+
+
+def test_a_method_that_could_not_work_has_a_reason_and_no_number(lab):
+    plain, whole = cell("w", "plain", 0, 0.1), cell("w", "SFT", 0, 0.9)
+    line = row_of(cell("w", "m", 0, 0, said="nothing to learn from"), plain, whole, lab)
+    assert line["said"] == "nothing to learn from"
+    assert line["success"] is line["gain"] is line["recovered"] is None
+
+
+def test_the_central_claim_reads_the_difference_between_the_worlds():
+    worlds, rows = ("present 5 %", studies.OTHER, studies.SCRAMBLED), ("plain", "forced opener", "RL", "SFT")
+    shares = {(world, row): 0.1 for world in worlds for row in rows}
+    shares |= {(world, studies.RANDOM): 0.1 for world in worlds}
+    shares["present 5 %", "forced opener"] = 0.8
+    shares["present 5 %", "SFT"] = 0.9
+    found = studies.skill_numbers(table(shares))
+    assert found["effect"].value == pytest.approx(0.7)
+    assert found["scrambled texts give nothing"].value == pytest.approx(0)
+    assert found["something to gain"].value == pytest.approx(0.8)
+
+
+def test_the_best_other_method_is_found_and_a_verifier_does_not_count():
+    shares = dict.fromkeys([("present 5 %", row) for row in ("plain", "SFT", "RL")], 0.1)
+    shares |= {("present 5 %", row): share for row, share in
+               (("forced opener", 0.7), ("other", 0.5), ("more", 0.65), (studies.LEAKS[0], 0.95))}  # fmt: skip
+    found = studies.first_token_numbers(table(shares))
+    assert found["effect"].value == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize(
+    ("present", "absent", "said"),
+    [
+        ((0.7, 0.72, 0.74), [(0.0, 0.01, -0.01)], "elicits"),
+        ((0.7, 0.72, 0.74), [(0.0, 0.01, -0.01), (0.6, 0.61, 0.62)], "teaches or leaks"),
+        ((0.7, 0.72, 0.74), [(0.1, 0.11, 0.12)], "elicits and more"),
+        ((0.1, 0.12, 0.11), [(0.0, 0.3, -0.1)], "undecided"),
+        ((0.0, 0.3, -0.1), [(0.0, 0.0, 0.0)], "nothing seen"),
+        ((-0.1, -0.12, -0.11), [(0.0, 0.0, 0.0)], "harms"),
+        ((math.nan,) * 3, [(0.0, 0.0, 0.0)], "could not work"),
+    ],
+)
+def test_marks(present, absent, said):
+    twins = [over_seeds("twin", np.array(one)) for one in absent]
+    assert studies.mark(over_seeds("gain", np.array(present)), twins) == said
+    assert said in studies.MARKS
+
+
+def test_every_entry_of_the_dictionary_is_in_the_battery_of_every_world():
+    for name in WORLDS_ASKED:
+        rows = battery(world_asked(name), 16)
+        assert len({row.name for row in rows}) == len(rows)
+        assert {row.method for row in rows} <= set(ELICITATIONS)
+        for row in rows:
+            default = ELICITATIONS[row.method].config
+            assert row.settings is None or type(row.settings) is type(default), row.name
+    with pytest.raises(UsageError, match="unknown"):
+        world_asked("present 7 %")
+
+
+def test_a_share_of_the_work_is_a_share_of_the_bases(lab, monkeypatch):
+    asked = []
+    monkeypatch.setattr(present_and_absent, "cells_of", lambda lab, config, world, base: asked.append(base) or [
+        cell(world, row, base, 0.5) for row in ("plain", "SFT")])  # fmt: skip
+    config = present_and_absent.PresentConfig(worlds=("present 5 %",), bases=5)
+    present_and_absent.all_rows(Lab(lab.root, Streams(0), share=(1, 2)), config)
+    assert asked == [1, 3]
+
+
+ONE, TWO = tiny_policy(0), tiny_policy(1)
+TOLD = probe(lambda problem, words: 0.0, ("ask", "tell", "ask a", "tell b a")).problems
+
+
+def text(writer, other, rule, threshold=0.0):
+    return written(writer, other, rule, TOLD, threshold, 6, Streams(5))
+
+
+def test_a_policy_with_itself_is_itself_whatever_the_rule():
+    plain = text(ONE, ONE, "none")
+    for rule, threshold in (("first", 0.0), ("kl", 0.01), ("entropy", 0.0), ("random", 0.5)):
+        assert np.array_equal(text(ONE, ONE, rule, threshold)["tokens"], plain["tokens"]), rule
+    assert plain["kl"].max() < 1e-9
+
+
+def test_the_other_writes_where_the_rule_says():
+    assert not text(ONE, TWO, "none")["put"].any()
+    first = text(ONE, TWO, "first")
+    assert first["put"][:, 0].all()
+    assert not first["put"][:, 1:].any()
+    theirs = text(TWO, TWO, "none")
+    assert np.array_equal(first["tokens"][:, 0], theirs["tokens"][:, 0])
+    every = text(ONE, TWO, "kl", -1.0)
+    assert np.array_equal(every["tokens"], theirs["tokens"]), "everything put in is the other's text"
+    assert (text(ONE, TWO, "kl")["kl"] >= -1e-9).all()
+
+
+def test_an_estimate_without_a_value_is_undefined(lab):
+    gone = cell("w", "m", 0, 0, said="why")
+    assert math.isnan(gain_of(gone, cell("w", "plain", 0, 0.1), lab).value)
+    assert isinstance(gain_of(gone, gone, lab), Estimate)
