@@ -26,6 +26,9 @@ from keyturn.lab.workers import executor_named
 AUDITED = {"rl-deploys": ("graph", "chain"), "rl-narrows": ("graph", "chain")}
 """Bases of the claims that are one audit and hold of any base; the others run on their own."""
 
+SHARED = "present-and-absent"
+"""Claims about this experiment read one table, so they share a run directory and with it their stages."""
+
 
 def commit():
     """The commit that is run; none outside a checkout."""
@@ -40,7 +43,8 @@ def result_of(claim, subject, root, executor):
     """One run of a study: its record, without a folder of this machine, and what is behind it."""
     other_base = f"-{subject.base}" if subject.base != claim.default.base else ""
     seed = f"-{subject.seed}" if subject.seed else ""
-    place = root / f"{claim.id}{other_base}-{subject.profile}{seed}"
+    about = SHARED if SHARED in claim.methods else claim.id
+    place = root / f"{about}{other_base}-{subject.profile}{seed}"
     outcome = run_study(claim, subject, place, executor=executor)
     made = record(claim, subject, outcome)
     details = {

@@ -4,18 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from probes import probe, tiny_policy
 
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate
 from keyturn.core.streams import Streams
 from keyturn.elicitation import ELICITATIONS
 from keyturn.experiments import elicitation_studies as studies
-from keyturn.experiments import present_and_absent
+from keyturn.experiments import hybrid_studies, present_and_absent
 from keyturn.experiments.mode_worlds import WORLDS_ASKED, battery, world_asked
 from keyturn.experiments.plan import over_seeds
 from keyturn.experiments.present_and_absent import Cell, gain_of, recovered_of, row_of
-from keyturn.experiments.token_hybrids import written
 from keyturn.lab.lab import Lab
 
 PROBLEMS = 40
@@ -123,31 +121,20 @@ def test_a_share_of_the_work_is_a_share_of_the_bases(lab, monkeypatch):
     assert asked == [1, 3]
 
 
-ONE, TWO = tiny_policy(0), tiny_policy(1)
-TOLD = probe(lambda problem, words: 0.0, ("ask", "tell", "ask a", "tell b a")).problems
-
-
-def text(writer, other, rule, threshold=0.0):
-    return written(writer, other, rule, TOLD, threshold, 6, Streams(5))
-
-
-def test_a_policy_with_itself_is_itself_whatever_the_rule():
-    plain = text(ONE, ONE, "none")
-    for rule, threshold in (("first", 0.0), ("kl", 0.01), ("entropy", 0.0), ("random", 0.5)):
-        assert np.array_equal(text(ONE, ONE, rule, threshold)["tokens"], plain["tokens"]), rule
-    assert plain["kl"].max() < 1e-9
-
-
-def test_the_other_writes_where_the_rule_says():
-    assert not text(ONE, TWO, "none")["put"].any()
-    first = text(ONE, TWO, "first")
-    assert first["put"][:, 0].all()
-    assert not first["put"][:, 1:].any()
-    theirs = text(TWO, TWO, "none")
-    assert np.array_equal(first["tokens"][:, 0], theirs["tokens"][:, 0])
-    every = text(ONE, TWO, "kl", -1.0)
-    assert np.array_equal(every["tokens"], theirs["tokens"]), "everything put in is the other's text"
-    assert (text(ONE, TWO, "kl")["kl"] >= -1e-9).all()
+def test_what_a_hybrid_recovers_is_a_share_of_its_teachers_gap():
+    rows = {}
+    for base in range(2):
+        for teacher, own in (("RL", 0.9), ("SFT", 0.12)):
+            for method, success in (
+                ("base", 0.1),
+                ("teacher", own),
+                *((m, 0.5) for m in hybrid_studies.METHODS),
+            ):
+                rows["present 5 %", base, teacher, method] = hybrid_studies.Row(success=success, taken=0.1)
+    found = hybrid_studies.rl_numbers(rows)
+    assert found["effect"].value == pytest.approx(0.5)
+    assert found["share of tokens"].value == pytest.approx(0.1)
+    assert not np.isfinite(hybrid_studies.recovered(rows, "present 5 %", "SFT", "hybrid-disagree")).any()
 
 
 def test_an_estimate_without_a_value_is_undefined(lab):

@@ -1,111 +1,159 @@
-"""What a tuned policy's tokens at few places recover, and whether that depends on how it was tuned."""
+"""What a tuned policy's tokens at few places recover, and whether that depends on how it was tuned.
+
+The hybrids are those of ``keyturn elicit`` (:mod:`keyturn.elicitation.hybrid`), with a policy tuned by RL and
+with one that was distilled from worked solutions as teacher. ``recovered = (hybrid - base) / (teacher -
+base)`` of mean success over the test problems, one value per base.
+Denominator: bases. Degenerate: a base whose teacher gains less than .05 has no share.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import InputError
 from keyturn.core.measurement import Json, json_number
 from keyturn.core.progress import progress
+from keyturn.elicitation import ELICITATIONS
+from keyturn.elicitation.stage import elicit
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.elicitation_studies import OTHER, RARE, config_for, difference
 from keyturn.experiments.plan import Contrast, ShareDone, over_seeds
-from keyturn.experiments.present_and_absent import PresentConfig, task_of, tuned
-from keyturn.experiments.token_hybrids import RULES, Hybrid, hybrid, threshold_of
+from keyturn.experiments.present_and_absent import PresentConfig, asked_of, task_of, tuned
 from keyturn.lab.lab import Lab
 from keyturn.lab.session import Session
+from keyturn.problems.contract import answers
 
-DIRECTIONS = ("tuned in base", "base in tuned")
-"""Whose tokens are put into whose text."""
+GATED, RANDOM = "hybrid-disagree", "hybrid-random"
+METHODS = (
+    GATED,
+    "hybrid-divergence",
+    "hybrid-entropy",
+    "hybrid-planning",
+    "hybrid-student",
+    "hybrid-rerank",
+    "hybrid-backwards",
+    RANDOM,
+)
+LEAST_GAP = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a number of the table stands."""
+class Row:
+    """One hybrid on one base: mean success, share of the tokens that were taken, teacher bits a token."""
 
-    world: str
-    base: int
-    teacher: str
-    direction: str
-    rule: str
+    success: float
+    taken: float = 0.0
+    bits: float = 0.0
+    said: str = ""
 
 
-def hybrids_of(lab: Lab, config: PresentConfig, world: str, base: int) -> dict[Place, Hybrid]:
-    """Every rule in both directions, for the RL-tuned and for the distilled teacher of one base."""
+Found = Mapping[tuple[str, int, str, str], Row]
+"""(world, base, teacher, method) -> its row; the methods ``base`` and ``teacher`` are the two alone."""
+
+
+def hybrids_of(lab: Lab, config: PresentConfig, world: str, base: int) -> dict[tuple[str, int, str, str], Row]:
+    """Every hybrid of one base with both teachers."""
     session = Session(lab, task_of(lab, config, world, base), seed=base)
-    out: dict[Place, Hybrid] = {}
+    asked, test = asked_of(session, config), session.task.test
+    out: dict[tuple[str, int, str, str], Row] = {}
+    alone = session.answers(session.base, test, config.draws, name="base").rates().mean()
     for teacher, model in tuned(session, config).items():
-        for direction, (writer, other) in zip(
-            DIRECTIONS, ((session.base, model), (model, session.base)), strict=True
-        ):
-            share = 0.0
-            for rule in RULES:
-                threshold = share if rule == "random" else 0.0
-                if rule in ("kl", "entropy"):
-                    threshold = threshold_of(session, writer, other, rule)
-                made = hybrid(
-                    session, writer, other, rule, session.task.test, threshold=threshold, label=direction
-                )
-                share = made.share if rule == "kl" else share
-                place = Place(world=world, base=base, teacher=teacher, direction=direction, rule=rule)
-                out[place] = made
+        out[world, base, teacher, "base"] = Row(success=float(alone))
+        own = session.answers(model, test, config.draws, name=teacher).rates().mean()
+        out[world, base, teacher, "teacher"] = Row(success=float(own), taken=1.0)
+        for name in METHODS:
+            method, taught = ELICITATIONS[name], replace(asked, teacher=model.policy)
+            try:
+                found = elicit(lab, method, method.config, taught)
+            except InputError as error:
+                out[world, base, teacher, name] = Row(success=float("nan"), said=error.what)
+                continue
+            completions, costs = found.elicitation.completions, found.elicitation.costs
+            _, grades = lab.grade(test.grader, test.problems, completions, found.stage, name="grade")
+            written = float(costs.generated.sum())
+            out[world, base, teacher, name] = Row(
+                success=float(answers(name, test.problems, completions, grades).rates().mean()),
+                taken=float(costs.steered.sum()) / written,
+                bits=float(costs.teacher_bits.sum()) / written,
+            )
     return out
 
 
-def rows_of(found: Mapping[Place, Hybrid]) -> tuple[dict[str, Json], ...]:
-    """One flat line for each number."""
+def lines_of(found: Found) -> tuple[dict[str, Json], ...]:
+    """One flat line a row."""
     return tuple(
         {
-            "arm": f"{place.world}: {place.teacher}, {place.direction}, {place.rule}",
+            "arm": f"{world}: {teacher}, {method}",
             "lr": None,
-            "seed": place.base,
+            "seed": base,
             "chosen": True,
             "validation": None,
-            "success": json_number(round(float(made.success.mean()), 4)),
-            "share": json_number(round(made.share, 4)),
-            "top five": json_number(round(made.top_five, 4)),
+            "success": json_number(round(row.success, 4)),
+            "taken": json_number(round(row.taken, 4)),
+            "teacher bits": json_number(round(row.bits, 4)),
+            **({"said": row.said} if row.said else {}),
         }
-        for place, made in found.items()
+        for (world, base, teacher, method), row in found.items()
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Hybrids:
-    """All numbers, by place."""
+def _values(found: Found, world: str, teacher: str, method: str) -> NDArray[np.float64]:
+    """Mean success, ``[base]``."""
+    bases = 1 + max(base for _, base, _, _ in found)
+    return np.array([found[world, base, teacher, method].success for base in range(bases)])
 
-    found: Mapping[Place, Hybrid]
-    bases: int
 
-    def mean(self, world: str, teacher: str, direction: str, rule: str) -> NDArray[np.float64]:
-        """Success, ``[base]``."""
-        places = (
-            Place(world=world, base=base, teacher=teacher, direction=direction, rule=rule)
-            for base in range(self.bases)
-        )
-        return np.array([self.found[place].success.mean() for place in places])
+def gap(found: Found, world: str, teacher: str) -> NDArray[np.float64]:
+    """Success of the teacher minus that of the base, ``[base]``."""
+    return _values(found, world, teacher, "teacher") - _values(found, world, teacher, "base")
 
-    def share(self, world: str, teacher: str, rule: str) -> NDArray[np.float64]:
-        """Share of tokens put into the base's text, ``[base]``."""
-        places = (
-            Place(world=world, base=base, teacher=teacher, direction=DIRECTIONS[0], rule=rule)
-            for base in range(self.bases)
-        )
-        return np.array([self.found[place].share for place in places])
 
-    def gap(self, world: str, teacher: str) -> NDArray[np.float64]:
-        """Success of the teacher minus that of the base, ``[base]``."""
-        return self.mean(world, teacher, DIRECTIONS[1], "none") - self.mean(
-            world, teacher, DIRECTIONS[0], "none"
-        )
+def recovered(found: Found, world: str, teacher: str, method: str) -> NDArray[np.float64]:
+    """Share of the teacher's gap that a hybrid recovers, ``[base]``; NaN without a gap."""
+    wide = gap(found, world, teacher)
+    over = _values(found, world, teacher, method) - _values(found, world, teacher, "base")
+    return np.divide(over, wide, out=np.full(len(wide), np.nan), where=wide > LEAST_GAP)
 
-    def recovered(self, world: str, teacher: str, rule: str) -> NDArray[np.float64]:
-        """Share of the teacher's gap that its tokens recover in the base's text; NaN without a gap of .05."""
-        gap = self.gap(world, teacher)
-        over = self.mean(world, teacher, DIRECTIONS[0], rule) - self.mean(world, teacher, DIRECTIONS[0], "none")
-        return np.divide(over, gap, out=np.full(len(gap), np.nan), where=gap > 0.05)
+
+def _taken(found: Found, world: str, teacher: str, method: str) -> NDArray[np.float64]:
+    bases = 1 + max(base for _, base, _, _ in found)
+    return np.array([found[world, base, teacher, method].taken for base in range(bases)])
+
+
+def rl_numbers(found: Found) -> Mapping[str, Contrast]:
+    """Of the claim that RL's tokens at few places recover its gain."""
+
+    def share(method: str) -> Contrast:
+        return over_seeds(f"recovered of RL's gain by {method}", recovered(found, RARE, "RL", method))
+
+    return {
+        "effect": share(GATED),
+        "RL learns": difference("RL - base, at 5 %", gap(found, RARE, "RL")),
+        "random places": share(RANDOM),
+        "share of tokens": over_seeds("share of RL's tokens", _taken(found, RARE, "RL", GATED)),
+        **{method: share(method) for method in METHODS if method not in (GATED, RANDOM)},
+    }
+
+
+def distilled_numbers(found: Found) -> Mapping[str, Contrast]:
+    """Of the claim that a hybrid recovers less of what distillation changed."""
+    ours, theirs = recovered(found, RARE, "RL", GATED), recovered(found, RARE, "SFT", GATED)
+    return {
+        "effect": over_seeds("recovered: RL teacher - distilled teacher, at 5 %", ours - theirs),
+        "RL learns": difference("RL - base, at 5 %", gap(found, RARE, "RL")),
+        "distillation learns": difference("SFT - base, at 5 %", gap(found, RARE, "SFT")),
+        "distilled": over_seeds("recovered from the distilled teacher, at 5 %", theirs),
+        "distilled, absent": over_seeds(
+            "recovered from the distilled teacher, other domain", recovered(found, OTHER, "SFT", GATED)
+        ),
+        "tokens taken, absent": over_seeds(
+            "share of the distilled teacher's tokens, other domain", _taken(found, OTHER, "SFT", GATED)
+        ),
+    }
 
 
 def _study(lab: Lab, subject: Subject, *, distilled: bool) -> Outcome:
@@ -113,15 +161,14 @@ def _study(lab: Lab, subject: Subject, *, distilled: bool) -> Outcome:
     bases = [(world, base) for base in range(config.bases) for world in config.worlds]
     if lab.share is not None:
         bases = bases[lab.share[0] :: lab.share[1]]
-    found: dict[Place, Hybrid] = {}
+    found: dict[tuple[str, int, str, str], Row] = {}
     with progress("hybrids", len(bases)) as advance:
         for world, base in bases:
             found |= hybrids_of(lab, config, world, base)
             advance(1)
     if lab.share is not None:
         raise ShareDone
-    table = Hybrids(found=found, bases=config.bases)
-    numbers = _distilled_numbers(table) if distilled else _rl_numbers(table)
+    numbers = distilled_numbers(found) if distilled else rl_numbers(found)
     task = task_of(lab, config, RARE, 0)
     return Outcome(
         numbers={name: one.estimate for name, one in numbers.items()},
@@ -129,49 +176,14 @@ def _study(lab: Lab, subject: Subject, *, distilled: bool) -> Outcome:
         base_name=RARE,
         run=str(lab.root),
         n=len(task.test.problems),
-        rows=rows_of(found),
+        rows=lines_of(found),
         contrasts=tuple({"key": name, **one.to_json()} for name, one in numbers.items()),
         setting=(
             f"MODES, {config.bases} bases at {RARE!r} and {config.bases} at {OTHER!r}; RL of "
-            f"{config.rl.steps} steps and SFT of {config.fit.steps} steps as teachers; one text a problem; "
-            "tokens put in at the first place, where KL or the writer's entropy is in the top 12 % of its own "
-            "texts, or at random"
+            f"{config.rl.steps} steps and SFT of {config.fit.steps} steps as teachers; the hybrids of "
+            f"`keyturn elicit` at their defaults, {config.draws} text(s) a problem"
         ),
     )
-
-
-def _rl_numbers(table: Hybrids) -> Mapping[str, Contrast]:
-    out = {
-        "effect": over_seeds("recovered by RL's tokens where KL is high", table.recovered(RARE, "RL", "kl")),
-        "RL learns": difference("RL - base, at 5 %", table.gap(RARE, "RL")),
-        "random places": over_seeds("recovered at random places", table.recovered(RARE, "RL", "random")),
-        "share of tokens": over_seeds("share of tokens put in by KL", table.share(RARE, "RL", "kl")),
-    }
-    for rule in ("first", "entropy"):
-        out[rule] = over_seeds(f"recovered by rule {rule}", table.recovered(RARE, "RL", rule))
-    lost = table.mean(RARE, "RL", DIRECTIONS[1], "first") - table.mean(RARE, "RL", DIRECTIONS[1], "none")
-    out["base's first token in RL's text"] = difference("base's first token in RL's text - RL", lost)
-    return out
-
-
-def _distilled_numbers(table: Hybrids) -> Mapping[str, Contrast]:
-    own, other = table.recovered(RARE, "RL", "kl"), table.recovered(RARE, "SFT", "kl")
-    return {
-        "effect": over_seeds("recovered: RL teacher - distilled teacher, at 5 %", own - other),
-        "RL learns": difference("RL - base, at 5 %", table.gap(RARE, "RL")),
-        "distillation learns": difference("SFT - base, at 5 %", table.gap(RARE, "SFT")),
-        "distilled": over_seeds("recovered from the distilled teacher, at 5 %", other),
-        "distilled, first token": over_seeds(
-            "recovered by the distilled teacher's first token, at 5 %", table.recovered(RARE, "SFT", "first")
-        ),
-        "distilled, absent": over_seeds(
-            "recovered from the distilled teacher by KL, other domain", table.recovered(OTHER, "SFT", "kl")
-        ),
-        "distilled, absent, first token": over_seeds(
-            "recovered by the distilled teacher's first token, other domain",
-            table.recovered(OTHER, "SFT", "first"),
-        ),
-    }
 
 
 def few_tokens(lab: Lab, subject: Subject) -> Outcome:

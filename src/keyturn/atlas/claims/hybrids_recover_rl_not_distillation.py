@@ -26,7 +26,7 @@ CLAIM = Claim(
         Gate(name="distillation learns", says="SFT raises success over the base", minimum=0.05),
     ),
     study=distilled_tokens,
-    study_says="six bases, RL and SFT of each, 20 hybrids a base; short: about 8 CPU minutes",
+    study_says="six bases, RL and SFT of each, 16 hybrids a base; short: about 8 CPU minutes",
     minutes=8,
     refuted_if="the interval over bases of the difference lies below .3",
     relations={"few-teacher-tokens-recover-rl": ("qualifies", "it says for which teachers that holds")},
