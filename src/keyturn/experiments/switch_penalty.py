@@ -229,7 +229,7 @@ def study(lab: Lab, subject: Subject) -> Outcome:
 
 
 def run(lab: Lab, config: SwitchConfig) -> MethodResult:
-    """Pretrain and search under every row. Nothing is tuned: ``base`` has late hits and ``policy`` early ones."""
+    """Pretrain and search under every row. Nothing is tuned: ``base`` has late hits, ``policy`` early ones."""
     lines = lines_of(all_rows(lab, config))
     made = {
         slot: Path(task_of(lab, config, kind, 0).folder) for slot, kind in (("base", LATE), ("policy", EARLY))
