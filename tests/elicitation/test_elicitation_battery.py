@@ -39,6 +39,10 @@ SMALL = {
     "steering-random": {"contrast": "trigger", "trigger": " w9 w4", "dose": 0.5, "where": "all"},
     "perturbed-vote": {"voters": 2, "population": 3, "trials": 2},
     "perturbed-random-vote": {"voters": 2},
+    "route-threshold": {"think": " w9 w4", "short": " w8", "threshold": 0.3},
+    "route-benefit": {"think": " w9 w4", "trials": 2, "layer": 1},
+    **{f"route-{name}": {"think": " w9 w4"} for name in ("unsure", "length", "random")},
+    "route-oracle": {"think": " w9 w4", "trials": 2},
     "steering-other": {"trials": 4, "dose": 0.5},
     "steering-answer": {"dose": 0.5, "lead": " w7 "},
     "steering-delimiter": {
@@ -136,8 +140,9 @@ def check_costs(method, asked, monkeypatch):
     monkeypatch.setattr(sampler, "decode", spied)
     costs = method.answer(asked, small(method), prepared).costs
     monkeypatch.undo()
-    assert costs.generated.sum() == seen["generated"]
-    assert costs.read.sum() == seen["read"]
+    # What is paid once for a problem is shared among its answers, in fractions.
+    assert costs.generated.sum() == pytest.approx(seen["generated"], rel=1e-12)
+    assert costs.read.sum() == pytest.approx(seen["read"], rel=1e-12)
     assert (costs.passes >= costs.generated).all()
 
 

@@ -9,8 +9,8 @@ import torch
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.elicitation import ELICITATIONS
+from keyturn.elicitation.choosing import threshold_of
 from keyturn.elicitation.gates import gate_bits
-from keyturn.elicitation.hybrid_places import threshold_of
 from keyturn.policies.beside import ReadsAlong
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.sampling import Sampling, choose

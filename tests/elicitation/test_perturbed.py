@@ -1,4 +1,4 @@
-"""Random perturbations of the weights: what is drawn, who is chosen, who votes, and that it is called training."""
+"""Random perturbations of the weights: what is drawn, who is chosen, who votes; and it is called training."""
 
 from dataclasses import replace
 

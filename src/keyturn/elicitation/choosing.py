@@ -67,3 +67,19 @@ def taken(
     kept = drawn.select(np.arange(len(chosen)) * size + chosen)
     numbers = np.tile(np.asarray(asked.draws, dtype=np.int32), len(asked.problems.problems))
     return Elicitation(completions=replace(kept, draw=numbers), costs=costs, facts=facts)
+
+
+def threshold_of(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """The number that a share of some values is above; values that are equal stay together.
+
+    Raises:
+        UsageError: the share is none.
+    """
+    if not 0 <= share <= 1:
+        raise UsageError(f"--share is {share}", fix="a share from 0 to 1")
+    ordered = np.sort(values)[::-1]
+    count = round(share * len(ordered))
+    last = ordered[count - 1] if count else np.inf
+    below = ordered[count] if count < len(ordered) else -np.inf
+    middle = (last + below) / 2
+    return np.array([middle if np.isfinite(middle) else np.nextafter(last, -np.inf) if count else last])

@@ -175,8 +175,8 @@ class ElicitationMethod:
         neutral: the settings at which it is plain sampling.
         prepare: ``(asked, config) -> arrays``: what it makes once, from development problems and exemplars.
         examples: ``(asked, config) -> number`` of problems whose gold answers ``prepare`` or the prompts use.
-        weights: ``(asked, config) -> number`` of weights that differ from the policy's in the models that answer,
-            all counted; None: none does.
+        weights: ``(asked, config) -> number`` of weights that are not the policy's in the models that answer,
+            all models together; None: there are none.
         answer: ``(asked, config, prepared) -> answers``.
     """
 

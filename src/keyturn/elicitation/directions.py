@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from keyturn.core.errors import InputError
 from keyturn.core.streams import Streams
@@ -69,3 +69,19 @@ def probe_of(states: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.f
     scale = np.where(scale > 0, scale, 1.0)
     fitted = LogisticRegression(C=REGULAR, max_iter=2000).fit((states - states.mean(axis=0)) / scale, labels)
     return fitted.coef_[0] / scale
+
+
+def benefit_probe(
+    states: NDArray[np.floating], benefit: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], float]:
+    """Weights ``[dim]`` and constant of a ridge regression, its penalty chosen by leaving each problem out.
+
+    Args:
+        states: ``[problem, dim]``.
+        benefit: ``[problem]``.
+    """
+    scale = states.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    fitted = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit((states - states.mean(axis=0)) / scale, benefit)
+    weights = fitted.coef_ / scale
+    return weights, float(fitted.intercept_ - states.mean(axis=0) @ weights)

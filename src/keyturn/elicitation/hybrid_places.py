@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from keyturn.core.errors import InputError, UsageError
 from keyturn.core.roles import PLANNING
-from keyturn.elicitation.choosing import positive
+from keyturn.elicitation.choosing import positive, threshold_of
 from keyturn.elicitation.contract import Asked, Prepared
 from keyturn.elicitation.gates import (
     Disagree,
@@ -194,18 +194,6 @@ def _development(asked: Asked, trials: int) -> Asked:
         raise UsageError("the gate's threshold needs development problems", fix="--development FILE")
     streams = asked.streams.child("elicit", "hybrid")
     return replace(asked, problems=asked.development, draws=range(trials), streams=streams)
-
-
-def threshold_of(values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """What a share of the values is above."""
-    if not 0 <= share <= 1:
-        raise UsageError(f"--share is {share}", fix="a share from 0 to 1")
-    ordered = np.sort(values)[::-1]
-    count = round(share * len(ordered))
-    last = ordered[count - 1] if count else np.inf
-    below = ordered[count] if count < len(ordered) else -np.inf
-    middle = (last + below) / 2
-    return np.array([middle if np.isfinite(middle) else np.nextafter(last, -np.inf) if count else last])
 
 
 def prepare_threshold(name: GateName, asked: Asked, config: ShareConfig) -> Prepared:

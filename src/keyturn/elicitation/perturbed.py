@@ -1,13 +1,14 @@
 """Random weight perturbations with a vote: the reminder that no gradient is not no training.
 
-Formula, for weights ``w`` with root mean square ``r`` and ``N`` directions ``e_i`` of independent normal numbers::
+Formula, for weights ``w`` with root mean square ``r`` and ``N`` directions ``e_i`` of independent normal
+numbers::
 
     w_i = w + sigma r e_i,    s_i = success of w_i on development problems
     answer = majority over one draw of each of the K models with the largest s_i
 
-No gradient is taken, yet weights are changed and examples with answers choose among them, so this is a search in
-the space of weights: training by another name, and its cost says so. Of equal scores the earlier perturbation
-wins. Controls: ``perturbed-random-vote`` takes K perturbations without looking at their scores, and
+No gradient is taken, yet weights are changed and examples with answers choose among them, so this is a search
+in the space of weights: training by another name, and its cost says so. Of equal scores the earlier one wins.
+Controls: ``perturbed-random-vote`` takes K perturbations without looking at their scores, and
 self-consistency takes K draws of the base. The policy that is asked is never touched: a copy is perturbed, and
 every perturbation starts from the base's numbers.
 
