@@ -104,7 +104,25 @@ def _adapter(folder: Path, *, whole: bool) -> InputError:
     )
 
 
+def trainer_shards(folder: Path) -> str:
+    """How to make a model of a trainer's shards that lie in a folder, or just around it; empty without any."""
+    places = [folder, folder.parent, *folder.glob("actor")]  # verl: global_step_9/actor/huggingface
+    for place in places:
+        if any(place.glob("model_world_size_*_rank_*.pt")):
+            return (
+                "merge the shards of the trainer first (python -m verl.model_merger merge --backend fsdp "
+                f"--local_dir {place} --target_dir OUT), and name OUT"
+            )
+    if (folder / "zero_to_fp32.py").is_file():
+        return f"merge DeepSpeed's shards first (python {folder / 'zero_to_fp32.py'} {folder} OUT)"
+    if any(folder.glob("*.distcp")) or any(folder.glob("pytorch_model_fsdp_*/*.distcp")):
+        return f"merge FSDP's shards first (accelerate merge-weights {folder} OUT)"
+    return ""
+
+
 def _no_weights(folder: Path) -> InputError:
+    if merge := trainer_shards(folder):
+        return InputError(f"{folder} has a model's config and no weights", fix=merge)
     loose = sorted(folder.glob("model-*-of-*.safetensors"))
     if loose:
         return InputError(f"{folder} has {len(loose)} shards and no {MANY}", fix="copy the index as well")

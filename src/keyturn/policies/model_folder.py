@@ -12,6 +12,7 @@ import difflib
 import glob
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors import SafetensorError
 from keyturn.core.errors import InputError, StorageError, UsageError
 from keyturn.core.lazy import transformers
 from keyturn.core.rundir import beside, file_hash, read_json, remove, storage_errors, write_json
-from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files
+from keyturn.core.weight_files import ADAPTER, Weights, find_weights, tensor_files, trainer_shards
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,10 +59,21 @@ def _where_the_model_is(folder: Path) -> str:
     if any(folder.glob("*.gguf")):
         found = sorted(folder.glob("*.gguf"))[0]
         return f"keyturn model import {found} OUT, and name OUT"
-    if any(folder.glob("model_world_size_*_rank_*.pt")):
-        return "merge the shards of the trainer first (verl: python -m verl.model_merger merge)"
-    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    return f"name the model inside: {folder / inside[-1]}" if inside else "name a Hugging Face model folder"
+    if merge := trainer_shards(folder):
+        return merge
+    inside = sorted(folder.glob("*/config.json"), key=lambda path: natural(path.parent.name))
+    if inside:
+        return f"name the model inside: {inside[-1].parent}"
+    if holds_weights(folder):
+        # accelerate's save_state and save_model write the weights alone.
+        return "copy config.json and the tokenizer's files of the model that was trained into it"
+    return "name a Hugging Face model folder"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts ``checkpoint-9`` before ``checkpoint-12``."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def check_manifest(folder: Path) -> None:
