@@ -32,6 +32,7 @@ class Served:
         models: listed names; None: there is no listing.
         fields: that requests may have.
         several: whether it gives ``n`` completions.
+        slots: most completions that it gives to one request; more are refused.
         logprobs: whether it gives them.
         template: whether it takes chat requests.
         key: that it wants; empty for none.
@@ -42,6 +43,7 @@ class Served:
     models: tuple | None = ("m",)
     fields: set = field(default_factory=lambda: set(OPEN))
     several: bool = True
+    slots: int = 64
     logprobs: bool = True
     template: bool = True
     key: str = ""
@@ -57,6 +59,8 @@ def answered(served, path, body):
         return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
     if set(body) - served.fields:
         return 400, {"error": {"message": f"unknown fields {sorted(set(body) - served.fields)}"}}
+    if body.get("n", 1) > served.slots:
+        return 400, {"error": {"message": f"Field 'n': Value must be between 1 <= value <= {served.slots}"}}
     chat = path.endswith("/chat/completions")
     if chat and not served.template:
         return 400, {"error": {"message": "no chat template"}}

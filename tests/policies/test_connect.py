@@ -45,6 +45,8 @@ def shown(policy):
         ({"fields": servers.OPENAI}, ("chat", "openai", "raw", 8)),
         ({"fields": servers.OPEN - {"logprobs"}}, ("chat", "open", "off", 1)),
         ({"models": None}, ("chat", "open", "raw", 8)),
+        ({"slots": 4}, ("chat", "open", "raw", 4)),
+        ({"slots": 3}, ("chat", "open", "raw", 2)),
     ],
     ids=lambda value: (
         str({name: sorted(it) if name == "fields" else it for name, it in value.items()})

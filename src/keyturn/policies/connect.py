@@ -178,7 +178,7 @@ def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> Serve
     refused: Refused | None = None
     for config in _forms(asked, template):
         try:
-            return _settled(config, _trial(config, key))
+            return _several(_settled(config, _trial(config, key)), key)
         except Refused as error:
             if error.status in (401, 403):
                 raise _no_entry(error, key, variable) from error
@@ -216,8 +216,22 @@ def _forms(asked: ServerConfig, template: str) -> Iterator[ServerConfig]:
                 yield replace(asked, route=route, dialect=dialect, logprobs=logprobs)
 
 
-def _trial(config: ServerConfig, key: str) -> dict[str, Any]:
-    body = body_of(config, _TRIAL, min(config.draws_a_request, 2), 1, _LIMITS)
+def _several(config: ServerConfig, key: str) -> ServerConfig:
+    """The config with as many draws a request as the server gives; llama.cpp gives one for each slot."""
+    while config.draws_a_request > 2:
+        try:
+            several = config.draws_a_request
+            if len(choices_of(_trial(config, key, several), several)) == several:
+                break
+        except Refused as error:
+            if error.status not in _SAYS_NO:
+                raise
+        config = replace(config, draws_a_request=config.draws_a_request // 2)
+    return config
+
+
+def _trial(config: ServerConfig, key: str, most: int = 2) -> dict[str, Any]:
+    body = body_of(config, _TRIAL, min(config.draws_a_request, most), 1, _LIMITS)
     return _asked_once(replace(config, others=()), body, key)
 
 
