@@ -7,7 +7,7 @@ import pytest
 from keyturn.atlas import CLAIMS
 from keyturn.core.measurement import Estimate
 from keyturn.measures.verdict import Coverage
-from keyturn.report.bearing import DEPLOYS, MOST, NARROWS, bearings
+from keyturn.report.bearing import BUDGET, DEPLOYS, MOST, NARROWS, bearings, how_to_count
 
 
 def test_the_words_and_the_bound_are_those_of_the_claims():
@@ -45,3 +45,15 @@ def test_coverage_speaks_for_or_against(audits, label, start):
     assert bearings(verdict)[1].here.startswith(start)
     nothing = replace(verdict, coverage=Coverage(label=label, k_max=0))
     assert bearings(nothing)[1].here.startswith("Says nothing")
+
+
+def test_only_an_audit_at_the_claims_budget_is_offered_as_a_record(audits):
+    from keyturn.atlas.from_audit import K
+
+    assert BUDGET == K
+    verdict = audits[0].verdict
+    before, command = how_to_count(replace(verdict, k=BUDGET), "runs/mine")
+    assert command.startswith("keyturn evidence from-audit runs/mine --trained-by")
+    before, command = how_to_count(replace(verdict, k=21), "runs/mine")
+    assert "no record" in before
+    assert command.endswith("--k 64")

@@ -19,6 +19,8 @@ NARROWS = (
 )
 MOST = 0.5
 """The share of the gain that the first claim needs."""
+BUDGET = 64
+"""The K of both claims; an audit at another one speaks of it in passing and is no record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,14 @@ class Bearing:
     claim: str
     statement: str
     here: str
+
+
+def how_to_count(verdict: Verdict, run: str) -> tuple[str, str]:
+    """How an audit becomes a record: what stands before the command, and the command."""
+    if verdict.k == BUDGET:
+        return "This one is added by", f'keyturn evidence from-audit {run} --trained-by "GRPO, in your words"'
+    asks = f"The claims are about K = {BUDGET} and this audit is about K = {verdict.k}, so that it is no record"
+    return f"{asks}. One that is takes", f"keyturn audit ... --k {BUDGET}"
 
 
 def bearings(verdict: Verdict) -> tuple[Bearing, ...]:

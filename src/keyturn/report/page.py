@@ -26,7 +26,7 @@ from keyturn.core import numbers
 from keyturn.core.rundir import write_bytes
 from keyturn.core.text import visible
 from keyturn.report import reading, summary, tables, token_view
-from keyturn.report.bearing import bearings
+from keyturn.report.bearing import bearings, how_to_count
 from keyturn.report.figure import Figure
 from keyturn.report.figures.compare import Words, amounts
 from keyturn.report.sections import sections_of
@@ -130,6 +130,7 @@ def _audit(result: AuditResult, prefix: str, budget: int) -> dict[str, Any]:
         "no_spans": "No completion was examined token by token: that needs both models, not only samples.",
         "clock": _clock(result, prefix),
         "bearings": bearings(result.verdict),
+        "counting": how_to_count(result.verdict, result.run),
     }
 
 
