@@ -15,6 +15,14 @@ from keyturn.elicitation.contract import NEEDS, Costs, Elicitation
 from keyturn.elicitation.stage import elicit, hooks_on, untouched
 from keyturn.lab.lab import Lab
 
+TOOLS = {
+    "understand": "w3 w9",
+    "recall": "w4",
+    "examine": "w5",
+    "backtrack": "w6",
+    "ask": "w7",
+    "tool_tokens": 3,
+}
 SMALL = {
     "few-shot": {"shots": 2},
     "zero-shot": {"extract_tokens": 3},
@@ -43,6 +51,12 @@ SMALL = {
     "route-benefit": {"think": " w9 w4", "trials": 2, "layer": 1},
     **{f"route-{name}": {"think": " w9 w4"} for name in ("unsure", "length", "random")},
     "route-oracle": {"think": " w9 w4", "trials": 2},
+    **dict.fromkeys(("tools", "tools-inlined", "tools-vote"), TOOLS),
+    "tools-neutral": {**TOOLS, "filler": "w30"},
+    **{
+        f"abstraction{name}": {"request": "w3 w9", "lead": "w4", "hint_tokens": 3, "abstractions": 2}
+        for name in ("", "-mismatched", "-alone")
+    },
     "steering-other": {"trials": 4, "dose": 0.5},
     "steering-answer": {"dose": 0.5, "lead": " w7 "},
     "steering-delimiter": {

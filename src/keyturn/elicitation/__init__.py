@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from keyturn.elicitation import (
+    abstractions,
     best_of,
     budget,
     confident_vote,
@@ -25,6 +26,7 @@ from keyturn.elicitation import (
     steering_kinds,
     temperature,
     tip,
+    tools,
     zero_shot,
 )
 from keyturn.elicitation.contract import ElicitationMethod
@@ -50,6 +52,13 @@ ELICITATIONS: dict[str, ElicitationMethod] = {
     "cot-branches-vote": cot_decoding.VOTE,
     "power": power.METHOD,
     "power-smc": power_smc.METHOD,
+    "tools": tools.METHOD,
+    "tools-inlined": tools.INLINED,
+    "tools-neutral": tools.NEUTRAL,
+    "tools-vote": tools.VOTE,
+    "abstraction": abstractions.METHOD,
+    "abstraction-mismatched": abstractions.MISMATCHED,
+    "abstraction-alone": abstractions.ALONE,
     "route-threshold": routing.THRESHOLD,
     "route-benefit": routing.BENEFIT,
     "route-unsure": routing.UNSURE,
