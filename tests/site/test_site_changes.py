@@ -1,7 +1,9 @@
 """What a change changes: one record its own pages and nothing else; a lack a named gap and no error."""
 
+import json
 import os
 import posixpath
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,7 @@ from keyturn.atlas.evidence import MINE
 from keyturn.atlas.known import load_known
 from keyturn.atlas.store import append, shipped
 from keyturn.core.measurement import Estimate
+from keyturn.site.site import build
 from keyturn.site.source import Source
 
 pytestmark = pytest.mark.slow
@@ -245,3 +248,43 @@ def test_related_notes_and_papers_carry_their_cosine(source, trees):
             seen.add((a, b))
     assert {a for a, _ in seen} >= set(source.atlas.papers)
     assert len(seen) > 500
+
+
+def test_a_build_after_new_records_is_that_of_a_whole_build(tmp_path):
+    """Records of chosen claims come and go: what was not made again is what a whole build would have made."""
+    home, out = tmp_path / "home", tmp_path / "out"
+    chosen = random.Random(1)
+    assert len(build(home, out).written) > 400
+    names = [name for name in CLAIMS if shipped(name)]
+    for step in range(2):
+        name, shift = chosen.choice(names), chosen.choice([-0.5, 0.0, 0.5])
+        old = shipped(name)[0]
+        moved = {
+            key: Estimate(x.value + shift, x.low + shift, x.high + shift) for key, x in old.numbers.items()
+        }
+        made = f"2027-01-0{step + 1}T00:00:00+00:00"
+        append(replace(old, seed=step + 1, numbers=moved, origin=MINE, made=made), home)
+        if step == 1:
+            (home / "evidence" / f"{name}.jsonl").unlink()
+        source = source_of(home)
+        whole = rendered(source, out)
+        done = build(home, out)
+        assert {path: (out / path).read_bytes() for path in whole} == whole
+        assert len(done.written) < len(whole) / 3
+    assert build(home, out).written == ()
+
+
+def test_a_page_that_was_deleted_or_begun_is_made_again(tmp_path):
+    home, out = tmp_path / "home", tmp_path / "out"
+    build(home, out)
+    page = out / "notes" / "one-example.html"
+    content = page.read_bytes()
+    page.unlink()
+    assert build(home, out).written == ("notes/one-example.html",)
+    manifest = out / ".keyturn-atlas.json"
+    names = json.loads(manifest.read_text())["files"]
+    # As an interrupted build leaves it: hashes and marks gone, a page of other records on the disk.
+    manifest.write_text(json.dumps({"schema": 1, "marks": {}, "files": dict.fromkeys(names, "")}))
+    page.write_text("another build's")
+    build(home, out)
+    assert page.read_bytes() == content

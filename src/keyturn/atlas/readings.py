@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from keyturn.atlas.collection.objects import Reading
@@ -96,25 +96,66 @@ class ReadingState:
         }
 
 
-def reading_state(reading: Reading, claim: Claim | None, known: Known) -> ReadingState:
+@dataclass(frozen=True)
+class Memo:
+    """What readings of the same records share.
+
+    Args:
+        found: (claim, base, gates, number) -> what the records say, whatever the bound.
+        sifted: (claim, base) -> records of the claim's protocol, each run once, and those whose controls held.
+    """
+
+    found: dict[tuple[str, str, tuple[str, ...] | None, str], ReadingState] = field(default_factory=dict)
+    sifted: dict[tuple[str, str], tuple[list[Evidence], list[Evidence]]] = field(default_factory=dict)
+
+
+def reading_state(
+    reading: Reading, claim: Claim | None, known: Known, memo: Memo | None = None
+) -> ReadingState:
     """What the records say of a reading.
 
     Args:
         reading: number and bound.
         claim: the claim that it names; None where there is none of that name.
         known: every record.
+        memo: what was found for other readings of the same records; it is added to.
     """
-    records = [one for one in known.of(reading.claim) if one.origin.kind != "reported"]
     if claim is None:
         return _unsound(reading, "no record", (), "there is no claim of that name")
+    memo = memo or Memo()
+    key = reading.claim, reading.base, reading.gates, reading.number
+    if key not in memo.found:
+        memo.found[key] = _read(reading, claim, known, memo)
+    found = memo.found[key]
+    decided = (
+        found.outcome if found.outcome not in ("holds", "fails", "open") else decide(found.number, reading)
+    )
+    # How many records were known before depends on when the bound was set.
+    seen = found.seen if reading.illustrative or not found.sound else 0
+    return replace(found, reading=reading, outcome=decided, seen=seen)
+
+
+def _sifted(reading: Reading, claim: Claim, known: Known) -> tuple[list[Evidence], list[Evidence]]:
+    """Records of the claim's protocol, each run once, and those of them whose controls held."""
+    records = [one for one in known.of(reading.claim) if one.origin.kind != "reported"]
     on_base = [one for one in records if not reading.base or one.is_of(reading.base)]
-    current = merged([one for one in on_base if one.claim_hash == claim.hash])
+    protocol = claim.hash
+    current = list(merged([one for one in on_base if one.claim_hash == protocol]))
+    return current, [one for one in current if not _missed(claim.controls, one)]
+
+
+def _read(reading: Reading, claim: Claim, known: Known, memo: Memo) -> ReadingState:
+    """What the records say of a reading's number; its bound is read last, and may be another's."""
+    key = reading.claim, reading.base
+    if key not in memo.sifted:
+        memo.sifted[key] = _sifted(reading, claim, known)
+    current, valid = memo.sifted[key]
     if not current:
         of = f" on the base {reading.base}" if reading.base else ""
         return _unsound(reading, "no record", (), f"the study was never run{of}")
-    valid = [one for one in current if not _missed(claim.controls, one)]
     if not mostly(len(valid), len(current)):
-        current = [one for one in current if one not in valid]
+        sound = {one.id for one in valid}
+        current = [one for one in current if one.id not in sound]
         why = "; ".join(_missed(claim.controls, current[-1]))
         return _unsound(reading, "invalid", current, f"a control failed: {why}")
     gates = [gate for gate in claim.gates if reading.gates is None or gate.name in reading.gates]
@@ -134,7 +175,7 @@ def reading_state(reading: Reading, claim: Claim | None, known: Known) -> Readin
         records=tuple(one.id for one in usable),
         bases=tuple(dict.fromkeys(one.base_name or one.base for one in usable)),
         seeds=sum(known.seeds_behind(one.id, reading.number) for one in usable),
-        seen=sum(one.origin.kind == "shipped" for one in usable) if reading.illustrative else 0,
+        seen=sum(one.origin.kind == "shipped" for one in usable),
         spread=math.isfinite(number.high - number.low),
         origins=tuple(dict.fromkeys(one.origin.kind for one in usable)),
     )

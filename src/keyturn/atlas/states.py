@@ -18,7 +18,7 @@ from keyturn.atlas.collection.atlas import Atlas
 from keyturn.atlas.collection.objects import Fact
 from keyturn.atlas.contract import Claim
 from keyturn.atlas.known import Known
-from keyturn.atlas.readings import ReadingState, reading_state
+from keyturn.atlas.readings import Memo, ReadingState, reading_state
 from keyturn.atlas.verdict import ENOUGH_BASES
 from keyturn.core.measurement import Json
 from keyturn.experiments.plan import FINDING_SEEDS
@@ -132,7 +132,10 @@ def fact_state(readings: Sequence[ReadingState]) -> State:
 
 def all_states(atlas: Atlas, known: Known, claims: Mapping[str, Claim] = CLAIMS) -> States:
     """The state of every fact and reading."""
-    readings = {one.id: reading_state(one, claims.get(one.claim), known) for one in atlas.readings.values()}
+    memo = Memo()
+    readings = {
+        one.id: reading_state(one, claims.get(one.claim), known, memo) for one in atlas.readings.values()
+    }
     facts = {}
     for fact in atlas.facts.values():
         told_by = atlas.told_by(fact.id)

@@ -40,7 +40,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.identity import identity
 from keyturn.core.jsonl import append_jsonl, lines_of
 from keyturn.core.measurement import Estimate, Json
-from keyturn.core.rundir import SCHEMA, check_schema, read_json, storage_errors, write_json
+from keyturn.core.rundir import SCHEMA, check_schema, file_hash, read_json, storage_errors, write_json
 
 ASSETS = Path(__file__).parent.parent / "assets" / "atlas" / "evidence"
 _HEAD = b'{"digest": "'
@@ -189,13 +189,26 @@ def line_of(evidence: Evidence) -> dict[str, Json]:
     return {"digest": digest_of(text), **json.loads(text)}
 
 
+_known_files: dict[tuple[Path, Origin], tuple[str, tuple[Evidence, ...]]] = {}
+"""File and origin -> hash of the file and its records, as this process last read it."""
+
+
 def records_in(path: Path, origin: Origin) -> tuple[Evidence, ...]:
-    """All records of a file, one a line, each line once.
+    """All records of a file, one a line, each line once; a file that did not change is parsed once.
 
     Raises:
         InputError: a record was edited, lacks something, or says what cannot be.
         NewerError: a newer keyturn wrote a record.
     """
+    content = file_hash(path) if path.is_file() else ""
+    known = _known_files.get((path, origin))
+    if known is None or known[0] != content or not content:
+        known = content, _parsed_records(path, origin)
+        _known_files[path, origin] = known
+    return known[1]
+
+
+def _parsed_records(path: Path, origin: Origin) -> tuple[Evidence, ...]:
     found: dict[object, Evidence] = {}
     name = str(path)
     with no_collector():

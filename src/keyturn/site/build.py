@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -39,12 +39,16 @@ class Built:
         return self.out / "index.html"
 
 
-def write_site(files: Iterable[tuple[str, bytes]], out: Path) -> Built:
+def write_site(
+    files: Iterable[tuple[str, bytes | None]], out: Path, *, marks: Mapping[str, str] | None = None
+) -> Built:
     """Write the files of a site.
 
     Args:
-        files: (path with ``/`` within the folder, content); written as they come.
+        files: (path with ``/`` within the folder, content); written as they come. None stands for a file that
+            an earlier build wrote.
         out: the folder; it is made, or was made by an earlier build, or is empty.
+        marks: what the files are made of, for the next build.
 
     Raises:
         UsageError: the folder holds something else.
@@ -52,22 +56,27 @@ def write_site(files: Iterable[tuple[str, bytes]], out: Path) -> Built:
     """
     out = Path(out).absolute()
     before = written_before(out)
-    if not (out / MANIFEST).exists():
-        _mark(out, {})  # a build that is interrupted leaves a folder that the next one knows as its own
+    known = marks_before(out)
     now: dict[str, str] = {}
-    written = []
+    written: list[str] = []
     for name, content in files:
+        if content is None:
+            now[name] = before[name]
+            continue
         now[name] = hashlib.sha256(content).hexdigest()
         path = out / _inside(name)
         if before.get(name) != now[name] or not path.is_file():
+            if not written:
+                # An interrupted build leaves a folder that the next one knows as its own and makes anew.
+                _mark(out, dict.fromkeys(before, ""))
             _write(path, content)
             written.append(name)
     gone = sorted(set(before) - set(now))
     with storage_errors(out):
         for name in gone:
             (out / _inside(name)).unlink(missing_ok=True)
-    if now != before:
-        _mark(out, now)
+    if written or now != before or dict(marks or {}) != known:
+        _mark(out, now, marks)
     return Built(out=out, files=len(now), written=tuple(written), removed=tuple(gone))
 
 
@@ -98,8 +107,14 @@ def _write(path: Path, content: bytes) -> None:
         part.replace(path)
 
 
-def _mark(out: Path, files: dict[str, str]) -> None:
-    document = {"schema": SCHEMA, "files": dict(sorted(files.items()))}
+def marks_before(out: Path) -> dict[str, str]:
+    """What the files of an earlier build were made of; nothing where it did not end."""
+    found = read_json(out / MANIFEST).get("marks") if (out / MANIFEST).is_file() else None
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _mark(out: Path, files: Mapping[str, str], marks: Mapping[str, str] | None = None) -> None:
+    document = {"schema": SCHEMA, "marks": dict(marks or {}), "files": dict(sorted(files.items()))}
     write_bytes(out / MANIFEST, (json.dumps(document, indent=0) + "\n").encode())
 
 

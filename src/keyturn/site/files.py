@@ -12,7 +12,7 @@ from keyturn.core.errors import InputError
 from keyturn.core.rundir import SCHEMA, read_json
 from keyturn.report.page import asset
 from keyturn.report.svg import Point
-from keyturn.site.page import Page, program, style
+from keyturn.site.page import UNCHANGED, Page, program, style
 from keyturn.site.search_index import search_index
 from keyturn.site.source import Source
 from keyturn.site.views import claims, front, methods, notes, papers, questions, records
@@ -34,10 +34,10 @@ def pages(source: Source, places: Mapping[str, Point]) -> Iterator[Page]:
     yield from methods.pages(source)
 
 
-def files(source: Source, places: Mapping[str, Point]) -> Iterator[tuple[str, bytes]]:
-    """Every file as (path, content)."""
+def files(source: Source, places: Mapping[str, Point]) -> Iterator[tuple[str, bytes | None]]:
+    """Every file as (path, content); None for one that stays as an earlier build left it."""
     for page in pages(source, places):
-        yield page.path, page.render()
+        yield page.path, None if page.template == UNCHANGED else page.render()
     yield "style.css", style()
     yield "theme.js", asset("theme.js", "site").encode()
     yield "site.js", program()

@@ -51,6 +51,10 @@ MORE_PLACES = (
 """The foot of every page."""
 
 
+UNCHANGED = ""
+"""Template of a page that stays as an earlier build left it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """One page.

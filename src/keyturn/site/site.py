@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keyturn.core.progress import progress
-from keyturn.site.build import Built, write_site
+from keyturn.report.svg import Point
+from keyturn.site.affected import affected, marks_of
+from keyturn.site.build import Built, marks_before, write_site, written_before
 from keyturn.site.files import files, known_places
-from keyturn.site.source import load_source
+from keyturn.site.source import Source, load_source
 from keyturn.site.views.notes import places_of
 
 LOOK_EVERY = 1.0
@@ -29,12 +31,22 @@ def build(home: Path, out: Path) -> Built:
         UsageError: the folder holds something else.
         StorageError: something cannot be written.
     """
-    return write_site(_counted(home, out), out)
-
-
-def _counted(home: Path, out: Path) -> Iterator[tuple[str, bytes]]:
     source = load_source(home)
     places = places_of(source, known_places(out))
+    marks = marks_of(source, places)
+    return write_site(_counted(_limited(source, out, marks), places), out, marks=marks)
+
+
+def _limited(source: Source, out: Path, marks: Mapping[str, str]) -> Source:
+    """The source without pages that an earlier build of the same collection left as they would be now."""
+    there = written_before(out)
+    changed = affected(source, marks_before(out), marks) if there else None
+    if changed is None:
+        return source
+    return source.limited(lambda path: path in changed or path not in there or not (out / path).is_file())
+
+
+def _counted(source: Source, places: Mapping[str, Point]) -> Iterator[tuple[str, bytes | None]]:
     pages = (
         len(source.atlas.notes) + len(source.atlas.questions) + len(source.claims) + len(source.atlas.papers)
     )
@@ -57,6 +69,8 @@ class Live:
         self._lock = threading.Lock()
         self._looked = 0.0
         self._stamp = self._now()
+        self._marks: Mapping[str, str] = {}
+        self._files: Mapping[str, bytes] = {}
         self._files = self._made()
 
     def __call__(self) -> Mapping[str, bytes]:
@@ -71,8 +85,14 @@ class Live:
             return self._files
 
     def _made(self) -> Mapping[str, bytes]:
-        source = load_source(self.home)
-        return dict(files(source, places_of(source, known_places(self.home))))
+        source, old = load_source(self.home), self._files
+        places = places_of(source, known_places(self.home))
+        marks = marks_of(source, places)
+        changed = affected(source, self._marks, marks) if old else None
+        if changed is not None:
+            source = source.limited(lambda path: path in changed or path not in old)
+        self._marks = marks
+        return {name: old[name] if content is None else content for name, content in files(source, places)}
 
     def _now(self) -> frozenset[tuple[str, int, int]]:
         """Name, size and time of every file of records and notes."""

@@ -6,8 +6,8 @@ Everything here is looked up and nothing is drawn. Views ask the source and know
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from keyturn.atlas.states import States, all_states
 from keyturn.atlas.store import behind, imported_from, load, maker
 from keyturn.atlas.verdict import ClaimVerdict, verdict
 from keyturn.site import paths
+from keyturn.site.page import UNCHANGED, Page
 
 FORWARD: Mapping[str, str] = {
     "instance-of": "is an instance of",
@@ -49,12 +50,25 @@ class Source:
         known: every record that may count.
         claims: id -> claim.
         home: where records and what is behind them lie; None for what ships alone.
+        wanted: pages to make, where others are known to be as an earlier build left them; None: all.
     """
 
     atlas: Atlas
     known: Known
     claims: Mapping[str, Claim]
     home: Path | None = None
+    wanted: Callable[[str], bool] | None = None
+
+    def limited(self, wanted: Callable[[str], bool]) -> Source:
+        """The same with fewer pages to make; what was computed stays."""
+        made = replace(self, wanted=wanted)
+        made.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(made)})
+        return made
+
+    def page(self, path: str, make: Callable[..., Page], *given: Any) -> Page:
+        """A page of one object, made of what ``make`` is given, or left as it is."""
+        wanted = self.wanted is None or self.wanted(path)
+        return make(*given) if wanted else Page(path=path, template=UNCHANGED, title="")
 
     @cached_property
     def states(self) -> States:

@@ -142,8 +142,7 @@ def _further(atlas: Atlas, question: Question) -> tuple[str, ...]:
     """Questions that share most notes and claims, in the order of the collection where they share the same."""
     mine = {*question.notes, *question.claims}
     scored = []
-    for other in atlas.questions.values():
-        theirs = {*other.notes, *other.claims}
-        if other.id != question.id and mine & theirs:
-            scored.append((-len(mine & theirs) / len(mine | theirs), len(scored), other.id))
+    for other, theirs in atlas.cited_by.items():
+        if other != question.id and mine & theirs:
+            scored.append((-len(mine & theirs) / len(mine | theirs), len(scored), other))
     return tuple(one for _, _, one in sorted(scored)[:FURTHER])

@@ -8,6 +8,7 @@ implies.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -40,10 +41,15 @@ def seeds_to_decide(state: ReadingState) -> int:
     half = (state.number.high - state.number.low) / 2
     deviation = half * math.sqrt(state.seeds) / float(stats.t.ppf(0.975, state.seeds - 1))
     for n in range(state.seeds + 1, MOST_SEEDS + 1):
-        reach = float(stats.t.ppf(0.975, n - 1) + stats.t.ppf(0.8, n - 1))
-        if reach * deviation / math.sqrt(n) <= distance:
+        if _reach(n) * deviation / math.sqrt(n) <= distance:
             return n
     return MOST_SEEDS + 1
+
+
+@functools.cache
+def _reach(seeds: int) -> float:
+    """Standard errors that so many seeds can tell from 0 with power .8."""
+    return float(stats.t.ppf(0.975, seeds - 1) + stats.t.ppf(0.8, seeds - 1))
 
 
 def _turning(state: ReadingState) -> Turning:

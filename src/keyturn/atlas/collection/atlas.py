@@ -89,6 +89,11 @@ class Atlas:
         }
 
     @cached_property
+    def cited_by(self) -> Mapping[str, frozenset[str]]:
+        """Question -> ids of the notes and claims that it cites."""
+        return {name: frozenset((*one.notes, *one.claims)) for name, one in self.questions.items()}
+
+    @cached_property
     def readings_of(self) -> Mapping[str, tuple[Reading, ...]]:
         """Claim -> readings that pick one of its numbers."""
         return _grouped(self.readings.values(), lambda one: one.claim)
@@ -165,6 +170,16 @@ def _shipped() -> tuple[Atlas, tuple[Problem, ...]]:
     return builder.atlas(), tuple(builder.problems)
 
 
+@functools.lru_cache(maxsize=20_000)
+def _note_in(
+    text: str, name: str, origin: Origin
+) -> tuple[tuple[Note, tuple[Relation, ...]] | Addition | None, tuple[Problem, ...]]:
+    """A file of a note, read once in a process however often the collection is."""
+    file = File(name=name, origin=origin)
+    found = read_note(text, file)
+    return found, tuple(file.problems)
+
+
 class _Builder:
     """What has been read so far."""
 
@@ -220,7 +235,8 @@ class _Builder:
         self.problems += file.problems
 
     def _note(self, text: str, file: File) -> None:
-        found = read_note(text, file)
+        found, problems = _note_in(text, file.name, file.origin)
+        file.problems += problems
         if found is None:
             return
         if isinstance(found, Addition):

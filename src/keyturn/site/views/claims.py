@@ -56,7 +56,7 @@ def badge(said: ClaimVerdict) -> dict[str, str]:
 def pages(source: Source) -> Iterator[Page]:
     """Every claim, and their list by verdict."""
     for claim in source.claims.values():
-        yield _page(source, claim)
+        yield source.page(paths.claim(claim.id), _page, source, claim)
     groups = []
     for state in ORDER:
         found = [claim for name, claim in source.claims.items() if source.verdicts[name].state == state]

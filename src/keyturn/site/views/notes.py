@@ -45,9 +45,10 @@ def pages(source: Source, places: Mapping[str, Point]) -> Iterator[Page]:
         places: middles of the boxes of the full map.
     """
     for note in source.atlas.notes.values():
-        yield _note_page(source, note)
+        yield source.page(paths.note(note.id), _note_page, source, note)
     for topic, names in source.atlas.topics.items():
-        yield _topic_page(source, topic, [source.atlas.notes[name] for name in names])
+        found = [source.atlas.notes[name] for name in names]
+        yield source.page(paths.topic(topic), _topic_page, source, topic, found)
     yield _topics_page(source)
     yield _map_page(source, places)
 

@@ -19,7 +19,7 @@ def pages(source: Source) -> Iterator[Page]:
     """Every paper, and their list."""
     papers = sorted(source.atlas.papers.values(), key=lambda one: (-one.year, one.title))
     for one in papers:
-        yield _page(source, one)
+        yield source.page(paths.paper(one.id), _page, source, one)
     rows = [
         {
             **_head(one),

@@ -53,7 +53,7 @@ AGREEMENT = {
 def pages(source: Source) -> Iterator[Page]:
     """Every question, and their list."""
     for one in source.atlas.questions.values():
-        yield _page(source, source.answer(one.id))
+        yield source.page(paths.question(one.id), _page, source, source.answer(one.id))
     yield _list(source)
 
 

@@ -30,7 +30,7 @@ def pages(source: Source) -> Iterator[Page]:
     for name, claim in source.claims.items():
         found = source.of(name)
         for one in found:
-            yield _page(source, one)
+            yield source.page(paths.record(one.id), _page, source, one)
         if found:
             groups.append(
                 {
