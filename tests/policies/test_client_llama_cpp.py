@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,15 +32,7 @@ from keyturn.policies.loading import load_policy
 from keyturn.policies.protocol import Limits
 from keyturn.rollouts.completions import Stop
 
-SERVE = """
-import sys, time, xllamacpp
-p = xllamacpp.CommonParams()
-p.model.path, p.port, p.n_ctx, p.n_parallel = sys.argv[1], int(sys.argv[2]), 512, 4
-p.hostnames, p.cpuparams.n_threads, p.warmup = ["127.0.0.1"], 1, False
-server = xllamacpp.Server(p)
-while True:
-    time.sleep(60)
-"""
+SERVE = Path(__file__).parents[2] / "benchmarks" / "real" / "llama_server.py"
 
 
 def command(file, port):
@@ -47,9 +40,9 @@ def command(file, port):
     named = os.environ.get("KEYTURN_LLAMA_PYTHON", "")
     python = named or (sys.executable if importlib.util.find_spec("xllamacpp") else "")
     if python:
-        return [python, "-c", SERVE, str(file), str(port)]
+        return [python, str(SERVE), str(file), str(port)]
     if found := shutil.which("llama-server"):
-        return [found, "-m", str(file), "--host", "127.0.0.1", "--port", str(port), "-c", "512", "-np", "4"]
+        return [found, "-m", str(file), "--host", "127.0.0.1", "--port", str(port), "-c", "2048", "-np", "4"]
     return None
 
 
