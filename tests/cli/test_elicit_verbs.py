@@ -2,6 +2,9 @@
 
 import json
 import shlex
+import signal
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 
 import pytest
@@ -97,6 +100,11 @@ def test_the_same_command_finds_its_folder_and_names_its_control(call, tmp_path)
         ("elicit plain graph --grader math", "leave --grader and --limit out"),
         ("elicit self-consistency graph --samples 0", "--samples is 0"),
         ("elicit few-shot graph --shots -1", "--shots is -1"),
+        ("elicit plain graph --port 99", "--port would do nothing without --serve"),
+        ("elicit plain graph --serve --draws 3", "--draws would do nothing"),
+        ("elicit best-of-n-verifier graph --serve", "it asks the grader"),
+        ("elicit plain graph --vector v.safetensors", "prepares nothing"),
+        ("elicit steering-mean graph --vector v.safetensors", "no file v.safetensors"),
         ("elicit show plian", "did you mean plain?"),
         ("elicit plain graph --development d.jsonl --problems d.jsonl", "among those that are asked"),
     ],
@@ -135,3 +143,23 @@ def test_a_teacher_is_named_where_a_method_has_one(call, tmp_path):
     code, _, err = call("elicit", "plain", *words[1:], "--teacher", "graph")
     assert code != 0
     assert "plain has no teacher" in err
+
+
+@pytest.mark.slow
+def test_an_elicited_policy_is_served_until_ctrl_c(tmp_path):
+    words = ["elicit", "self-consistency", "chain", "--samples", "3", "--serve", "--port", "0", "--json"]
+    command = [sys.executable, "-m", "keyturn.cli.main", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, text=True
+    ) as run:
+        url = json.loads(run.stdout.readline())["url"]
+        [problem] = keyturn.elicit("plain", "chain", per_cell=1, draws=1, out=tmp_path / "p").answers.problems[
+            :1
+        ]
+        asked = [{"prompt": problem.prompt, "answer": problem.answer}]
+        found = keyturn.elicit("plain", url, asked, draws=2, max_new_tokens=24, out=tmp_path / "served")
+        assert len(found.completions) == 2
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in said

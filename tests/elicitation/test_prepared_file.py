@@ -48,7 +48,7 @@ def test_a_vector_from_a_file_does_what_the_fresh_one_does(asked, written, tmp_p
 
 def test_a_dose_that_was_searched_for_another_effect_is_refused(asked, written):
     path, _ = written
-    with pytest.raises(UsageError, match="not searched for 0.5 nats"):
+    with pytest.raises(UsageError, match=r"not searched for 0.5 nats"):
         read_prepared(path, METHOD, replace(CONFIG, kl=0.5), asked)
 
 

@@ -68,6 +68,7 @@ class FrontierResult:
             if one.kind in ("prompt", "elicitation", "control")
             and one.call == "better"
             and not one.costs["teacher_bits"] > 0
+            and not one.costs["weights"] > 0
         ]
         return max(free, key=lambda one: one.gain.value, default=None)
 

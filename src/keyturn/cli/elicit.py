@@ -24,6 +24,7 @@ from keyturn.core.rundir import SCHEMA
 from keyturn.elicitation import ELICITATIONS
 from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.eliciting import elicit, elicitation_of
+from keyturn.front.serving import endpoint
 from keyturn.policies.connect import ServerOptions
 
 Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
@@ -70,6 +71,10 @@ class Common:
     """Root of all randomness."""
     out: Path | None = None
     """Run directory; the same command finds its own again and goes on from what is finished."""
+    serve: bool = False
+    """Serve the elicited policy on this machine, as an OpenAI-compatible endpoint; Ctrl-C ends it."""
+    port: int = 8348
+    """Of --serve, on 127.0.0.1; 0 takes any that is free."""
     json: bool = False
     """One JSON document on stdout."""
 
@@ -124,8 +129,12 @@ def by_method(
         raise UsageError("no model named", fix=f"keyturn elicit {method} MODEL, e.g. graph or a model folder")
     chosen = ELICITATIONS[method]
     sys.stderr.write(f"{chosen.name}: {chosen.summary} ({chosen.source})\n")
-    said = {one.name: getattr(common, one.name) for one in fields(common) if one.name != "json"}
+    said = {one.name: getattr(common, one.name) for one in fields(common) if one.name not in _HERE}
     said["teacher"] = common.teacher or None
+    if common.serve:
+        return _serve(method, model, settings, common, said)
+    if common.port != Common().port:
+        raise UsageError("--port would do nothing without --serve", fix="add --serve, or leave --port out")
     done = elicit(method, model, settings=settings, **said)
     if common.json:
         document = {"schema": SCHEMA, "command": "elicit", **done.to_json()}
@@ -136,12 +145,35 @@ def by_method(
         say_next("its control", "elicit", chosen.control[0], model, *_again(common))
 
 
+_HERE = ("json", "serve", "port")
+"""Options that the library's function does not take."""
+
+
+def _serve(method: str, model: str, settings: Any, common: Common, said: dict[str, Any]) -> None:
+    """Serve until Ctrl-C."""
+    usual = Common()
+    for name in ("draws", "limit", "per_cell", "out"):
+        if said.pop(name) != getattr(usual, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} would do nothing: requests say what is asked", fix=f"leave {option} out"
+            )
+    with endpoint(method, model, settings=settings, port=common.port, **said) as server:
+        document = {"schema": SCHEMA, "command": "elicit --serve", "url": server.url}
+        sys.stdout.write(f"{jsonlib.dumps(document) if common.json else server.url}\n")
+        sys.stdout.flush()
+        sys.stderr.write("Ctrl-C ends it\n")
+        server.serve_forever()
+
+
 def _again(common: Common) -> list[str]:
     """The options that were given, for the same questions to another method."""
     usual, words = Common(), list[str]()
     for one in fields(common):
         value = getattr(common, one.name)
-        if one.name in ("out", "json", "server", "vector") or value == getattr(usual, one.name):
+        if one.name in ("out", "json", "server", "vector", "serve", "port") or value == getattr(
+            usual, one.name
+        ):
             continue
         option = f"--{one.name.replace('_', '-')}"
         words += [option] if value is True else [option, str(value)]

@@ -104,5 +104,6 @@ VERIFIED = ElicitationMethod(
     control=("self-consistency", "best-of-n"),
     config=VerifiedConfig(),
     neutral=VerifiedConfig(samples=1),
+    unserved="it asks the grader, which knows the answer",
     answer=verified,
 )

@@ -106,7 +106,7 @@ def elicit(
     side = side_of(model, "model")
     folder = None if out is None else Path(out).expanduser()
     kept = None if folder is None else folder / "servers"
-    asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=_beside(chosen, teacher))
+    asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=beside(chosen, teacher))
     given = None
     if vector is not None:
         given = read_prepared(Path(vector).expanduser(), chosen, config, asked)
@@ -130,7 +130,7 @@ def elicitation_of(method: str | ElicitationMethod) -> ElicitationMethod:
     raise unknown("elicitation method", method, ELICITATIONS)
 
 
-def _beside(method: ElicitationMethod, teacher: Any) -> Side | None:
+def beside(method: ElicitationMethod, teacher: Any) -> Side | None:
     """The teacher, where the method has one.
 
     Raises:

@@ -1,0 +1,166 @@
+"""An elicited policy behind an OpenAI-compatible endpoint on this machine alone, so that a method can be used.
+
+``/v1/models``, ``/v1/completions`` and ``/v1/chat/completions``, as :mod:`keyturn.front.served` reads and
+answers them, one after the other.
+
+It listens on 127.0.0.1 only, and refuses other names of this machine, requests from web pages (those have an
+``Origin``), long bodies and more than a few connections. It reads no path of the disk.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import socket
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from keyturn.core.errors import KeyturnError, UsageError
+from keyturn.front.served import Request, Served, Wrong, document
+
+_log = logging.getLogger("keyturn")
+BODY, AT_ONCE = 1 << 20, 16
+"""Most bytes of a request, and connections at a time."""
+DEADLINE = 30.0
+"""Seconds after which a connection that sends or takes nothing is closed."""
+
+
+class Endpoint(http.server.ThreadingHTTPServer):
+    """Serves a policy on a port of this machine.
+
+    Args:
+        policy: what is served.
+        port: 0 takes any that is free.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, policy: Served, *, port: int) -> None:
+        self.policy = policy
+        self.one_at_a_time = threading.Lock()
+        self._seats = threading.BoundedSemaphore(AT_ONCE)
+        if not 0 <= port < 65536:
+            raise UsageError(f"--port is {port}", fix="a number up to 65535; 0 takes any that is free")
+        try:
+            super().__init__(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            what = f"port {port} cannot be taken ({error.strerror})"
+            raise UsageError(what, fix="another one: --port 0 takes any") from error
+        names = ("127.0.0.1", "localhost")
+        self.hosts = {f"{name}:{self.server_address[1]}" for name in names}
+
+    @property
+    def url(self) -> str:
+        """The policy's name for an audit."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1#{self.policy.name}"
+
+    def server_bind(self) -> None:
+        """Bind without asking for the machine's name, which may ask the network."""
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        """Wait for a seat, then answer in a thread."""
+        self._seats.acquire()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
+        """Answer, and leave the seat."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._seats.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news."""
+        _log.debug("a connection failed", exc_info=True)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Endpoint
+    server_version, sys_version = "keyturn", ""
+    timeout = DEADLINE
+
+    def do_GET(self) -> None:
+        """The list of models."""
+        self._reply(lambda: self._listed())
+
+    def do_POST(self) -> None:
+        """Completions."""
+        self._reply(lambda: self._completed())
+
+    def _reply(self, make: Any) -> None:
+        try:
+            self._check()
+            status, document = HTTPStatus.OK, make()
+        except Wrong as wrong:
+            status, document = wrong.status, {"error": {"message": wrong.why, "type": "invalid_request_error"}}
+        except KeyturnError as error:
+            status, document = HTTPStatus.BAD_REQUEST, {"error": {"message": str(error)}}
+        content = json.dumps(document, allow_nan=False).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _check(self) -> None:
+        """Refuse other names of this machine, and web pages."""
+        if self.headers.get("Host", "").strip().lower() not in self.server.hosts:
+            raise Wrong(HTTPStatus.MISDIRECTED_REQUEST, "another host")
+        if self.headers.get("Origin"):
+            raise Wrong(HTTPStatus.FORBIDDEN, "requests from web pages are not answered")
+
+    def _listed(self) -> dict[str, Any]:
+        if self.path != "/v1/models":
+            raise Wrong(HTTPStatus.NOT_FOUND, "no such path")
+        row = {"id": self.server.policy.name, "object": "model", "owned_by": "keyturn"}
+        return {"object": "list", "data": [row]}
+
+    def _completed(self) -> dict[str, Any]:
+        routes = {"/v1/completions": False, "/v1/chat/completions": True}
+        if self.path not in routes:
+            raise Wrong(HTTPStatus.NOT_FOUND, "no such path")
+        chat = routes[self.path]
+        policy = self.server.policy
+        if chat and not policy.chat:
+            raise Wrong(HTTPStatus.BAD_REQUEST, "the model has no chat template; use /v1/completions")
+        if not chat and policy.chat:
+            what = (
+                "prompts go through a chat template; use /v1/chat/completions, or serve with --template plain"
+            )
+            raise Wrong(HTTPStatus.BAD_REQUEST, what)
+        request = Request.read(self._body(), policy, chat=chat)
+        with self.server.one_at_a_time:
+            given, drawn = policy.answer(
+                request.problems, request.count, request.seed, request.tokens, request.stops
+            )
+        return document(policy, request, given, drawn, chat=chat)
+
+    def _body(self) -> Mapping[str, Any]:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or "Transfer-Encoding" in self.headers:
+            raise Wrong(HTTPStatus.LENGTH_REQUIRED, "a request says how long it is")
+        if int(length) > BODY:
+            raise Wrong(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {BODY} bytes")
+        try:
+            found = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise Wrong(HTTPStatus.BAD_REQUEST, "the request is not JSON") from error
+        if not isinstance(found, dict):
+            raise Wrong(HTTPStatus.BAD_REQUEST, "the request is no object")
+        return found
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is printed for a request."""
