@@ -80,10 +80,12 @@ def rate_of(rate, found):
 
 def columns(found):
     """Numbers that the table shows: those of contrasts first, then the usual ones; eight at most."""
-    keys = [key for row in found["rows"] if row.get("chosen") for key in row]
-    numeric = [k for k in dict.fromkeys(keys) if k not in ("arm", "lr", "seed", "chosen", "validation")]
-    named = [k for k in numeric if any(line["name"].startswith(f"{k}:") for line in found["contrasts"])]
-    return list(dict.fromkeys([*named, *[k for k in numeric if k in ("success", "right")], *numeric]))[:8]
+    rows = [row for row in found["rows"] if row.get("chosen")]
+    texts = {key for row in rows for key, value in row.items() if isinstance(value, str | bool)}
+    named = {"arm", "lr", "seed", "chosen", "validation"} | texts
+    numeric = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in named]
+    compared = [k for k in numeric if any(line["name"].startswith(f"{k}:") for line in found["contrasts"])]
+    return list(dict.fromkeys([*compared, *[k for k in numeric if k in ("success", "right")], *numeric]))[:8]
 
 
 def gates(claim, found):

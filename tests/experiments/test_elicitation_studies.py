@@ -63,7 +63,8 @@ def test_a_method_that_could_not_work_has_a_reason_and_no_number(lab):
 
 
 def test_the_central_claim_reads_the_difference_between_the_worlds():
-    worlds, rows = ("present 5 %", studies.OTHER, studies.SCRAMBLED), ("plain", "forced opener", "RL", "SFT")
+    worlds = (*studies.DOSES, studies.OTHER, studies.SCRAMBLED)
+    rows = ("plain", "forced opener", "RL", "SFT")
     shares = {(world, row): 0.1 for world in worlds for row in rows}
     shares |= {(world, studies.RANDOM): 0.1 for world in worlds}
     shares["present 5 %", "forced opener"] = 0.8

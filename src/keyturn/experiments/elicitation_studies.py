@@ -140,14 +140,7 @@ def outcome_from(lab: Lab, config: PresentConfig, table: Table, found: Mapping[s
 
 
 def skill_numbers(table: Table) -> Mapping[str, Contrast]:
-    """Of the claim that elicitation needs the skill: every row in both kinds of world."""
-    worlds = dict.fromkeys(cell.world for cell in table.cells)
-    rows = [row for row in dict.fromkeys(c.row for c in table.cells) if row != "plain"]
-    gains = {
-        f"{world}: {row}": difference(f"{world}: {row} - plain", table.gain(world, row))
-        for world in worlds
-        for row in rows
-    }
+    """Of the claim that elicitation needs the skill; every row is in the record beside them."""
     return {
         "effect": difference(
             f"{OPENER}: gain at 5 % - gain in the other-domain twin",
@@ -157,7 +150,12 @@ def skill_numbers(table: Table) -> Mapping[str, Contrast]:
         "the mode is rare": share("worked answers of plain draws at 5 %", table.worked(RARE, "plain")),
         "scrambled texts give nothing": difference(f"{OPENER}, scrambled", table.gain(SCRAMBLED, OPENER)),
         "a random vector gives nothing": difference(f"{RANDOM} at 5 %", table.gain(RARE, RANDOM)),
-        **gains,
+        **{
+            f"{OPENER}, {dose}": difference(f"{OPENER} - plain, {dose}", table.gain(dose, OPENER))
+            for dose in DOSES
+        },
+        "RL, absent": difference("RL - plain, other domain", table.gain(OTHER, "RL")),
+        "SFT, absent": difference("SFT - plain, other domain", table.gain(OTHER, "SFT")),
     }
 
 
