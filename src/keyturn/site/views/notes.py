@@ -173,7 +173,10 @@ def _fact(source: Source, fact: Fact) -> dict[str, Any]:
         "says": fact.says,
         "state": state.state,
         "clauses": () if elsewhere else clauses_of(source, state.readings),
-        "elsewhere": [(paths.fact(one.id), source.atlas.notes[one.note].question) for one in elsewhere],
+        "elsewhere": [
+            (paths.fact(one.id), source.atlas.notes[name].question)
+            for name, one in {fact.note: fact for fact in reversed(elsewhere)}.items()
+        ],
         "otherwise": source.otherwise(fact.id),
         "why": "" if state.readings or elsewhere else "Nothing here measures it yet.",
         "reported": [_reported(source, fact, one) for one in fact.quantities],
