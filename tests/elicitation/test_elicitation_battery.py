@@ -57,6 +57,7 @@ SMALL = {
         f"abstraction{name}": {"request": "w3 w9", "lead": "w4", "hint_tokens": 3, "abstractions": 2}
         for name in ("", "-mismatched", "-alone")
     },
+    "power-ahead": {"alpha": 2.0, "rollouts": 2, "candidates": 2, "horizon": 2},
     "steering-other": {"trials": 4, "dose": 0.5},
     "steering-answer": {"dose": 0.5, "lead": " w7 "},
     "steering-delimiter": {
