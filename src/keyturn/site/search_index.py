@@ -35,4 +35,4 @@ def documents(source: Source) -> Iterator[dict[str, str]]:
 
 
 def _document(url: str, kind: str, title: str, words: list[str]) -> dict[str, str]:
-    return {"url": url, "kind": kind, "title": visible(title), "text": " ".join(words)}
+    return {"url": url, "kind": kind, "title": visible(title[:1].upper() + title[1:]), "text": " ".join(words)}
