@@ -7,6 +7,7 @@ import textwrap
 
 from keyturn.atlas.answers import Answer, Gap, Measured, Reported
 from keyturn.atlas.collection import Atlas
+from keyturn.atlas.drafting import Draft
 from keyturn.atlas.readings import ReadingState
 from keyturn.atlas.states import MARKS
 from keyturn.core.text import visible
@@ -53,6 +54,23 @@ def answer_text(found: Answer, atlas: Atlas) -> str:
     )
     blocks += [[heading, *lines] for heading, lines in sections if lines]
     return visible("\n\n".join("\n".join(block) for block in blocks), max_line=0) + "\n"
+
+
+def draft_text(made: Draft) -> str:
+    """A draft: what stays, then what was struck out and why."""
+    kept, struck = made.kept, made.struck
+    said = (
+        f"draft by {made.model}: {len(kept)} of {len(kept) + len(struck)} sentences stand. They were checked "
+        "for what they rest on, their numbers and states, not for sense; the answer is what stands above"
+    )
+    lines = wrapped(said)
+    for one in kept:
+        lines += _item(one.text, f"from {', '.join(one.data_from)}")
+    if struck:
+        lines += ["", "struck out"]
+    for one in struck:
+        lines += _item(f"~~{one.text}~~", one.why)
+    return visible("\n".join(lines), max_line=0) + "\n"
 
 
 def wrapped(text: str, indent: str = "") -> list[str]:

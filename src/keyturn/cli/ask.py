@@ -10,12 +10,14 @@ import tyro
 
 from keyturn.atlas.answers import answer
 from keyturn.atlas.collection import Atlas, load_atlas
+from keyturn.atlas.drafting import draft as drafted
 from keyturn.atlas.known import Known, load_known
 from keyturn.atlas.search import NEAR, Hit, note_index, question_index
 from keyturn.atlas.states import MARKS, all_states
 from keyturn.atlas.store import home
-from keyturn.cli.answer_text import answer_text, wrapped
+from keyturn.cli.answer_text import answer_text, draft_text, wrapped
 from keyturn.core.errors import UsageError
+from keyturn.core.progress import waiting
 from keyturn.core.rundir import SCHEMA
 from keyturn.core.text import one_line, visible
 from keyturn.roles.encoders import mean_pooled_encoder
@@ -24,6 +26,7 @@ from keyturn.roles.encoders import mean_pooled_encoder
 def run(
     text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")],
     encoder: str = "",
+    draft: Annotated[str, tyro.conf.arg(metavar="URL#MODEL")] = "",
     json: bool = False,
 ) -> None:
     """Ask the atlas.
@@ -31,6 +34,7 @@ def run(
     Args:
         text: the question, in quotes.
         encoder: folder or Hub id of a sentence encoder; its ranking is joined to that of characters.
+        draft: a server whose model gets the computed answer and writes it again; each sentence is checked.
         json: one JSON document on stdout instead of text.
     """
     if not text.strip():
@@ -39,15 +43,29 @@ def run(
     encode = mean_pooled_encoder(encoder) if encoder else None
     questions = question_index(atlas, encode).search(text, most=4)
     notes = note_index(atlas, encode).search(text, most=3)
+    same = bool(questions) and questions[0].cosine >= NEAR
+    if draft and not same:
+        raise UsageError(
+            "no question of the atlas is the same, so there is no answer to draft", fix="leave --draft out"
+        )
     if json:
-        sys.stdout.write(jsonlib.dumps(_document(text, atlas, known, questions, notes)) + "\n")
+        document = _document(text, atlas, known, questions, notes)
+        if draft:
+            document["draft"] = drafted(answer(atlas.questions[questions[0].id], atlas, known), draft).to_json()
+        sys.stdout.write(jsonlib.dumps(document) + "\n")
         return
     if not questions and not notes:
         sys.stdout.write("Nothing in the atlas is near that. keyturn question ls lists what is asked.\n")
         return
-    if questions and questions[0].cosine >= NEAR:
-        sys.stdout.write(answer_text(answer(atlas.questions[questions[0].id], atlas, known), atlas))
+    if same:
+        found = answer(atlas.questions[questions[0].id], atlas, known)
+        sys.stdout.write(answer_text(found, atlas))
         _others(atlas, questions[1:])
+        if draft:
+            sys.stdout.flush()
+            with waiting("waiting for a draft"):
+                made = drafted(found, draft)
+            sys.stdout.write("\n" + draft_text(made))
         return
     _nearest(text, atlas, known, questions, notes)
 
