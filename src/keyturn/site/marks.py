@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from markupsafe import Markup
 
+from keyturn.core.numbers import counted
 from keyturn.report.svg import Point, dot, element, group, line
 
 LOOK: Mapping[str, str] = MappingProxyType(
@@ -76,16 +77,26 @@ def mark(state: str) -> Markup:
     )
 
 
+_WORDS = {
+    "holds": ("holds", "hold"),
+    "fails": ("fails", "fail"),
+    "split": ("is split", "are split"),
+    "open": ("is open", "are open"),
+    "indication only": ("has only an indication", "have only an indication"),
+    "no sound record": ("has no sound record", "have no sound record"),
+    "no reading": ("is not measured", "are not measured"),
+}
+"""How a state reads of one fact, and of several."""
+
+
+def facts_told(states: Sequence[str]) -> str:
+    """Facts counted, with their states: ``3 facts: 2 hold, 1 is open``; ``1 fact, which holds``."""
+    if len(states) == 1:
+        return f"1 fact, which {_WORDS[states[0]][0]}"
+    return f"{counted(len(states), 'fact')}: {told(states)}"
+
+
 def told(states: Sequence[str]) -> str:
     """States in words, counted: ``2 hold, 1 is open``."""
-    words = {
-        "holds": ("holds", "hold"),
-        "fails": ("fails", "fail"),
-        "split": ("is split", "are split"),
-        "open": ("is open", "are open"),
-        "indication only": ("has an indication only", "have an indication only"),
-        "no sound record": ("has no sound record", "have no sound record"),
-        "no reading": ("is not measured", "are not measured"),
-    }
     counts = {state: list(states).count(state) for state in LOOK}
-    return ", ".join(f"{n} {words[state][n != 1]}" for state, n in counts.items() if n) or "no facts"
+    return ", ".join(f"{n} {_WORDS[state][n != 1]}" for state, n in counts.items() if n) or "no facts"

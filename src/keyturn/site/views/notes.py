@@ -22,7 +22,7 @@ from keyturn.site.clauses import clauses_of
 from keyturn.site.drawing import Line, Node, map_of
 from keyturn.site.figures import measured, quoted
 from keyturn.site.layout import GAP, place
-from keyturn.site.marks import told
+from keyturn.site.marks import facts_told, told
 from keyturn.site.page import Page, relative
 from keyturn.site.prose import prose
 from keyturn.site.source import Source, together
@@ -62,7 +62,7 @@ def card(source: Source, note: Note) -> dict[str, Any]:
         "statement": note.statement,
         "states": marks,
         "state": source.note_state(note),
-        "told": f"{counted(len(marks), 'fact')}: {told(marks)}",
+        "told": facts_told(marks),
     }
 
 
@@ -101,7 +101,7 @@ def _note_page(source: Source, note: Note) -> Page:
         "note": note,
         "topics": [(paths.topic(topic), topic) for topic in note.topics],
         "state": source.note_state(note),
-        "told": f"{counted(len(marks), 'fact')}: {told(marks)}.",
+        "told": f"{facts_told(marks)}.",
         "body": _body(source, note, path),
         "facts": [_fact(source, fact) for fact in note.facts],
         "compass": _compass(source, note, path) if around else "",
