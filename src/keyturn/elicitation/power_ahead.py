@@ -10,8 +10,8 @@ rollouts ``y_1 ... y_M`` from the policy itself::
 where ``pi^_(-m)`` leaves out rollout ``m`` of every candidate; negative values become 0 and the rest is
 normalised. The jackknife takes the bias of the ratio from order 1 / M to 1 / M^2. Rollouts go to the end of an
 answer, or for ``horizon`` tokens, and only the ``candidates`` likeliest tokens are tried; both cuts are a bias
-that no number of rollouts removes. The variance explodes for a large alpha and long answers. Without rollouts it
-is a low temperature; with ``alpha = 1`` plain sampling.
+that no number of rollouts removes. The variance explodes for a large alpha and long answers. Without rollouts
+it is a low temperature; with ``alpha = 1`` plain sampling.
 
 Source: 2601.21590, from its abstract.
 """
