@@ -33,7 +33,7 @@ Each test problem was answered {test_draws} times. No arm learnt from four or fi
 
 {arms}
 
-The last column: draws that answer a sum of four or five with the sum of its first three numbers.
+The last column: draws that answer a sum of four with the sum of its first three numbers.
 
 ## In training
 
@@ -100,10 +100,10 @@ def verdict_row(name: str, found: Any) -> list[str]:
     """One verdict as a line."""
     shares = [said(found["shares"][part]) for part in ("deployed", "created", "undecided")]
     masses = [said(found["masses"][part]) for part in ("base", "tuned", "gain")]
-    return [name, str(found["problems"]), *masses, *shares, found["label"]]
+    return [name, str(found["problems"]), str(found["k"]), *masses, *shares, found["label"]]
 
 
-HEAD = ("problems", "base", "after RL", "gain", "deployed", "created", "undecided", "verdict")
+HEAD = ("problems", "K", "base", "after RL", "gain", "deployed", "created", "undecided", "verdict")
 
 
 def pair_tables(found: Any) -> dict[str, str]:
@@ -114,8 +114,8 @@ def pair_tables(found: Any) -> dict[str, str]:
         verdict_row("lenient: the last number", readings["lenient"]),
         verdict_row("only draws in the form", readings["in the form"]),
     ]
-    first = f"K = {readings['strict']['k']}: {found['draws']['base']} base draws and {found['draws']['tuned']}"
-    first += f" of {found['tuned']} for every problem. Sums of three, read in three ways:\n\n"
+    first = f"{found['draws']['base']} base draws and {found['draws']['tuned']} of {found['tuned']} for every"
+    first += " problem. Sums of three, read in three ways (fewer draws in the form lower K):\n\n"
     kinds = [verdict_row(kind, one) for kind, one in found["by kind"].items()]
     kinds.append(verdict_row("all", found["all sums"]))
     form = readings["format"]
@@ -125,13 +125,18 @@ def pair_tables(found: Any) -> dict[str, str]:
         for name, part in (
             ("writing the form more often (format)", "routing"),
             ("being right more often in the form (execution)", "execution"),
-            ("in neither", "unattributed"),
         )
     ]
+    once = readings["right at least once"]
+    of = readings["strict"]["problems"]
+    reach = (
+        f"Right at least once: {once['base']} of {of} by {found['draws']['base']} base draws, {once['tuned']}"
+    )
+    reach += f" of {of} by {found['draws']['tuned']} draws after RL."
     wrote = f"In the form: {said(share['base'])} of the base's draws, {said(share['tuned'])} after RL.\n\n"
     return {
         "pair": first + table(["sums of three", *HEAD], rows),
-        "kinds": table(["kind", *HEAD], kinds),
+        "kinds": f"{reach}\n\n" + table(["kind", *HEAD], kinds),
         "forms": wrote + table(["part of the gain on sums of three", "size", "share"], parts),
     }
 
@@ -139,9 +144,10 @@ def pair_tables(found: Any) -> dict[str, str]:
 def ways_table(rows: Sequence[Any]) -> str:
     """Success under every way of asking, before and after."""
     head = ["what the policy sees", "policy", "strict", "lenient", "in the form"]
+    known = {row["way"]: number for number, row in enumerate(rows)}
     lines = [
         [row["sees"], row["policy"], said(row["strict"]), said(row["lenient"]), said(row["in the form"])]
-        for row in rows
+        for row in sorted(rows, key=lambda row: (known[row["way"]], row["policy"] != "base"))
     ]
     return f"Sums of three ({rows[0]['problems']} problems), asked in other ways:\n\n" + table(head, lines)
 

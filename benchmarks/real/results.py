@@ -183,12 +183,14 @@ def pair(folder: Path, tuned_name: str = "RL-0") -> dict[str, Json]:
     for kind in dict.fromkeys(samples.kind_of(dict(problem.cell)) for problem in base.problems):
         index = np.flatnonzero([samples.kind_of(dict(p.cell)) == kind for p in base.problems])
         cells[kind] = in_words(judged(base.of_problems(index), tuned.of_problems(index)))
+    reached = {"base": first.counts()[1] > 0, "tuned": second.counts()[1] > 0}
     return {
         "tuned": tuned_name,
         "draws": {"base": int(base.counts()[0].max()), "tuned": int(tuned.counts()[0].max())},
         "all sums": in_words(judged(base, tuned)),
         "by kind": cells,
         "sums of three": {
+            "right at least once": {name: int(some.sum()) for name, some in reached.items()},
             "strict": in_words(judged(first, second)),
             "lenient": in_words(judged(lenient(first), lenient(second))),
             "in the form": {**in_words(judged(*inside)), "problems with such draws": kept},

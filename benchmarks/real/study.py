@@ -44,6 +44,10 @@ PROMPT, ANSWER, LEARNT = 175, 32, 25
 """Tokens of a few-shot prompt, of the base's answers and of answers while RL trains, for the plan."""
 BASE_DRAWS = 64
 """Base draws per problem of the audit, the same number for every problem."""
+COMPARED = 2
+"""Completions per problem and policy that are read by both models; each costs a pass over its prompt too."""
+WEIGHTS = 30_000
+"""Passes that comparing the weights of the pair with their nulls is worth."""
 SECOND_STEPS = 4
 """RL steps of the second study."""
 PARTS = "parts.json"
@@ -116,7 +120,9 @@ def audit_pair(study: Study) -> None:
     asked = ProblemSet(name="sums", problems=sums, grader=session.task.test.grader)
     plain = replace(asked, problems=tuple(replace(one, prompt=one.id, messages=()) for one in sums))
     lab = Lab(study.out / "pair", Streams(0))
-    config = AuditConfig(k=results.K, n_base=BASE_DRAWS, first=BASE_DRAWS, max_new_tokens=TOKENS)
+    config = AuditConfig(
+        k=results.K, n_base=BASE_DRAWS, first=BASE_DRAWS, max_new_tokens=TOKENS, token_draws=COMPARED
+    )
     chosen = opening.ProblemChoice(problems=plain, examples=list(tasks.EXAMPLES))
     loading = Loading(template="plain", stop=STOPS)
     found = opening.audit_models(lab, (session.base.folder, tuned.folder), chosen, loading, config)
@@ -171,7 +177,7 @@ def parts_of() -> list[Part]:
     sums = sizes.three + sizes.four
     pair = drawing(sums, BASE_DRAWS, prompt=PROMPT, answer=ANSWER)
     pair += drawing(sums, results.K, prompt=PROMPT, answer=LEARNT)
-    pair += Work(read=sums * (2 * results.K + 2 * 8) * LEARNT)
+    pair += Work(read=2 * 2 * sums * COMPARED * (PROMPT + ANSWER) + WEIGHTS)
     ways = drawing(2 * len(WAYS) * WAY_PROBLEMS, WAY_DRAWS, prompt=PROMPT, answer=ANSWER)
     tested = drawing(SHORT.three + SHORT.four, 2 * DRAWS, prompt=PROMPT, answer=ANSWER, size=SECOND)
     shaped = {"prompt": PROMPT, "answer": ANSWER, "size": SECOND}
@@ -231,19 +237,26 @@ class Clock:
         return f"part {number} of {len(self.parts)}, {part.name}: {minutes(seconds)} CPU minutes{left}"
 
 
+def called(folder: Path) -> str:
+    """The file that a model was imported from, or its folder."""
+    said = folder / "import.json"
+    known = json.loads(said.read_text(encoding="utf-8")) if said.exists() else {}
+    return str(known.get("file") or folder.name)
+
+
 def write_results(study: Study) -> dict[str, Any]:
     """``results.json`` from the sample files, with what was run and what it took."""
     kept = study.out / PARTS
     took: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     found: dict[str, Any] = {
-        "model": study.model.name,
-        "second model": None if study.second is None else study.second.name,
+        "model": called(study.model),
+        "second model": None if study.second is None else called(study.second),
         "grader": "gsm8k/2",
         "stops": list(STOPS),
         "rl": {"objective": "rloo", "steps": RL.steps, "prompts": RL.prompts, "draws": RL.draws, "lr": RL.lr},
         "fit": {"steps": FIT.steps, "rows": FIT.batch_rows, "lr": FIT.lr},
         "draws": DRAWS,
-        "cpu minutes": {name: round(seconds / 60, 1) for name, seconds in took.items()},
+        "cpu minutes": {name: round(seconds / 60, 1) for name, seconds in took.items() if seconds > 3},
         **results.everything(study.samples),
     }
     write_text(study.out / "results.json", json.dumps(found, indent=1) + "\n")
@@ -287,11 +300,13 @@ def main() -> None:
     print(clock.plan(), flush=True)
     if given.plan:
         return
+    found: dict[str, Any] = {}
     for part in chosen:
         began = time.process_time()
         part.run(study)
         print(clock.finished(part, time.process_time() - began), file=sys.stderr, flush=True)
-    show(study, write_results(study))
+        found = write_results(study)
+    show(study, found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The study of a real model: its numbers come from its draws, its page from its numbers, its plan adds up."""
 
 import importlib
+import json
 import pathlib
 import sys
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from keyturn.problems.graders import GRADERS
 from keyturn.rollouts.completions import Completions, Prompts, Stop
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
+RESULTS = REPOSITORY / "docs" / "results"
 MODULES = ("tasks", "arms", "cost", "ways", "samples", "results", "page", "study")
 
 
@@ -30,6 +32,33 @@ def real():
         sys.modules.pop(name, None)
     sys.modules.update(before)
     sys.path.remove(folder)
+
+
+def test_the_committed_page_is_what_the_committed_numbers_say(real):
+    found = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
+    assert (RESULTS / "real.md").read_text(encoding="utf-8") == real.page.page(found)
+
+
+def test_the_committed_numbers_are_what_the_committed_draws_say(real):
+    found = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
+    said = {row["arm"]: row["kinds"] for row in found["arms"]}
+    base, tuned = real.samples.paired(RESULTS / "real", "test", "base", "RL-0")
+    assert real.results.by_kind(base, tuned) == said["RL-0"]
+
+
+@pytest.mark.slow
+def test_all_committed_numbers_are_what_the_committed_draws_say(real):
+    found = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
+    again = real.results.everything(RESULTS / "real")
+    assert again == {name: found[name] for name in again}
+
+
+@pytest.mark.slow
+def test_the_guide_quotes_what_each_command_prints(real):
+    guide = " ".join((REPOSITORY / "docs" / "real.md").read_text(encoding="utf-8").split())
+    for name, line in real.results.NUMBERS.items():
+        assert f"results.py docs/results/real {name}" in guide
+        assert line(RESULTS / "real") in guide, name
 
 
 def drawn(texts, cuts=()):
@@ -146,3 +175,11 @@ def test_the_plan_adds_up_and_learns_from_what_parts_took(real, tmp_path):
     assert again.rate == 100
     assert again.took["one"] == 240
     assert again.finished(parts[2], 60).endswith("CPU minutes")
+
+
+def test_the_parts_of_the_study_have_a_cost_and_fit_an_hour_at_the_committed_rate(real):
+    parts = real.study.parts_of()
+    assert [part.name for part in parts if not part.work.passes] == []
+    assert len({part.name for part in parts}) == len(parts)
+    found = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
+    assert sum(found["cpu minutes"].values()) < 60

@@ -60,6 +60,22 @@ def test_fill_and_line_follow_entropy_shift_and_role():
     assert made.table.rows[0] == ("0", "a", "plan", "0.010", "\u22123.000", "0.000", "\u22123.000")
 
 
+def test_the_question_stands_apart_from_its_worked_examples():
+    shown = "Question: one?\nAnswer: 1\n\nQuestion: two?\nAnswer: 2"
+    made = block(replace(span(["a"]), prompt=f"{shown}\n\nQuestion: three?\nAnswer:"), "s")
+    assert (made.before, made.prompt) == (shown, "Question: three?\nAnswer:")
+    alone = block(replace(span(["a"]), prompt="A first line.\n\nWhat is asked?"), "s")
+    assert (alone.before, alone.prompt) == ("", "A first line.\n\nWhat is asked?")
+
+
+def test_roles_that_nobody_knows_are_not_named():
+    made = block(span(["a", "b"]), "s")
+    assert [row[2] for row in made.table.rows] == ["n/a", "n/a"]
+    assert not made.has_roles
+    assert block(span(["a", "b"], ["unknown", "plan"]), "s").has_roles
+    assert block(replace(span(["a"]), sibling=span(["a"], ["plan"])), "s").has_roles
+
+
 def test_what_is_not_known_has_no_fill():
     made = block(span(["a"], None, [np.nan], [np.nan]), "s")
     assert classes(made) == [{"t", "ex", "sx"}]

@@ -379,7 +379,7 @@ def limits_of(tables: Tables, verdict: Verdict) -> tuple[str, ...]:
     base = tables.paired.base
     if not base.reads_traces:
         said.append("Only answers were judged: a right answer may stand under a wrong trace.")
-        if not tables.formats:
+        if not tables.formats and not all(problem.facts.get("examples") for problem in base.problems):
             said.append(
                 "No few-shot format arm was run (it needs models, and a context with room for solved sums): a "
                 "base that does not know how an answer is wanted looks like one that cannot find it."

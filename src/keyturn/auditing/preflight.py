@@ -88,7 +88,7 @@ def _of_one(
     if policy.turn.unknown:
         what = f"where a turn of the {name} model ends is not known ({policy.turn.unknown}): answers may run on"
         found.append(("turn end", what))
-    with_roles = sum(bool(problem.messages) for problem in problems)
+    with_roles = sum(_own_roles(problem) for problem in problems)
     if with_roles and not policy.chat:
         what = f"{with_roles} of {len(problems)} prompts have roles, and the {name} model is asked without a "
         found.append(("roles", what + "chat template: their texts are joined by line breaks"))
@@ -111,6 +111,12 @@ def _of_one(
             )
             found.append(("context", what + f"tokens to answer in (the least {int(room.min())})"))
     return found
+
+
+def _own_roles(problem: Problem) -> bool:
+    """Whether a problem came with roles, apart from the turns that worked examples become in a chat."""
+    shown = 2 * int(problem.facts.get("examples", 0))
+    return len(problem.messages) > shown + 1 or (bool(problem.messages) and not shown)
 
 
 def share_of(share: float) -> str:

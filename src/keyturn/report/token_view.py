@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from keyturn.auditing.result import AuditResult, TokenSpan
 from keyturn.core.numbers import number
 from keyturn.core.text import visible_tokens
+from keyturn.problems.examples import NEXT_QUESTION
 from keyturn.report.tables import Table
 
 SHOWN = 1500
@@ -35,6 +36,9 @@ ENTROPY_STEPS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 SHIFT_STEPS = (-2.0, -0.5, -0.1, 0.1, 0.5, 2.0)
 """Limits in nats between the seven fills for the shift; the middle fill means no shift."""
+
+NO_ROLE = "n/a"
+"""In the table of exact values, for a token whose role nobody knows."""
 
 FORK = 0.5
 """Entropy in nats from which a token counts as a fork for the keys n and p."""
@@ -75,6 +79,7 @@ class TokenBlock:
     Args:
         name: identifier that is unique in the page.
         title, problem, prompt, outcome: text from outside, escaped by the page.
+        before: worked examples that stand in front of the prompt; empty without.
         badge: class and sign of the outcome.
         tokens: the completion, one element per token.
         table: exact values, one row per token.
@@ -85,6 +90,7 @@ class TokenBlock:
     name: str
     title: str
     problem: str
+    before: str
     prompt: str
     outcome: str
     badge: tuple[str, str]
@@ -92,6 +98,12 @@ class TokenBlock:
     table: Table
     cut: int
     sibling: TokenBlock | None = None
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether a role is known of any token here or of the sibling."""
+        known = any(row[2] != NO_ROLE for row in self.table.rows)
+        return known or (self.sibling is not None and self.sibling.has_roles)
 
 
 def share_of(results: Sequence[AuditResult]) -> int:
@@ -108,11 +120,13 @@ def blocks(spans: Sequence[TokenSpan], prefix: str, most: int = SHOWN) -> tuple[
 def block(span: TokenSpan, name: str, most: int = SHOWN) -> TokenBlock:
     """One completion."""
     size = min(len(span.text), most)
+    before, prompt = parts_of(span.prompt)
     return TokenBlock(
         name=name,
         title=span.title,
         problem=span.problem,
-        prompt=_cut(span.prompt, WORDS),
+        before=_cut(before, WORDS),
+        prompt=_cut(prompt, WORDS),
         outcome=span.outcome,
         badge=OUTCOMES.get(span.outcome, ("none", "?")),
         tokens=Markup("").join(_token(span, i) for i in range(size)),
@@ -120,6 +134,12 @@ def block(span: TokenSpan, name: str, most: int = SHOWN) -> TokenBlock:
         cut=len(span.text) - size,
         sibling=None if span.sibling is None else block(span.sibling, f"{name}-sibling", most),
     )
+
+
+def parts_of(prompt: str) -> tuple[str, str]:
+    """The worked examples of a prompt, and what is asked behind them."""
+    at = prompt.rfind(f"\n\n{NEXT_QUESTION}")
+    return ("", prompt) if at < 0 else (prompt[:at], prompt[at:].lstrip("\n"))
 
 
 def _cut(text: str, most: int) -> str:
@@ -177,7 +197,7 @@ def _values(span: TokenSpan, size: int) -> Table:
             (
                 str(i),
                 _cut(span.text[i], LETTERS),
-                span.role[i],
+                NO_ROLE if span.role[i] == "unknown" else span.role[i],
                 number(float(span.entropy[i]), digits=3),
                 number(float(span.logprob[i]), digits=3),
                 number(float(span.base_logprob[i]), digits=3),
