@@ -318,3 +318,15 @@ def test_answers_of_the_pages_are_those_of_the_terminal(source, site):
             for sentence in paragraph:
                 text = sentence.text.replace("&", "&amp;").replace("'", "&#39;").replace('"', "&#34;")
                 assert text.replace("<", "&lt;").replace(">", "&gt;") in page
+
+
+def test_a_question_names_under_its_answer_what_to_run_first(source, trees):
+    shown = 0
+    for name, found in source.answers.items():
+        command = next((gap.command for gap in found.gaps if gap.command), "")
+        there = [
+            one.text for one in trees[f"questions/{name}.html"].elements if one.attrs.get("id") == "first-run"
+        ]
+        assert there == ([command] if command else []), name
+        shown += bool(command)
+    assert shown > 50
