@@ -39,6 +39,9 @@ def test_draws_end_before_the_next_question_and_count_as_stopped(tmp_path, pair)
     assert "cut at the limit" in found.settings["base"]
     assert found.settings["base"]["cut at the limit"] == "0%"
     assert "the text 'Question:'" in found.settings["base"]["stops at"]
+    # The turns that worked examples would be in a chat are no roles that a plain prompt loses.
+    assert "roles" not in {caution.kind for caution in found.cautions}
+    assert not any("few-shot format arm" in limit for limit in found.limits)
     accuracy = {
         one.parameters["policy"]: one.value
         for one in found.measurements
