@@ -62,9 +62,9 @@ BAD = [
         "the number 0.4 in a reading's sentence",
     ),
     ("says: It holds one fact.", "says: It <b>holds</b> one fact.", 9, "HTML"),
-    ("compare", "<script>alert(1)</script> compare", 2, "HTML"),
-    ("compare", "[see](javascript:alert) compare", 2, "an address that runs something"),
-    ("compare", "[see](http://example.org) compare", 2, "a link to 'http://example.org'"),
+    ("compare", "<script>alert(1)</script> compare", 26, "HTML"),
+    ("compare", "[see](javascript:alert) compare", 26, "an address that runs something"),
+    ("compare", "[see](http://example.org) compare", 26, "a link to 'http://example.org'"),
     ("question: Is this a note?", 'question: "Is \\x1b[2Jthis a note?"', 2, "control, bidirectional"),
     ("question: Is this a note?", "question: Is \u202ethis a note?", 2, "control, bidirectional"),
     ("---\nid", "id", 1, "does not begin with front matter"),
@@ -221,3 +221,22 @@ def test_a_record_that_is_taken_away_leaves_a_gap_with_its_command(shipped, data
     for one in (q for q in atlas.questions.values() if claim in q.claims and q.answerable != "outside"):
         found = answer(one, atlas, less, states=states)
         assert any(gap.by == claim and gap.command.endswith("--seed 0") for gap in found.gaps)
+
+
+def test_an_id_that_cannot_name_a_file_says_so_once(own, note):
+    home = own({"notes/long.md": note.replace("mine", "m" * 300)})
+    (problem, *others) = [one for one in lint(home, load_known(home)) if "characters" in one.what]
+    assert (problem.place.line, problem.fix) == (2, "at most 80")
+    assert len(str(problem)) < 300
+    assert not others
+    home = own({"notes/long.md": note.replace("id: mine\n", "id: ../../etc/passwd\n")})
+    said = [one.what for one in lint(home, load_known(home)) if one.place.line == 2]
+    assert said == ["the id '../../etc/passwd' is no kebab case"]
+
+
+def test_what_acts_in_prose_is_named_with_its_own_line(own, note):
+    home = own({"notes/mine.md": note + "\nA second line.\n\n[x](javascript:alert) <b>bold</b>\n"})
+    found = {one.what: one.place.line for one in lint(home, load_known(home))}
+    last = len((note + "\nA second line.\n\nx").split("\n"))
+    assert found["HTML in a text"] == last
+    assert found["an address that runs something (javascript:)"] == last

@@ -135,3 +135,21 @@ def test_what_cannot_be_done_says_so_in_one_line_with_its_fix(call, words, said)
     assert out == ""
     assert said in err.splitlines()[0] or said in err.splitlines()[1]
     assert len(err.splitlines()) == 2
+
+
+def test_damaged_files_beside_the_records_are_one_line_with_their_fix(call, other):
+    assert call("evidence", "import", other)[0] == 0
+    about = home() / "evidence" / "imported" / "ada" / "about.json"
+    about.write_text('{"signed": {"a": 1}}')
+    for words in (("evidence", "ls"), ("evidence", "trust", "ada")):
+        code, _, err = call(*words)
+        assert code == 1
+        assert "about.json does not say who signed the records" in err
+        assert "import the bundles of ada again" in err
+    mine = own()
+    path = home() / "evidence" / "runs" / f"{mine.digest}.draws.json"
+    path.write_text('{"schema": 1}')
+    code, out, err = call("evidence", "export", "x.zip", "--draws")
+    assert (code, err) == (0, "")
+    assert f"{path.name} is damaged" in out
+    assert f"keyturn claim run {NAME} --seed 5" in out

@@ -25,7 +25,7 @@ from keyturn.atlas.asked import grader_document, grader_of, problem_document, pr
 from keyturn.atlas.evidence import Evidence
 from keyturn.atlas.regrading import NEWEST, followed_by_audit, followed_by_run, row_of, with_rule
 from keyturn.atlas.store import behind_path
-from keyturn.core.errors import StorageError
+from keyturn.core.errors import InputError, StorageError
 from keyturn.core.rundir import read_json, write_json
 from keyturn.lab.noted import Drawn
 from keyturn.problems.contract import answers
@@ -108,6 +108,9 @@ def packed(evidence: Evidence, details: Mapping[str, Any], home: Path) -> Packed
         return _packed(evidence, details, read_json(path))
     except StorageError as error:
         return Packed(files={}, said=f"its draws are gone: {error.what}")
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        said = error.what if isinstance(error, InputError) else f"{path.name} is damaged"
+        return Packed(files={}, said=f"what was noted of its draws cannot be read: {said} ({_again(evidence)})")
 
 
 def _again(evidence: Evidence) -> str:

@@ -30,7 +30,7 @@ from keyturn.atlas.store import (
     line_of,
     mine,
 )
-from keyturn.core.errors import UsageError, unknown
+from keyturn.core.errors import InputError, UsageError, unknown
 from keyturn.core.numbers import counted
 from keyturn.core.rundir import SCHEMA, read_json, storage_errors, write_bytes, write_json
 
@@ -143,11 +143,22 @@ def _about(whom: str, folder: Path, more: Mapping[str, Any]) -> None:
     write_json(path, {**(read_json(path) if path.exists() else {}), **more})
 
 
-def signed(whom: str, folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Digest of a record -> the signature that it came with; records without one are not there."""
+def signed(whom: str, folder: Path) -> dict[str, Mapping[str, str]]:
+    """Digest of a record -> the signature that it came with; records without one are not there.
+
+    Raises:
+        InputError: the file that says so is damaged.
+    """
     path = about_path(whom, folder)
     found = read_json(path).get("signed", {}) if path.exists() else {}
-    return {str(digest): one for digest, one in found.items()} if isinstance(found, dict) else {}  # type: ignore[misc]
+    sound: dict[str, Mapping[str, str]] = {}
+    for digest, one in found.items() if isinstance(found, dict) else ():
+        if isinstance(one, dict) and {type(one.get(name)) for name in ("state", "key", "who")} == {str}:
+            sound[digest] = {name: str(one[name]) for name in ("state", "key", "who")}
+    if not isinstance(found, dict) or len(sound) < len(found):
+        what = f"{path} does not say who signed the records"
+        raise InputError(what, fix=f"delete it and import the bundles of {whom} again")
+    return sound
 
 
 def signature_in_words(whom: str, folder: Path) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from keyturn.atlas.collection.objects import kebab
+
+LONGEST = 120
+"""Characters of an id in a path; file systems take 255 bytes."""
 
 
 def note(name: str) -> str:
@@ -59,4 +63,7 @@ def experiment(name: str) -> str:
 
 def _safe(name: str) -> str:
     """An id as part of a path; two ids that differ only here would be refused by the collection's lint."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".") or "none"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".") or "none"
+    if len(safe) <= LONGEST:
+        return safe
+    return f"{safe[: LONGEST - 9]}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"

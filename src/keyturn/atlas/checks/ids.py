@@ -32,22 +32,28 @@ def _some(names: list[str]) -> str:
     return f"known: {', '.join(names[:6])}{more}" if names else "there is none"
 
 
+LONGEST_ID = 80
+"""Characters of a note's id, which names its file and its page."""
+
+
 def notes_by_case(atlas: Atlas, known: Known) -> list[Problem]:
     """Ids of notes are in kebab case, differ by more than case, and name their file."""
     found, seen = [], {}
     for note in atlas.notes.values():
-        if not _KEBAB.fullmatch(note.id):
-            found.append(
-                Problem(
-                    place=note.place, what=f"the id {note.id!r} is no kebab case", fix=f"id: {kebab(note.id)}"
-                )
-            )
+        named = bool(_KEBAB.fullmatch(note.id))
+        if not named:
+            what = f"the id {note.id!r:.60} is no kebab case"
+            found.append(Problem(place=note.place, what=what, fix=f"id: {kebab(note.id)[:LONGEST_ID]}"))
+        if len(note.id) > LONGEST_ID:
+            what = f"the id {note.id[:20]!r}... has {len(note.id)} characters"
+            found.append(Problem(place=note.place, what=what, fix=f"at most {LONGEST_ID}"))
+            continue
         other = seen.setdefault(note.id.casefold(), note)
         if other is not note:
             what = f"the ids {other.id!r} and {note.id!r} differ by case alone"
             found.append(Problem(place=note.place, what=what, fix=f"another id; {other.place} has the other"))
         stem = note.place.file.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".md")
-        if note.id and stem.casefold() != note.id.casefold():
+        if named and stem.casefold() != note.id.casefold():
             what = f"the note {note.id!r} stands in a file of another name"
             found.append(Problem(place=note.place, what=what, fix=f"name the file {note.id}.md"))
         found += [

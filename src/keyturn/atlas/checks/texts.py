@@ -123,10 +123,10 @@ def what_acts(atlas: Atlas, known: Known) -> list[Problem]:
 def _texts(atlas: Atlas) -> Iterator[tuple[Place, str]]:
     """Every text that is shown, with its place."""
     for note in atlas.notes.values():
-        yield (
-            note.place,
-            "\n".join((note.id, note.question, note.statement, note.body, *note.topics, *note.papers)),
-        )
+        words = (note.id, note.question, note.statement, *note.topics, *note.papers)
+        yield note.place, "\n".join(words)
+        for at, line in enumerate(note.body.split("\n")):
+            yield replace(note.place, line=note.body_line + at), line
         for fact in note.facts:
             yield fact.place, "\n".join((fact.id, fact.says, fact.caution))
             for quantity in fact.quantities:
