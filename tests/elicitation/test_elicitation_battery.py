@@ -23,6 +23,7 @@ TOOLS = {
     "ask": "w7",
     "tool_tokens": 3,
 }
+LATENTS = {"latents": 16, "k": 3, "epochs": 3, "trials": 2, "dose": 1.0, "layer": 1}
 SMALL = {
     "few-shot": {"shots": 2},
     "zero-shot": {"extract_tokens": 3},
@@ -58,6 +59,8 @@ SMALL = {
         for name in ("", "-mismatched", "-alone")
     },
     "power-ahead": {"alpha": 2.0, "rollouts": 2, "candidates": 2, "horizon": 2},
+    "one-feature": {**LATENTS, "trigger": " w9 w4", "shortlist": 2},
+    "feature-random": {**LATENTS, "number": 3},
     "steering-other": {"trials": 4, "dose": 0.5},
     "steering-answer": {"dose": 0.5, "lead": " w7 "},
     "steering-delimiter": {

@@ -174,8 +174,9 @@ class Sparse:
     def brought(tensors: Mapping[str, NDArray[Any]], *, k: int, kind: Kind = "topk", **rest: Any) -> Sparse:
         """An autoencoder that was made elsewhere, from its tensors.
 
-        ``W_dec`` is ``[latent, dim]`` unless ``b_enc`` says otherwise, ``W_enc`` is turned to match; rows of the decoder are brought to length 1 and latents
-        scaled to match, so what is decoded stays the same.
+        ``W_dec`` is ``[latent, dim]`` unless ``b_enc`` says otherwise, ``W_enc`` is turned to match;
+        rows of the decoder are brought to length 1 and latents scaled to match, so what is decoded
+        stays the same.
 
         Args:
             tensors: ``W_enc``, ``W_dec``, and where there are any ``b_enc``, ``b_dec``, ``mean``; names in any
