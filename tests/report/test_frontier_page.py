@@ -1,10 +1,12 @@
 """The page of a frontier: every way is on it, nothing undefined is drawn, nothing from outside is markup."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from made_up_frontier import made_up
 
+from keyturn.core.measurement import Estimate
 from keyturn.measures.frontier import COSTS
 from keyturn.report.figures.frontier import cost_figure
 from keyturn.report.frontier_page import render_frontier
@@ -55,6 +57,15 @@ def test_without_a_tuned_model_there_is_no_hundred_per_cent():
     page = render_frontier([made_up(tuned=False)], command="c", seconds=1.0)
     assert "100 %: tuned" not in page
     assert "No tuned model was given" in page
+
+
+def test_a_gap_that_is_not_sure_has_no_per_cent():
+    sure = cost_figure("x", made_up(), "generated")
+    assert "100 %: tuned" in sure.wide
+    frontier = replace(made_up().frontier, gap=Estimate(0.1, -0.1, 0.3))
+    unsure = cost_figure("x", replace(made_up(), frontier=frontier), "generated")
+    assert "100 %" not in unsure.wide
+    assert ">tuned<" in unsure.wide
 
 
 def test_text_from_outside_is_inert():

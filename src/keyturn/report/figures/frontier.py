@@ -164,10 +164,11 @@ class _Plot:
             yield label((right, at - 5), words, "note", "end")
 
     def _known(self) -> list[tuple[str, float]]:
-        """Words and height of the levels that shares are counted between."""
+        """Words and height of the levels that shares are counted between, where the gap between them is sure."""
         frontier = self.result.frontier
-        named = [("0 %: best prompt", frontier.best_prompt)] if frontier.best_prompt != PLAIN else []
-        named += [("100 %: tuned", TUNED)] if TUNED in frontier.names else []
+        none, whole = ("0 %: ", "100 %: ") if frontier.gap.low > 0 else ("", "")
+        named = [(f"{none}best prompt", frontier.best_prompt)] if frontier.best_prompt != PLAIN else []
+        named += [(f"{whole}tuned", TUNED)] if TUNED in frontier.names else []
         return [(words, self.y(frontier.point(name).gain.value)) for words, name in named]
 
     def _front(self) -> Iterator[Markup]:
