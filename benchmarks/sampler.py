@@ -47,9 +47,9 @@ class Case:
 
 CASES = [
     Case(name="narrow Llama"),
-    Case(name="narrow Llama, 256 rows", prompts=16, draws=16),
-    Case(name="narrow Llama, 150k words", vocabulary=151936, prompts=16, draws=16, tokens=6),
-    Case(name="SmolLM2's width, 4 layers", width=576, inner=1536, layers=4, heads=9, prompts=16),
+    Case(name="narrow Llama, 150k words", vocabulary=151936, prompt=32, tokens=6),
+    Case(name="SmolLM2's width, 4 layers", width=576, inner=1536, layers=4, heads=9, prompt=32, tokens=6),
+    Case(name="narrow Llama, 256 rows", prompts=16, draws=16, prompt=32, tokens=6),
 ]
 
 
@@ -174,7 +174,7 @@ def apart(model, narrow, case: Case) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", default="", help="part of a case's name")
+    parser.add_argument("--only", default="", help="part of a case's name; the others are kept as they were")
     parser.add_argument("--model", default="", help="a further case: a model folder")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     said = parser.parse_args()
@@ -192,7 +192,9 @@ def main() -> None:
             print(json.dumps(found[-1], indent=1), flush=True)
     if said.write:
         where = {"machine": platform.machine(), "torch": torch.__version__, "python": platform.python_version()}
-        RESULTS.write_text(json.dumps({**where, "threads": 1, "cases": found}, indent=1) + "\n")
+        before = json.loads(RESULTS.read_text())["cases"] if RESULTS.is_file() and said.only else []
+        kept = [one for one in before if said.only not in one["case"]]
+        RESULTS.write_text(json.dumps({**where, "threads": 1, "cases": [*kept, *found]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -275,7 +275,7 @@ def test_dropout_is_the_callers_business():
 
 def test_checkpointing_models_are_read_apart():
     model = small_models.family("llama").train()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     assert not scorer._Runner(model, None).can_branch()
     prompts, completions = rows()
     found = policy_tokens(model, Texts.build(prompts, completions))

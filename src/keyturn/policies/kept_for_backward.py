@@ -7,8 +7,8 @@ for ``L`` layers of width ``d``, feed-forward width ``f`` and keys of width ``k`
 A layer keeps the inputs of norms and projections, queries, keys, values and their mix, and four activations of
 a gated feed-forward block; or, where it is run again (:mod:`keyturn.policies.recompute`), its input, and a
 prompt's keys and values.
-Known bias: this is an estimate. Attention that keeps its weights takes more; logits have a limit of their own
-(:mod:`keyturn.policies.head`).
+Known bias: this is an estimate. Attention that keeps its weights takes more. Logits are counted where a model
+must compute them itself, and have a limit of their own elsewhere (:mod:`keyturn.policies.head`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def may_keep(weights: int) -> int:
     return max(KEPT_BYTES, int(KEPT_OF_WEIGHTS * weights))
 
 
-def tokens_of_a_pass(config: Any, most: int, weights: int, *, recompute: bool = False) -> int:
+def tokens_of_a_pass(config: Any, most: int, weights: int, *, recompute: bool = False, logits: int = 0) -> int:
     """Tokens of one backward pass: ``most``, or fewer where those would keep more than :func:`may_keep`.
 
     Passes add up to the same gradient, so this changes only memory and the order of sums.
@@ -67,9 +67,19 @@ def tokens_of_a_pass(config: Any, most: int, weights: int, *, recompute: bool = 
         most: number of tokens that the caller asks for.
         weights: bytes of the model's weights.
         recompute: with layers that are run again in the backward pass.
+        logits: bytes of logits that a token keeps beside it, see :func:`logit_bytes`.
     """
     each = token_bytes(config, recompute=recompute)
-    return most if not each else max(1, min(most, may_keep(weights) // each))
+    return most if not each else max(1, min(most, may_keep(weights) // (each + logits)))
+
+
+def logit_bytes(vocabulary: int, number_bytes: int = 4) -> int:
+    """Bytes that a token keeps of its logits where a model must compute them itself (scaled or capped ones).
+
+    They are the logits as they are and capped, their logarithms, probabilities and products. Where the head is
+    a plain linear map, :mod:`keyturn.policies.head` keeps none of them.
+    """
+    return 5 * number_bytes * vocabulary
 
 
 def _stated(config: Any, *names: str) -> int:

@@ -15,13 +15,13 @@ and never where everything fits as it is. Either way adds up to the same gradien
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.errors import UsageError
-from keyturn.policies.kept_for_backward import tokens_of_a_pass
+from keyturn.policies.kept_for_backward import logit_bytes, tokens_of_a_pass
 from keyturn.policies.local import LocalPolicy
 from keyturn.rollouts.completions import Completions
 from keyturn.training.batches import microbatches
@@ -29,6 +29,9 @@ from keyturn.training.config import UpdateConfig
 
 _PLAIN, _AGAIN = 3, 4
 """Forward passes' worth of work for each token that is read: a backward pass is two."""
+
+LARGE_VOCABULARY = 1 << 13
+"""Words from which on logits count; below, layers take far more."""
 
 
 class Passes(NamedTuple):
@@ -60,11 +63,12 @@ def passes_of(
     model = policy.model
     weights = sum(parameter.nbytes for parameter in model.parameters())
     most = config.micro_tokens
-    size = tokens_of_a_pass(model.config, most, weights)
+    logits = _logits_kept(policy)
+    size = tokens_of_a_pass(model.config, most, weights, logits=logits)
     plain = Passes(list(microbatches(completions, rows, size)), False)
     if config.recompute == "never" or (config.recompute == "auto" and size == most):
         return plain
-    larger = tokens_of_a_pass(model.config, most, weights, recompute=True)
+    larger = tokens_of_a_pass(model.config, most, weights, recompute=True, logits=logits)
     again = Passes(list(microbatches(completions, rows, larger)), True)
     if config.recompute == "auto":
         read = [tokens_read(completions, some) for some in plain.rows]
@@ -86,6 +90,17 @@ def tokens_read(completions: Completions, rows: Sequence[int] | NDArray[np.int64
     problems = np.unique(completions.problem[rows])
     prompts = np.diff(completions.prompts.offsets)[problems]
     return int(prompts.sum()) + len(rows) * int(completions.lengths[rows].max(initial=0))
+
+
+def _logits_kept(policy: LocalPolicy) -> int:
+    """Bytes of logits that a token keeps: none where the head is a plain linear map."""
+    from keyturn.policies.head import split_head
+
+    embedded: Any = policy.model.get_input_embeddings()
+    vocabulary = embedded.weight.shape[0]
+    if vocabulary < LARGE_VOCABULARY or split_head(policy.model) is not None:
+        return 0
+    return logit_bytes(vocabulary)
 
 
 def _allowed(policy: LocalPolicy) -> bool:

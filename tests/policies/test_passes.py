@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small_models
 
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
@@ -12,10 +13,9 @@ from keyturn.policies.hooks import ForwardHook
 from keyturn.policies.kept_for_backward import may_keep, token_bytes
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
+from keyturn.training import passes
 from keyturn.training.config import UpdateConfig
 from keyturn.training.passes import passes_of, tokens_read
-
-small_models = pytest.importorskip("small_models")
 
 PROMPT, ANSWER, DRAWS = 9, 8, 4
 
@@ -86,6 +86,21 @@ def test_always_is_always_and_refused_where_it_cannot_be(drawn, monkeypatch):
 def test_small_models_are_read_as_before():
     who = LocalPolicy(small_models.family("tiny"), small_models.tokenizer())
     assert UpdateConfig().micro_tokens * token_bytes(who.model.config) < may_keep(0)
+
+
+def test_logits_that_a_model_computes_itself_are_counted(drawn, monkeypatch):
+    monkeypatch.setattr(passes, "LARGE_VOCABULARY", small_models.VOCABULARY)
+    _, completions = drawn
+    rows = np.arange(len(completions))
+
+    def count(name):
+        who = LocalPolicy(small_models.family(name), small_models.tokenizer())
+        monkeypatch.setattr(kept_for_backward, "KEPT_BYTES", whole_group() * token_bytes(who.model.config))
+        monkeypatch.setattr(kept_for_backward, "KEPT_OF_WEIGHTS", 0)
+        return len(passes_of(who, completions, rows, UpdateConfig(recompute="never")).rows)
+
+    assert count("llama") == 4  # its head is a linear map, and nothing of its logits is kept
+    assert count("gemma") > 4  # capped logits
 
 
 def test_tokens_are_counted_with_prompts_once_and_padding(drawn):
