@@ -142,8 +142,9 @@ def look(home: pathlib.Path) -> None:
     known = timed("records read", lambda: load_known(home))
     timed("states of all facts", lambda: all_states(atlas, known))
     timed("verdicts", lambda: [verdict(claim, known.of(name)) for name, claim in CLAIMS.items()])
-    index = timed("search: fitted", lambda: note_index(atlas))
-    timed("search: one query", lambda: index.search("does more reward change the entropy of a trace?"))
+    index = note_index(atlas)
+    timed("search: fitted, and a first query", lambda: index.search("does more reward change the trace?"))
+    timed("search: one query more", lambda: index.search("is a curriculum better than transfer?"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """An answer is computed: sentences from the states of facts, numbers from records, and no id in the text."""
 
+import dataclasses
 import re
 from dataclasses import replace
 
@@ -310,3 +311,42 @@ def test_a_notes_own_question_is_answered_by_its_facts(shipped):
 )
 def test_words_for_numbers(text, expected):
     assert text == expected
+
+
+@pytest.mark.parametrize("kind", ["record", "reading", "note", "claim", "experiment"])
+def test_what_is_taken_out_is_a_gap_that_is_named(shipped, kind):
+    """One object goes: the answer stands, and says what it now lacks."""
+    atlas, known, _ = shipped
+    claims, claim = CLAIMS, "one-example-nearly-suffices"
+    question = next(
+        one
+        for one in atlas.questions.values()
+        if claim in one.claims and one.experiments and "one-example" in one.notes
+    )
+    if kind == "record":
+        known = dataclasses.replace(known, records={**known.records, claim: ()})
+    elif kind == "reading":
+        notes = {
+            name: dataclasses.replace(
+                note, facts=tuple(dataclasses.replace(fact, readings=()) for fact in note.facts)
+            )
+            for name, note in atlas.notes.items()
+        }
+        atlas = dataclasses.replace(atlas, notes=notes)
+    elif kind == "note":
+        notes = {name: one for name, one in atlas.notes.items() if name != "one-example"}
+        atlas = dataclasses.replace(atlas, notes=notes)
+    elif kind == "claim":
+        claims = {name: one for name, one in CLAIMS.items() if name != claim}
+    else:
+        atlas = dataclasses.replace(atlas, experiments={})
+    found = answer(question, atlas, known, claims=claims)
+    assert found.text
+    if kind == "record":
+        assert f"keyturn claim run {claim} --seed 0" in {gap.command for gap in found.gaps}
+    elif kind == "reading":
+        assert not found.measured
+        assert found.gaps
+    else:
+        gone = {"note": "one-example", "claim": claim, "experiment": question.experiments[0]}[kind]
+        assert gone in found.absent
