@@ -164,7 +164,7 @@ class _Plot:
             yield label((right, at - 5), words, "note", "end")
 
     def _known(self) -> list[tuple[str, float]]:
-        """Words and height of the levels that shares are counted between, with per cents where the gap is sure."""
+        """Words and height of the levels that shares are counted between; per cents where the gap is sure."""
         frontier = self.result.frontier
         none, whole = ("0 %: ", "100 %: ") if frontier.gap.low > 0 else ("", "")
         named = [(f"{none}best prompt", frontier.best_prompt)] if frontier.best_prompt != PLAIN else []
