@@ -131,8 +131,9 @@ def test_the_front_door_elicits(tmp_path):
     assert "--" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_named_where_a_method_has_one(call, tmp_path):
-    words = ("hybrid-disagree", "graph", "--per-cell", 1, "--draws", 1)
+    words = ("hybrid-disagree", "graph", "--per-cell", 1, "--draws", 1, "--max-new-tokens", 6)
     code, _, err = call("elicit", *words)
     assert code != 0
     assert "--teacher MODEL" in err
