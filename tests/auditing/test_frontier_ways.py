@@ -3,7 +3,7 @@
 import pytest
 
 from keyturn.auditing.frontier_setting import FEWEST, FrontierRequest, hold_out, setting_of
-from keyturn.auditing.frontier_ways import chosen_ways
+from keyturn.auditing.frontier_ways import ON_REQUEST, chosen_ways
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
@@ -14,7 +14,9 @@ from keyturn.policies.by_name import Loading
 
 def test_every_elicitation_method_is_a_way_by_default():
     names = {way.name for way in chosen_ways(())}
-    assert names == set(ELICITATIONS) - {"plain"}
+    assert names == set(ELICITATIONS) - {"plain"} - ON_REQUEST
+    assert set(ELICITATIONS) > ON_REQUEST
+    assert [way.name for way in chosen_ways(sorted(ON_REQUEST))] == sorted(ON_REQUEST)
 
 
 def test_a_name_may_carry_settings_of_their_kind():

@@ -22,6 +22,38 @@ from keyturn.objectives.contract import Objective
 PROMPTS = ("zero-shot", "few-shot", "forced-opener", "no-thinking", "answer-prompt")
 """Methods that only change what stands before or in the answer: candidates for the base's best prompt."""
 
+ON_REQUEST = frozenset(
+    {
+        "power-ahead",
+        "perturbed-vote",
+        "perturbed-random-vote",
+        "one-feature",
+        "feature-random",
+        "tools",
+        "tools-inlined",
+        "tools-neutral",
+        "tools-vote",
+        "abstraction",
+        "abstraction-mismatched",
+        "abstraction-alone",
+        "route-threshold",
+        "route-benefit",
+        "route-unsure",
+        "route-length",
+        "route-random",
+        "route-oracle",
+        "steering-answer",
+        "steering-delimiter",
+        "steering-conditional",
+        "steering-unconditional",
+        "hybrid-divergence",
+        "hybrid-planning",
+        "hybrid-backwards",
+        "hybrid-student",
+    }
+)
+"""Methods that are tried only where they are named: they take long, or others of their kind stand for them."""
+
 Trains: TypeAlias = Method | Callable[..., Objective]
 
 
@@ -50,7 +82,7 @@ class Chosen:
 
 
 def chosen_ways(names: Sequence[str | ElicitationMethod], profile: Profile = "demo") -> tuple[Chosen, ...]:
-    """The ways by their names; every elicitation method where none is named.
+    """The ways by their names; where none is named, every elicitation method but those of :data:`ON_REQUEST`.
 
     Args:
         names: of methods, each maybe with settings; or methods as objects.
@@ -63,7 +95,7 @@ def chosen_ways(names: Sequence[str | ElicitationMethod], profile: Profile = "de
         return tuple(
             Chosen(name=name, elicitation=one, config=one.config)
             for name, one in ELICITATIONS.items()
-            if name != PLAIN
+            if name != PLAIN and name not in ON_REQUEST
         )
     found = tuple(_chosen(name, profile) for name in names)
     seen: set[str] = set()

@@ -59,7 +59,7 @@ def run(
         base: an embedded world, a folder, a Hub id, http://host:port/v1#model; none: the embedded worlds.
         problems: JSONL or Parquet with prompts and answers; a model of a world brings its own.
         tuned: the reference model, the 100 % line; an embedded world trains its own.
-        methods: elicit and train methods, maybe as NAME:SETTING=VALUE,...; none: every elicitation method.
+        methods: elicit and train methods, maybe as NAME:SETTING=VALUE,...; none: most elicitation methods.
         development: other problems with answers for choices; none: some of --problems are held out.
         train: problems that training methods learn from; a world brings its own.
         draws: answers per problem of every way.
