@@ -39,9 +39,11 @@ A method that raises success may have brought out what the base can do, or may h
 development answers, solved problems in the prompt, a verifier. Which of the two it is can only be told where
 it is known what the base was shown. Here bases are pretrained on the [world
 MODES](../world.md#worlds-with-a-planted-answer-modes): a problem is answered at once by default, and worked,
-step by step, in a share of the texts that is a dial. In the *twins* worked texts are about another domain
-only, or their steps are scrambled; nothing else differs. Every method of `keyturn elicit ls` that runs in a
-world is asked, with its controls, on every base. What a method gains in a twin is not elicited.
+step by step, in a share of the texts that is a dial. In the *twin* worked texts are about another domain
+only; nothing else differs. (Twins in which they are about another context, or scrambled, belong to the long
+profile.) The methods of `keyturn elicit ls` that need no tuned model and run in a world are asked, with their
+controls, on every base; methods that came after the run are not in it. What a method gains in a twin is not
+elicited.
 """
 
 READING = """\

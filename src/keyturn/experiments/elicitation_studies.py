@@ -29,7 +29,7 @@ from keyturn.lab.lab import Lab
 
 DOSES = tuple(PRESENT)
 RARE, COMMON = "present 5 %", "present 20 %"
-OTHER, SCRAMBLED = ABSENT[0], ABSENT[2]
+OTHER = ABSENT[0]
 OPENER, FIRST, RANDOM = "forced opener", "steering mean, first step", "steering random, first step"
 KEPT = "steering mean, first step kept"
 LEAKS = ("best of n, verifier",)
@@ -148,13 +148,12 @@ def skill_numbers(table: Table) -> Mapping[str, Contrast]:
         ),
         "something to gain": difference("SFT - plain at 5 %", table.gain(RARE, "SFT")),
         "the mode is rare": share("worked answers of plain draws at 5 %", table.worked(RARE, "plain")),
-        "scrambled texts give nothing": difference(f"{OPENER}, scrambled", table.gain(SCRAMBLED, OPENER)),
+        "RL gains nothing in the twin": difference("RL - plain, other domain", table.gain(OTHER, "RL")),
         "a random vector gives nothing": difference(f"{RANDOM} at 5 %", table.gain(RARE, RANDOM)),
         **{
             f"{OPENER}, {dose}": difference(f"{OPENER} - plain, {dose}", table.gain(dose, OPENER))
             for dose in DOSES
         },
-        "RL, absent": difference("RL - plain, other domain", table.gain(OTHER, "RL")),
         "SFT, absent": difference("SFT - plain, other domain", table.gain(OTHER, "SFT")),
     }
 
@@ -211,7 +210,6 @@ def search_numbers(table: Table) -> Mapping[str, Contrast]:
     return {
         "effect": difference("best opener - plain, other domain", table.gain(OTHER, OPENER)),
         "the search finds what is there": difference("best opener - plain, at 5 %", table.gain(RARE, OPENER)),
-        "scrambled": difference("best opener - plain, scrambled", table.gain(SCRAMBLED, OPENER)),
         "there is room": difference("SFT - plain, other domain", table.gain(OTHER, "SFT")),
     }
 
@@ -257,8 +255,7 @@ def first_token(lab: Lab, subject: Subject) -> Outcome:
 
 def prompt_search(lab: Lab, subject: Subject) -> Outcome:
     """The search for an opener, where there is something to be found and where there is not."""
-    worlds = (RARE, OTHER, SCRAMBLED)
-    return study_of(lab, subject, numbers=search_numbers, worlds=worlds, rows=(OPENER,))
+    return study_of(lab, subject, numbers=search_numbers, worlds=(RARE, OTHER), rows=(OPENER,))
 
 
 def more_draws(lab: Lab, subject: Subject) -> Outcome:

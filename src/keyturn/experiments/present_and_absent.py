@@ -66,7 +66,7 @@ REFERENCES = ("RL", "SFT")
 class PresentConfig:
     """Settings of the comparison."""
 
-    worlds: tuple[str, ...] = (*PRESENT, "absent, other domain", "scrambled 5 %")
+    worlds: tuple[str, ...] = (*PRESENT, "absent, other domain")
     """Names in ``WORLDS_ASKED``."""
     methods: tuple[str, ...] = ()
     """Names of rows of the battery; empty: all."""
@@ -326,7 +326,7 @@ EXPERIMENT = Experiment(
     name="present-and-absent",
     summary="every elicitation method where a rare mode is in the base, and where it is known not to be",
     source="ours; rare long traces: Tsilivis et al. 2025, arXiv 2510.11495",
-    cost="demo: 15 bases of 800 to 2,400 steps and 33 rows each; study: 64 bases of 3,000; real: as study",
+    cost="demo: 12 bases of 800 to 2,400 steps and 33 rows each; study: 64 bases of 3,000; real: as study",
     profiles={
         "demo": PresentConfig(),
         "study": PresentConfig(bases=8, worlds=_EVERY, steps=3000, steps_at={}, problems=112, draws=8),

@@ -30,8 +30,8 @@ CLAIM = Claim(
     ),
     controls=(
         Gate(
-            name="scrambled texts give nothing",
-            says="the opener gains nothing where worked texts were scrambled",
+            name="RL gains nothing in the twin",
+            says="RL does not reach the skill in the twin either, so it is absent there",
             maximum=0.2,
         ),
         Gate(
@@ -41,7 +41,7 @@ CLAIM = Claim(
         ),
     ),
     study=skill,
-    study_says="15 bases under every row of the battery, RL and SFT of each; short: about 20 CPU minutes",
+    study_says="12 bases under every row of the battery, RL and SFT of each; short: about 20 CPU minutes",
     minutes=20,
     refuted_if="the interval over bases of the difference lies below .25",
     methods=("present-and-absent",),

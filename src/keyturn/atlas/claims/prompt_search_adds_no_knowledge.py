@@ -33,7 +33,7 @@ CLAIM = Claim(
         Gate(name="there is room", says="SFT raises success in the twin", minimum=0.1),
     ),
     study=prompt_search,
-    study_says="nine bases under one row, RL and SFT of each; short: about 7 CPU minutes",
+    study_says="six bases under one row, RL and SFT of each; short: about 7 CPU minutes",
     minutes=7,
     refuted_if="the interval over bases of the gain lies above .05",
     relations={"elicitation-needs-the-skill": ("extends", "the same of one kind of method")},
