@@ -46,6 +46,10 @@ from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rollouts.grades import Answers
 
+__uncounted__ = ("elicited_problems", "counting_ways")
+"""Nothing of a study that audits depends on these: no study asks for elicitation, and its stages name their
+own code (:mod:`keyturn.core.definitions`)."""
+
 LEAST = 8
 """Answers in each half, at least."""
 EVERYWHERE = 8
