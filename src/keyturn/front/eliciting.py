@@ -107,11 +107,7 @@ def elicit(
     folder = None if out is None else Path(out).expanduser()
     kept = None if folder is None else folder / "servers"
     asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=beside(chosen, teacher))
-    given = None
-    if vector is not None:
-        given = read_prepared(Path(vector).expanduser(), chosen, config, asked)
-    (chosen if given is None else without_preparing(chosen)).check(asked)
-    return _elicited(chosen, config, asked, side, seed, folder, given)
+    return _elicited(chosen, config, asked, side, seed, folder, _prepared(vector, chosen, config, asked))
 
 
 def elicitation_of(method: str | ElicitationMethod) -> ElicitationMethod:
@@ -141,6 +137,17 @@ def beside(method: ElicitationMethod, teacher: Any) -> Side | None:
     if "teacher" not in method.needs:
         raise UsageError(f"{method.name} has no teacher", fix="leave --teacher out, or take a hybrid")
     return side_of(teacher, "teacher")
+
+
+def _prepared(vector: str | Path | None, method: ElicitationMethod, config: Any, asked: Asked) -> Given | None:
+    """What an earlier call prepared, if its file was given.
+
+    Raises:
+        KeyturnError: the file is not for this model, or the method cannot work with what was asked.
+    """
+    given = None if vector is None else read_prepared(Path(vector).expanduser(), method, config, asked)
+    (method if given is None else without_preparing(method)).check(asked)
+    return given
 
 
 def _elicited(
