@@ -41,7 +41,7 @@ from keyturn.atlas.claims import (
     sharpening_matches_rl,
     small_models_lose_their_traces,
     steps_unlock_hard_problems,
-    switch_penalty_helps,
+    switch_penalty_raises_success,
     thirteen_numbers_deploy,
 )
 from keyturn.atlas.contract import Claim
@@ -89,7 +89,7 @@ CLAIMS: dict[str, Claim] = {
     decodable_is_not_steerable.CLAIM.id: decodable_is_not_steerable.CLAIM,
     more_draws_do_not_close_the_gap.CLAIM.id: more_draws_do_not_close_the_gap.CLAIM,
     prompt_search_adds_no_knowledge.CLAIM.id: prompt_search_adds_no_knowledge.CLAIM,
-    switch_penalty_helps.CLAIM.id: switch_penalty_helps.CLAIM,
+    switch_penalty_raises_success.CLAIM.id: switch_penalty_raises_success.CLAIM,
 }
 """Id -> claim."""
 

@@ -6,7 +6,7 @@ from keyturn.atlas.contract import Claim, Gate, Threshold
 from keyturn.experiments.switch_penalty import study
 
 CLAIM = Claim(
-    id="switch-penalty-helps",
+    id="switch-penalty-raises-success",
     version=1,
     question="Does a penalty on switching thoughts make answers better?",
     statement="Where a policy gives attempts up too early, a penalty on the switch token raises success.",
