@@ -141,7 +141,8 @@ def recovered_table(by):
         if row in ("plain", "SFT"):
             continue
         cells = [short_mean(by[dose, row], "recovered") for dose in PRESENT]
-        lines.append([row, *cells, number(float(np.nanmean(values(by["present 5 %", row], "generated"))), 1)])
+        spent = [value for value in values(by["present 5 %", row], "generated") if not np.isnan(value)]
+        lines.append([row, *cells, number(float(np.mean(spent)), 1) if spent else "not measured"])
     return table(["row", *(f"recovered, {dose}" for dose in PRESENT), "tokens an answer at 5 %"], lines)
 
 
