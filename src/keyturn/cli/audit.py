@@ -102,8 +102,7 @@ def run(
         return _plan(way, options, planning)
     refuse_idle(options, run, way, policies)
     root = out or Path("runs") / f"audit-{asked_for(options)}"
-    results = _kept(way, options, root)
-    _publish(results, root, json=json, seconds=time.monotonic() - started)
+    _audit_and_publish(way, options, root, started)
     for world in () if policies or samples or json else worlds:
         say_next("audit it on all problems of its world", "audit", world, root / world)
     return 0
@@ -177,16 +176,15 @@ def asked_for(options: Mapping[str, Any]) -> str:
     return identity({"asked": describe(said, "audit")}, length=8)
 
 
-def _kept(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:
-    """Audit, and keep what the audits say of the claims about RL, with where their draws lie."""
+def _audit_and_publish(way: str, options: Mapping[str, Any], root: Path, started: float) -> None:
+    """Audit, write the report, and keep what the audits say of claims about RL, with where their draws lie."""
     from keyturn.atlas.from_audit import keep
     from keyturn.lab.noted import noting
 
     with noting() as drawn:
         results = _audited(way, options, root)
-    brought, files = way != "embedded", way == "samples"
-    keep(results, root, seed=options["seed"], brought=brought, files=files, drawn=drawn)
-    return results
+    _publish(results, root, json=options["json"], seconds=time.monotonic() - started)
+    keep(results, root, seed=options["seed"], brought=way != "embedded", files=way == "samples", drawn=drawn)
 
 
 def _audited(way: str, options: Mapping[str, Any], root: Path) -> Sequence[AuditResult]:

@@ -24,6 +24,8 @@ from keyturn.front.served import Request, Served, Wrong, document
 _log = logging.getLogger("keyturn")
 BODY, AT_ONCE = 1 << 20, 16
 """Most bytes of a request, and connections at a time."""
+PASSED_OVER = 64 * BODY
+"""Most bytes that are read of a request that is refused, so that the client hears why."""
 DEADLINE = 30.0
 """Seconds after which a connection that sends or takes nothing is closed."""
 
@@ -90,6 +92,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Endpoint
     server_version, sys_version = "keyturn", ""
     timeout = DEADLINE
+    _was_read = False
 
     def do_GET(self) -> None:
         """The list of models."""
@@ -104,6 +107,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._check()
             status, document = HTTPStatus.OK, make()
         except Wrong as wrong:
+            self._pass_over()
             status, document = wrong.status, {"error": {"message": wrong.why, "type": "invalid_request_error"}}
         except KeyturnError as error:
             status, document = HTTPStatus.BAD_REQUEST, {"error": {"message": str(error)}}
@@ -114,6 +118,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _pass_over(self) -> None:
+        """Read what was sent and is not used.
+
+        Closing before would cut the client off in the middle of its request: it would see a broken pipe and not
+        the reason.
+        """
+        length = self.headers.get("Content-Length", "")
+        left = int(length) if length.isdigit() and not self._was_read else 0
+        while 0 < left <= PASSED_OVER:
+            piece = len(self.rfile.read(min(left, 1 << 16)))
+            left = left - piece if piece else 0
 
     def _check(self) -> None:
         """Refuse other names of this machine, and web pages."""
@@ -154,6 +170,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise Wrong(HTTPStatus.LENGTH_REQUIRED, "a request says how long it is")
         if int(length) > BODY:
             raise Wrong(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {BODY} bytes")
+        self._was_read = True
         try:
             found = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError) as error:
