@@ -9,19 +9,16 @@ It listens on 127.0.0.1 only, and refuses other names of this machine, requests 
 
 from __future__ import annotations
 
-import http.server
 import json
-import logging
-import socket
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from keyturn.core.errors import KeyturnError, UsageError
+from keyturn.core.errors import KeyturnError
+from keyturn.core.loopback import LoopbackHandler, LoopbackServer
 from keyturn.front.served import Request, Served, Wrong, document
 
-_log = logging.getLogger("keyturn")
 BODY, AT_ONCE = 1 << 20, 16
 """Most bytes of a request, and connections at a time."""
 PASSED_OVER = 64 * BODY
@@ -30,7 +27,7 @@ DEADLINE = 30.0
 """Seconds after which a connection that sends or takes nothing is closed."""
 
 
-class Endpoint(http.server.ThreadingHTTPServer):
+class Endpoint(LoopbackServer):
     """Serves a policy on a port of this machine.
 
     Args:
@@ -41,56 +38,21 @@ class Endpoint(http.server.ThreadingHTTPServer):
         UsageError: the port is taken.
     """
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self, policy: Served, *, port: int) -> None:
         self.policy = policy
         self.one_at_a_time = threading.Lock()
-        self._seats = threading.BoundedSemaphore(AT_ONCE)
-        if not 0 <= port < 65536:
-            raise UsageError(f"--port is {port}", fix="a number up to 65535; 0 takes any that is free")
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            what = f"port {port} cannot be taken ({error.strerror})"
-            raise UsageError(what, fix="another one: --port 0 takes any") from error
-        names = ("127.0.0.1", "localhost")
-        self.hosts = {f"{name}:{self.server_address[1]}" for name in names}
+        super().__init__(_Handler, port=port, at_once=AT_ONCE)
 
     @property
     def url(self) -> str:
         """The policy's name for an audit."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1#{self.policy.name}"
-
-    def server_bind(self) -> None:
-        """Bind without asking for the machine's name, which may ask the network."""
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Wait for a seat, then answer in a thread."""
-        self._seats.acquire()
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Answer, and leave the seat."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._seats.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
-        _log.debug("a connection failed", exc_info=True)
+        return f"http://127.0.0.1:{self.port}/v1#{self.policy.name}"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """One request."""
 
     server: Endpoint
-    server_version, sys_version = "keyturn", ""
     timeout = DEADLINE
     _was_read = False
 

@@ -1,25 +1,18 @@
 """A small server for the site on this machine: GET only, from a dictionary, for this machine's own names only.
 
-It is Python's own ``http.server``: there is no body to read, no parameter and no route, only a dictionary from
-path to content, so that a request never becomes a path of the disk. What such a server needs is here: a list of
-hosts (another site's name that was made to point here is refused), no CORS, a deadline for every connection,
-and a cap on how many there are at once. An asynchronous server would add two packages and no safety to that.
+There is no body to read, no parameter and no route, only a dictionary from path to content, so that a request
+never becomes a path of the disk, and no CORS.
 """
 
 from __future__ import annotations
 
-import http.server
-import logging
 import posixpath
-import socket
-import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from keyturn.core.errors import UsageError
+from keyturn.core.loopback import LoopbackHandler, LoopbackServer
 
-_log = logging.getLogger("keyturn")
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -44,7 +37,7 @@ LONGEST = 2048
 """Letters of a path."""
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(LoopbackServer):
     """Serves ``content()`` on a port of this machine.
 
     Args:
@@ -56,75 +49,23 @@ class Server(http.server.ThreadingHTTPServer):
         UsageError: the port is taken.
     """
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self, content: Callable[[], Mapping[str, bytes]], *, port: int, policy: str) -> None:
         self.content, self.policy = content, policy
-        self._seats = threading.BoundedSemaphore(AT_ONCE)
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise UsageError(
-                f"port {port} cannot be taken ({error.strerror})", fix="another one: --port 0 takes any"
-            ) from error
-        port = self.server_address[1]
-        names = ("127.0.0.1", "localhost")
-        self.hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
+        super().__init__(_Handler, port=port, at_once=AT_ONCE)
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.server_address[1]}/"
-
-    def server_bind(self) -> None:
-        """Bind without asking for the machine's name, which may ask the network."""
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Wait for a seat, then answer in a thread."""
-        self._seats.acquire()
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        """Answer, and leave the seat."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._seats.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
-        _log.debug("a connection failed", exc_info=True)
+        return f"http://127.0.0.1:{self.port}/"
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     """One request."""
 
     server: Server
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "keyturn", ""
     timeout = DEADLINE
-
-    def setup(self) -> None:
-        """Close the connection at its deadline, also where something trickles in all the time."""
-        super().setup()
-        self._clock = threading.Timer(6 * DEADLINE, self._close)
-        self._clock.daemon = True
-        self._clock.start()
-
-    def finish(self) -> None:
-        """Stop the clock."""
-        self._clock.cancel()
-        super().finish()
-
-    def _close(self) -> None:
-        try:
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+    longest = 6 * DEADLINE
 
     def do_GET(self) -> None:
         """A page or a file."""
