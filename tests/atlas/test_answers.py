@@ -128,7 +128,7 @@ def test_the_flagship_question_depends_on_the_world(answers):
     assert found.leaning == "depends"
     assert found.sentence.text == (
         "It depends: in PAR and in GRAPH, RL deploys what the base has; "
-        "in CHAIN, RL creates what the base lacks."
+        "in CHAIN, RL creates what the base lacks (one base each, three seeds)."
     )
 
 
@@ -195,7 +195,7 @@ def made(*outcomes, asks="whether", denies=(), tension=False, answerable="yes", 
             "yes",
             "Yes, in the worlds tried (one base, three seeds; one of two facts tested).",
         ),
-        (("holds", "fails"), {}, "depends", "It depends: yes in world 0, but not in world 1."),
+        (("holds", "fails"), {}, "depends", "It depends: yes in world 0, but not in world 1 ("),
         (
             ("holds", "holds"),
             {"denies": (1,), "tension": True},

@@ -71,8 +71,13 @@ def test_a_note_is_shown_with_the_states_of_its_facts(capsys):
 
 def test_asked_in_other_words_the_nearest_question_is_answered(capsys):
     text = said(capsys, "ask", "is one example enough?")
-    assert text.startswith("Can one training example activate mathematical reasoning")
+    assert text.startswith("Read as “Can one training example activate mathematical reasoning")
     assert "or did you mean" in text
+    asked = "can one training example activate mathematical reasoning in RL-trained models"
+    found = said(capsys, "ask", asked)
+    assert found.startswith("Can one training example activate")
+    name = document(capsys, "ask", asked)["questions"][0]["id"]
+    assert said(capsys, "ask", name) == found
     found = document(capsys, "ask", "is one example enough?")
     assert found["same"]
     assert found["answer"]["leaning"] == "yes"

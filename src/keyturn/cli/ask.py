@@ -32,7 +32,7 @@ def run(
     """Ask the atlas.
 
     Args:
-        text: the question, in quotes.
+        text: the question, in quotes, or the id of one.
         encoder: folder or Hub id of a sentence encoder; its ranking is joined to that of characters.
         draft: a server whose model gets the computed answer and writes it again; each sentence is checked.
         json: one JSON document on stdout instead of text.
@@ -40,6 +40,8 @@ def run(
     if not text.strip():
         raise UsageError("nothing was asked", fix='keyturn ask "Is one example enough?"')
     atlas, known = load_atlas(home()), load_known(home())
+    if text.strip() in atlas.questions:
+        text = atlas.questions[text.strip()].question
     encode = mean_pooled_encoder(encoder) if encoder else None
     questions = question_index(atlas, encode).search(text, most=4)
     notes = note_index(atlas, encode).search(text, most=3)
@@ -58,6 +60,7 @@ def run(
         sys.stdout.write("Nothing in the atlas is near that. keyturn question ls lists what is asked.\n")
         return
     if same:
+        sys.stdout.write(_read_as(text, atlas.questions[questions[0].id].question, questions[0].cosine))
         found = answer(atlas.questions[questions[0].id], atlas, known)
         sys.stdout.write(answer_text(found, atlas))
         _others(atlas, questions[1:])
@@ -68,6 +71,15 @@ def run(
             sys.stdout.write("\n" + draft_text(made))
         return
     _nearest(text, atlas, known, questions, notes)
+
+
+def _read_as(text: str, question: str, cosine: float) -> str:
+    """Which question is answered, where it was not asked word for word."""
+    asked, meant = ("".join(filter(str.isalnum, one.casefold())) for one in (text, question))
+    if asked == meant:
+        return ""
+    read = f"Read as “{question}” (cosine {cosine:.2f}, at least {NEAR:g}); it may not be what you asked."
+    return visible("\n".join(wrapped(read)), max_line=0) + "\n\n"
 
 
 def _nearest(text: str, atlas: Atlas, known: Known, questions: tuple[Hit, ...], notes: tuple[Hit, ...]) -> None:

@@ -115,8 +115,8 @@ def _depends(settled: Sequence[Vote], question: Question) -> str:
         return sentence(f"It depends on the case: {_cases(settled, speaking, question)}")
     yes, no = (listed(scopes[side]) for side in ("yes", "no"))
     if question.if_yes and question.if_no:
-        return sentence(f"It depends: {yes}, {question.if_yes}; {no}, {question.if_no}")
-    return sentence(f"It depends: yes {yes}, but not {no}")
+        return sentence(f"It depends: {yes}, {question.if_yes}; {no}, {question.if_no} ({_basis(settled)})")
+    return sentence(f"It depends: yes {yes}, but not {no} ({_basis(settled)})")
 
 
 def _cases(settled: Sequence[Vote], speaking: Mapping[str, Sequence[Vote]], question: Question) -> str:
@@ -176,7 +176,8 @@ def _basis(settled: Sequence[Vote]) -> str:
     said = (
         count(seeds[0], "seed") if len(seeds) == 1 else f"{word(seeds[0])} to {count(seeds[-1], 'seed')} each"
     )
-    return f"{count(len(bases), 'base')}, {said}"
+    alone = len(readings) > 1 and len(bases) > 1 and all(len(one.bases) == 1 for one in readings)
+    return f"{'one base each' if alone else count(len(bases), 'base')}, {said}"
 
 
 def _readings(votes: Sequence[Vote]) -> list[ReadingState]:

@@ -11,7 +11,7 @@
     papers: ["2504.20571"]
     facts:
       - id: one-example/1
-        says: One example gives most of the gain that a whole pool gives.
+        says: RL on one example comes close to RL on a whole pool.
         quantities:
           - {id: gain, what: gain on MATH-500, value: 37, unit: points, paper: "2504.20571"}
         readings:
