@@ -73,7 +73,7 @@ def test_asked_in_other_words_the_nearest_question_is_answered(capsys):
     text = said(capsys, "ask", "is one example enough?")
     assert text.startswith("Read as “Can one training example activate mathematical reasoning")
     assert "or did you mean" in text
-    asked = "can one training example activate mathematical reasoning in RL-trained models"
+    asked = "Can one training example activate mathematical reasoning in RL-trained models?"
     found = said(capsys, "ask", asked)
     assert found.startswith("Can one training example activate")
     name = document(capsys, "ask", asked)["questions"][0]["id"]
