@@ -151,6 +151,28 @@ def test_ctrl_c_in_any_verb_is_130_or_its_own_end(verb, after, tmp_path):
         assert f"keyturn {verb}" in said
 
 
+IN_A_CALLBACK = """
+import signal, time, weakref
+from keyturn.cli import stopping
+stopping.watch()
+class Held: pass
+held = Held()
+watched = weakref.ref(held, lambda _: signal.raise_signal(signal.SIGINT))
+try:
+    del held
+    time.sleep(100)
+except KeyboardInterrupt:
+    print("stopped by", stopping.stopped())
+"""
+
+
+def test_a_signal_that_python_drops_is_raised_again():
+    words = [sys.executable, "-c", IN_A_CALLBACK]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=CHILD_S, check=True)
+    assert done.stdout.split() == ["stopped", "by", "2"]
+    assert done.stderr == ""
+
+
 CONSOLES = ["ascii", "cp1252", "utf-16"]
 
 

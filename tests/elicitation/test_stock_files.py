@@ -27,6 +27,8 @@ QUICK = {
     "power-smc": {"alpha": 2.0, "particles": 3},
     "steering-pca": {"contrast": "trigger", "trigger": " so"},
     "steering-random": {"contrast": "trigger", "trigger": " so"},
+    "hybrid-planning": {"words": ("wait",)},
+    "steering-delimiter": {"delimiters": ("so", "="), "reflection": ("2",), "transition": ("3",)},
     **{name: {"words": ("wait",)} for name in ("tip", "tip-flipped", "tip-random")},
 }
 
@@ -37,6 +39,7 @@ def stock(tmp_path_factory):
     rows = problem_file(folder / "all.jsonl", 24).read_text().splitlines()
     for name, part in (("asked", rows[:8]), ("development", rows[8:])):
         (folder / f"{name}.jsonl").write_text("\n".join(part) + "\n")
+    made_model(folder / "tuned", seed=1)
     return made_model(folder / "made"), folder / "asked.jsonl", folder / "development.jsonl"
 
 
@@ -44,12 +47,14 @@ def stock(tmp_path_factory):
 @pytest.mark.parametrize("name", ELICITATIONS)
 def test_a_method_on_a_stock_model_and_a_file(name, stock, tmp_path):
     model, asked, development = stock
+    method = ELICITATIONS[name]
     found = keyturn.elicit(
         name,
         str(model),
         asked,
         development=development,
-        settings=QUICK.get(name) if is_dataclass(ELICITATIONS[name].config) else None,
+        teacher=str(model.with_name("tuned")) if "teacher" in method.needs else None,
+        settings=QUICK.get(name) if is_dataclass(method.config) else None,
         draws=3,
         max_new_tokens=6,
         grader="numeric",
@@ -61,7 +66,7 @@ def test_a_method_on_a_stock_model_and_a_file(name, stock, tmp_path):
         json.loads(line)["question"] for line in asked.read_text().splitlines()
     }
     assert 0 <= found.success.value <= 1
-    assert found.cost()["weights_changed"] == 0
+    assert (found.cost()["weights_changed"] > 0) == (method.weights is not None)
 
 
 @pytest.mark.slow

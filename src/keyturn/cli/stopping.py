@@ -10,9 +10,13 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType
+from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+_AGAIN_S = 0.05
+"""Seconds after which a signal is raised again that Python dropped."""
 _first = 0
 
 
@@ -35,6 +39,7 @@ def watch() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _stop)
+    sys.unraisablehook = _dropped
 
 
 def closing() -> None:
@@ -59,6 +64,31 @@ def _stop(number: int, frame: FrameType | None) -> None:
         _leave(number)
     _first = number
     raise Stopped(number)
+
+
+def _dropped(found: Any) -> None:
+    """Python cannot raise out of a finaliser or a weak reference's callback: it prints what was raised and goes
+    on.
+
+    A signal that arrives there is raised again a moment later, by a thread, since this function cannot raise
+    either.
+    """
+    if not isinstance(found.exc_value, Stopped):
+        sys.__unraisablehook__(found)
+        return
+    again = threading.Timer(_AGAIN_S, _raise_again, (found.exc_value.number,))
+    again.daemon = True
+    again.start()
+
+
+def _raise_again(number: int) -> None:
+    global _first
+    _first = 0
+    if hasattr(signal, "pthread_kill") and threading.main_thread().ident is not None:
+        # To the main thread, which may be asleep: a signal that another thread gets would not wake it.
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        signal.raise_signal(number)
 
 
 def _leave(number: int) -> None:
