@@ -84,8 +84,7 @@ def dangers(text):
 
 
 KNOWN = {
-    "site/serve.py": {"http.server"},
-    "front/endpoint.py": {"http.server"},
+    "core/loopback.py": {"http.server"},
     "atlas/collection/front_matter.py": {"yaml"},
     "atlas/exports/vault.py": {"yaml"},
 }
