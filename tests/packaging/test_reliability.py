@@ -88,8 +88,8 @@ KNOWN = {
     "atlas/collection/front_matter.py": {"yaml"},
     "atlas/exports/vault.py": {"yaml"},
 }
-"""One file listens, on this machine only, for the site and for a served policy. One reads YAML as events, and one
-writes it."""
+"""One file listens, on this machine only, for the site and for a served policy. One reads YAML as events, and
+one writes it."""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT / "src" / "keyturn")))
