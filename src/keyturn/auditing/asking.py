@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,22 @@ class Request:
 
     def check(self) -> None:
         """Refuse numbers below their minimum."""
-        for name, least in (("limit", 0), ("per_cell", 1), ("max_new_tokens", 0), ("draws", 1)):
-            if getattr(self, name) < least:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} is {getattr(self, name)}", fix=f"a number of {least} or more")
+        check_sizes(vars(self))
+
+
+def check_sizes(given: Mapping[str, Any]) -> None:
+    """Refuse numbers below their minimum.
+
+    Args:
+        given: arguments by name, with limit, per_cell, max_new_tokens and draws among them.
+
+    Raises:
+        UsageError: one is too small.
+    """
+    for name, least in (("limit", 0), ("per_cell", 1), ("max_new_tokens", 0), ("draws", 1)):
+        if given[name] < least:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is {given[name]}", fix=f"a number of {least} or more")
 
 
 def asked_of(

@@ -15,12 +15,12 @@ from keyturn.auditing.side_kinds import kind_of
 from keyturn.core.errors import UsageError
 from keyturn.core.streams import Streams
 from keyturn.elicitation.contract import ElicitationMethod
+from keyturn.front.arguments import loading_of
 from keyturn.front.options import refuse_idle
 from keyturn.front.result import Audit, called
 from keyturn.front.trained import Training
 from keyturn.lab.lab import Lab
 from keyturn.lab.workers import executor_named, free_cores
-from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
 from keyturn.policies.stop_texts import checked
 from keyturn.rollouts.readers import Columns, Samples
@@ -131,7 +131,7 @@ def _audited(given: Mapping[str, Any]) -> Audit:
         elif way == "embedded":
             found = opening.audit_base(lab, base, per_cell=given["per_cell"], config=config)
         else:
-            loading = Loading(**{field.name: given[field.name] for field in fields(Loading)})
+            loading = loading_of(given)
             loading = replace(loading, stop=checked(loading.stop))
             asked = opening.ProblemChoice(
                 **{field.name: given[field.name] for field in fields(opening.ProblemChoice)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from keyturn.elicitation import ELICITATIONS
 from keyturn.elicitation.contract import Asked, ElicitationMethod
 from keyturn.elicitation.prepared_file import Given, read_prepared, without_preparing, write_prepared
 from keyturn.elicitation.stage import elicit as by_stages
+from keyturn.front.arguments import loading_of
 from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.method_of import settled
 from keyturn.front.run_folder import ELICITED, hold_to
 from keyturn.lab.lab import Lab
-from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
 from keyturn.problems.contract import answers
 
@@ -90,24 +90,48 @@ def elicit(
         KeyturnError: the method cannot work with this. The message is one sentence with its fix.
     """
     given = dict(locals())
-    chosen = elicitation_of(method)
-    config = settled(chosen.config, settings, chosen.name)
-    loading = Loading(**{one.name: given[one.name] for one in fields(Loading) if one.name in given})
-    request = Request(
-        problems=problems,
-        development=development,
-        grader=grader,
-        limit=limit,
-        per_cell=per_cell,
-        max_new_tokens=max_new_tokens,
-        draws=draws,
-    )
-    request.check()
-    side = side_of(model, "model")
     folder = None if out is None else Path(out).expanduser()
-    kept = None if folder is None else folder / "servers"
-    asked = asked_of(side, request, loading, Streams(seed), kept=kept, teacher=beside(chosen, teacher))
-    return _elicited(chosen, config, asked, side, seed, folder, _prepared(vector, chosen, config, asked))
+    return _elicited(opened(given, kept=None if folder is None else folder / "servers"), seed, folder)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """A method with its settings, and the policy and problems that it is to work on.
+
+    Args:
+        method, config: the method and its settings.
+        side: who answers, as it was named.
+        asked: policy, problems and development problems.
+        given: what an earlier call prepared, if its file was named.
+    """
+
+    method: ElicitationMethod
+    config: Any
+    side: Side
+    asked: Asked
+    given: Given | None
+
+
+def opened(given: Mapping[str, Any], *, side: Side | None = None, kept: Path | None = None) -> Opened:
+    """Open what an elicitation is asked for.
+
+    Args:
+        given: arguments of :func:`elicit` by name; what is no argument of it is ignored.
+        side: the model, if it was looked up already.
+        kept: where a server's answers are kept.
+
+    Raises:
+        KeyturnError: the method cannot work with this.
+    """
+    method = elicitation_of(given["method"])
+    config = settled(method.config, given["settings"], method.name)
+    request = Request(**{one.name: given[one.name] for one in fields(Request)})
+    request.check()
+    side = side or side_of(given["model"], "model")
+    teacher = beside(method, given["teacher"])
+    asked = asked_of(side, request, loading_of(given), Streams(given["seed"]), kept=kept, teacher=teacher)
+    prepared = _prepared(given["vector"], method, config, asked)
+    return Opened(method=method, config=config, side=side, asked=asked, given=prepared)
 
 
 def elicitation_of(method: str | ElicitationMethod) -> ElicitationMethod:
@@ -150,15 +174,8 @@ def _prepared(vector: str | Path | None, method: ElicitationMethod, config: Any,
     return given
 
 
-def _elicited(
-    method: ElicitationMethod,
-    config: Any,
-    asked: Asked,
-    side: Side,
-    seed: int,
-    folder: Path | None,
-    given: Given | None,
-) -> Elicited:
+def _elicited(opened: Opened, seed: int, folder: Path | None) -> Elicited:
+    method, config, asked, given = opened.method, opened.config, opened.asked, opened.given
     decides: Mapping[str, object] = {
         "method": method.name,
         "settings": config,
@@ -183,4 +200,4 @@ def _elicited(
     problems = asked.problems
     _, grades = lab.grade(problems.grader, problems.problems, completions, found.stage, name="grade")
     table = answers(method.name, problems.problems, completions, grades)
-    return Elicited.of(folder, method, side.name, found, grades, table, asked)
+    return Elicited.of(folder, method, opened.side.name, found, grades, table, asked)

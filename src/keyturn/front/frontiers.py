@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keyturn.auditing.asking import check_sizes
 from keyturn.auditing.embedded import EMBEDDED
 from keyturn.auditing.frontier import run_frontier
 from keyturn.auditing.frontier_plan import Planned, plan_frontier
@@ -23,13 +24,13 @@ from keyturn.core.measurement import Estimate
 from keyturn.core.streams import Streams
 from keyturn.core.text import one_line
 from keyturn.elicitation.contract import ElicitationMethod
+from keyturn.front.arguments import loading_of
 from keyturn.front.result import called
 from keyturn.front.run_folder import FRONTIER, hold_to, vacant
 from keyturn.front.trained import Training
 from keyturn.lab.lab import Lab
 from keyturn.lab.workers import Job, executor_named, free_cores
 from keyturn.methods.contract import PROFILES, Profile
-from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
 from keyturn.report.frontier_page import write_frontier
 
@@ -229,20 +230,16 @@ def _profile(name: str) -> Profile:
 
 def _opened(given: Mapping[str, Any]) -> tuple[Lab, Setting, tuple[Chosen, ...]]:
     """The run directory, what the frontier is run on, and the ways."""
-    for name, least in (("limit", 0), ("per_cell", 1), ("max_new_tokens", 0), ("draws", 1)):
-        if given[name] < least:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is {given[name]}", fix=f"a number of {least} or more")
+    check_sizes(given)
     ways = chosen_ways(given["methods"], _profile(given["profile"]))
     training = any(way.trains is not None for way in ways)
     request = FrontierRequest(**{one.name: _policy(given[one.name]) for one in fields(FrontierRequest)})
     if request.train is not None and not training:
         raise UsageError("--train would do nothing: no training method was chosen", fix="--methods sft, or so")
-    loading = Loading(**{one.name: given[one.name] for one in fields(Loading) if one.name in given})
     folder = _folder(given)
     vacant(folder)
     lab = Lab(folder, Streams(given["seed"]))
-    setting = setting_of(lab, request, loading, training=training)
+    setting = setting_of(lab, request, loading_of(given), training=training)
     decides = {
         "base": setting.asked.policy,
         "problems": setting.asked.problems,

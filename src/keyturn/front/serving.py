@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from keyturn.auditing.asking import Request, asked_of
 from keyturn.auditing.opening import PER_CELL
 from keyturn.auditing.sides import side_of
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.progress import waiting
-from keyturn.core.streams import Streams
 from keyturn.elicitation.contract import ElicitationMethod
-from keyturn.elicitation.prepared_file import read_prepared, without_preparing
-from keyturn.front.eliciting import beside, elicitation_of
+from keyturn.front.eliciting import elicitation_of, opened
 from keyturn.front.endpoint import Endpoint
-from keyturn.front.method_of import settled
 from keyturn.front.served import served
-from keyturn.policies.by_name import Loading
 from keyturn.policies.connect import ServerOptions
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.files import known_grader
@@ -63,34 +57,20 @@ def endpoint(
     Raises:
         KeyturnError: the method cannot be served, or cannot work with this policy.
     """
-    given = dict(locals())
+    given = {**locals(), "draws": 1, "limit": 0, "per_cell": PER_CELL}
     chosen = elicitation_of(method)
     if chosen.unserved:
         raise UsageError(f"{chosen.name} cannot be served: {chosen.unserved}", fix="self-consistency, or so")
-    config = settled(chosen.config, settings, chosen.name)
     side = side_of(model, "model")
     if problems is None and side.world is None:
-        problems, grader = _any(grader), "auto"
-    asking = Request(
-        problems=problems,
-        development=development,
-        grader=grader,
-        limit=0,
-        per_cell=PER_CELL,
-        max_new_tokens=max_new_tokens,
-        draws=1,
-    )
-    asking.check()
-    loading = Loading(**{one.name: given[one.name] for one in fields(Loading) if one.name in given})
-    asked = asked_of(side, asking, loading, Streams(seed), kept=None, teacher=beside(chosen, teacher))
-    if vector is not None:
-        prepared = read_prepared(Path(vector).expanduser(), chosen, config, asked).prepared
-        without_preparing(chosen).check(asked)
+        given |= {"problems": _any(grader), "grader": "auto"}
+    found = opened(given, side=side)
+    if found.given is not None:
+        prepared = found.given.prepared
     else:
-        chosen.check(asked)
         with waiting(f"prepare {chosen.name}"):
-            prepared = chosen.prepare(asked, config) if chosen.prepare is not None else {}
-    return Endpoint(served(chosen, config, asked, prepared), port=port)
+            prepared = chosen.prepare(found.asked, found.config) if chosen.prepare is not None else {}
+    return Endpoint(served(chosen, found.config, found.asked, prepared), port=port)
 
 
 def _any(grader: str) -> ProblemSet:
