@@ -47,6 +47,30 @@ def test_a_chart_for_every_cost_that_differs(cost, page):
         assert "Not known for tuned" in figure.says
 
 
+def with_points(result, **changed):
+    """The frontier with some fields of some points replaced."""
+    points = [replace(one, **changed.get(one.name, {})) for one in result.frontier.points]
+    return replace(result, frontier=replace(result.frontier, points=tuple(points)))
+
+
+def test_what_is_not_told_apart_is_not_put_beside_what_is_better():
+    put = {"steering-random": {"call": "not told apart", "on_front": ("generated",)}}
+    says = cost_figure("x", with_points(made_up(), **put), "generated").says
+    sure, alone = says.split("By the means alone")
+    assert "steering-random" not in sure
+    assert "steering-random, not told apart from the plain base" in alone
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_levels_that_nearly_meet_have_one_name(names):
+    result = made_up()
+    tuned = result.frontier.point("tuned")
+    near = replace(tuned.gain, value=tuned.gain.value - 0.01 if names == 1 else 0.0)
+    marks = str(cost_figure("x", with_points(result, **{"few-shot": {"gain": near}}), "generated").wide)
+    told = re.findall(r">([^<>]*(?:best prompt|tuned))</text>", marks)
+    assert len([one for one in told if "%" in one]) == names
+
+
 def test_an_upper_bound_says_so():
     table = way_table(made_up())
     [row] = [row for row in table.rows if row[0] == "sft"]

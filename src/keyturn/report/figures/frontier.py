@@ -24,6 +24,8 @@ GUTTER = 34.0
 """Room at the left for ways that cost nothing, where the axis is logarithmic."""
 DECADES, DOUBLINGS = 100.0, 8.0
 """Ratio of the largest to the smallest cost from which the axis counts in tens, and in twos."""
+LINE = 14.0
+"""Height that a name takes."""
 
 Box = tuple[float, float, float, float]
 
@@ -41,8 +43,12 @@ def cost_figure(name: str, result: FrontierResult, cost: str, *, large: bool = F
     if len({one.costs[cost] for one in points}) < 2:
         return None
     title = f"Gain against {COSTS[cost].removesuffix(', on this machine')}"
-    on = [one.name for one in sorted(points, key=lambda one: one.costs[cost]) if cost in one.on_front]
-    says = f"On the front: {', '.join(on)}."
+    on = [one for one in sorted(points, key=lambda one: one.costs[cost]) if cost in one.on_front]
+    told = [one.name for one in on if one.call in ("better", "reference")]
+    alike = [one.name for one in on if one.name not in told]
+    says = f"On the front: {', '.join(told) or 'no way that is told apart from the plain base'}."
+    if alike:
+        says += f" By the means alone also {', '.join(alike)}, not told apart from the plain base."
     missing = [one.name for one in result.frontier.points if math.isnan(one.costs[cost])]
     if missing:
         says += f" Not known for {', '.join(missing)}."
@@ -159,8 +165,9 @@ class _Plot:
         """Plain base, best prompt and tuned model as lines across the plot."""
         left, right = self.frame.left, self.frame.right
         yield line((left, self.y(0.0)), (right, self.y(0.0)), "zero")
-        for words, at in self._known():
+        for _, at in self._known():
             yield line((left, at), (right, at), "budget")
+        for words, at in self._level_names():
             yield label((right, at - 5), words, "note", "end")
 
     def _known(self) -> list[tuple[str, float]]:
@@ -170,6 +177,13 @@ class _Plot:
         named = [(f"{none}best prompt", frontier.best_prompt)] if frontier.best_prompt != PLAIN else []
         named += [(f"{whole}tuned", TUNED)] if TUNED in frontier.names else []
         return [(words, self.y(frontier.point(name).gain.value)) for words, name in named]
+
+    def _level_names(self) -> list[tuple[str, float]]:
+        """Names of the levels and their heights; levels that nearly meet have one name above both."""
+        known = sorted(self._known(), key=lambda one: one[1])
+        if len(known) == 2 and known[1][1] - known[0][1] < LINE:
+            return [(f"{known[0][0]}, {known[1][0]}", known[0][1])]
+        return known
 
     def _front(self) -> Iterator[Markup]:
         on = sorted((self.at(one) for one in self.points if self.cost in one.on_front), key=lambda p: p[0])
@@ -190,7 +204,7 @@ class _Plot:
         """Names beside marks, the important ones first, each only where it covers nothing."""
         taken: list[Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in map(self.at, self.points)]
         right = self.frame.right
-        taken += [(right - width_of(words), at - 16, right, at - 2) for words, at in self._known()]
+        taken += [(right - width_of(words), at - 16, right, at - 2) for words, at in self._level_names()]
         first = {PLAIN, TUNED, self.result.frontier.best_prompt}
 
         def rank(one: Point) -> tuple[bool, bool, bool, float]:
