@@ -29,10 +29,11 @@ from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
 from keyturn.elicitation.drafts import costs_of
+from keyturn.elicitation.written import written
 from keyturn.policies.context import context_length
 from keyturn.policies.continuing import Name, Noted, go_on
 from keyturn.policies.local import LocalPolicy, Sampling
-from keyturn.rollouts.completions import Completions, Stop, ragged
+from keyturn.rollouts.completions import Stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,22 +168,14 @@ class Chains:
 
     def result(self) -> Elicitation:
         """Where the chains are."""
-        tokens, offsets = ragged([one.tolist() for one in self.tokens])
-        ends = self.policy.ends
-        pieces = [one[:-1] if len(one) and one[-1] in ends else one for one in self.tokens]
-        said = [str(self.policy.tokenizer.decode(one.tolist(), skip_special_tokens=True)) for one in pieces]
-        found = Completions(
-            policy=self.policy.fingerprint,
-            prompts=self.prompts,
-            problem=self.problem,
-            draw=self.draw,
-            tokens=tokens,
-            offsets=offsets,
-            # What a token's probability was under the law of the whole answer, nobody knows.
-            logprobs=np.full(len(tokens), np.nan, dtype=np.float32),
+        found = written(
+            self.policy,
+            self.prompts,
+            self.problem,
+            self.draw,
+            [one.tolist() for one in self.tokens],
+            ended=self.ended,
             entropies=np.concatenate(self.entropies).astype(np.float32),
-            stop=np.where(self.ended, Stop.EOS, Stop.LENGTH).astype(np.uint8),
-            texts=tuple(said),
         )
         return Elicitation(
             completions=found,

@@ -28,10 +28,10 @@ from keyturn.core.lazy import torch
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
 from keyturn.elicitation.drafts import costs_of, plainly
 from keyturn.elicitation.power import ends_by_token
+from keyturn.elicitation.written import written
 from keyturn.policies.context import context_length
 from keyturn.policies.continuing import Noted, go_on
 from keyturn.policies.local import LocalPolicy, Sampling
-from keyturn.rollouts.completions import Completions, Stop, ragged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,22 +214,14 @@ class _Writing:
 
     def result(self) -> Elicitation:
         """The answers."""
-        tokens, offsets = ragged(self.tokens)
-        ends = self.policy.ends
-        shown = [one[:-1] if one and one[-1] in ends else one for one in self.tokens]
-        said = [str(self.policy.tokenizer.decode(one, skip_special_tokens=True)) for one in shown]
-        completions = Completions(
-            policy=self.policy.fingerprint,
-            prompts=self.prompts,
-            problem=self.problem,
-            draw=self.draw,
-            tokens=tokens,
-            offsets=offsets,
-            # What a token's probability was, averaged over rollouts that might have been, nobody knows.
-            logprobs=np.full(len(tokens), np.nan, dtype=np.float32),
+        completions = written(
+            self.policy,
+            self.prompts,
+            self.problem,
+            self.draw,
+            self.tokens,
+            ended=self.ended,
             entropies=np.array([x for one in self.entropies for x in one], dtype=np.float32),
-            stop=np.where(self.ended, Stop.EOS, Stop.LENGTH).astype(np.uint8),
-            texts=tuple(said),
         )
         lengths = np.array([max(len(one), 1) for one in self.tokens])
         facts = {"moved": self.moved / lengths}

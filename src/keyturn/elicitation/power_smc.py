@@ -27,8 +27,9 @@ from keyturn.core.errors import UsageError
 from keyturn.elicitation.choosing import positive
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
 from keyturn.elicitation.power import ends_by_token
+from keyturn.elicitation.written import written
 from keyturn.policies.particles import Particles, Schedule, particles
-from keyturn.rollouts.completions import Completions, Stop, ragged
+from keyturn.rollouts.completions import Completions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,25 +119,19 @@ def _completions(
     asked: Asked, config: SmcConfig, rows: list[tuple[int, int]], found: Particles, chosen: np.ndarray
 ) -> Completions:
     policy, problems = asked.model, asked.problems.problems
-    own = [found.tokens[row, : found.lengths[row]] for row in chosen.tolist()]
-    tokens, offsets = ragged([one.tolist() for one in own])
+    own = [found.tokens[row, : found.lengths[row]].tolist() for row in chosen.tolist()]
     inside = np.arange(found.tokens.shape[1]) < found.lengths[chosen][:, None]
     # Of several particles, the law of the one that is taken is not the proposal's.
     alone = config.particles == 1
-    logprobs = found.logprobs[chosen][inside] if alone else np.full(len(tokens), np.nan)
-    shown = [one[:-1] if len(one) and one[-1] in policy.ends else one for one in own]
-    said = [str(policy.tokenizer.decode(one.tolist(), skip_special_tokens=True)) for one in shown]
-    return Completions(
-        policy=policy.fingerprint,
-        prompts=policy.prompts(problems),
-        problem=np.array([index for index, _ in rows], dtype=np.int32),
-        draw=np.array([draw for _, draw in rows], dtype=np.int32),
-        tokens=tokens,
-        offsets=offsets,
-        logprobs=logprobs.astype(np.float32),
+    return written(
+        policy,
+        policy.prompts(problems),
+        np.array([index for index, _ in rows], dtype=np.int32),
+        np.array([draw for _, draw in rows], dtype=np.int32),
+        own,
+        ended=found.ended[chosen],
         entropies=found.entropies[chosen][inside].astype(np.float32),
-        stop=np.where(found.ended[chosen], Stop.EOS, Stop.LENGTH).astype(np.uint8),
-        texts=tuple(said),
+        logprobs=found.logprobs[chosen][inside].astype(np.float32) if alone else None,
     )
 
 

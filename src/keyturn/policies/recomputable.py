@@ -5,15 +5,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from keyturn.policies.batching import Texts
-from keyturn.policies.context import context_length
 from keyturn.policies.recompute import layers_of
 from keyturn.policies.scorer import policy_tokens
+from keyturn.policies.trial import attempt, two_prompts
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _TRIED: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
@@ -40,12 +39,7 @@ def _inside(layer: nn.Module) -> Iterator[nn.Module]:
 
 def _tried(model: PreTrainedModel) -> bool:
     """Whether both ways give the same log-probabilities and gradient: two prompts, three completions."""
-    context = context_length(model)
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-    size = min(6, context // 2) if context else 6
-    some = ((np.arange(3 * 2 * size).reshape(3, -1) * 7 + 3) % vocabulary).astype(np.int32)
-    prompts = [some[0, : max(size // 2, 1)], some[1, :size], some[1, :size]]
-    texts = Texts.build(prompts, [row[size:] for row in some])
+    texts = two_prompts(model)
     # The first layer's smallest parameter: its gradient comes through every other layer.
     first = [one for one in layers_of(model)[0].parameters() if one.requires_grad]
     if not first:
@@ -55,15 +49,18 @@ def _tried(model: PreTrainedModel) -> bool:
     state = torch.random.get_rng_state()
     for recompute in (False, True):
         torch.random.set_rng_state(state)  # the same dropout, where a model trains with it
-        try:
-            scores = policy_tokens(model, texts, share=True, recompute=recompute).logprobs
-            (gradient,) = torch.autograd.grad(scores.sum(), [parameter])
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        read = attempt(lambda recompute=recompute: _read(model, texts, parameter, recompute=recompute))
+        if read is None:
             return False
-        found.append((scores.detach(), gradient))
+        found.append(read)
     return all(_near(one, other) for one, other in zip(*found, strict=True))
+
+
+def _read(model: PreTrainedModel, texts: Texts, parameter: Tensor, *, recompute: bool) -> tuple[Tensor, Tensor]:
+    """Log-probabilities, and the gradient of their sum by one parameter."""
+    scores = policy_tokens(model, texts, share=True, recompute=recompute).logprobs
+    (gradient,) = torch.autograd.grad(scores.sum(), [parameter])
+    return scores.detach(), gradient
 
 
 def _near(one: Tensor, other: Tensor) -> bool:

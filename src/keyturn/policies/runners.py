@@ -27,6 +27,7 @@ from keyturn.policies.context import context_length
 from keyturn.policies.head import Head, split_head
 from keyturn.policies.hooks import evaluating
 from keyturn.policies.prefix import share_prompts
+from keyturn.policies.trial import attempt, some_tokens
 
 _log = logging.getLogger("keyturn")
 
@@ -233,12 +234,11 @@ def tolerance(dtype: torch.dtype) -> float:
 def _tried(model: PreTrainedModel) -> bool:
     """Whether a trial equals a plain forward pass: two prompts of different length, three rows, one dropped."""
     context = context_length(model)
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     long = min(7, context - 2) if context else 7
     if long < 2:
         return True  # no room for a second token: nothing is ever read from the cache
     steps = min(_TRIED_STEPS, context - long - 1) if context else _TRIED_STEPS
-    some = (np.arange(3 * (long + steps)).reshape(3, -1) * 7 + 3) % vocabulary
+    some = some_tokens(model, long + steps)
     prompts = [some[0, : long // 2].astype(np.int32), some[1, :long].astype(np.int32)]
     which = np.array([0, 1, 1])
     rows = Rows(
@@ -251,12 +251,9 @@ def _tried(model: PreTrainedModel) -> bool:
     )
     fed = some[:, long : long + steps]
     with evaluating(model):
-        try:
-            stepped = _stepped(Cached(model, rows), fed)
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return False  # a cache of another kind
+        stepped = attempt(lambda: _stepped(Cached(model, rows), fed))
+        if stepped is None:
+            return False
         worst = 0.0
         for row, seen in stepped.items():
             whole = np.concatenate([prompts[which[row]], fed[row]])

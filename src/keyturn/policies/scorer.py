@@ -30,6 +30,7 @@ from keyturn.policies.native.engine import Engine
 from keyturn.policies.native.fits import chosen as engine_for
 from keyturn.policies.recompute import learning_cache, recomputing
 from keyturn.policies.runners import takes_cache, tolerance
+from keyturn.policies.trial import attempt, two_prompts
 
 _BRANCHES: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
 
@@ -278,19 +279,11 @@ def branches_are_whole(model: PreTrainedModel) -> bool:
 def _tried(model: PreTrainedModel) -> bool:
     """Whether shared and separate prompts agree in a trial (two prompts of different length, three
     completions)."""
-    context = context_length(model)
-    vocabulary = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-    size = min(6, context // 2) if context else 6
-    some = ((np.arange(3 * 2 * size).reshape(3, -1) * 7 + 3) % vocabulary).astype(np.int32)
-    prompts = [some[0, : max(size // 2, 1)], some[1, :size], some[1, :size]]
-    texts = Texts.build(prompts, [row[size:] for row in some])
+    texts = two_prompts(model)
     with evaluating(model):
-        try:
-            shared = score_rows(model, texts, share=True)
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return False  # a cache of another kind
+        shared = attempt(lambda: score_rows(model, texts, share=True))
+        if shared is None:
+            return False
         apart = score_rows(model, texts, share=False)
     distance = max(float(np.abs(one - two).mean()) for one, two in zip(shared[:2], apart[:2], strict=True))
     return distance <= tolerance(model.dtype)
