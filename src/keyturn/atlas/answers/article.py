@@ -30,8 +30,7 @@ MOST_TOLD = 5
 """Most facts told with numbers where no role has a statement of its own."""
 _SEEN = "All bounds were set after the numbers were known, so that these readings illustrate and do not test"
 _SOME_SEEN = (
-    "The bounds behind {} of the {} facts with a sound record were set after the numbers were known; these "
-    "illustrate and do not test"
+    "Of the {} sound readings behind it {} had {} bound set after the number was known; {} and {} not test"
 )
 
 
@@ -155,11 +154,12 @@ def cautions(cited: Mapping[int, Sequence[FactState]], gaps: Sequence[Gap]) -> t
     """
     found = _waiting(gaps)
     facts = {one.told_by: one for group in cited.values() for one in group}
-    sound = [one for one in facts.values() if any(x.sound for x in one.deciding)]
-    seen = [one for one in sound if one.illustrates]
+    sound = [(fact, one) for fact in facts.values() for one in fact.deciding if one.sound]
+    seen = [fact.fact.id for fact, one in sound if one.illustrates]
     if seen:
-        some = _SEEN if len(seen) == len(sound) else _SOME_SEEN.format(word(len(seen)), word(len(sound)))
-        found.append(Clause(text=sentence(some), data_from=tuple(one.fact.id for one in seen)))
+        form = ("its", "it illustrates", "does") if len(seen) == 1 else ("their", "they illustrate", "do")
+        some = _SEEN if len(seen) == len(sound) else _SOME_SEEN.format(word(len(sound)), word(len(seen)), *form)
+        found.append(Clause(text=sentence(some), data_from=tuple(dict.fromkeys(seen))))
     return tuple(found)
 
 

@@ -48,6 +48,7 @@ CLAIM = Claim(
     not_shown=(
         "Bases of 0.13M parameters with two modes of answering. That a method elicits here shows that it can, "
         "not that its gain on a language model is of this kind; that one fails may be due to its settings, "
-        "which were fixed before any run."
+        "which were fixed before any run. The first control was not: it took the place of a scrambled twin "
+        "after one base of both worlds had been seen."
     ),
 )

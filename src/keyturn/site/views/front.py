@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -280,6 +280,7 @@ def _waits(one: Candidate) -> Markup:
 
 
 def _trust(source: Source) -> Page:
+    tables = json.loads(asset("trust.json", "site"))["tables"]
     tests = [one for one in source.states.readings.values() if one.reading.how == "tests" and one.sound]
     decided = [one for one in tests if one.outcome in ("holds", "fails")]
     return Page(
@@ -294,9 +295,17 @@ def _trust(source: Source) -> Page:
             "chance": Markup('<span class="n" data-count="false by chance">{}</span>').format(
                 numbers.number(0.025 * len(tests), digits=1)
             ),
-            "tables": [_table(one) for one in json.loads(asset("trust.json", "site"))["tables"]],
+            "elsewhere": Markup('<span class="n" data-from="results">{}</span>').format(_elsewhere(tables)),
+            "tables": [_table(one) for one in tables],
         },
     )
+
+
+def _elsewhere(tables: Sequence[Mapping[str, Any]]) -> str:
+    """The largest share of false states, with its interval, where one base of many that differ was tried."""
+    [rows] = [one["rows"] for one in tables if "false" in one["header"]]
+    [place] = [one["header"].index("false") for one in tables if "false" in one["header"]]
+    return max(row[place] for row in rows if row[0].startswith("one base of many"))
 
 
 def _table(found: Mapping[str, Any]) -> Table:
