@@ -11,6 +11,7 @@ from keyturn.core.streams import Streams
 from keyturn.elicitation import ELICITATIONS
 from keyturn.experiments import elicitation_studies as studies
 from keyturn.experiments import hybrid_studies, present_and_absent
+from keyturn.experiments.contract import Subject
 from keyturn.experiments.mode_worlds import WORLDS_ASKED, battery, world_asked
 from keyturn.experiments.plan import over_seeds
 from keyturn.experiments.present_and_absent import Cell, gain_of, recovered_of, row_of
@@ -35,7 +36,7 @@ def table(shares, bases=3):
         for (world, row), share in shares.items()
         for base in range(bases)
     ]
-    return studies.Table(lines=(), cells=tuple(cells), bases=bases)
+    return studies.Table(lines=(), cells=tuple(cells))
 
 
 @pytest.fixture
@@ -62,25 +63,55 @@ def test_a_method_that_could_not_work_has_a_reason_and_no_number(lab):
     assert line["success"] is line["gain"] is line["recovered"] is None
 
 
-def test_the_central_claim_reads_the_difference_between_the_worlds():
-    worlds = (*studies.DOSES, studies.OTHER)
+def test_the_central_claim_reads_the_difference_between_the_worlds(lab):
+    worlds = (*studies.DOSES, *studies.ABSENT)
     rows = ("plain", "forced opener", "RL", "SFT")
     shares = {(world, row): 0.1 for world in worlds for row in rows}
-    shares |= {(world, studies.RANDOM): 0.1 for world in worlds}
+    shares |= {(world, row): 0.1 for world in worlds for row in studies.RANDOM_FIRST}
+    shares["present 5 %", studies.RANDOM_FIRST[0]] = 0.3
     shares["present 5 %", "forced opener"] = 0.8
     shares["present 5 %", "SFT"] = 0.9
-    found = studies.skill_numbers(table(shares))
+    found = studies.skill_numbers(table(shares), lab)
+    assert found["random directions give nothing"].value == pytest.approx(0.05), "mean over four"
+    assert found["scrambled steps give nothing"].value == pytest.approx(0)
+    few = {key: share for key, share in shares.items() if key[0] in studies.DECIDING}
+    assert "forced opener, present 1 %" not in studies.skill_numbers(table(few), lab)
     assert found["effect"].value == pytest.approx(0.7)
     assert found["RL gains nothing in the twin"].value == pytest.approx(0)
     assert found["something to gain"].value == pytest.approx(0.8)
 
 
-def test_the_best_other_method_is_found_and_a_verifier_does_not_count():
+def test_the_best_other_method_is_found_and_a_verifier_does_not_count(lab):
     shares = dict.fromkeys([("present 5 %", row) for row in ("plain", "SFT", "RL")], 0.1)
     shares |= {("present 5 %", row): share for row, share in
                (("forced opener", 0.7), ("other", 0.5), ("more", 0.65), (studies.LEAKS[0], 0.95))}  # fmt: skip
-    found = studies.first_token_numbers(table(shares))
+    found = studies.first_token_numbers(table(shares), lab)
     assert found["effect"].value == pytest.approx(-0.05)
+
+
+def test_where_all_bases_agree_problems_give_the_interval(lab):
+    shares = dict.fromkeys([("present 5 %", row) for row in ("plain", "SFT", "RL")], 0.1)
+    shares |= {("present 5 %", "forced opener"): 0.7, ("present 5 %", "other"): 0.7}
+    effect = studies.first_token_numbers(table(shares), lab)["effect"]
+    assert effect.value == 0
+    assert effect.basis == "problems"
+    assert effect.low < 0 < effect.high < 0.15, "40 problems that agree"
+    apart = over_seeds("gain", np.array([0.1, 0.2, 0.3]))
+    assert studies.of_problems(apart, np.zeros((3, 4)), lab) is apart
+
+
+def test_version_two_asks_bases_that_version_one_had_not_seen():
+    short = studies.second(Subject(profile="short"), (), ())
+    assert short.worlds[:3] == studies.DECIDING
+    assert not {0, 1, 2} & {seed for world in short.worlds for seed in short.seeds(world)}
+    assert all(len(short.seeds(world)) >= 3 for world in short.worlds)
+    assert short.rows(studies.RARE) == ()
+    assert set(short.rows("present 1 %")) < {row.name for row in battery(world_asked("present 1 %"), 16)}
+    long = studies.second(Subject(profile="long"), (), ())
+    assert set(long.seeds("cue 5 %")) == set(range(3, 11))
+    order = present_and_absent.bases_of(short)
+    assert order[:3] == [(world, 3) for world in studies.DECIDING]
+    assert len(order) == len(set(order)) == 24
 
 
 @pytest.mark.parametrize(
@@ -105,7 +136,13 @@ def test_every_entry_of_the_dictionary_is_in_the_battery_of_every_world():
     for name in WORLDS_ASKED:
         rows = battery(world_asked(name), 16)
         assert len({row.name for row in rows}) == len(rows)
+        newest = {"tools", "abstraction", "route-benefit", "perturbed-vote", "one-feature", "power-ahead"}
+        assert newest | {"steering-answer", "steering-delimiter", "steering-conditional"} <= {
+            r.method for r in rows
+        }
         assert {row.method for row in rows} <= set(ELICITATIONS)
+        firsts = [row for row in rows if row.name in studies.RANDOM_FIRST]
+        assert [row.again for row in firsts] == [0, 1, 2, 3]
         for row in rows:
             default = ELICITATIONS[row.method].config
             assert row.settings is None or type(row.settings) is type(default), row.name

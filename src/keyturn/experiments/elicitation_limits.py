@@ -88,7 +88,7 @@ def thirteen(lab: Lab, subject: Subject) -> Outcome:
             advance(1)
     if lab.share is not None:
         raise ShareDone
-    table = Table(lines=tuple(rows), cells=cells, bases=config.bases)
+    table = Table(lines=tuple(rows), cells=cells)
 
     def small(world: str) -> NDArray[np.float64]:
         return np.array([found[world, base] for base in range(config.bases)])
@@ -114,7 +114,7 @@ def decodable(lab: Lab, subject: Subject) -> Outcome:
     lines, cells = all_rows(lab, config)
     if lab.share is not None:
         raise ShareDone
-    table = Table(lines=lines, cells=cells, bases=config.bases)
+    table = Table(lines=lines, cells=cells)
     area = np.array(
         [
             readable(Session(lab, task_of(lab, config, RARE, base), seed=base), config)

@@ -2,7 +2,11 @@
 
 Each study asks only for the rows that it needs, and rows are stages, so studies that share a run folder share
 their work (``keyturn claim run ID --out runs/elicitation``). Bases are the replicates: a number is one value
-per base, with Student's interval; with three bases it is a lead.
+per base, with Student's interval; with fewer than eight bases it is a lead. Where all bases agree exactly, as
+two methods do that write the same words, the interval is over problems: of each problem's mean over bases.
+
+Version 2 asks five bases in each world that decides, of seeds that version 1 had not seen, and three in the
+others. Why five, and why four random directions: ``benchmarks/present_and_absent_power.py``, run before.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.measurement import Json
+from keyturn.core.statistics.bootstrap import bootstrap_mean
 from keyturn.experiments.contract import Outcome, Subject
-from keyturn.experiments.mode_worlds import ABSENT, PRESENT
+from keyturn.experiments.mode_worlds import ABSENT, PRESENT, RANDOM_FIRST
 from keyturn.experiments.plan import Contrast, ShareDone, over_seeds
 from keyturn.experiments.present_and_absent import (
     EXPERIMENT,
@@ -29,9 +34,39 @@ from keyturn.lab.lab import Lab
 
 DOSES = tuple(PRESENT)
 RARE, COMMON = "present 5 %", "present 20 %"
-OTHER = ABSENT[0]
-OPENER, FIRST, RANDOM = "forced opener", "steering mean, first step", "steering random, first step"
+OTHER, CONTEXT, SCRAMBLED = ABSENT
+OPENER, FIRST = "forced opener", "steering mean, first step"
 KEPT = "steering mean, first step kept"
+DECIDING = (RARE, OTHER, SCRAMBLED)
+"""Worlds of the short profile that decide, with all rows."""
+ORDER = (*DECIDING, COMMON, DOSES[0], CONTEXT)
+"""Worlds of the short profile."""
+NEW = (3, 4, 5, 6, 7)
+"""Seeds of the bases that decide; 0 to 2 were seen by version 1."""
+FEW = NEW[:3]
+"""Seeds of the bases in worlds that only show a dose or a further twin."""
+DOSED = (
+    "plain",
+    "trigger",
+    OPENER,
+    "budget, more",
+    "temperature 1/4",
+    "greedy",
+    "self-consistency",
+    "self-consistency, 64 draws",
+    "best of n, verifier",
+    "CoT-decoding",
+    "CoT-decoding, sum",
+    "CoT-decoding, majority",
+    "power sampling",
+    "Power-SMC",
+    FIRST,
+    KEPT,
+    RANDOM_FIRST[0],
+    "penalty on answering",
+)
+"""Rows there: those of the claims and of the picture, and what gained at 5 % in version 1. Others are left out
+for their cost."""
 LEAKS = ("best of n, verifier",)
 """Rows that ask a verifier about the very problems that they answer."""
 
@@ -43,21 +78,31 @@ class Table:
     Args:
         lines: of the record.
         cells: in any order.
-        bases: how many.
     """
 
     lines: tuple[Mapping[str, Json], ...]
     cells: tuple[Cell, ...]
-    bases: int
 
     @cached_property
-    def _by_name(self) -> dict[tuple[str, str, int], Cell]:
-        return {(cell.world, cell.row, cell.base): cell for cell in self.cells}
+    def _by_name(self) -> dict[tuple[str, str], list[Cell]]:
+        out: dict[tuple[str, str], list[Cell]] = {}
+        for cell in sorted(self.cells, key=lambda cell: cell.base):
+            out.setdefault((cell.world, cell.row), []).append(cell)
+        return out
+
+    @cached_property
+    def worlds(self) -> frozenset[str]:
+        """Those that were asked."""
+        return frozenset(cell.world for cell in self.cells)
 
     def success(self, world: str, row: str) -> NDArray[np.float64]:
         """Mean success over problems, ``[base]``; NaN where the method could not work."""
-        cells = [self._by_name[world, row, base] for base in range(self.bases)]
+        cells = self._by_name[world, row]
         return np.array([cell.success.mean() if len(cell.success) else np.nan for cell in cells])
+
+    def problems(self, world: str, row: str) -> NDArray[np.float64]:
+        """Success of every problem, ``[base, problem]``; the method worked with every base."""
+        return np.array([cell.success for cell in self._by_name[world, row]])
 
     def gain(self, world: str, row: str) -> NDArray[np.float64]:
         """Success minus that of plain draws, ``[base]``."""
@@ -65,20 +110,39 @@ class Table:
 
     def worked(self, world: str, row: str) -> NDArray[np.float64]:
         """Share of worked answers, ``[base]``."""
-        return np.array([self._by_name[world, row, base].worked for base in range(self.bases)])
+        return np.array([cell.worked for cell in self._by_name[world, row]])
+
+    def random(self, world: str) -> NDArray[np.float64]:
+        """Success under random directions at the first step, mean over directions, ``[base]``."""
+        return np.mean([self.success(world, row) for row in RANDOM_FIRST], axis=0)
 
     def claiming(self, world: str) -> tuple[str, ...]:
         """Rows that claim something and ask no verifier."""
-        own = [c for c in self.cells if c.world == world and c.base == 0 and not c.control]
-        return tuple(cell.row for cell in own if cell.row not in LEAKS)
+        own = [c for c in self.cells if c.world == world and not c.control and c.row not in LEAKS]
+        return tuple(dict.fromkeys(cell.row for cell in own))
 
 
-Numbers = Callable[[Table], Mapping[str, Contrast]]
+Numbers = Callable[[Table, Lab], Mapping[str, Contrast]]
 
 
 def difference(name: str, found: NDArray[np.float64]) -> Contrast:
     """A difference of shares, one value per base."""
     return over_seeds(name, found, (-1.0, 1.0))
+
+
+def of_problems(one: Contrast, found: NDArray[np.float64], lab: Lab) -> Contrast:
+    """A number whose interval is over problems where all bases agree on it.
+
+    Args:
+        one: over bases.
+        found: differences of every problem, ``[base, problem]``.
+        lab: whose streams resample.
+    """
+    if not one.seeds or one.low < one.high:
+        return one
+    generator = lab.streams.generator("present", "problems")
+    pooled = bootstrap_mean(found.mean(axis=0), generator, bounds=(-1.0, 1.0))
+    return replace(one, low=pooled.low, high=pooled.high, basis="problems")
 
 
 def share(name: str, found: NDArray[np.float64]) -> Contrast:
@@ -91,6 +155,17 @@ def config_for(subject: Subject, worlds: Sequence[str], rows: Sequence[str]) -> 
     config: PresentConfig = EXPERIMENT.profiles["study" if subject.profile == "long" else "demo"]
     chosen = tuple(dict.fromkeys(("plain", *rows))) if rows else ()
     return replace(config, worlds=tuple(worlds) or config.worlds, methods=chosen)
+
+
+def second(subject: Subject, worlds: Sequence[str], rows: Sequence[str]) -> PresentConfig:
+    """Settings of version 2: new bases, and in the short profile fewer rows where only a dose is shown."""
+    config = config_for(subject, worlds, rows)
+    if subject.profile == "long":
+        return replace(config, bases_at={name: tuple(range(3, 3 + config.bases)) for name in config.worlds})
+    chosen = tuple(worlds) or ORDER
+    seeds = {name: NEW if name in DECIDING else FEW for name in chosen}
+    fewer = {} if rows else {name: DOSED for name in chosen if name not in DECIDING}
+    return replace(config, worlds=chosen, bases_at=seeds, rows_at=fewer)
 
 
 def study_of(
@@ -108,17 +183,21 @@ def study_of(
     Raises:
         ShareDone: this process was given a share and has done it.
     """
-    config = config_for(subject, worlds, rows)
+    config = second(subject, worlds, rows)
     lines, cells = all_rows(lab, config)
     if lab.share is not None:
         raise ShareDone
-    table = Table(lines=lines, cells=cells, bases=config.bases)
-    return outcome_from(lab, config, table, numbers(table))
+    table = Table(lines=lines, cells=cells)
+    return outcome_from(lab, config, table, numbers(table, lab))
 
 
 def outcome_from(lab: Lab, config: PresentConfig, table: Table, found: Mapping[str, Contrast]) -> Outcome:
     """The outcome of a study whose replicates are bases."""
-    task = task_of(lab, config, config.worlds[0], 0)
+    first = config.worlds[0]
+    task = task_of(lab, config, first, config.seeds(first)[0])
+    counts = {name: len(config.seeds(name)) for name in config.worlds}
+    several = len(set(counts.values())) > 1
+    bases = ", ".join(f"{count} at {name!r}" for name, count in counts.items())
     longer = [f"{steps:,} at {name!r}" for name, steps in config.steps_at.items() if name in config.worlds]
     return Outcome(
         numbers={name: one.estimate for name, one in found.items()},
@@ -128,8 +207,13 @@ def outcome_from(lab: Lab, config: PresentConfig, table: Table, found: Mapping[s
         n=len(task.test.problems),
         rows=table.lines,
         contrasts=tuple({"key": name, **one.to_json()} for name, one in found.items()),
+        over_problems=frozenset(name for name, one in found.items() if one.basis == "problems"),
         setting=(
-            f"MODES, {config.bases} bases in each of {len(config.worlds)} worlds "
+            f"MODES, bases: {bases} "
+            if several
+            else f"MODES, {counts[first]} bases in each of {len(config.worlds)} worlds "
+        )
+        + (
             f"({config.steps:,} steps of {config.batch_rows} texts{''.join(f', {one}' for one in longer)}); "
             f"{config.draws} answer(s) to each of the same problems of two and three steps; methods that take "
             f"several draws take {config.samples}; RL of {config.rl.steps} steps of {config.rl.prompts} x "
@@ -139,39 +223,51 @@ def outcome_from(lab: Lab, config: PresentConfig, table: Table, found: Mapping[s
     )
 
 
-def skill_numbers(table: Table) -> Mapping[str, Contrast]:
+def skill_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that elicitation needs the skill; every row is in the record beside them."""
+    own = table.gain(RARE, OPENER)
     return {
         "effect": difference(
             f"{OPENER}: gain at 5 % - gain in the other-domain twin",
-            table.gain(RARE, OPENER) - table.gain(OTHER, OPENER),
+            own - table.gain(OTHER, OPENER),
         ),
         "something to gain": difference("SFT - plain at 5 %", table.gain(RARE, "SFT")),
         "the mode is rare": share("worked answers of plain draws at 5 %", table.worked(RARE, "plain")),
         "RL gains nothing in the twin": difference("RL - plain, other domain", table.gain(OTHER, "RL")),
-        "a random vector gives nothing": difference(f"{RANDOM} at 5 %", table.gain(RARE, RANDOM)),
+        "scrambled steps give nothing": difference(
+            f"{OPENER} - plain, steps in random order", table.gain(SCRAMBLED, OPENER)
+        ),
+        "random directions give nothing": difference(
+            f"{len(RANDOM_FIRST)} random directions at the first step - plain, at 5 %",
+            table.random(RARE) - table.success(RARE, "plain"),
+        ),
+        "effect, scrambled": difference(
+            f"{OPENER}: gain at 5 % - gain with scrambled steps", own - table.gain(SCRAMBLED, OPENER)
+        ),
+        "RL, scrambled": difference("RL - plain, steps in random order", table.gain(SCRAMBLED, "RL")),
         **{
-            f"{OPENER}, {dose}": difference(f"{OPENER} - plain, {dose}", table.gain(dose, OPENER))
-            for dose in DOSES
+            f"{OPENER}, {world}": difference(f"{OPENER} - plain, {world}", table.gain(world, OPENER))
+            for world in (*DOSES, CONTEXT)
+            if world in table.worlds
         },
         "SFT, absent": difference("SFT - plain, other domain", table.gain(OTHER, "SFT")),
     }
 
 
-def vector_numbers(table: Table) -> Mapping[str, Contrast]:
+def vector_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that a random direction does as well as the vector's own."""
-    own, other = table.success(RARE, FIRST), table.success(RARE, RANDOM)
+    own, other, plain = table.success(RARE, FIRST), table.random(RARE), table.success(RARE, "plain")
     return {
-        "effect": difference("vector - random direction, at 5 %", own - other),
+        "effect": difference("vector - random directions, at 5 %", own - other),
         "the vector works": difference("vector - plain, at 5 %", table.gain(RARE, FIRST)),
-        "random direction": difference("random direction - plain, at 5 %", table.gain(RARE, RANDOM)),
+        "random directions": difference("random directions - plain, at 5 %", other - plain),
         "against the opener": difference("vector - forced opener, at 5 %", own - table.success(RARE, OPENER)),
         "kept in the cache": difference("vector kept - plain, at 5 %", table.gain(RARE, KEPT)),
         "absent": difference("vector - plain, other domain", table.gain(OTHER, FIRST)),
     }
 
 
-def sharpening_numbers(table: Table) -> Mapping[str, Contrast]:
+def sharpening_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that sharpened sampling does what RL does."""
     out = {
         "effect": difference(
@@ -190,14 +286,15 @@ def sharpening_numbers(table: Table) -> Mapping[str, Contrast]:
     return out
 
 
-def first_token_numbers(table: Table) -> Mapping[str, Contrast]:
+def first_token_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that methods do no more than the first token does."""
     rows = [row for row in table.claiming(RARE) if row != OPENER]
-    best = np.nanmax([table.success(RARE, row) for row in rows], axis=0)
+    tried = np.array([table.success(RARE, row) for row in rows])
+    best, opener = np.nanmax(tried, axis=0), table.success(RARE, OPENER)
+    chosen = [table.problems(RARE, rows[row])[base] for base, row in enumerate(np.nanargmax(tried, axis=0))]
+    effect = difference(f"best of {len(rows)} other methods - forced opener, at 5 %", best - opener)
     return {
-        "effect": difference(
-            f"best of {len(rows)} other methods - forced opener, at 5 %", best - table.success(RARE, OPENER)
-        ),
+        "effect": of_problems(effect, np.array(chosen) - table.problems(RARE, OPENER), lab),
         "the opener works": difference("forced opener - plain, at 5 %", table.gain(RARE, OPENER)),
         "SFT beyond the opener": difference(
             "SFT - forced opener, at 5 %", table.success(RARE, "SFT") - table.success(RARE, OPENER)
@@ -205,7 +302,7 @@ def first_token_numbers(table: Table) -> Mapping[str, Contrast]:
     }
 
 
-def search_numbers(table: Table) -> Mapping[str, Contrast]:
+def search_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that a search over prompts adds no knowledge."""
     return {
         "effect": difference("best opener - plain, other domain", table.gain(OTHER, OPENER)),
@@ -214,7 +311,7 @@ def search_numbers(table: Table) -> Mapping[str, Contrast]:
     }
 
 
-def compute_numbers(table: Table) -> Mapping[str, Contrast]:
+def compute_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that more draws do not close the gap."""
     vote, one = "self-consistency, 64 draws", "best of n, verifier"
     return {
@@ -232,13 +329,13 @@ def compute_numbers(table: Table) -> Mapping[str, Contrast]:
 
 
 def skill(lab: Lab, subject: Subject) -> Outcome:
-    """Every row in every world of the profile."""
+    """Every row in every world of the profile that decides, and some in the others."""
     return study_of(lab, subject, numbers=skill_numbers)
 
 
 def directions(lab: Lab, subject: Subject) -> Outcome:
     """A vector and a random direction at the first step."""
-    rows = (FIRST, KEPT, RANDOM, OPENER)
+    rows = (FIRST, KEPT, *RANDOM_FIRST, OPENER)
     return study_of(lab, subject, numbers=vector_numbers, worlds=(RARE, OTHER), rows=rows)
 
 

@@ -18,20 +18,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keyturn.core.errors import unknown
+from keyturn.elicitation.abstractions import AbstractionConfig
 from keyturn.elicitation.best_of import LikeliestConfig, VerifiedConfig
 from keyturn.elicitation.budget import LessConfig, MoreConfig, PromptConfig
 from keyturn.elicitation.confident_vote import ConfidentConfig
 from keyturn.elicitation.cot_decoding import BranchConfig
 from keyturn.elicitation.exemplars import CorruptConfig, FewShotConfig
 from keyturn.elicitation.no_thinking import NoThinkingConfig
+from keyturn.elicitation.one_feature import FeatureConfig
+from keyturn.elicitation.one_feature import RandomConfig as RandomFeatureConfig
 from keyturn.elicitation.opener import OpenerConfig
+from keyturn.elicitation.perturbed import PerturbedConfig, RandomPerturbedConfig
 from keyturn.elicitation.power import PowerConfig
+from keyturn.elicitation.power_ahead import AheadConfig
 from keyturn.elicitation.power_smc import SmcConfig
 from keyturn.elicitation.revision import RevisionConfig
+from keyturn.elicitation.routing import BenefitConfig, OracleConfig, ShareConfig, ThresholdConfig
 from keyturn.elicitation.self_consistency import VoteConfig
-from keyturn.elicitation.steering import SteeringConfig
+from keyturn.elicitation.steering import OtherConfig, SteeringConfig
+from keyturn.elicitation.steering_kinds import AnswerConfig, ConditionalConfig, DelimiterConfig
 from keyturn.elicitation.temperature import TemperatureConfig
 from keyturn.elicitation.tip import TipConfig
+from keyturn.elicitation.tools import NeutralConfig, ToolsConfig
 from keyturn.elicitation.zero_shot import ZeroShotConfig
 from keyturn.problems.world.modes import ModesWorld
 from keyturn.problems.world.worlds import world_named
@@ -80,12 +88,14 @@ class Setting:
         method: key of ``ELICITATIONS``.
         settings: its config; None where it has none.
         control: it claims nothing, and stands beside what does.
+        again: above 0, the same row once more with other random numbers.
     """
 
     name: str
     method: str
     settings: Any = None
     control: bool = False
+    again: int = 0
 
 
 def battery(world: ModesWorld, samples: int) -> tuple[Setting, ...]:
@@ -97,7 +107,16 @@ def battery(world: ModesWorld, samples: int) -> tuple[Setting, ...]:
     """
     opener = world.openers[0]
     asks = "CTL13" if world.cue else opener
-    return (*_prompting(opener, asks), *_sampling(samples), *_steering(opener), *_penalties())
+    return (
+        *_prompting(opener, asks),
+        *_sampling(samples),
+        *_steering(opener),
+        *_penalties(),
+        *_asides(opener),
+        *_routes(opener),
+        *_kinds(),
+        *_searches(opener),
+    )
 
 
 def _prompting(opener: str, asks: str) -> tuple[Setting, ...]:
@@ -170,6 +189,10 @@ RIGHT = SteeringConfig(contrast="right", dose=0.5)
 """A vector from wrong to right draws, at every written token."""
 
 
+RANDOM_FIRST = ("steering random, first step", *(f"steering random, first step, no. {n}" for n in (2, 3, 4)))
+"""Rows of random directions at the first step: one direction is luck."""
+
+
 def _steering(opener: str) -> tuple[Setting, ...]:
     first = replace(FIRST_STEP, trigger=opener)
     kept = replace(first, persistent=True)
@@ -181,7 +204,10 @@ def _steering(opener: str) -> tuple[Setting, ...]:
         Setting(name="steering random, right", method="steering-random", settings=RIGHT, control=True),
         Setting(name="steering mean, first step", method="steering-mean", settings=first),
         Setting(name="steering mean, first step kept", method="steering-mean", settings=kept),
-        Setting(name="steering random, first step", method="steering-random", settings=first, control=True),
+        *(
+            Setting(name=name, method="steering-random", settings=first, control=True, again=number)
+            for number, name in enumerate(RANDOM_FIRST)
+        ),
     )
 
 
@@ -191,4 +217,89 @@ def _penalties() -> tuple[Setting, ...]:
         Setting(name="penalty on answering", method="tip", settings=tip),
         Setting(name="penalty flipped", method="tip-flipped", settings=tip, control=True),
         Setting(name="penalty on random words", method="tip-random", settings=tip, control=True),
+    )
+
+
+def _asides(opener: str) -> tuple[Setting, ...]:
+    """Cognitive tools and abstractions: the opener asks for help, and the mark of a question asks again."""
+    words: dict[str, Any] = {
+        "understand": opener,
+        "recall": "",
+        "examine": "?",
+        "backtrack": "",
+        "ask": "?",
+        "tool_tokens": 16,
+    }
+    tools = ToolsConfig(**words)
+    # Four tokens are one step of a worked text.
+    hints = AbstractionConfig(request=opener, lead="", hint_tokens=4)
+    return (
+        Setting(name="tools", method="tools", settings=tools),
+        Setting(name="tools, inlined", method="tools-inlined", settings=tools, control=True),
+        Setting(
+            name="tools, neutral",
+            method="tools-neutral",
+            settings=NeutralConfig(filler=";", **words),
+            control=True,
+        ),
+        Setting(name="tools, vote", method="tools-vote", settings=tools, control=True),
+        Setting(name="abstraction", method="abstraction", settings=hints),
+        Setting(name="abstraction, mismatched", method="abstraction-mismatched", settings=hints, control=True),
+        Setting(name="abstraction, alone", method="abstraction-alone", settings=hints, control=True),
+    )
+
+
+def _routes(opener: str) -> tuple[Setting, ...]:
+    """Routing between an answer that begins with the opener and one that begins as it will."""
+    share = ShareConfig(think=opener)
+    return (
+        Setting(name="route, threshold", method="route-threshold", settings=ThresholdConfig(think=opener)),
+        Setting(name="route, benefit", method="route-benefit", settings=BenefitConfig(think=opener)),
+        Setting(name="route, unsure", method="route-unsure", settings=share),
+        Setting(name="route, length", method="route-length", settings=share, control=True),
+        Setting(name="route, random", method="route-random", settings=share, control=True),
+        Setting(name="route, oracle", method="route-oracle", settings=OracleConfig(think=opener), control=True),
+    )
+
+
+def _kinds() -> tuple[Setting, ...]:
+    """Vectors of other makes, at the dose of the others. No text here reflects: SEAL steers away from the piece
+    that ends a thought instead."""
+    pieces = DelimiterConfig(delimiters=(";",), transition=("ans",), reflection=(), dose=RIGHT.dose)
+    condition = ConditionalConfig(dose=RIGHT.dose)
+    return (
+        Setting(
+            name="steering answer",
+            method="steering-answer",
+            settings=AnswerConfig(lead="ANS ", dose=RIGHT.dose),
+        ),
+        Setting(name="steering delimiter", method="steering-delimiter", settings=pieces),
+        Setting(name="steering conditional", method="steering-conditional", settings=condition),
+        Setting(
+            name="steering unconditional", method="steering-unconditional", settings=condition, control=True
+        ),
+        Setting(
+            name="steering other feature",
+            method="steering-other",
+            settings=OtherConfig(dose=RIGHT.dose),
+            control=True,
+        ),
+    )
+
+
+def _searches(opener: str) -> tuple[Setting, ...]:
+    """One latent at the first step, perturbed weights, and power sampling that looks ahead."""
+    latent = FeatureConfig(trigger=opener, dose=FIRST_STEP.dose, persistent=False)
+    random = RandomFeatureConfig(dose=FIRST_STEP.dose, persistent=False)
+    return (
+        Setting(name="one feature", method="one-feature", settings=latent),
+        Setting(name="random features", method="feature-random", settings=random, control=True),
+        Setting(name="perturbed weights, vote", method="perturbed-vote", settings=PerturbedConfig()),
+        Setting(
+            name="random perturbed weights, vote",
+            method="perturbed-random-vote",
+            settings=RandomPerturbedConfig(),
+            control=True,
+        ),
+        Setting(name="power, look-ahead", method="power-ahead", settings=AheadConfig()),
     )

@@ -9,7 +9,7 @@ Denominator: the test problems of a base, which are the same in every world; int
 over them, and over bases Student's. Degenerate: a method that cannot work with a base (no development problem
 with right and wrong draws, say) has a row that says so and no number. ``recovered`` is given only where the
 interval of its denominator lies above 0, and is never clipped.
-Known bias: three bases show whether an effect is stable, not how large it is elsewhere. Doses and numbers of
+Known bias: a few bases show whether an effect is stable, not how large it is elsewhere. Doses and numbers of
 samples were fixed before any run, so a method may do better at others.
 Source: ours; the designs that it stands on: arXiv:2510.11495 (rare long traces), 2402.10200, 2510.14901.
 """
@@ -70,8 +70,12 @@ class PresentConfig:
     """Names in ``WORLDS_ASKED``."""
     methods: tuple[str, ...] = ()
     """Names of rows of the battery; empty: all."""
+    rows_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """World -> other rows than those."""
     bases: int = 3
-    """Seeds of pretraining, a base each in every world."""
+    """Seeds of pretraining, from 0 on, a base each in every world."""
+    bases_at: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """World -> other seeds than those."""
     steps: int = 800
     """Pretraining steps; 43,500 texts about what is asked, of which 2,200 are worked at 5 %."""
     steps_at: Mapping[str, int] = field(default_factory=lambda: {"present 1 %": 2400})
@@ -91,6 +95,14 @@ class PresentConfig:
     """Sizes and rate of the RL reference, which is paid for verified answers."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=1e-3))
     """Schedule of the SFT reference."""
+
+    def seeds(self, world: str) -> tuple[int, ...]:
+        """Seeds of the bases of a world."""
+        return self.bases_at.get(world, tuple(range(self.bases)))
+
+    def rows(self, world: str) -> tuple[str, ...]:
+        """Rows of the battery that are asked in a world; empty: all."""
+        return self.rows_at.get(world, self.methods)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,8 +149,9 @@ def cells_of(lab: Lab, config: PresentConfig, name: str, base: int) -> Iterator[
     session = Session(lab, task, seed=base)
     asked = asked_of(session, config)
     world = world_asked(name)
+    rows = config.rows(name)
     for setting in battery(world, config.samples):
-        if not config.methods or setting.name in config.methods:
+        if not rows or setting.name in rows:
             yield _cell(session, asked, setting, name, base)
     for row, model in tuned(session, config).items():
         given = session.answers(model, task.test, config.draws, name=row)
@@ -195,6 +208,8 @@ def exact_success(session: Session) -> NDArray[np.float64]:
 def _cell(session: Session, asked: Asked, setting: Setting, world: str, base: int) -> Cell:
     method = ELICITATIONS[setting.method]
     which = {"world": world, "base": base, "row": setting.name, "control": setting.control}
+    if setting.again:
+        asked = replace(asked, streams=asked.streams.child("again", setting.again))
     try:
         found = elicit(session.lab, method, setting.settings or method.config, asked)
     except InputError as error:
@@ -269,9 +284,16 @@ def row_of(cell: Cell, plain: Cell, reference: Cell, lab: Lab) -> dict[str, Json
     }
 
 
+def bases_of(config: PresentConfig) -> list[tuple[str, int]]:
+    """``(world, seed)`` of every base: the first of every world, then the second, and so on."""
+    seeds = {name: config.seeds(name) for name in config.worlds}
+    most = max(map(len, seeds.values()), default=0)
+    return [(name, own[number]) for number in range(most) for name, own in seeds.items() if number < len(own)]
+
+
 def all_rows(lab: Lab, config: PresentConfig) -> tuple[tuple[dict[str, Json], ...], tuple[Cell, ...]]:
     """Every line of every base, and the cells behind them. What is finished is read from disk."""
-    bases = [(name, base) for base in range(config.bases) for name in config.worlds]
+    bases = bases_of(config)
     if lab.share is not None:
         bases = bases[lab.share[0] :: lab.share[1]]
     lines, cells = [], []
@@ -288,7 +310,8 @@ def all_rows(lab: Lab, config: PresentConfig) -> tuple[tuple[dict[str, Json], ..
 def run(lab: Lab, config: PresentConfig) -> MethodResult:
     """Pretrain, elicit and tune in every world; the first base and its tuned policies are the products."""
     lines, _ = all_rows(lab, config)
-    session = Session(lab, task_of(lab, config, config.worlds[0], 0))
+    first = config.worlds[0]
+    session = Session(lab, task_of(lab, config, first, config.seeds(first)[0]))
     models = tuned(session, config)
     table = [
         {"name": f"{line['arm']}, base {line['seed']}", "value": line["success"], **line} for line in lines

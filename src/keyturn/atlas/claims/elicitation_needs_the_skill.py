@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import skill
 
 CLAIM = Claim(
     id="elicitation-needs-the-skill",
-    version=1,
+    version=2,
     question="Is what a method brings out without training in the base, or does the method put it there?",
     statement=(
         "A method that changes no weight raises success where pretraining held a rare mode of working, and "
@@ -35,20 +35,31 @@ CLAIM = Claim(
             maximum=0.2,
         ),
         Gate(
-            name="a random vector gives nothing",
-            says="a random direction at the first step gains nothing at 5 %",
+            name="scrambled steps give nothing",
+            says="the opener gains nothing where the steps of the worked texts stand in random order",
+            maximum=0.2,
+        ),
+        Gate(
+            name="random directions give nothing",
+            says="random directions at the first step, four to a base, gain nothing at 5 %",
             maximum=0.2,
         ),
     ),
     study=skill,
-    study_says="12 bases under every row of the battery, RL and SFT of each; short: about 20 CPU minutes",
-    minutes=20,
+    study_says=(
+        "15 bases under every row of the battery (5 % worked, another domain, scrambled), 9 under some (20 %, "
+        "1 %, another context), RL and SFT of each; short: about 25 CPU minutes"
+    ),
+    minutes=25,
     refuted_if="the interval over bases of the difference lies below .25",
     methods=("present-and-absent",),
     not_shown=(
         "Bases of 0.13M parameters with two modes of answering. That a method elicits here shows that it can, "
         "not that its gain on a language model is of this kind; that one fails may be due to its settings, "
-        "which were fixed before any run. The first control was not: it took the place of a scrambled twin "
-        "after one base of both worlds had been seen."
+        "which were fixed before any run. Version 1 was invalid: three bases could not tell whether a random "
+        "direction gains nothing (.05 [-.16, .26]), and one control had replaced another after a base had been "
+        "seen. Version 2 has both controls, new bases, and five of them with four directions each: by a "
+        "simulation with version 1's gains the control on random directions is then held in .99 of studies, "
+        "and in .02 where the mean gain is .2; with three bases and one direction it is held in .40."
     ),
 )

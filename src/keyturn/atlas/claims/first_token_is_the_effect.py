@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import first_token
 
 CLAIM = Claim(
     id="first-token-is-the-effect",
-    version=1,
+    version=2,
     question="Do methods that elicit do more than choose the first token?",
     statement="No method that changes no weight beats the best forced opener.",
     source=(
@@ -26,9 +26,9 @@ CLAIM = Claim(
     ),
     gates=(Gate(name="the opener works", says="the forced opener raises success", minimum=0.0),),
     study=first_token,
-    study_says="three bases under every row, RL and SFT of each; short: about 4 CPU minutes",
-    minutes=4,
-    refuted_if="the interval over bases of the difference lies above .05",
+    study_says="five bases under every row, RL and SFT of each; short: about 5 CPU minutes",
+    minutes=5,
+    refuted_if="the interval over bases (over problems where all bases agree) of the difference lies above .05",
     relations={"elicitation-needs-the-skill": ("extends", "what is in the base is reached by one token")},
     methods=("present-and-absent",),
     not_shown=(

@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import more_draws
 
 CLAIM = Claim(
     id="more-draws-do-not-close-the-gap",
-    version=1,
+    version=2,
     question="Does more compute at inference close the gap to a tuned model?",
     statement="A base that votes over 64 draws stays substantially behind a tuned model that draws once.",
     source="Wang et al. 2025, arXiv 2504.14047",
@@ -20,7 +20,7 @@ CLAIM = Claim(
     ),
     gates=(Gate(name="there is a gap", says="SFT is better than plain draws at 5 %", minimum=0.1),),
     study=more_draws,
-    study_says="six bases under two rows, RL and SFT of each; short: about 5 CPU minutes",
+    study_says="eight bases under two rows, RL and SFT of each; short: about 5 CPU minutes",
     minutes=5,
     refuted_if="the interval over bases of the difference lies below .1",
     relations={"sharpening-matches-rl": ("tension", "that one says a better sampler is enough")},

@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import prompt_search
 
 CLAIM = Claim(
     id="prompt-search-adds-no-knowledge",
-    version=1,
+    version=2,
     question="Can a search over prompts put into a model what it does not know?",
     statement=(
         "A search over prompts that sees scores only finds what the base holds: where the skill was not in "
@@ -33,7 +33,7 @@ CLAIM = Claim(
         Gate(name="there is room", says="SFT raises success in the twin", minimum=0.1),
     ),
     study=prompt_search,
-    study_says="six bases under one row, RL and SFT of each; short: about 7 CPU minutes",
+    study_says="ten bases under one row, RL and SFT of each; short: about 7 CPU minutes",
     minutes=7,
     refuted_if="the interval over bases of the gain lies above .05",
     relations={"elicitation-needs-the-skill": ("extends", "the same of one kind of method")},

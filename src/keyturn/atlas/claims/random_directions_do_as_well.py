@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import directions
 
 CLAIM = Claim(
     id="random-directions-do-as-well",
-    version=1,
+    version=2,
     question="Is it the direction of a steering vector that elicits, or would any push do?",
     statement="A random direction of equal length elicits about as much as the vector that was made for it.",
     source=(
@@ -16,15 +16,18 @@ CLAIM = Claim(
     ),
     threshold=Threshold(
         estimand="effect",
-        says="success under the vector minus success under a random direction, at 5 % worked, mean over bases",
+        says=(
+            "success under the vector minus success under random directions, four to a base, at 5 % worked, "
+            "mean over bases"
+        ),
         direction=-1,
         smallest=0.05,
         why="one problem in twenty",
     ),
     gates=(Gate(name="the vector works", says="the vector raises success over plain draws", minimum=0.0),),
     study=directions,
-    study_says="six bases under four rows, RL and SFT of each; short: about 5 CPU minutes",
-    minutes=5,
+    study_says="ten bases under seven rows, RL and SFT of each; short: about 7 CPU minutes",
+    minutes=7,
     refuted_if="the interval over bases of the difference lies above .05",
     relations={"elicitation-needs-the-skill": ("qualifies", "what any push elicits says little of the vector")},
     methods=("present-and-absent",),

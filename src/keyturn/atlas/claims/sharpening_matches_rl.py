@@ -7,7 +7,7 @@ from keyturn.experiments.elicitation_studies import sharpening
 
 CLAIM = Claim(
     id="sharpening-matches-rl",
-    version=1,
+    version=2,
     question="Is RL more than a sharper distribution?",
     statement="Power sampling from the base is about as good as RL of the base, without training.",
     source="Karan and Du 2025, arXiv 2510.14901",
@@ -20,7 +20,7 @@ CLAIM = Claim(
     ),
     gates=(Gate(name="RL learns", says="RL raises success at 20 %", minimum=0.0),),
     study=sharpening,
-    study_says="nine bases under three rows, RL and SFT of each; short: about 10 CPU minutes",
+    study_says="11 bases under three rows, RL and SFT of each; short: about 10 CPU minutes",
     minutes=10,
     refuted_if="the interval over bases of the difference lies below -.05",
     relations={
