@@ -8,8 +8,9 @@ from method_pages import interval_of, number, result_of
 
 from keyturn.atlas import CLAIMS
 from keyturn.atlas.verdict import verdict
-from keyturn.experiments.elicitation_studies import LEAKS, MARKS, difference, mark
-from keyturn.experiments.mode_worlds import PRESENT
+from keyturn.elicitation import ELICITATIONS
+from keyturn.experiments.elicitation_studies import DECIDING, LEAKS, MARKS, difference, mark
+from keyturn.experiments.mode_worlds import PRESENT, battery, world_asked
 
 CENTRAL = "elicitation-needs-the-skill"
 ABOUT = "present-and-absent"
@@ -39,18 +40,30 @@ A method that raises success may have brought out what the base can do, or may h
 development answers, solved problems in the prompt, a verifier. Which of the two it is can only be told where
 it is known what the base was shown. Here bases are pretrained on the [world
 MODES](../world.md#worlds-with-a-planted-answer-modes): a problem is answered at once by default, and worked,
-step by step, in a share of the texts that is a dial. In the *twin* worked texts are about another domain
-only; nothing else differs. (Twins in which they are about another context, or scrambled, belong to the long
-profile.) The methods of `keyturn elicit ls` that need no tuned model and run in a world are asked, with their
-controls, on every base; methods that came after the run are not in it. What a method gains in a twin is not
-elicited.
+step by step, in a share of the texts that is a dial. In the *twins* worked texts are about another domain
+only, or about another context only, or their steps stand in random order; nothing else differs. What a method
+gains in a twin is not elicited.
 """
 
 READING = """\
 Success is a verified answer. Gain is success minus that of plain draws on the same problems. Intervals are
-Student's over bases (95 %); of a single base they are a bootstrap over its problems. {bases} bases make a
-lead, not a finding.
+Student's over bases (95 %); of a single base they are a bootstrap over its problems. Fewer than eight bases
+make a lead, not a finding.
 """
+NEWEST = {
+    "tools": "the opener is the request to understand, `?` the one to examine and to answer again",
+    "abstraction": "a hint is what follows the opener, four tokens of it, and it stands behind the question",
+    "route-threshold": "thinking is the opener, and short is what the base does by itself",
+    "route-benefit": "as above",
+    "route-unsure": "as above",
+    "perturbed-vote": "its defaults (32 perturbations of .02 of the weights' size, the 8 best vote)",
+    "one-feature": "256 latents, told apart by the opener, one mean norm at the last prompt token for one step",
+    "power-ahead": "its defaults (exponent 4, 4 rollouts of 4 candidates)",
+    "steering-answer": "half a mean norm",
+    "steering-delimiter": "at `;`; no text here reflects, so it steers away from the piece that ends a thought",
+    "steering-conditional": "half a mean norm, where the prompt is like those of failed problems",
+}
+"""Methods that version 1 of the study had not asked, and how they are put in the words of the world."""
 
 
 def rows_by(found):
@@ -110,7 +123,7 @@ def short_mean(lines, name, digits=2):
 
 
 def marks(by, worlds):
-    """Row -> its mark at every dose."""
+    """Row -> its mark at every dose where it was asked."""
     absent = [world for world in worlds if world not in PRESENT]
     out = {}
     for row in dict.fromkeys(row for _, row in by):
@@ -129,7 +142,7 @@ def methods_table(by, worlds, said):
             continue
         control = by[worlds[0], row][0]["control"]
         kind = "reference" if row in ("RL", "SFT") else "control" if control else "method"
-        gains = [short(over_bases(by[world, row], "gain")) for world in worlds]
+        gains = [short(over_bases(by[world, row], "gain")) if (world, row) in by else "" for world in worlds]
         lines.append([row, kind, *gains, by_dose.get("present 5 %", "") if kind != "reference" else ""])
     return table(["row", "", *worlds, "mark at 5 %"], lines)
 
@@ -140,7 +153,7 @@ def recovered_table(by):
     for row in dict.fromkeys(row for world, row in by if world in PRESENT):
         if row in ("plain", "SFT"):
             continue
-        cells = [short_mean(by[dose, row], "recovered") for dose in PRESENT]
+        cells = [short_mean(by[dose, row], "recovered") if (dose, row) in by else "" for dose in PRESENT]
         spent = [value for value in values(by["present 5 %", row], "generated") if not np.isnan(value)]
         lines.append([row, *cells, number(float(np.mean(spent)), 1) if spent else "not measured"])
     return table(["row", *(f"recovered, {dose}" for dose in PRESENT), "tokens an answer at 5 %"], lines)
@@ -152,7 +165,7 @@ def of_base(line):
     return f"{line['success']:.2f}, gain {line['gain']:.2f} {ends}"
 
 
-def base_tables(by, worlds, bases):
+def base_tables(by, worlds):
     """One folded table per world: every base with its interval over problems."""
     parts = []
     for world in worlds:
@@ -160,7 +173,7 @@ def base_tables(by, worlds, bases):
         for row in dict.fromkeys(row for place, row in by if place == world):
             own = by[world, row]
             lines.append([row, *(line.get("said") or of_base(line) for line in own)])
-        shown = table(["row", *(f"base {base}" for base in range(bases))], lines)
+        shown = table(["row", *(f"base {line['seed']}" for line in by[world, "plain"])], lines)
         parts.append(f"<details><summary>{world}: every base</summary>\n\n{shown}\n\n</details>")
     return "\n\n".join(parts)
 
@@ -183,6 +196,40 @@ def claims_table():
     return table(["claim", "what is claimed", "deciding number here", "verdict"], lines)
 
 
+def asked_how(by, worlds):
+    """Which bases and rows, which methods are new, and which are not asked."""
+    lines = []
+    for world in worlds:
+        seeds = sorted({line["seed"] for (place, _), own in by.items() if place == world for line in own})
+        rows = [row for place, row in by if place == world and row not in ("RL", "SFT")]
+        lines.append([world, ", ".join(map(str, seeds)), len(rows)])
+    shown = table(["world", "seeds of its bases", "rows"], lines)
+    methods = {one.name: one.method for one in battery(world_asked("present 5 %"), 16)}
+    everywhere = dict.fromkeys(row for place, row in by if place in DECIDING)
+    fewer = [row for row in everywhere if any((place, row) not in by for place in worlds)]
+    left = sorted(set(ELICITATIONS) - set(methods.values()))
+    tuned = [f"`{name}`" for name in left if "teacher" in ELICITATIONS[name].needs]
+    other = [f"`{name}`" for name in left if "teacher" not in ELICITATIONS[name].needs]
+    parts = [
+        shown,
+        f"The claim is decided in {', '.join(DECIDING)}, where all {len(everywhere) - 2} rows are asked. The "
+        "other worlds show the dose and a further twin, under the rows of the claims, of the picture, and of "
+        "what gained at 5 % in an earlier version of this study. Left out there, for their cost: "
+        f"{', '.join(fewer)}.",
+        "Not asked, because they need a tuned model (the claims about hybrids ask them): "
+        + ", ".join(tuned)
+        + ".",
+        *(
+            [f"Not asked, because they are newer than the run or need a server: {', '.join(other)}."]
+            if other
+            else []
+        ),
+        "Methods that are made of words for people are put in the words of the world:",
+        table(["method", "its setting here"], [[f"`{name}`", said] for name, said in NEWEST.items()]),
+    ]
+    return "\n\n".join(parts)
+
+
 def negatives(said, by):
     """Rows that claim something and show nothing at 5 %."""
     lines = []
@@ -190,7 +237,7 @@ def negatives(said, by):
         own = by["present 5 %", row]
         if own[0]["control"] or by_dose["present 5 %"] not in ("nothing seen", "harms", "could not work"):
             continue
-        doses = [short(over_bases(by[dose, row], "gain")) for dose in PRESENT]
+        doses = [short(over_bases(by[dose, row], "gain")) if (dose, row) in by else "" for dose in PRESENT]
         why = own[0].get("said", "")
         lines.append([row, by_dose["present 5 %"], *doses, why])
     return table(["row", "mark", *PRESENT, ""], lines) if lines else "None: every method gained at 5 %."
@@ -247,13 +294,14 @@ def pages():
         return {"elicitation/present-and-absent.md": text}
     by = rows_by(found)
     worlds = list(dict.fromkeys(line["world"] for line in found["rows"]))
-    bases = 1 + max(line["seed"] for line in found["rows"])
     said = marks(by, worlds)
     legend = table(["mark", "what it means"], [[f"**{name}**", text] for name, text in MARKS.items()])
     parts = [
         HEAD,
-        READING.format(bases=bases),
+        READING,
         f"{found['setting']}. {found['record'].n} test problems.",
+        "## What was asked where\n",
+        asked_how(by, worlds),
         "## What was planted\n\nMean over bases (every base).",
         planted(by, worlds),
         "## Methods and controls\n\nGain over plain draws, mean over bases with its interval. "
@@ -270,7 +318,7 @@ def pages():
         "## Published claims\n",
         claims_table(),
         "## Every base\n",
-        base_tables(by, worlds, bases),
+        base_tables(by, worlds),
     ]
     return {
         "elicitation/present-and-absent.md": "\n\n".join(part.strip() for part in parts) + "\n",
