@@ -231,7 +231,37 @@ def test_a_teacher_with_other_words_is_refused():
     from transformers import PreTrainedTokenizerFast
 
     strange = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(backend), eos_token="<end>")
+    other = replace(asked, teacher=LocalPolicy(asked.teacher.model, strange))
     with pytest.raises(InputError, match="'w7' for the base and 'x7' for the teacher"):
-        run("hybrid-disagree", replace(asked, teacher=LocalPolicy(asked.teacher.model, strange)))
+        run("hybrid-disagree", other)
+    taught = [method for method in ELICITATIONS.values() if "teacher" in method.needs]
+    assert len(taught) > 5
+    for method in taught:
+        # Before anything is drawn: with real models a teacher's texts for thresholds take minutes.
+        method.check(fine)
+        with pytest.raises(InputError, match="'w7' for the base") as refused:
+            method.check(other)
+        assert refused.value.fix == "a teacher with the base's tokenizer"
+
+
+def test_a_teacher_that_cannot_read_the_base_s_words_is_refused():
+    import small_models
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    few = 30
+    config = {**small_models.SIZES, **small_models.COMMON, "vocab_size": few, "num_key_value_heads": 2}
+    model = small_models.spread(LlamaForCausalLM(LlamaConfig(**config)))
+    # Its words are the first of the base's; the others it has never seen.
+    words = {"<end>" if i == 1 else f"w{i}": i for i in range(few)}
+    backend = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    teacher = LocalPolicy(model, PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>"))
+    with pytest.raises(InputError, match="writes 40 tokens, and the teacher has embeddings of 30"):
+        ELICITATIONS["hybrid-disagree"].check(replace(given(), teacher=teacher))
+
+
+def test_the_share_that_is_taken_is_a_share():
+    asked = given()
     with pytest.raises(UsageError, match="share from 0 to 1"):
         run("hybrid-disagree", asked, taking=2.0)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from keyturn.core.errors import UsageError
 from keyturn.core.problem import Problem
 from keyturn.core.streams import Streams
+from keyturn.policies.beside import check_reads_along
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.problems.contract import ProblemSet
@@ -201,6 +202,7 @@ class ElicitationMethod:
 
         Raises:
             UsageError: the message says what is missing and how to give it.
+            InputError: the teacher cannot read what the base writes.
         """
         there = {
             "model": isinstance(asked.policy, LocalPolicy),
@@ -212,3 +214,7 @@ class ElicitationMethod:
             if not there[need]:
                 what, fix = NEEDS[need]
                 raise UsageError(f"{self.name} needs {what}", fix=fix)
+        if "teacher" in self.needs and isinstance(asked.teacher, LocalPolicy):
+            lengths = np.diff(asked.model.prompts(asked.problems.problems).offsets)
+            longest = int(lengths.max(initial=0)) + asked.limits.max_new_tokens
+            check_reads_along(asked.model, asked.teacher, longest)

@@ -157,7 +157,7 @@ def _see_width(path: Path, policy: Policy, arrays: Mapping[str, NDArray], again:
 
 def _read(path: Path, again: str) -> tuple[Mapping[str, str], dict[str, NDArray]]:
     if not path.is_file():
-        raise UsageError(f"no file {path}", fix=f"make it: {again} --out DIR writes DIR/prepared.safetensors")
+        raise UsageError(f"no file {path}", fix=f"make it: {again}; --out DIR then holds prepared.safetensors")
     try:
         with safe_open(path, framework="np") as stored:
             header = stored.metadata() or {}

@@ -91,7 +91,8 @@ def layer_of(share: float, count: int) -> int:
         UsageError: neither.
     """
     if share < 0 or (share >= 1 and share != int(share)) or share >= max(count, 1):
-        raise UsageError(f"--layer is {share:g}", fix=f"a share below 1, or a layer up to {count - 1}")
+        what = f"--layer is {share:g}, and the layers of this model are 0 to {count - 1}"
+        raise UsageError(what, fix=f"a share of the depth below 1, or a layer from 1 to {count - 1}")
     return int(share) if share >= 1 else int(share * count)
 
 

@@ -18,6 +18,7 @@ from keyturn.policies.context import context_length
 from keyturn.policies.hooks import ForwardHook, SoFar, evaluating, hooked
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.sites import Site
+from keyturn.policies.vocabularies import check_words
 
 
 def check_reads_along(writer: LocalPolicy, reader: LocalPolicy, longest: int) -> None:
@@ -31,15 +32,12 @@ def check_reads_along(writer: LocalPolicy, reader: LocalPolicy, longest: int) ->
     Raises:
         InputError: it cannot read along.
     """
-    size = min(len(one.tokenizer) for one in (writer, reader))  # type: ignore[arg-type]
-    ids = list(range(size))
-    words = [one.tokenizer.convert_ids_to_tokens(ids) for one in (writer, reader)]
-    for token, ours, theirs in zip(ids, *words, strict=True):
-        if ours != theirs:
-            raise InputError(
-                f"token {token} is {ours!r} for the base and {theirs!r} for the teacher",
-                fix="a teacher with the base's tokenizer",
-            )
+    fix = "a teacher with the base's tokenizer"
+    sizes = [len(one.tokenizer) for one in (writer, reader)]  # type: ignore[arg-type]
+    check_words(writer, reader, np.arange(min(sizes)), called="teacher", fix=fix)
+    if sizes[0] > (known := _embedded(reader)):
+        what = f"the base writes {sizes[0]} tokens, and the teacher has embeddings of {known}"
+        raise InputError(what, fix=fix)
     own, other = context_length(writer.model), context_length(reader.model)
     needed = longest if own is None else min(longest, own)
     if other is not None and other < needed:
@@ -47,6 +45,12 @@ def check_reads_along(writer: LocalPolicy, reader: LocalPolicy, longest: int) ->
             f"the teacher's context of {other} tokens is shorter than prompt and answer ({needed})",
             fix="a smaller --max-new-tokens, or another teacher",
         )
+
+
+def _embedded(policy: LocalPolicy) -> int:
+    """Token ids that a model can read."""
+    weight: Any = getattr(policy.model.get_input_embeddings(), "weight", None)
+    return int(policy.model.config.get_text_config().vocab_size if weight is None else weight.shape[0])
 
 
 class ReadsAlong:

@@ -22,20 +22,30 @@ def check_vocabularies(base: LocalPolicy, tuned: LocalPolicy, completions: Compl
     check_words(base, tuned, completions.tokens)
 
 
-def check_words(base: LocalPolicy, tuned: LocalPolicy, tokens: NDArray[np.int32]) -> None:
+def check_words(
+    base: LocalPolicy,
+    other: LocalPolicy,
+    tokens: NDArray[np.integer],
+    *,
+    called: str = "tuned policy",
+    fix: str = "token measures need one tokenizer; compare the answers alone",
+) -> None:
     """Refuse token ids that stand for different text.
+
+    Args:
+        base, other: whose tokens are compared.
+        tokens: the ids in use.
+        called: what the other one is called in the message.
+        fix: what to do about it.
 
     Raises:
         InputError: one of them does.
     """
     used = np.unique(tokens).tolist()
-    words = [policy.tokenizer.convert_ids_to_tokens(used) for policy in (base, tuned)]
+    words = [policy.tokenizer.convert_ids_to_tokens(used) for policy in (base, other)]
     for token, ours, theirs in zip(used, *words, strict=True):
         if ours != theirs:
-            raise InputError(
-                f"token {token} is {ours!r} for the base and {theirs!r} for the tuned policy",
-                fix="token measures need one tokenizer; compare the answers alone",
-            )
+            raise InputError(f"token {token} is {ours!r} for the base and {theirs!r} for the {called}", fix=fix)
 
 
 def check_sizes(base: LocalPolicy, tuned: LocalPolicy) -> None:
