@@ -15,6 +15,7 @@ from keyturn.elicitation.contract import NEEDS, Costs, Elicitation
 from keyturn.elicitation.stage import elicit, hooks_on, untouched
 from keyturn.lab.lab import Lab
 
+GEPA = ("gepa", "gepa-answers", "gepa-coins")
 TOOLS = {
     "understand": "w3 w9",
     "recall": "w4",
@@ -28,6 +29,7 @@ SMALL = {
     "few-shot": {"shots": 2},
     "zero-shot": {"extract_tokens": 3},
     "forced-opener": {"openers": (" w7", " w8 w9"), "first_tokens": 1, "trials": 2},
+    **{name: {"instruction": "w7 w9", "between": " ", "budget": 0} for name in GEPA},
     "no-thinking": {"thought": "w5 w6 ", "samples": 2},
     "self-consistency": {"samples": 3},
     "confident-vote": {"samples": 4, "window": 3},

@@ -9,12 +9,14 @@ from made_task import made_model, problem_file
 import keyturn
 from keyturn.elicitation import ELICITATIONS
 
+GEPA = ("gepa", "gepa-answers", "gepa-coins")
 QUICK = {
     "self-consistency": {"samples": 3},
     "forced-opener": {"openers": (" so", " wait"), "trials": 2},
     "few-shot": {"shots": 2, "question": " ", "solution": " ", "between": " "},
     "few-shot-corrupted": {"few_shot": {"shots": 2, "question": " ", "solution": " ", "between": " "}},
     "zero-shot": {"trigger": " so", "extract": " =", "extract_tokens": 2},
+    **{name: {"instruction": "so what", "between": " ", "budget": 0} for name in GEPA},
     "no-thinking": {"thought": " wait so"},
     "budget-more": {"wait": " wait", "end": "", "times": 1},
     "budget-less": {"budget": 2, "close": " =", "end": "", "answer_tokens": 2},

@@ -24,6 +24,9 @@ PROMPTS = ("zero-shot", "few-shot", "forced-opener", "no-thinking", "answer-prom
 
 ON_REQUEST = frozenset(
     {
+        "gepa",
+        "gepa-answers",
+        "gepa-coins",
         "power-ahead",
         "perturbed-vote",
         "perturbed-random-vote",

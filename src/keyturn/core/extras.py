@@ -13,6 +13,7 @@ _EXTRA_OF = {
     "pandas": "pandas",
     "peft": "peft",
     "trl": "trl",
+    "gepa": "gepa",
     "gguf": "gguf",
     "accelerate": "gguf",
 }

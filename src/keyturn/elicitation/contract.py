@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,6 +63,7 @@ class Asked:
         in_words: the prompts are text for people; False for a controlled world, whose prompts are its own
             words.
         teacher: a tuned model that a method may look at while the policy answers.
+        kept: a folder in which a long preparation keeps what is finished; None: it keeps nothing.
     """
 
     policy: Policy
@@ -73,6 +75,7 @@ class Asked:
     exemplars: tuple[Exemplar, ...] = ()
     in_words: bool = True
     teacher: Policy | None = None
+    kept: Path | None = None
 
     @property
     def model(self) -> LocalPolicy:

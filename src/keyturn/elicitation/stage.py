@@ -82,8 +82,11 @@ def elicit(
         fields = {**fields, "development": None, "given": given.mark}
     elif method.prepare is not None:
         prepare = method.prepare
-        stage, prepared = lab.arrays(
-            "elicit-prepare", fields, lambda: prepare(asked, config), label=f"prepare {method.name}"
+        stage, prepared = lab.arrays_kept(
+            "elicit-prepare",
+            fields,
+            lambda folder: prepare(replace(asked, kept=folder / "kept"), config),
+            label=f"prepare {method.name}",
         )
         parents = [stage]
     decides = {**fields, "draws": [asked.draws.start, asked.draws.stop]}

@@ -290,10 +290,22 @@ class Lab:
         label: str = "",
     ) -> tuple[Stage, dict[str, np.ndarray]]:
         """A stage whose result is a small number of arrays."""
+        return self.arrays_kept(kind, fields, lambda _: compute(), parents=parents, label=label)
+
+    def arrays_kept(
+        self,
+        kind: str,
+        fields: Mapping[str, Any],
+        compute: Callable[[Path], Mapping[str, np.ndarray]],
+        *,
+        parents: Sequence[Stage] = (),
+        label: str = "",
+    ) -> tuple[Stage, dict[str, np.ndarray]]:
+        """The same for long work, which may keep what is finished in the folder that it is given."""
 
         def work(folder: Path) -> None:
             stream = io.BytesIO()
-            np.savez(stream, **dict(compute()))  # type: ignore[arg-type]
+            np.savez(stream, **dict(compute(folder)))  # type: ignore[arg-type]
             write_bytes(folder / _ARRAYS, stream.getvalue())
 
         return self.stage(kind, fields, work, _read_arrays, parents=parents, label=label)
