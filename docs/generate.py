@@ -20,6 +20,7 @@ from dataclasses import fields
 
 import elicitation_page
 import engine_page
+import hybrid_page
 import method_pages
 import trust_tables
 from markdown_table import table
@@ -264,7 +265,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="write nothing; fail where something is stale")
     check = parser.parse_args().check
     texts, faults = method_pages.pages()
-    texts |= elicitation_page.pages()
+    texts |= elicitation_page.pages() | hybrid_page.pages()
     texts |= {name: make() for name, make in PAGES.items()}
     for name, new in texts.items():
         path = DOCS / name
