@@ -371,3 +371,18 @@ def test_what_cannot_work_is_refused_in_one_line():
         run("hybrid-vectors", asked, taking=2.0)
     with pytest.raises(UsageError, match="--rate is 0"):
         run("hybrid-vectors", asked, rate=0.0)
+
+
+def test_vectors_of_another_version_layer_or_teacher_are_refused():
+    asked = given()
+    method = ELICITATIONS["hybrid-vectors"]
+    config = config_of(method)
+    prepared = made(method.prepare, config)
+    for other, said in (
+        (replace(config, version="network"), "version grid"),
+        (replace(config, layer=0.0), "layer 1"),
+    ):
+        with pytest.raises(UsageError, match=f"made for {said}"):
+            method.answer(asked, other, prepared)
+    with pytest.raises(UsageError, match="made for teacher"):
+        method.answer(replace(asked, teacher=asked.policy), config, prepared)

@@ -146,8 +146,17 @@ def trained(asked: Asked, config: VectorsConfig) -> Prepared:
     if not used.any():
         what = f"no sentence of the teacher has {config.words} words, or none is at a place that is learnt"
         raise InputError(what, fix="fewer --words, more --trials, or another teacher")
+    made_for = made_for_of(asked, config)
     facts = {f"fact {name}": np.array([value]) for name, value in kinds.facts.items()}
-    return {**kinds.arrays(), **made.arrays(), **facts, "used": used, "loss": loss}
+    return {**kinds.arrays(), **made.arrays(), **facts, "used": used, "loss": loss, "made for": made_for}
+
+
+def made_for_of(asked: Asked, config: VectorsConfig) -> NDArray[np.str_]:
+    """What vectors and kinds were made for: version, layers of base and teacher, weights of the teacher."""
+    teacher = of_teacher(asked)
+    layers = (site_of(asked.model, config.layer), site_of(teacher, config.teacher_layer))
+    words = (config.version, *(str(one.layer) for one in layers), teacher._weights_hash())
+    return np.array(words)
 
 
 def _nothing(asked: Asked, config: VectorsConfig) -> Prepared:
@@ -162,6 +171,7 @@ def _nothing(asked: Asked, config: VectorsConfig) -> Prepared:
     }
     tells["unit"] = np.array([False])
     never = {"used": np.zeros(config.kinds, dtype=bool), "rate": np.zeros(1)}
+    never |= {"made for": made_for_of(asked, config)}
     probe = {"probe": np.zeros(width), "threshold": np.array([np.inf])}
     return {**shifts, **{f"kinds {name}": one for name, one in tells.items()}, **never, **probe}
 

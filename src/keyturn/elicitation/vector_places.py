@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.elicitation.contract import Asked, Prepared
 from keyturn.elicitation.gates import Disagree, Everywhere, Gate, Student
 from keyturn.elicitation.hybrid_places import StudentConfig, development_of, for_student
 from keyturn.elicitation.shifts import Shifts
-from keyturn.elicitation.vector_fitting import VectorsConfig, checked, of_teacher, site_of, trained
+from keyturn.elicitation.vector_fitting import VectorsConfig, checked, made_for_of, of_teacher, site_of, trained
 from keyturn.elicitation.vector_writing import Steers
 from keyturn.policies.beside import LastState, ReadsAlong, SteeredBeside
 from keyturn.rollouts.completions import Completions
@@ -70,6 +71,7 @@ def written(
         arm: what is real.
     """
     checked(config)
+    check_made_for(asked, config, prepared)
     teacher, policy = of_teacher(asked), asked.model
     problems, room = asked.problems.problems, asked.limits.max_new_tokens
     table = policy.prompts(problems)
@@ -103,6 +105,22 @@ def written(
     both = policy.having(processors=[steers], hooks=[states.hook] if states is not None else [])
     drawn = both.draw(problems, asked.draws, asked.streams, asked.limits)
     return drawn, steers.notes.rows(drawn.problem, drawn.draw, drawn.lengths)
+
+
+def check_made_for(asked: Asked, config: VectorsConfig, prepared: Prepared) -> None:
+    """Refuse vectors that were made for another version, layer or teacher.
+
+    Raises:
+        UsageError: they were.
+    """
+    wanted, given = made_for_of(asked, config).tolist(), [str(one) for one in prepared["made for"]]
+    names = ("version", "layer", "teacher layer", "teacher (weights)")
+    for name, ours, theirs in zip(names, wanted, given, strict=True):
+        if ours != theirs:
+            what = f"the vectors were made for {name} {theirs[:12]}, and this is {ours[:12]}"
+            raise UsageError(
+                what, fix="the settings and the teacher that they were made with, or make them anew"
+            )
 
 
 def _coefficients(config: VectorsConfig) -> tuple[float, ...]:
