@@ -3,7 +3,9 @@
 For each problem the policy is asked for ``abstractions`` hints ``z_1 ... z_m`` that do not give the answer.
 Draw ``d`` is a solution of the problem behind ``z_i`` with ``i = (d // solutions) mod m``. With ``--draws`` of
 ``m k`` the success of any of them is pass@(m k), to be held against plain pass@(m k) at the same number of
-draws; the cost of a hint is shared among its solutions. Nothing is trained.
+draws; the cost of a hint is shared among its solutions. Nothing is trained. Where the law of
+hints and the success behind each are known, the worth of every split of ``m k`` is computed
+(``problems/world/split_value.py``): hints drawn independently are best with one solution each.
 
 Controls: ``abstraction-mismatched`` gives the hint of a development problem, ``abstraction-alone`` leaves the
 question out, which shows what the hint itself tells. ``leaks`` says whether the answer that was given stood in
