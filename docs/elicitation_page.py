@@ -49,6 +49,13 @@ READING = """\
 Success is a verified answer. Gain is success minus that of plain draws on the same problems. Intervals are
 Student's over bases (95 %); of a single base they are a bootstrap over its problems. Fewer than eight bases
 make a lead, not a finding.
+
+Three things follow from how these worlds are made. The first token decides between the modes, so vectors on
+written tokens alone (all rows of steering but those at the first step) cannot bring the worked mode out, and
+say little here about steering. RL is paid for answers that are right *and* worked: where none is ever drawn
+it has nothing to learn from, so RL in a twin shows that the mode is out of reach there, not that RL cannot
+teach. A hint of `abstraction` stands where an answer would begin, and a base goes on behind it without the
+opener; such a text is no verified answer, whatever it ends with.
 """
 NEWEST = {
     "tools": "the opener is the request to understand, `?` the one to examine and to answer again",
