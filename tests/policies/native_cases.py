@@ -1,6 +1,7 @@
 """Random tiny models and texts, and how far the native engine is from torch on them; for its tests."""
 
 import copy
+import dataclasses
 import shutil
 
 import numpy as np
@@ -72,6 +73,12 @@ def rows_of(shape, prompt_lengths, limits, seed=0):
         problem=which,
         draw=np.arange(len(limits)),
     )
+
+
+def picked(rows, which):
+    """Some rows of a batch."""
+    named = ("prompt", "uniforms", "limits", "problem", "draw")
+    return dataclasses.replace(rows, **{name: getattr(rows, name)[which] for name in named})
 
 
 def drawn_by_torch(monkeypatch, model, rows, sampling, ends):

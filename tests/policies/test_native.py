@@ -98,15 +98,27 @@ def test_a_row_does_not_depend_on_its_batch_nor_on_threads(name, threads):
             assert np.array_equal(one, other[start : start + length])
         start += length
     for row in (0, 2, 7, len(LIMITS) - 1):
-        only = cases.Rows(
-            prompts=[rows.prompts[rows.prompt[row]]],
-            prompt=np.zeros(1, dtype=np.int64),
-            uniforms=rows.uniforms[[row]],
-            limits=rows.limits[[row]],
-            problem=np.zeros(1, dtype=np.int64),
-            draw=np.zeros(1, dtype=np.int64),
-        )
-        alone = native.decode(model, only, Sampling(), (1,))
+        alone = native.decode(model, cases.picked(rows, [row]), Sampling(), (1,))
+        size = drawn.lengths[row]
+        assert alone.lengths[0] == size
+        for field in ("tokens", "logprobs", "entropies"):
+            assert np.array_equal(getattr(alone, field)[0, :size], getattr(drawn, field)[row, :size])
+
+
+@EVERY
+def test_rows_that_say_the_same_are_read_once_and_part_where_they_differ(name, threads):
+    """More rows than a thread holds, many of them equal for a while: to the last bit as each alone."""
+    shape, model, native = prepared(name)
+    rows = cases.rows_of(shape, PROMPTS, [30, 30, 7, 30, 1] * 56)
+    order = np.argsort(rows.prompt, kind="stable")
+    rows = cases.picked(rows, order)
+    drawn = native.decode(model, rows, Sampling(temperature=0.4), (1,))
+    said = [tuple(drawn.tokens[row, : drawn.lengths[row]]) for row in range(len(order))]
+    begun = {(prompt, words[0]) for prompt, words in zip(rows.prompt.tolist(), said, strict=True)}
+    assert len(begun) < len(order) / 4
+    assert len(set(said)) > 1.2 * len(begun)
+    for row in range(0, len(order), 7):
+        alone = native.decode(model, cases.picked(rows, [row]), Sampling(temperature=0.4), (1,))
         size = drawn.lengths[row]
         assert alone.lengths[0] == size
         for field in ("tokens", "logprobs", "entropies"):
@@ -232,8 +244,13 @@ def test_policies_take_it_by_themselves(monkeypatch):
 
 TWINS = {
     "the convolution forgets the prompt": (
-        *("decode.h", "        memcpy(b->recent[i], prefix->recent, sizeof b->recent[i]);\n"),
-        "        memset(b->recent[i], 0, sizeof b->recent[i]);\n",
+        *("decode.h", "        memcpy(s->recent, prefix->recent, sizeof prefix->recent);\n"),
+        "        memset(s->recent, 0, sizeof prefix->recent);\n",
+    ),
+    "rows that part lose their values": (
+        "decode.h",
+        "memcpy(to->values + l * room * A, s->values",
+        "memcpy(to->values + l * room * A, to->values",
     ),
     "a query sees the token after it": ("read.h", "first + r + 1; t < upto", "first + r + 2; t < upto"),
     "no gradient reaches the prompt": ("learn.h", "keys_back(p, head, 0, past, -1, own, dqkv);", ""),

@@ -103,8 +103,8 @@ def test_what_was_not_drawn_by_these_weights_is_read(readings, monkeypatch):
 @pytest.mark.slow
 def test_a_twin_that_recalls_another_row_is_rejected(tmp_path, monkeypatch):
     shape = cases.SHAPES["whole tiles"]
-    right = "p->top[p->start[r] + i] = t->drawn_row[p->row[r]][i].top;"
-    wrong = "p->top[p->start[r] + i] = t->drawn_row[p->row[0]][i].top;"
+    right = "drawn = &t->drawn_row[p->row[r]][i];"
+    wrong = "drawn = &t->drawn_row[p->row[0]][i];"
     monkeypatch.setattr(cases.build, "HERE", cases.broken(tmp_path / "twin", "read.h", right, wrong))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     model, native = cases.model_of(shape), cases.engine_for(shape)

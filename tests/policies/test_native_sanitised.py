@@ -43,7 +43,7 @@ def test_sanitizers_find_nothing(tmp_path):
 
 
 OVERRUNS = {
-    "memory": ("read.h", "p->inner = take(arena, whole * (F > D ? F : D) * f)", "p->inner = take(arena, 64)"),
+    "memory": ("read.h", "p->inner = take(arena, whole * INNER * f)", "p->inner = take(arena, 64)"),
     "an index": ("read.h", "*filter = w->layer[layer].canon[tap]", "*filter = w->layer[layer].canon[tap + 2]"),
 }
 

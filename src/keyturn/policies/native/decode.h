@@ -1,13 +1,20 @@
 /* Decoding: rows go on from their prompts, one token at a time.
  *
- * SLOTS rows are read together, so that their activations stay in the first-level cache and every product is of
- * whole tiles. A row that has ended leaves its slot to the next of the queue: nothing is padded or compacted. A
- * row attends to its prompt's keys and values, which all rows of the prompt share, and to its own. */
+ * Rows of one prompt that have said the same so far are a *branch*, which is read once for all of them; they part
+ * where they draw different tokens. SLOTS branches are read together, so that their activations stay in the
+ * first-level cache and every product is of whole tiles; further ones wait. A branch that has ended leaves its slot
+ * to the next: nothing is padded or compacted. It attends to its prompt's keys and values, which all rows of the
+ * prompt share, and to its own. */
 #ifndef DECODE_H
 #define DECODE_H
 #include "read.h"
 
-enum { SLOTS = 12, AH = HEADS * HP };
+enum {
+    SLOTS = 12,
+    MOST_ROWS = 192, /* rows that one thread holds at once, at most, */
+    MOST_BYTES = 256 << 20, /* and the memory that their keys and values may need (SLOTS rows are always held) */
+    AH = HEADS * HP
+};
 
 typedef struct {
     int64_t rows, width; /* columns of the tables */
@@ -27,17 +34,27 @@ typedef struct {
     atomic_llong next; /* the next row that a slot takes */
 } Draws;
 
-/* A row that is being decoded; row -1 is an empty slot. */
+/* Rows that are one so far. */
+typedef struct {
+    int64_t prompt;
+    int token, own; /* the token to read, and how many of their own were read before */
+    int first; /* of its members */
+    float *keys, *values; /* [LAYERS][block][AH][W], [LAYERS][width][A] */
+    float (*recent)[KERNEL - 1][D]; /* [LAYERS]: the convolution's last inputs */
+} Branch;
+
 typedef struct {
     int64_t row;
-    int token, own; /* the token to read, and how many of its own were read before */
-    float *keys, *values; /* [LAYERS][block][AH][W], [LAYERS][width][A] */
-} Slot;
+    int next; /* member of the same branch, or -1 */
+} Member;
 
 typedef struct {
     float x[SLOTS][D], normed[SLOTS][D], convolved[SLOTS][D], qkv[SLOTS][3 * A], mixed[SLOTS][A];
-    float logsum[SLOTS][HEADS], gate_up[SLOTS][2 * F], inner[SLOTS][F], logits[SLOTS][V], recent[SLOTS][LAYERS][KERNEL - 1][D];
-    Slot slot[SLOTS];
+    float logsum[SLOTS][HEADS], gate_up[SLOTS][2 * F], inner[SLOTS][F], logits[SLOTS][V];
+    Branch branch[MOST_ROWS], *slot[SLOTS]; /* slots without a branch are null */
+    Member member[MOST_ROWS];
+    int order[MOST_ROWS], count; /* branches there are; those in front are in the slots */
+    int idle_branch[MOST_ROWS], idle_branches, idle_member[MOST_ROWS], idle_members;
     float *scores; /* [HEADS][of prompt and own] */
 } Bench;
 
@@ -96,8 +113,8 @@ static void slot_inputs(const LayerWeights *w, float eps, const float *x, float 
 }
 
 static void slot_attention(const Draws *j, Bench *b, int i, int layer) {
-    Slot *s = &b->slot[i];
-    const int64_t prompt = j->prompt[s->row], past = j->prompt_tokens[prompt], at = past + s->own;
+    Branch *s = b->slot[i];
+    const int64_t past = j->prompt_tokens[s->prompt], at = past + s->own;
     const size_t room = UP(j->width, W);
     float *q = b->qkv[i], *k = q + A;
     float *keys = s->keys + layer * room * AH, *values = s->values + layer * room * A;
@@ -107,58 +124,61 @@ static void slot_attention(const Draws *j, Bench *b, int i, int layer) {
     float *block = keys + (size_t)(s->own / W) * W * AH + s->own % W;
     for (int c = 0; c < AH; c++) block[c * W] = k[c];
     memcpy(values + (size_t)s->own * A, k + A, sizeof(float) * A);
-    attend(q, &j->prefixes[prompt], (int)past, layer, keys, values, s->own + 1, b->scores, b->mixed[i],
+    attend(q, &j->prefixes[s->prompt], (int)past, layer, keys, values, s->own + 1, b->scores, b->mixed[i],
            b->logsum[i]);
 }
 
-/* Where a slot's token is kept for a backward pass, or null. */
-static Token *kept(const Draws *j, const Slot *s) {
-    return j->tape && s->row >= 0 ? j->tape + s->row * j->width + s->own : 0;
+/* Where a member's token is kept for a backward pass, or null. */
+static Token *kept(const Draws *j, const Bench *b, const Branch *s, int member) {
+    return j->tape ? j->tape + b->member[member].row * j->width + s->own : 0;
 }
 
-/* Read one token in every slot that has a row, and leave the logits of the next. */
+/* Read one token in every slot that has a branch, and leave the logits of the next. */
 static void step(const Weights *w, const Draws *j, Bench *b) {
-    for (int i = 0; i < SLOTS; i++)
-        if (b->slot[i].row >= 0) memcpy(b->x[i], w->embed[b->slot[i].token], sizeof b->x[i]);
+    const int live = b->count < SLOTS ? b->count : SLOTS, rows = UP(live, MR);
+    Token *token[SLOTS];
+    for (int i = 0; i < SLOTS; i++) {
+        Branch *s = b->slot[i] = i < live ? &b->branch[b->order[i]] : 0;
+        token[i] = s ? kept(j, b, s, s->first) : 0;
+        if (s) memcpy(b->x[i], w->embed[s->token], sizeof b->x[i]);
         else memset(b->x[i], 0, sizeof b->x[i]);
+    }
     for (int l = 0; l < LAYERS; l++) {
         const LayerWeights *layer = &w->layer[l];
-        for (int i = 0; i < SLOTS; i++)
-            slot_inputs(layer, j->eps, b->x[i], b->recent[i][l], b->normed[i], b->convolved[i]);
-        multiply(CANON ? b->convolved[0] : b->normed[0], D, layer->qkv, b->qkv[0], 3 * A, SLOTS, 3 * A, DIM, 0);
-        for (int i = 0; i < SLOTS; i++)
-            if (b->slot[i].row >= 0) slot_attention(j, b, i, l);
-        for (int i = 0; i < SLOTS; i++) {
-            Token *token = kept(j, &b->slot[i]);
-            if (!token) continue;
-            Trace *trace = &token->layer[l];
+        for (int i = 0; i < live; i++)
+            slot_inputs(layer, j->eps, b->x[i], b->slot[i]->recent[l], b->normed[i], b->convolved[i]);
+        multiply(CANON ? b->convolved[0] : b->normed[0], D, layer->qkv, b->qkv[0], 3 * A, rows, 3 * A, DIM, 0);
+        for (int i = 0; i < live; i++) {
+            slot_attention(j, b, i, l);
+            if (!token[i]) continue;
+            Trace *trace = &token[i]->layer[l];
             memcpy(trace->x, b->x[i], sizeof trace->x);
             memcpy(trace->qkv, b->qkv[i], sizeof trace->qkv);
             memcpy(trace->mixed, b->mixed[i], sizeof trace->mixed);
             memcpy(trace->logsum, b->logsum[i], sizeof b->logsum[i]);
         }
-        multiply(b->mixed[0], A, layer->o, b->x[0], D, SLOTS, D, A, 1);
-        for (int i = 0; i < SLOTS; i++) normalise(b->x[i], layer->norm2, j->eps, b->normed[i]);
-        multiply(b->normed[0], D, layer->gate_up, b->gate_up[0], 2 * F, SLOTS, 2 * F, DIM, 0);
-        for (int i = 0; i < SLOTS; i++) {
-            Token *token = kept(j, &b->slot[i]);
-            if (!token) continue;
-            memcpy(token->layer[l].mid, b->x[i], sizeof b->x[i]);
-            memcpy(token->layer[l].gate_up, b->gate_up[i], sizeof b->gate_up[i]);
+        multiply(b->mixed[0], A, layer->o, b->x[0], D, rows, D, A, 1);
+        for (int i = 0; i < live; i++) normalise(b->x[i], layer->norm2, j->eps, b->normed[i]);
+        multiply(b->normed[0], D, layer->gate_up, b->gate_up[0], 2 * F, rows, 2 * F, DIM, 0);
+        for (int i = 0; i < live; i++) {
+            if (!token[i]) continue;
+            memcpy(token[i]->layer[l].mid, b->x[i], sizeof b->x[i]);
+            memcpy(token[i]->layer[l].gate_up, b->gate_up[i], sizeof b->gate_up[i]);
         }
-        gated(b->gate_up[0], 2 * F, b->inner[0], SLOTS);
+        gated(b->gate_up[0], 2 * F, b->inner[0], live);
         if (BIAS)
-            for (int i = 0; i < SLOTS; i++)
+            for (int i = 0; i < live; i++)
                 for (int d = 0; d < D; d++) b->x[i][d] += layer->bias[d];
-        multiply(b->inner[0], F, layer->down, b->x[0], D, SLOTS, D, INTER, 1);
+        multiply(b->inner[0], F, layer->down, b->x[0], D, rows, D, INTER, 1);
     }
-    for (int i = 0; i < SLOTS; i++) normalise(b->x[i], w->norm, j->eps, b->normed[i]);
-    multiply(b->normed[0], D, w->head, b->logits[0], V, SLOTS, V, DIM, 0);
-    for (int i = 0; i < SLOTS; i++) {
-        Token *token = kept(j, &b->slot[i]);
-        if (!token) continue;
-        memcpy(token->top.x, b->x[i], sizeof b->x[i]);
-        memcpy(token->top.logits, b->logits[i], sizeof b->logits[i]);
+    for (int i = 0; i < live; i++) normalise(b->x[i], w->norm, j->eps, b->normed[i]);
+    multiply(b->normed[0], D, w->head, b->logits[0], V, rows, V, DIM, 0);
+    for (int i = 0; i < live; i++) {
+        if (!token[i]) continue;
+        memcpy(token[i]->top.x, b->x[i], sizeof b->x[i]);
+        memcpy(token[i]->top.logits, b->logits[i], sizeof b->logits[i]);
+        for (int m = b->member[b->slot[i]->first].next; m >= 0; m = b->member[m].next)
+            memcpy(kept(j, b, b->slot[i], m), token[i], sizeof(Token));
     }
 }
 
@@ -225,48 +245,130 @@ static int advance(const Draws *j, int64_t row, int64_t n, const float *logits, 
     return !j->ended[row] && n + 1 < j->limits[row];
 }
 
-/* Fill an empty slot from the queue with a row that needs more than its first token. */
-static void fill(Draws *j, Bench *b, int i) {
-    Slot *s = &b->slot[i];
-    for (int64_t row; s->row < 0 && (row = atomic_fetch_add(&j->next, 1)) < j->rows;) {
-        const Prefix *prefix = &j->prefixes[j->prompt[row]];
-        if (j->limits[row] <= 0 || !advance(j, row, 0, prefix->logits, &s->token)) continue;
-        s->row = row;
-        s->own = 0;
-        memcpy(b->recent[i], prefix->recent, sizeof b->recent[i]);
+/* A branch without members, behind the others. */
+static Branch *sprout(Bench *b, int64_t prompt, int token, int own) {
+    const int which = b->order[b->count++] = b->idle_branch[--b->idle_branches];
+    Branch *s = &b->branch[which];
+    s->prompt = prompt;
+    s->token = token;
+    s->own = own;
+    s->first = -1;
+    return s;
+}
+
+/* The branch among `from`, `from` + 1... that reads this token next, after as many of its own; or null. */
+static Branch *found(Bench *b, int from, int64_t prompt, int token, int own) {
+    for (int k = from; k < b->count; k++) {
+        Branch *s = &b->branch[b->order[k]];
+        if (s->token == token && s->prompt == prompt && s->own == own) return s;
     }
+    return 0;
+}
+
+static void join(Bench *b, Branch *s, int member) {
+    b->member[member].next = s->first;
+    s->first = member;
+}
+
+/* Take a row of the queue, which is done where it needs no more than its first token. */
+static void begin(Draws *j, Bench *b, int64_t row) {
+    const int64_t prompt = j->prompt[row];
+    const Prefix *prefix = &j->prefixes[prompt];
+    int token;
+    if (j->limits[row] <= 0 || !advance(j, row, 0, prefix->logits, &token)) return;
+    Branch *s = found(b, 0, prompt, token, 0);
+    if (!s) {
+        s = sprout(b, prompt, token, 0);
+        memcpy(s->recent, prefix->recent, sizeof prefix->recent);
+    }
+    const int member = b->idle_member[--b->idle_members];
+    b->member[member].row = row;
+    join(b, s, member);
+}
+
+/* Fill the slots from the queue. All rows of a prompt come together, so that they are read as one while they can be. */
+static void fill(Draws *j, Bench *b) {
+    int64_t row, next;
+    while (b->count < SLOTS && b->idle_members && (row = atomic_fetch_add(&j->next, 1)) < j->rows) {
+        begin(j, b, row);
+        while (b->idle_members && (next = atomic_load(&j->next)) < j->rows && j->prompt[next] == j->prompt[row])
+            if ((next = atomic_fetch_add(&j->next, 1)) < j->rows) begin(j, b, next);
+    }
+}
+
+/* Give every member of a slot's branch its next token. The first that goes on keeps the branch; others stay in it or
+ * part from it, with a copy of its keys and values. */
+static void part(const Draws *j, Bench *b, int i) {
+    Branch *s = b->slot[i];
+    const size_t room = UP(j->width, W);
+    const int made = b->count, own = ++s->own;
+    int next = s->first;
+    s->first = -1;
+    for (int m = next; m >= 0; m = next) {
+        int token;
+        next = b->member[m].next;
+        if (!advance(j, b->member[m].row, own, b->logits[i], &token)) {
+            b->idle_member[b->idle_members++] = m;
+            continue;
+        }
+        if (s->first < 0) s->token = token;
+        Branch *to = s->token == token ? s : found(b, made, s->prompt, token, own);
+        if (!to) {
+            to = sprout(b, s->prompt, token, own);
+            memcpy(to->recent, s->recent, sizeof(float) * LAYERS * (KERNEL - 1) * D);
+            for (int l = 0; l < LAYERS; l++) {
+                memcpy(to->keys + l * room * AH, s->keys + l * room * AH, sizeof(float) * UP(own, W) * AH);
+                memcpy(to->values + l * room * A, s->values + l * room * A, sizeof(float) * own * A);
+            }
+        }
+        join(b, to, m);
+    }
+}
+
+/* Drop the branches that have ended. */
+static void prune(Bench *b) {
+    int kept = 0;
+    for (int k = 0; k < b->count; k++)
+        if (b->branch[b->order[k]].first >= 0) b->order[kept++] = b->order[k];
+        else b->idle_branch[b->idle_branches++] = b->order[k];
+    b->count = kept;
+}
+
+/* Memory for as many rows as are held at once. */
+static Bench *bench_for(const Draws *j, Arena *arena) {
+    const size_t room = UP(j->width, W), f = sizeof(float), own = LAYERS * room * (AH + A) * f;
+    size_t longest = 0, held = MOST_BYTES / own;
+    for (int64_t r = 0; r < j->rows; r++)
+        if ((size_t)j->prompt_tokens[j->prompt[r]] > longest) longest = j->prompt_tokens[j->prompt[r]];
+    if (held > MOST_ROWS) held = MOST_ROWS;
+    if (held < SLOTS) held = SLOTS;
+    Bench *b = take_zeros(arena, sizeof(Bench));
+    float *keys = take(arena, held * LAYERS * room * AH * f), *values = take(arena, held * LAYERS * room * A * f);
+    float *recent = take(arena, held * LAYERS * (KERNEL - 1) * D * f);
+    float *scores = take(arena, HEADS * (UP(longest, W) + room) * f);
+    if (arena->failed) return b;
+    b->scores = scores;
+    b->idle_branches = b->idle_members = (int)held;
+    for (size_t i = 0; i < held; i++) { /* the first ones are taken first */
+        b->branch[i].keys = keys + i * LAYERS * room * AH;
+        b->branch[i].values = values + i * LAYERS * room * A;
+        b->branch[i].recent = (float (*)[KERNEL - 1][D])(recent + i * LAYERS * (KERNEL - 1) * D);
+        b->idle_branch[i] = b->idle_member[i] = (int)(held - 1 - i);
+    }
+    return b;
 }
 
 /* Decode rows until the queue is empty; several threads may call it at once on the same draws. Not 0: no memory. */
 int decode_rows(const Weights *w, Draws *j) {
     Arena arena = {0};
-    const size_t room = UP(j->width, W), f = sizeof(float);
-    size_t longest = 0;
-    for (int64_t r = 0; r < j->rows; r++)
-        if ((size_t)j->prompt_tokens[j->prompt[r]] > longest) longest = j->prompt_tokens[j->prompt[r]];
-    Bench *b = take_zeros(&arena, sizeof(Bench));
-    float *keys = take(&arena, SLOTS * LAYERS * room * AH * f), *values = take(&arena, SLOTS * LAYERS * room * A * f);
-    float *scores = take(&arena, HEADS * (UP(longest, W) + room) * f);
-    if (!arena.failed) {
-        b->scores = scores;
-        for (int i = 0; i < SLOTS; i++)
-            b->slot[i] = (Slot){.row = -1, .keys = keys + i * LAYERS * room * AH, .values = values + i * LAYERS * room * A};
-        for (;;) {
-            int live = 0;
-            for (int i = 0; i < SLOTS; i++) {
-                if (b->slot[i].row < 0) fill(j, b, i);
-                live += b->slot[i].row >= 0;
-            }
-            if (!live) break;
+    Bench *b = bench_for(j, &arena);
+    if (!arena.failed)
+        for (fill(j, b); b->count; fill(j, b)) {
             step(w, j, b);
-            for (int i = 0; i < SLOTS; i++) {
-                Slot *s = &b->slot[i];
-                if (s->row < 0) continue;
-                s->own++;
-                if (!advance(j, s->row, s->own, b->logits[i], &s->token)) s->row = -1;
-            }
+            const int live = b->count < SLOTS ? b->count : SLOTS;
+            for (int i = 0; i < live; i++) part(j, b, i);
+            prune(b);
         }
-    }
     release(&arena);
     return arena.failed;
 }

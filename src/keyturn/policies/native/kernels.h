@@ -46,7 +46,8 @@ enum {
     D = UP(DIM, NR), /* residual stream */
     A = UP(HEADS * HP, NR), /* heads side by side */
     F = UP(INTER, NR), /* inside of the feed-forward block */
-    V = UP(VOCAB, NR)
+    V = UP(VOCAB, NR),
+    INNER = F > D ? (F > A ? F : A) : (D > A ? D : A)
 };
 
 typedef float vec __attribute__((vector_size(4 * W)));
@@ -225,7 +226,7 @@ static void gated(const float *gate_up, int lda, float *inner, int n) {
 
 /* Memory of one call: everything taken is released together; `failed` where there was none left. */
 typedef struct {
-    void *held[32];
+    void *held[40];
     int count, failed;
 } Arena;
 

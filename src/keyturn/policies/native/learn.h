@@ -39,25 +39,25 @@ static void head_back(const Weights *w, const Turned *turned, const Texts *t, Pi
             const int64_t at = t->row_at[p->row[r]] + j;
             const int i = predictor(p, r, j);
             if (t->by_logprob[at] != 0 || t->by_entropy[at] != 0)
-                judge_back(p->top[i].logits, t->tokens[at], t->temperature, t->by_logprob[at], t->by_entropy[at],
+                judge_back(p->top[i]->logits, t->tokens[at], t->temperature, t->by_logprob[at], t->by_entropy[at],
                            p->dlogits + (size_t)i * V);
         }
-    for (int i = 0; i < m; i++) normalise(p->top[from + i].x, w->norm, t->eps, normed + (size_t)i * D);
+    for (int i = 0; i < m; i++) normalise(p->top[from + i]->x, w->norm, t->eps, normed + (size_t)i * D);
     if (t->wanted->embed) outer(dlogits, V, normed, D, g->embed[0], D, V, D, m);
     multiply(dlogits, V, turned->head, dnormed, D, m, D, VOCAB, 0);
     memset(p->dx, 0, sizeof(float) * D * p->m);
     for (int i = from; i < p->m; i++)
-        normalise_back(p->top[i].x, w->norm, t->eps, p->dy + (size_t)i * D, p->dx + (size_t)i * D, g->norm);
+        normalise_back(p->top[i]->x, w->norm, t->eps, p->dy + (size_t)i * D, p->dx + (size_t)i * D, g->norm);
 }
 
-static void feed_forward_back(const LayerWeights *w, const LayerTurned *turned, const Texts *t, const Trace *trace,
-                              int l, Piece *p, LayerGradients *g) {
+static void feed_forward_back(const LayerWeights *w, const LayerTurned *turned, const Texts *t, int l, Piece *p,
+                              LayerGradients *g) {
     const LayerParameters *wanted = &t->wanted->layer[l];
     const int m = p->m;
     multiply(p->dx, D, turned->down, p->dinner, F, m, F, DIM, 0);
     for (int i = 0; i < m; i++)
         for (int c = 0; c < F; c += W) {
-            const float *both = trace[i].gate_up + 2 * c;
+            const float *both = p->at[i]->gate_up + 2 * c;
             const vec gate = load(both), up = load(both + W), open = 1.0f / (1.0f + exponential(-gate));
             const vec pull = load(p->dinner + (size_t)i * F + c);
             float *out = p->dwide + (size_t)i * 2 * F + 2 * c;
@@ -69,11 +69,11 @@ static void feed_forward_back(const LayerWeights *w, const LayerTurned *turned, 
     if (wanted->bias)
         for (int i = 0; i < m; i++)
             for (int d = 0; d < D; d++) g->bias[d] += p->dx[(size_t)i * D + d];
-    for (int i = 0; i < m; i++) normalise(trace[i].mid, w->norm2, t->eps, p->normed + (size_t)i * D);
+    for (int i = 0; i < m; i++) normalise(p->at[i]->mid, w->norm2, t->eps, p->normed + (size_t)i * D);
     if (wanted->gate || wanted->up) outer(p->dwide, 2 * F, p->normed, D, g->gate_up[0], D, 2 * F, D, m);
     multiply(p->dwide, 2 * F, turned->gate_up, p->dy, D, m, D, 2 * F, 0);
     for (int i = 0; i < m; i++)
-        normalise_back(trace[i].mid, w->norm2, t->eps, p->dy + (size_t)i * D, p->dx + (size_t)i * D, g->norm2);
+        normalise_back(p->at[i]->mid, w->norm2, t->eps, p->dy + (size_t)i * D, p->dx + (size_t)i * D, g->norm2);
 }
 
 /* Gradients of keys and values from..from + n (columns of the scores from `column` on), of the queries from
@@ -96,12 +96,10 @@ static void keys_back(const Piece *p, int head, int column, int n, int first, in
 }
 
 /* As attend_sequence, back: dmixed [m][A] to dqkv [m][3A], added. */
-static void attend_sequence_back(const Trace *trace, int head, int at, int past, int own, const float *dmixed,
-                                 float *dqkv, Piece *p) {
-    const float *q = trace[at].qkv + head * HP;
-    gather(q, own, p->queries, 0, 0, 0);
-    gather(q + A, own, p->keys, p->kt, p->span, past);
-    gather(q + 2 * A, own, p->values, p->vt, p->span, past);
+static void attend_sequence_back(int head, int at, int past, int own, const float *dmixed, float *dqkv, Piece *p) {
+    gather(p->at + at, head * HP, own, p->queries, 0, 0, 0);
+    gather(p->at + at, A + head * HP, own, p->keys, p->kt, p->span, past);
+    gather(p->at + at, 2 * A + head * HP, own, p->values, p->vt, p->span, past);
     for (int i = 0; i < own; i++)
         memcpy(p->pulls + (size_t)i * HP, dmixed + (size_t)(at + i) * A + head * HP, sizeof(float) * HP);
     memset(p->queries + (size_t)own * HP, 0, sizeof(float) * MQ * HP);
@@ -111,11 +109,11 @@ static void attend_sequence_back(const Trace *trace, int head, int at, int past,
         const int upto = scores_of(p, past, own, i, s), rows = own - i < MQ ? own - i : MQ;
         dots(p->pulls + (size_t)i * HP, p->vt, p->span, upto, ds);
         for (int r = 0; r < rows; r++) {
-            const float *out = trace[at + i + r].mixed + head * HP, *pull = p->pulls + (size_t)(i + r) * HP;
+            const float *out = p->at[at + i + r]->mixed + head * HP, *pull = p->pulls + (size_t)(i + r) * HP;
             float *sr = s + (size_t)r * p->span, *dr = ds + (size_t)r * p->span, mean = 0;
             for (int d = 0; d < HEAD; d++) mean += out[d] * pull[d];
             for (int c = 0; c < upto; c += W) {
-                const vec share = exponential(load(sr + c) - trace[at + i + r].logsum[head]);
+                const vec share = exponential(load(sr + c) - p->at[at + i + r]->logsum[head]);
                 store(sr + c, share);
                 store(dr + c, share * (load(dr + c) - mean));
             }
@@ -130,18 +128,21 @@ static void attend_sequence_back(const Trace *trace, int head, int at, int past,
     keys_back(p, head, past, own, 0, own, dqkv + (size_t)at * 3 * A);
 }
 
-static void attention_back(const Weights *w, const LayerTurned *turned, const Texts *t, const Trace *trace, int l,
-                           Piece *p, LayerGradients *g) {
+static void attention_back(const Weights *w, const LayerTurned *turned, const Texts *t, int l, Piece *p,
+                           LayerGradients *g) {
     const LayerParameters *wanted = &t->wanted->layer[l];
     const int m = p->m;
     float *dqkv = p->dwide, *dmixed = p->dinner;
-    if (wanted->o) outer(p->dx, D, trace->mixed, LT, g->o[0], A, D, A, m);
+    if (wanted->o) {
+        for (int i = 0; i < m; i++) memcpy(p->inner + (size_t)i * A, p->at[i]->mixed, sizeof(float) * A);
+        outer(p->dx, D, p->inner, A, g->o[0], A, D, A, m);
+    }
     multiply(p->dx, D, turned->o, dmixed, A, m, A, DIM, 0);
     memset(dqkv, 0, sizeof(float) * 3 * A * m);
     for (int h = 0; h < HEADS; h++) {
-        attend_sequence_back(trace, h, 0, 0, p->prompt, dmixed, dqkv, p);
+        attend_sequence_back(h, 0, 0, p->prompt, dmixed, dqkv, p);
         for (int r = 0; r < p->rows; r++)
-            attend_sequence_back(trace, h, p->start[r], p->prompt, p->own[r], dmixed, dqkv, p);
+            attend_sequence_back(h, p->start[r], p->prompt, p->own[r], dmixed, dqkv, p);
     }
     for (int i = 0; i < p->real; i++) {
         float *q = dqkv + (size_t)i * 3 * A;
@@ -151,7 +152,7 @@ static void attention_back(const Weights *w, const LayerTurned *turned, const Te
         rotate(q, c, s, -1.0f);
         rotate(q + A, c, s, -1.0f);
     }
-    const float *inputs = convolved(w, l, trace, t->eps, p);
+    const float *inputs = convolved(w, l, t->eps, p);
     if (wanted->q || wanted->k || wanted->v) outer(dqkv, 3 * A, inputs, D, g->qkv[0], D, 3 * A, D, m);
     multiply(dqkv, 3 * A, turned->qkv, p->dy, D, m, D, 3 * A, 0);
     float *dnormed = p->dy;
@@ -170,18 +171,17 @@ static void attention_back(const Weights *w, const LayerTurned *turned, const Te
             }
     }
     for (int i = 0; i < m; i++)
-        normalise_back(trace[i].x, w->layer[l].norm1, t->eps, dnormed + (size_t)i * D, p->dx + (size_t)i * D, g->norm1);
+        normalise_back(p->at[i]->x, w->layer[l].norm1, t->eps, dnormed + (size_t)i * D, p->dx + (size_t)i * D, g->norm1);
 }
 
 static void learn_piece(const Weights *w, const Turned *turned, const Texts *t, int64_t piece, Piece *p,
                         Gradients *g) {
     lay_out(t, piece, p);
-    if (t->drawn_row) recall(t, piece, p, 1);
     head_back(w, turned, t, p, g);
     for (int l = LAYERS - 1; l >= 0; l--) {
-        const Trace *trace = p->trace + l * p->stride;
-        feed_forward_back(&w->layer[l], &turned->layer[l], t, trace, l, p, &g->layer[l]);
-        attention_back(w, &turned->layer[l], t, trace, l, p, &g->layer[l]);
+        locate(p, l);
+        feed_forward_back(&w->layer[l], &turned->layer[l], t, l, p, &g->layer[l]);
+        attention_back(w, &turned->layer[l], t, l, p, &g->layer[l]);
     }
     if (t->wanted->embed)
         for (int i = 0; i < p->real; i++)

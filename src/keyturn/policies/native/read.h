@@ -66,8 +66,14 @@ typedef struct {
     int64_t *row; /* [rows]: its number, */
     int *start, *own; /* its first token in the block, how many it has there */
     Trace *trace; /* of the first layer; the next layer's is `stride` tokens on, 0 without a tape */
-    Top *top;
+    Top *tops;
     size_t stride;
+    /* Where the traces of a token stand, which drawing leaves row by row: in the first layer, how many traces on in the
+     * next one, and in the layer at hand (see locate). What rounds the piece up to whole tiles has blank ones. */
+    const Trace **origin, **at;
+    size_t *apart;
+    const Top **top;
+    Token *blank;
     float *normed, *mixed_in, *inner; /* [m][D], [m][D], [m][F] */
     float *kt, *vt, *keys, *values, *queries, *pulls, *scores, *dscores; /* of one head, see attention */
     int span; /* columns of kt, vt and of the scores */
@@ -113,16 +119,20 @@ static Piece *room_for(const Texts *t, Arena *arena, int backward) {
     p->own = take(arena, (rows + 1) * sizeof(int));
     p->normed = take(arena, whole * D * f);
     p->mixed_in = take(arena, whole * D * f);
-    p->inner = take(arena, whole * (F > D ? F : D) * f); /* in the backward pass also [m][D] */
+    p->inner = take(arena, whole * INNER * f); /* in the backward pass also [m][D] and [m][A] */
     p->kt = take(arena, (size_t)HEAD * span * f);
     p->keys = take(arena, (size_t)span * HP * f);
     p->values = take(arena, (size_t)span * HP * f);
     p->queries = take(arena, (size_t)span * HP * f);
     p->scores = take(arena, (size_t)(backward ? span + MQ : MQ) * span * f);
-    if (!t->tape) {
-        p->stride = backward ? whole : 0;
-        p->trace = take(arena, (backward ? LAYERS : 1) * whole * sizeof(Trace));
-        p->top = take(arena, whole * sizeof(Top));
+    p->origin = take(arena, whole * sizeof *p->origin);
+    p->at = take(arena, whole * sizeof *p->at);
+    p->apart = take(arena, whole * sizeof *p->apart);
+    p->top = take(arena, whole * sizeof *p->top);
+    p->blank = take_zeros(arena, sizeof *p->blank);
+    if (!t->tape && !t->drawn_row) {
+        p->trace = take(arena, whole * sizeof(Trace));
+        p->tops = take(arena, whole * sizeof(Top));
     }
     if (backward) {
         p->vt = take(arena, (size_t)HEAD * span * f);
@@ -135,6 +145,29 @@ static Piece *room_for(const Texts *t, Arena *arena, int backward) {
         p->dwide = take(arena, whole * (2 * F > 3 * A ? 2 * F : 3 * A) * f);
     }
     return p;
+}
+
+/* The traces of a piece are where drawing has left them. */
+static void recall(const Texts *t, int64_t piece, Piece *p) {
+    const size_t stride = UP(p->prompt, MR);
+    const Trace *prompt = (const Trace *)t->drawn_prompt[piece];
+    for (int i = 0; i < p->prompt; i++) {
+        p->origin[i] = prompt + i;
+        p->apart[i] = stride;
+        p->top[i] = (const Top *)(prompt + LAYERS * stride) + i;
+    }
+    for (int r = 0; r < p->rows; r++)
+        for (int i = 0; i < p->own[r]; i++) {
+            const Token *drawn = &t->drawn_row[p->row[r]][i];
+            p->origin[p->start[r] + i] = drawn->layer;
+            p->apart[p->start[r] + i] = 1;
+            p->top[p->start[r] + i] = &drawn->top;
+        }
+    for (int i = p->real; i < p->m; i++) {
+        p->origin[i] = p->blank->layer;
+        p->apart[i] = 0;
+        p->top[i] = &p->blank->top;
+    }
 }
 
 static void lay_out(const Texts *t, int64_t piece, Piece *p) {
@@ -166,8 +199,22 @@ static void lay_out(const Texts *t, int64_t piece, Piece *p) {
     if (t->tape) {
         p->stride = (size_t)(t->tape_at[piece + 1] - t->tape_at[piece]);
         p->trace = (Trace *)(t->tape + (size_t)t->tape_at[piece] * (LAYERS * LT + LO));
-        p->top = (Top *)(p->trace + LAYERS * p->stride);
+        p->tops = (Top *)(p->trace + LAYERS * p->stride);
     }
+    if (t->drawn_row) {
+        recall(t, piece, p);
+        return;
+    }
+    for (int i = 0; i < p->m; i++) {
+        p->origin[i] = p->trace + i;
+        p->apart[i] = p->stride;
+        p->top[i] = p->tops + i;
+    }
+}
+
+/* Let `at` point to the traces of a layer. */
+static void locate(Piece *p, int layer) {
+    for (int i = 0; i < p->m; i++) p->at[i] = p->origin[i] + layer * p->apart[i];
 }
 
 /* The token whose logits predict token j of a row. */
@@ -176,9 +223,9 @@ static int predictor(const Piece *p, int r, int j) { return j ? p->start[r] + j 
 static int first_predictor(const Piece *p) { return (p->prompt - 1) / MR * MR; }
 
 /* Inputs of attention's projections: the normalised stream, convolved along the tree. */
-static const float *convolved(const Weights *w, int layer, const Trace *trace, float eps, Piece *p) {
+static const float *convolved(const Weights *w, int layer, float eps, Piece *p) {
     for (int i = 0; i < p->m; i++)
-        normalise(trace[i].x, w->layer[layer].norm1, eps, p->normed + (size_t)i * D);
+        normalise(p->at[i]->x, w->layer[layer].norm1, eps, p->normed + (size_t)i * D);
     if (!CANON) return p->normed;
     for (int i = 0; i < p->m; i++) {
         const float *x = p->normed + (size_t)i * D;
@@ -218,12 +265,14 @@ INLINE void mixes(const float *s, int sr, int si, const float *b, int n, oct acc
     }
 }
 
-/* Copy one head of n tokens to rows [n][HP] from row `at` on and, where `turned` is given, to its columns. */
-static void gather(const float *from, int n, float *rows, float *turned, int span, int at) {
+/* Copy one head of n tokens (channels from `channel` on of their qkv) to rows [n][HP] from row `at` on and, where
+ * `turned` is given, to its columns. */
+static void gather(const Trace *const *trace, int channel, int n, float *rows, float *turned, int span, int at) {
     for (int i = 0; i < n; i++) {
-        memcpy(rows + (size_t)(at + i) * HP, from + (size_t)i * LT, sizeof(float) * HP);
+        const float *from = trace[i]->qkv + channel;
+        memcpy(rows + (size_t)(at + i) * HP, from, sizeof(float) * HP);
         if (turned)
-            for (int d = 0; d < HEAD; d++) turned[(size_t)d * span + at + i] = from[(size_t)i * LT + d];
+            for (int d = 0; d < HEAD; d++) turned[(size_t)d * span + at + i] = from[d];
     }
 }
 
@@ -239,11 +288,10 @@ static int scores_of(const Piece *p, int past, int own, int first, float *s) {
 
 /* One head of one sequence: tokens at .. at + own attend to `past` tokens of the prompt and to themselves. */
 static void attend_sequence(Trace *trace, int head, int at, int past, int own, Piece *p) {
-    const float *q = trace[at].qkv + head * HP;
-    gather(q, own, p->queries, 0, 0, 0);
+    gather(p->at + at, head * HP, own, p->queries, 0, 0, 0);
     memset(p->queries + (size_t)own * HP, 0, sizeof(float) * MQ * HP);
-    gather(q + A, own, p->keys, p->kt, p->span, past);
-    gather(q + 2 * A, own, p->values, 0, 0, past);
+    gather(p->at + at, A + head * HP, own, p->keys, p->kt, p->span, past);
+    gather(p->at + at, 2 * A + head * HP, own, p->values, 0, 0, past);
     for (int i = 0; i < own; i += MQ) {
         const int upto = scores_of(p, past, own, i, p->scores), rows = own - i < MQ ? own - i : MQ;
         for (int r = 0; r < rows; r++)
@@ -300,28 +348,11 @@ static void keep_prefix(const Trace *trace, int layer, const Piece *p, Prefix *t
     }
 }
 
-/* The traces of a piece from where drawing has left them; of the tops alone where only these are asked for. */
-static void recall(const Texts *t, int64_t piece, Piece *p, int traces) {
-    const size_t stride = UP(p->prompt, MR);
-    const Trace *prompt = (const Trace *)t->drawn_prompt[piece];
-    memcpy(p->top, (const Top *)(prompt + LAYERS * stride), sizeof(Top) * p->prompt);
-    for (int r = 0; r < p->rows; r++)
-        for (int i = 0; i < p->own[r]; i++) p->top[p->start[r] + i] = t->drawn_row[p->row[r]][i].top;
-    memset(p->top + p->real, 0, sizeof(Top) * (p->m - p->real));
-    for (int l = 0; traces && l < LAYERS; l++) {
-        Trace *to = p->trace + l * p->stride;
-        memcpy(to, prompt + l * stride, sizeof(Trace) * p->prompt);
-        for (int r = 0; r < p->rows; r++)
-            for (int i = 0; i < p->own[r]; i++) to[p->start[r] + i] = t->drawn_row[p->row[r]][i].layer[l];
-        memset(to + p->real, 0, sizeof(Trace) * (p->m - p->real));
-    }
-}
-
 static void judge_rows(const Texts *t, const Piece *p) {
     for (int r = 0; r < p->rows; r++)
         for (int j = 0; j < tokens_of(t, p->row[r]); j++) {
             const int64_t at = t->row_at[p->row[r]] + j;
-            judge(p->top[predictor(p, r, j)].logits, t->tokens[at], t->temperature, t->logprobs + at,
+            judge(p->top[predictor(p, r, j)]->logits, t->tokens[at], t->temperature, t->logprobs + at,
                   t->entropies + at, t->ranks ? t->ranks + at : 0);
         }
 }
@@ -329,7 +360,6 @@ static void judge_rows(const Texts *t, const Piece *p) {
 static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p) {
     lay_out(t, piece, p);
     if (t->drawn_row) {
-        recall(t, piece, p, 0);
         judge_rows(t, p);
         return;
     }
@@ -340,7 +370,8 @@ static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p
         else memset(&trace[i], 0, sizeof(Trace));
     for (int l = 0; l < LAYERS; l++) {
         const LayerWeights *layer = &w->layer[l];
-        multiply(convolved(w, l, trace, t->eps, p), D, layer->qkv, trace->qkv, LT, m, 3 * A, DIM, 0);
+        locate(p, l);
+        multiply(convolved(w, l, t->eps, p), D, layer->qkv, trace->qkv, LT, m, 3 * A, DIM, 0);
         for (int i = 0; i < p->real; i++) {
             const float *c = t->cosine + (size_t)p->position[i] * (HEAD / 2);
             const float *s = t->sine + (size_t)p->position[i] * (HEAD / 2);
@@ -351,7 +382,7 @@ static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p
         attention(trace, p);
         if (t->prefixes) keep_prefix(trace, l, p, &t->prefixes[piece]);
         Trace *next = trace + p->stride;
-        float *out = l + 1 < LAYERS ? next->x : p->top->x;
+        float *out = l + 1 < LAYERS ? next->x : p->tops->x;
         const int ldo = l + 1 < LAYERS ? LT : LO;
         for (int i = 0; i < m; i++) memcpy(trace[i].mid, trace[i].x, sizeof(float) * D);
         multiply(trace->mixed, LT, layer->o, trace->mid, LT, m, D, A, 1);
@@ -369,9 +400,9 @@ static void read_piece(const Weights *w, const Texts *t, int64_t piece, Piece *p
         trace = next;
     }
     const int from = first_predictor(p);
-    for (int i = from; i < m; i++) normalise(p->top[i].x, w->norm, t->eps, p->normed + (size_t)i * D);
-    multiply(p->normed + (size_t)from * D, D, w->head, p->top[from].logits, LO, m - from, V, DIM, 0);
-    if (t->prefixes) memcpy(t->prefixes[piece].logits, p->top[p->prompt - 1].logits, sizeof(float) * V);
+    for (int i = from; i < m; i++) normalise(p->tops[i].x, w->norm, t->eps, p->normed + (size_t)i * D);
+    multiply(p->normed + (size_t)from * D, D, w->head, p->tops[from].logits, LO, m - from, V, DIM, 0);
+    if (t->prefixes) memcpy(t->prefixes[piece].logits, p->tops[p->prompt - 1].logits, sizeof(float) * V);
     judge_rows(t, p);
 }
 
