@@ -38,6 +38,19 @@ ABOUT = {
     "teacher's token, student gate": "no vector: the teacher's token where a probe of the base fires",
 }
 """Arm -> what is real in it, in the order of the tables."""
+SHOWN = (
+    "vectors",
+    "bias alone",
+    "random vectors",
+    "random places",
+    "network: vectors",
+    "network: random vectors",
+    "teacher's token",
+    "teacher's choice of five",
+    "teacher's token, student gate",
+)
+"""Arms of the picture, by number."""
+FILLED = ("vectors", "network: vectors")
 
 HEAD = """\
 # The hybrid with vectors: what is recovered, and what the teacher tells
@@ -148,7 +161,7 @@ def panels(by):
     for world, teachers in TEACHERS.items():
         for teacher in teachers:
             points = []
-            for number, arm in enumerate(ABOUT, 1):
+            for number, arm in enumerate(SHOWN, 1):
                 own = by.get((world, f"{teacher}: {arm}"), [])
                 share = mean(own, "recovered")
                 if math.isfinite(share):
@@ -162,13 +175,12 @@ def figure(by):
     shown = panels(by)
     width, top, tall, wide, gap = 860.0, 46.0, 240.0, 232.0, 48.0
     shares = [share for points in shown.values() for _, _, share in points]
-    bits = [told for points in shown.values() for _, told, _ in points]
     rise = linear(shares, top + tall, top, include=(0.0, 1.0))
     parts, told = [], []
     for index, ((world, teacher), points) in enumerate(shown.items()):
         left = 34 + index * (wide + gap)
         frame = Frame(left=left, right=left + wide, top=top, bottom=top + tall, lift=16)
-        across = linear(bits, left + 8, left + wide - 8, include=(0.0,))
+        across = linear([bits for _, bits, _ in points], left + 8, left + wide - 30, include=(0.0,))
         for tick in rise.ticks:
             parts.append(line((left, rise(tick)), (left + wide, rise(tick)), "grid"))
             if not index:
@@ -177,35 +189,37 @@ def figure(by):
         parts.append(label((left, top - 26), f"{TOLD[teacher]} teacher, {world}", "decides"))
         parts.append(line((left, rise(0.0)), (left + wide, rise(0.0)), "zero"))
         parts += _marks(points, across, rise)
-        told.append(
-            f"{teacher} at {world}: " + ", ".join(f"{list(ABOUT)[n - 1]} {s:.2f}" for n, _, s in points)
-        )
+        told.append(f"{teacher} at {world}: " + ", ".join(f"{SHOWN[n - 1]} {s:.2f}" for n, _, s in points))
     parts.append(label((34, top - 8), "recovered share of the teacher's gain over the plain base", "words"))
-    below = top + tall + 58
-    for number, arm in enumerate(ABOUT, 1):
-        column, row = (number - 1) // 6, (number - 1) % 6
-        at = (34 + column * (wide + gap), below + 17 * row)
-        parts.append(label(at, f"{number}  {arm}", "value"))
-    title, size = "What is recovered against teacher bits", (width, below + 17 * 6)
+    below, rows = top + tall + 58, -(-len(SHOWN) // 3)
+    for number, arm in enumerate(SHOWN):
+        at = (34 + number // rows * (wide + gap), below + 17 * (number % rows))
+        parts.append(label(at, f"{number + 1}  {arm}", "value"))
+    title, size = "What is recovered against teacher bits", (width, below + 17 * rows)
     drawn = drawing("hybrid", size, title, "; ".join(told), parts)
     head, rest = str(drawn).split(">", 1)
     return f'{head} xmlns="http://www.w3.org/2000/svg">{STYLE}{rest}\n'
 
 
 def _marks(points, across, rise):
-    """Dots with numbers; numbers that would stand on each other are moved apart downwards."""
-    parts, taken = [], []
-    for number, told, share in sorted(points, key=lambda point: (-point[2], point[1])):
-        x, y = across(told), rise(share)
-        parts.append(
-            dot((x, y), 3.4, "seen" if number == 1 or number == 10 else "open", list(ABOUT)[number - 1])
-        )
-        word_x, word_y = x + 6, y + 4
-        while any(abs(word_x - other[0]) < 16 and abs(word_y - other[1]) < 11 for other in taken):
-            word_y += 11
-        taken.append((word_x, word_y))
-        parts.append(label((word_x, word_y), str(number), "tick"))
-    return parts
+    """Dots with numbers; a number that would stand on something moves up or down, with a line to its dot."""
+    dots, words, taken = [], [], []
+    places = [(across(bits), rise(share)) for _, bits, share in points]
+    for number, bits, share in sorted(points, key=lambda point: (point[1], -point[2])):
+        x, y = across(bits), rise(share)
+
+        def free(move, x=x, y=y):
+            label_apart = all(abs(x - a) > 14 or abs(y + move - b) > 10 for a, b in taken)
+            return label_apart and all(abs(x + 11 - a) > 8 or abs(y + move - b) > 8 for a, b in places)
+
+        move = next(filter(free, sorted(range(-110, 120, 11), key=abs)), 0)
+        taken.append((x, y + move))
+        if move:
+            words.append(line((x, y), (x + 7, y + move), "axis"))
+        words.append(label((x + 8, y + move + 4), str(number), "tick"))
+        look = "seen" if SHOWN[number - 1] in FILLED else "open"
+        dots.append(dot((x, y), 3.4, look, SHOWN[number - 1]))
+    return [*words, *dots]
 
 
 def pages():
