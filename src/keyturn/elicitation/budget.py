@@ -18,6 +18,7 @@ import numpy as np
 from keyturn.core.errors import UsageError
 from keyturn.elicitation.contract import Asked, Elicitation, ElicitationMethod, Prepared
 from keyturn.elicitation.drafts import Drafts, Drawn
+from keyturn.elicitation.zero_shot import asked_behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +101,7 @@ def prompted(asked: Asked, config: PromptConfig, prepared: Prepared) -> Elicitat
     """Ask for the answer where the text ends."""
     if config.close and config.answer_tokens < 1:
         raise UsageError(f"--answer-tokens is {config.answer_tokens}", fix="1 or more")
-    drafts = Drafts(asked)
-    drafts.grow()
-    if config.close:
-        drafts.write(config.close)
-        drafts.grow(Drawn(room=config.answer_tokens, label=("answer",), beyond=True))
-    return Elicitation(completions=drafts.completions(), costs=drafts.costs)
+    return asked_behind(asked, config.close, config.answer_tokens, label="answer")
 
 
 MORE = ElicitationMethod(

@@ -32,12 +32,25 @@ def answer(asked: Asked, config: ZeroShotConfig, prepared: Prepared) -> Elicitat
     """Begin, go on, ask for the result."""
     if config.extract and config.extract_tokens < 1:
         raise UsageError(f"--extract-tokens is {config.extract_tokens}", fix="1 or more, or --extract ''")
+    return asked_behind(asked, config.extract, config.extract_tokens, begin=config.trigger, label="result")
+
+
+def asked_behind(asked: Asked, words: str, room: int, *, begin: str = "", label: str) -> Elicitation:
+    """Let the policy write, then put words behind the text and let it write the result.
+
+    Args:
+        asked: policy and problems.
+        words: ask for the result; empty: nothing is asked.
+        room: tokens of the result, beyond the limit of the answer.
+        begin: words with which the text begins.
+        label: of the random numbers of the second call.
+    """
     drafts = Drafts(asked)
-    drafts.write(config.trigger)
+    drafts.write(begin)
     drafts.grow()
-    if config.extract:
-        drafts.write(config.extract)
-        drafts.grow(Drawn(room=config.extract_tokens, label=("result",), beyond=True))
+    if words:
+        drafts.write(words)
+        drafts.grow(Drawn(room=room, label=(label,), beyond=True))
     return Elicitation(completions=drafts.completions(), costs=drafts.costs)
 
 
