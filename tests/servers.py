@@ -18,6 +18,7 @@ OPENAI = {
     "prompt",
     "messages",
     "logprobs",
+    "stop",
 }
 OPEN = OPENAI | {"top_k", "min_p", "repetition_penalty", "return_token_ids"}
 TRANSFORMERS = OPENAI | {"generation_config"}
@@ -31,6 +32,7 @@ class Served:
         says: ``(body, random) -> text`` of one completion.
         models: listed names; None: there is no listing.
         fields: that requests may have.
+        fails: fields on which it fails, with status 500.
         several: whether it gives ``n`` completions.
         slots: most completions that it gives to one request; more are refused.
         logprobs: whether it gives them.
@@ -42,6 +44,7 @@ class Served:
     says: object = lambda body, dice: "2"
     models: tuple | None = ("m",)
     fields: set = field(default_factory=lambda: set(OPEN))
+    fails: frozenset = frozenset()
     several: bool = True
     slots: int = 64
     logprobs: bool = True
@@ -59,6 +62,8 @@ def answered(served, path, body):
         return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
     if set(body) - served.fields:
         return 400, {"error": {"message": f"unknown fields {sorted(set(body) - served.fields)}"}}
+    if set(body) & served.fails:
+        return 500, b"Internal Server Error"
     if body.get("n", 1) > served.slots:
         return 400, {"error": {"message": f"Field 'n': Value must be between 1 <= value <= {served.slots}"}}
     chat = path.endswith("/chat/completions")

@@ -3,6 +3,7 @@
 import json
 import re
 
+import behind_servers
 import pytest
 import servers
 
@@ -66,6 +67,12 @@ def test_what_needs_no_model_answers_behind_a_server(name, tmp_path):
     assert found.cost()["weights_changed"] == 0
     if name == "self-consistency":
         assert found.success.value > 0.6
+
+
+def test_the_page_says_of_every_such_method_where_it_answers():
+    said = behind_servers.table()
+    assert list(said) == behind_servers.without_hooks()
+    assert all(set(one) == {"transformers serve", "llama.cpp"} for one in said.values())
 
 
 def test_a_method_that_looks_into_the_model_says_so(tmp_path):

@@ -63,7 +63,7 @@ SMALL = {
     "route-threshold": {"think": " w9 w4", "short": " w8", "threshold": 0.3},
     "route-benefit": {"think": " w9 w4", "trials": 2, "layer": 1},
     **{f"route-{name}": {"think": " w9 w4"} for name in ("unsure", "length", "random")},
-    "route-oracle": {"think": " w9 w4", "trials": 2},
+    "route-oracle": {"think": " w9 w4", "trials": 6},
     **dict.fromkeys(("tools", "tools-inlined", "tools-vote"), TOOLS),
     "tools-neutral": {**TOOLS, "filler": "w30"},
     **{
@@ -81,7 +81,7 @@ SMALL = {
         "reflection": tuple(f"w{i}" for i in range(20, 30)),
         "trials": 4,
     },
-    "steering-conditional": {"trials": 24, "dose": 0.5},
+    "steering-conditional": {"trials": 24, "dose": 0.5, "threshold": -1.0},
     "steering-unconditional": {"trials": 24, "kl": 0.2},
     **{name: {"words": ("w9", "w11"), "duration": 3} for name in ("tip", "tip-flipped", "tip-random")},
     "hybrid-divergence": {"share": 0.4, "trials": 1},
@@ -186,6 +186,7 @@ def check_shape(method, asked):
     for column in (*found.costs.columns().values(), *found.facts.values()):
         assert column.shape == (rows,)
         assert np.isfinite(column).all()
+    return found
 
 
 CHECKS = {
@@ -222,13 +223,34 @@ architecture is enough."""
 )
 def test_a_method_on_a_stock_architecture(name, family):
     asked = made_asked.made(family)
-    for check in CHECKS.values():
-        check(ELICITATIONS[name], asked)
+    found = [check(ELICITATIONS[name], asked) for check in CHECKS.values()][-1]
+    if family == made_asked.STOCK[0] and name != "plain":
+        # A method that does nothing at these settings would pass all checks.
+        assert not same(found, plainly(asked))
 
 
 @pytest.mark.parametrize("name", [name for name in ELICITATIONS if name != "power-smc"])
 def test_costs_are_what_the_decoder_saw(name, monkeypatch):
     check_costs(ELICITATIONS[name], made_asked.made("qwen"), monkeypatch)
+
+
+def test_costs_of_particles_are_the_tokens_of_all_of_them(monkeypatch):
+    """They are written by a decoder of their own. Without resampling every token is in some particle's text."""
+    from keyturn.elicitation import power_smc
+
+    found, own = [], power_smc.particles
+
+    def kept(*args, **kwargs):
+        found.append(own(*args, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(power_smc, "particles", kept)
+    method, asked = ELICITATIONS["power-smc"], made_asked.made("qwen")
+    costs = run(method, asked, replace(small(method), threshold=0.0)).costs
+    assert costs.generated.sum() == sum(one.lengths.sum() for one in found)
+    prompts = np.diff(asked.policy.prompts(asked.problems.problems).offsets)
+    assert costs.read.tolist() == np.repeat(4.0 * prompts, len(asked.draws)).tolist()
+    assert (costs.passes == costs.generated).all()
 
 
 @pytest.mark.parametrize("name", [name for name, method in ELICITATIONS.items() if method.needs])

@@ -99,7 +99,6 @@ def test_methods_are_served(name, settings):
     [
         ({"temperature": 0.5}, 400, "decides how answers are sampled"),
         ({"top_p": 0.9}, 400, "ask for top_p 1"),
-        ({"stream": True}, 400, "not streamed"),
         ({"n": 0}, 400, "n is a whole number from 1"),
         ({"n": 4000}, 400, "n is a whole number from 1"),
         ({"n": True}, 400, "n is a whole number from 1"),
@@ -117,6 +116,24 @@ def test_a_request_that_is_not_answered_is_told_why(plainly, change, status, sai
     found, document = sent(plainly, {"prompt": PROMPT, "max_tokens": 3, **change})
     assert found == status
     assert said in document["error"]["message"]
+
+
+def test_a_stream_has_each_answer_whole(plainly):
+    body = {"prompt": [PROMPT, "w4 w6"], "max_tokens": 4, "n": 2, "seed": 7}
+    _, whole = sent(plainly, body)
+    connection = http.client.HTTPConnection("127.0.0.1", plainly.server_address[1], timeout=60)
+    more = {"stream": True, "stream_options": {"include_usage": True}}
+    connection.request("POST", "/v1/completions", json.dumps(body | more).encode())
+    reply = connection.getresponse()
+    assert reply.getheader("Content-Type") == "text/event-stream"
+    lines = [line.removeprefix("data: ") for line in reply.read().decode().split("\n\n") if line]
+    connection.close()
+    assert lines[-1] == "[DONE]"
+    found = [json.loads(line) for line in lines[:-1]]
+    assert [one["choices"][0] for one in found] == whole["choices"]
+    assert [one["choices"][0]["index"] for one in found] == [0, 1, 2, 3]
+    assert (found[-1]["usage"], found[-1]["keyturn_costs"]) == (whole["usage"], whole["keyturn_costs"])
+    assert sent(plainly, {**body, **more, "n": 0})[0] == 400
 
 
 @pytest.fixture(scope="module")

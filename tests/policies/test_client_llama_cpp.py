@@ -21,6 +21,7 @@ import pytest
 
 pytest.importorskip("gguf")
 
+import behind_servers
 import torch
 from test_gguf_import import byte_pieces, write
 
@@ -52,7 +53,8 @@ def served(tmp_path_factory):
         pytest.skip("no llama.cpp server here (llama-server, or KEYTURN_LLAMA_PYTHON)")
     folder = tmp_path_factory.mktemp("llama")
     # Wide weights give distributions that are not flat.
-    write(folder / "tiny.gguf", change=lambda name, values: values * (1 if "norm" in name else 4))
+    wide = {"change": lambda name, values: values * (1 if "norm" in name else 4), "context": 512}
+    write(folder / "tiny.gguf", **wide)
     import_gguf(str(folder / "tiny.gguf"), folder / "model")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -121,3 +123,9 @@ def test_stop_texts_end_answers_there_and_here_alike(served):
     assert not any("e" in text or "7" in text for text in there.texts)
     # Two samples of 120 answers each.
     assert abs(ended[0] - ended[1]) < 4 * np.sqrt(0.25 * 2 / 120)
+
+
+@pytest.mark.slow
+def test_methods_that_look_into_no_model_do_behind_it_what_the_page_says(served, tmp_path):
+    prompts = [f"{a} + {b} =" for a in range(4) for b in range(2)]
+    behind_servers.held(served[0], "llama.cpp", tmp_path, prompts)

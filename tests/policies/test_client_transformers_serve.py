@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
+import behind_servers
 import numpy as np
 import pytest
 import torch
@@ -36,7 +37,7 @@ def served_folder(path):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>")
     tokenizer.chat_template = TEMPLATE
     config = GPT2Config(
-        vocab_size=len(WORDS), n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1
+        vocab_size=len(WORDS), n_positions=512, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1
     )
     model = GPT2LMHeadModel(config)
     rng = Streams(5).generator("init")
@@ -126,6 +127,24 @@ def test_its_draws_follow_the_model_s_own_distribution(server):
         share = expected[WORDS.index(word)]
         assert abs(count / 240 - share) < 4 * np.sqrt(share * (1 - share) / 240), (word, count, share)
     assert len(set(drawn.texts)) >= 5
+
+
+@pytest.mark.slow
+def test_methods_that_look_into_no_model_do_behind_it_what_the_page_says(server, tmp_path):
+    url, model, _ = server
+    prompts = [f"{a} {b}" for a in "abcd" for b in "ef"]
+    behind_servers.held(f"{url}/v1#{model}", "transformers serve", tmp_path, prompts)
+
+
+@pytest.mark.slow
+def test_stop_texts_that_it_fails_on_are_cut_here(server):
+    """Its search for stop texts needs a byte-level tokenizer; of others a request that has any fails."""
+    url, model, _ = server
+    asked = connect(f"{url}/v1#{model}", ServerOptions(timeout_s=60), template="plain", stop=("d", "h"))
+    assert not asked.config.stops
+    drawn = asked.draw([Problem(id="p", prompt="a b c")], range(12), Streams(1), Limits(max_new_tokens=8))
+    assert (drawn.stop != Stop.ERROR).all()
+    assert not any("d" in text or "h" in text for text in drawn.texts)
 
 
 @pytest.mark.slow

@@ -58,6 +58,30 @@ def test_what_a_server_takes_is_tried_out(served, expected):
     assert shown(found(servers.Served(**served))) == expected
 
 
+@pytest.mark.parametrize("stop", [(), ("7",)])
+@pytest.mark.parametrize("fields", [servers.OPEN, servers.TRANSFORMERS])
+def test_whether_a_server_takes_stop_texts_is_tried_out(fields, stop):
+    """`transformers serve` fails on them for some tokenizers, with status 500."""
+    for fails in (frozenset(), frozenset({"stop"})):
+        served = servers.Served(fields=fields, fails=fails, says=lambda body, dice: "6 7 8")
+        with servers.running(served) as url:
+            asked = connect(f"{url}#m", ServerOptions(retries=0), stop=stop)
+            assert asked.config.stops == (not fails)
+            tried = len(served.bodies)
+            drawn = asked.having(stops=["8"]).draw(PROBLEMS, range(2), Streams(1), LIMITS)
+        assert all(("stop" in body) == (not fails) for body in served.bodies[tried:])
+        assert {text.strip() for text in drawn.texts} == {"6" if stop else "6 7"}
+
+
+def test_a_fault_of_the_server_names_the_longest_prompt():
+    """Some fail on a prompt that is longer than the model's context."""
+    served = servers.Served(fails=frozenset({"prompt"}))
+    with servers.running(served) as url:
+        config = ServerConfig(url=url, model="m", retries=0)
+        with pytest.raises(InputError, match=r"status 500.*server's log.*7 characters"):
+            ServerPolicy(config).draw(PROBLEMS, range(1), Streams(1), LIMITS)
+
+
 def test_the_template_may_be_asked_for():
     assert shown(found(servers.Served(), template="plain"))[0] == "completions"
     with pytest.raises(InputError, match="no chat template"):

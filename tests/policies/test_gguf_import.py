@@ -45,14 +45,14 @@ def permuted(weights, heads):
     )
 
 
-def write(path, *, kind=None, change=None, leave_out=(), more=()):
+def write(path, *, kind=None, change=None, leave_out=(), more=(), context=128):
     """A Llama as llama.cpp stores it; returns the model whose weights it holds."""
     words = byte_pieces()
     model = tiny(words)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_license("mit")
-    writer.add_context_length(128)
+    writer.add_context_length(context)
     writer.add_embedding_length(64)
     writer.add_block_count(2)
     writer.add_feed_forward_length(96)

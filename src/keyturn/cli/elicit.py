@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from keyturn.auditing.opening import PER_CELL
-from keyturn.cli.options import positional, switches, typed
+from keyturn.cli.options import Method, Model, positional, switches, typed
 from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import from_json_number
@@ -26,9 +26,6 @@ from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.eliciting import elicit, elicitation_of
 from keyturn.front.serving import endpoint
 from keyturn.policies.connect import ServerOptions
-
-Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
-Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
+import tyro
+
 from keyturn.core.errors import UsageError
+
+Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
+Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 

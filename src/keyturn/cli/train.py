@@ -19,7 +19,7 @@ import tyro
 
 from keyturn.auditing.embedded import EMBEDDED
 from keyturn.cli.listing import result_line
-from keyturn.cli.options import after, positional, switches, typed, unescaped
+from keyturn.cli.options import Method, Model, after, positional, switches, typed, unescaped
 from keyturn.cli.saved import say_next
 from keyturn.core.errors import UsageError
 from keyturn.core.rundir import SCHEMA
@@ -33,9 +33,6 @@ from keyturn.objectives import OBJECTIVES
 from keyturn.rewards import REWARDS
 from keyturn.rewards.by_name import default_config, reward_named
 from keyturn.training.config import RLConfig
-
-Method = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
-Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,8 @@ import sys
 
 from keyturn.cli.listing import listing
 from keyturn.core.rundir import SCHEMA
-from keyturn.methods import METHODS
-from keyturn.objectives import OBJECTIVES
-from keyturn.rewards import REWARDS
+from keyturn.methods.catalogue import catalogue
 
-COST = "demo: the embedded run of its world; study: ten times as long; real: 200 steps of 32 x 8 draws"
 _HEADINGS = {
     "method": "methods: keyturn train NAME MODEL",
     "objective": "objectives of RL: keyturn train NAME MODEL",
@@ -38,17 +35,4 @@ def run(json: bool = False) -> None:
 
 def methods() -> list[dict[str, str]]:
     """Methods, objectives and rewards, each with ``name``, ``kind``, ``summary``, ``source`` and ``cost``."""
-    rows = []
-    for name, method in METHODS.items():
-        rows.append(_row(name, "method", method.summary, method.source, method.cost))
-    for name, make in OBJECTIVES.items():
-        objective = make()
-        rows.append(_row(name, "objective", objective.summary, objective.source, COST))
-    for name, make in REWARDS.items():
-        reward = make()
-        rows.append(_row(name, "reward", reward.summary, reward.source, "one pass over the completions' text"))
-    return rows
-
-
-def _row(name: str, kind: str, summary: str, source: str, cost: str) -> dict[str, str]:
-    return {"name": name, "kind": kind, "summary": summary, "source": source, "cost": cost}
+    return [{key: text for key, text in row.items() if key != "command"} for row in catalogue()]

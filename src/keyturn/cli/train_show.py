@@ -13,10 +13,10 @@ from rich.text import Text
 
 from keyturn.atlas import CLAIMS
 from keyturn.cli.options import flat_settings
-from keyturn.cli.train_ls import methods
 from keyturn.core.errors import unknown
 from keyturn.core.rundir import SCHEMA
 from keyturn.methods import METHODS
+from keyturn.methods.catalogue import catalogue
 from keyturn.objectives import OBJECTIVES
 from keyturn.rewards.by_name import default_config
 
@@ -28,9 +28,10 @@ def run(name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")
         name: a name that `keyturn train ls` prints; if an objective and a reward share it, both are shown.
         json: one JSON document on stdout instead of text.
     """
-    rows = [row for row in methods() if row["name"] == name]
+    every = catalogue()
+    rows = [row for row in every if row["name"] == name]
     if not rows:
-        raise unknown("method", name, {row["name"] for row in methods()})
+        raise unknown("method", name, {row["name"] for row in every})
     found = [_whole(row) for row in rows]
     if json:
         sys.stdout.write(jsonlib.dumps({"schema": SCHEMA, "command": "train show", "methods": found}) + "\n")
@@ -45,23 +46,18 @@ def _whole(row: Mapping[str, str]) -> dict[str, Any]:
     name, kind = row["name"], row["kind"]
     if kind == "method":
         method = METHODS[name]
-        settings, prefix = method.profiles["demo"], ""
-        needs = sorted(method.needs)
-        others = "".join(f" --{need} MODEL" for need in needs if need not in ("world", "expert"))
-        command = f"keyturn train {name} {method.domain}{others} --dry-run"
+        settings, prefix, needs = method.profiles["demo"], "", sorted(method.needs)
     elif kind == "objective":
         objective = OBJECTIVES[name]()
         settings, prefix, needs = objective.config, "", sorted(objective.needs)
-        command = f"keyturn train {name} chain --dry-run"
     else:
         settings, prefix, needs = default_config(name), "reward.", []
-        command = f"keyturn train grpo chain --reward {name} --dry-run"
     return {
-        **row,
+        **{key: text for key, text in row.items() if key != "command"},
         "needs": needs,
         "settings": {f"--{prefix}{key}": value for key, value in flat_settings(settings).items()},
         "claims": [claim.id for claim in CLAIMS.values() if name in claim.methods],
-        "try": command,
+        "try": row["command"],
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from keyturn.core.errors import KeyturnError
 from keyturn.core.loopback import LoopbackHandler, LoopbackServer
-from keyturn.front.served import Request, Served, Wrong, document
+from keyturn.front.served import Request, Served, Wrong, document, events
 
 BODY, AT_ONCE = 1 << 20, 16
 """Most bytes of a request, and connections at a time."""
@@ -55,6 +55,7 @@ class _Handler(LoopbackHandler):
     server: Endpoint
     timeout = DEADLINE
     _was_read = False
+    _streams = False
 
     def do_GET(self) -> None:
         """The list of models."""
@@ -65,6 +66,7 @@ class _Handler(LoopbackHandler):
         self._reply(lambda: self._completed())
 
     def _reply(self, make: Any) -> None:
+        self._streams = False
         try:
             self._check()
             status, document = HTTPStatus.OK, make()
@@ -73,9 +75,15 @@ class _Handler(LoopbackHandler):
             status, document = wrong.status, {"error": {"message": wrong.why, "type": "invalid_request_error"}}
         except KeyturnError as error:
             status, document = HTTPStatus.BAD_REQUEST, {"error": {"message": str(error)}}
-        content = json.dumps(document, allow_nan=False).encode()
+        streamed = self._streams and status == HTTPStatus.OK
+        pieces = events(document) if streamed else (document,)
+        lines = [json.dumps(one, allow_nan=False) for one in pieces]
+        content = "".join(f"data: {line}\n\n" for line in (*lines, "[DONE]")) if streamed else lines[0]
+        self._send(status, content.encode(), "text/event-stream" if streamed else "application/json")
+
+    def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -120,6 +128,7 @@ class _Handler(LoopbackHandler):
             )
             raise Wrong(HTTPStatus.BAD_REQUEST, what)
         request = Request.read(self._body(), policy, chat=chat)
+        self._streams = request.stream
         with self.server.one_at_a_time:
             given, drawn = policy.answer(
                 request.problems, request.count, request.seed, request.tokens, request.stops

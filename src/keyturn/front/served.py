@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -40,6 +41,7 @@ KNOWN = {
     "n",
     "seed",
     "stream",
+    "stream_options",
     "logprobs",
     "stop",
     "user",
@@ -162,6 +164,7 @@ class Request:
     seed: int
     logprobs: bool
     stops: tuple[str, ...]
+    stream: bool
 
     @staticmethod
     def read(body: Mapping[str, Any], policy: Served, *, chat: bool) -> Request:
@@ -179,8 +182,6 @@ class Request:
             if body.get(name) is not None and body[name] not in allowed:
                 what = f"{name} is {body[name]!r}: {policy.method.name} decides how answers are sampled"
                 raise Wrong(HTTPStatus.BAD_REQUEST, f"{what}; ask for {name} {allowed[0]}")
-        if body.get("stream"):
-            raise Wrong(HTTPStatus.BAD_REQUEST, "answers are not streamed: a method may discard what it wrote")
         stop = body.get("stop") or []
         stops = [stop] if isinstance(stop, str) else stop
         if not isinstance(stops, list) or len(stops) > 8 or not all(isinstance(s, str) and s for s in stops):
@@ -193,6 +194,7 @@ class Request:
             seed=_whole(body, "seed", secrets.randbits(62), -(1 << 63), 1 << 63),
             logprobs=bool(body.get("logprobs")),
             stops=tuple(stops),
+            stream=bool(body.get("stream")),
         )
 
 
@@ -259,11 +261,25 @@ def document(
     return {
         "id": f"keyturn-{_mark(str(request.seed))}",
         "object": "chat.completion" if chat else "text_completion",
+        "created": int(time.time()),
         "model": policy.name,
         "choices": choices,
         "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
         "keyturn_costs": costs,
     }
+
+
+def events(reply: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A reply as the events of a stream: one whole answer each, since a method may discard what it wrote. The
+    last one has the usage and the costs."""
+    choices = reply["choices"]
+    chat = reply["object"] == "chat.completion"
+    head = {name: reply[name] for name in ("id", "created", "model")}
+    head["object"] = "chat.completion.chunk" if chat else reply["object"]
+    for place, choice in enumerate(choices, start=1):
+        piece = {"delta" if name == "message" else name: value for name, value in choice.items()}
+        counted = {name: reply[name] for name in ("usage", "keyturn_costs")} if place == len(choices) else {}
+        yield {**head, "choices": [piece], **counted}
 
 
 def _logprobs(policy: Served, request: Request, drawn: Completions, row: int, *, chat: bool) -> dict[str, Any]:

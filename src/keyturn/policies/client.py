@@ -79,8 +79,9 @@ class ServerConfig:
     top_k: int = 0
     """Top-k sampling; 0 is off. It is sent only when it is on, since plain OpenAI servers do not know it."""
     stop: tuple[str, ...] = ()
-    """Texts that end an answer. They are sent, except to ``transformers serve``, which fails on them. Text that
-    a server returns beyond one is cut off here."""
+    """Texts that end an answer. Text that a server returns beyond one is cut off here."""
+    stops: bool = True
+    """Send them. Some servers fail on every request that has any; the answers are then only cut here."""
     dialect: Dialect = "openai"
     """How the server's own defaults (many take a model's ``generation_config.json``: top-k 20, a penalty) are
     switched off. ``open``: by the fields of vLLM, SGLang and llama.cpp. ``transformers``: by a whole generation
@@ -204,10 +205,8 @@ class ServerPolicy:
         if failures:
             _log.warning("%d of %d draws unanswered, last: %s", len(failures), len(answers), failures[-1])
         if answers and len(failures) == len(answers):
-            raise InputError(
-                f"{self.config.url} answered none of {len(answers)} requests: {failures[-1]}",
-                fix="check that the server runs and is reachable",
-            )
+            what = f"{self.config.url} answered none of {len(answers)} requests: {failures[-1]}"
+            raise InputError(what, fix=_look(failures[-1], problems))
         return self._completions(problems, [(job.problem, n) for job in jobs for n in job.draws], answers)
 
     def _ask(
@@ -316,9 +315,21 @@ class ServerPolicy:
         )
 
 
+def _look(why: str, problems: Sequence[Problem]) -> str:
+    """Where to look after requests that were not answered."""
+    if not why.startswith("status 5"):
+        return "check that the server runs and is reachable"
+    longest = max(len(problem.prompt) for problem in problems)
+    return (
+        "look at the server's log; some fail like this on a prompt that is empty or longer than the model's "
+        f"context (the longest one here has {longest} characters)"
+    )
+
+
 def stated(config: ServerConfig) -> dict[str, Any]:
-    """The settings of a server's requests as plain data; stop texts only where there are any."""
-    return {name: value for name, value in asdict(config).items() if name != "stop" or value}
+    """The settings of a server's requests as plain data; what is said of stop texts only where it matters."""
+    usual = {"stop": (), "stops": True}
+    return {name: value for name, value in asdict(config).items() if name not in usual or value != usual[name]}
 
 
 def root_of(url: str) -> str:
@@ -338,9 +349,7 @@ def body_of(config: ServerConfig, problem: Problem, count: int, seed: int, limit
         "n": count,
         "stream": False,
     }
-    # `transformers serve` (5.23) fails on every request that names stop texts: it gives them to `generate`
-    # without the tokenizer that they need.
-    if config.stop and config.dialect != "transformers":
+    if config.stop and config.stops:
         body["stop"] = list(config.stop)
     if config.dialect == "open":
         body |= {"top_k": config.top_k or -1, "min_p": 0.0, "repetition_penalty": 1.0}

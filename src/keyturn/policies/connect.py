@@ -37,6 +37,7 @@ _SAYS_NO = frozenset({400, 404, 405, 415, 422, 501})
 """Statuses after which a request of another form may work: unknown field, no chat template, no such route."""
 
 _TRIAL = Problem(id="trial", prompt="1 + 1 =")
+_STOP = ("\n\nQuestion:",)
 _COMPARED = ("1 + 1 =", "The capital of France is", "def add(a, b):")
 _LIMITS = Limits(max_new_tokens=2)
 _log = logging.getLogger("keyturn")
@@ -111,7 +112,7 @@ def connect(
     place = None if folder is None else folder / f"{_identity(asked, template)}.json"
     known: dict[str, Any] = read_json(place) if place is not None and place.is_file() else {}
     if known:
-        config = replace(asked, **{name: known[name] for name in _FOUND})
+        config = replace(asked, **{name: known[name] for name in _FOUND if name in known})
     else:
         with waiting(f"asking {url}"):
             config = _tried(asked, template, key, options.key_variable)
@@ -128,7 +129,7 @@ def connect(
     return ServerPolicy(config, key=key, journal=journal)
 
 
-_FOUND = ("model", "route", "dialect", "logprobs", "draws_a_request")
+_FOUND = ("model", "route", "dialect", "logprobs", "draws_a_request", "stops")
 """Fields of a :class:`~keyturn.policies.client.ServerConfig` that the trials decide."""
 
 
@@ -178,7 +179,7 @@ def _tried(asked: ServerConfig, template: str, key: str, variable: str) -> Serve
     refused: Refused | None = None
     for config in _forms(asked, template):
         try:
-            return _several(_settled(config, _trial(config, key)), key)
+            return _stopping(_several(_settled(config, _trial(config, key)), key), key)
         except Refused as error:
             if error.status in (401, 403):
                 raise _no_entry(error, key, variable) from error
@@ -231,8 +232,21 @@ def _several(config: ServerConfig, key: str) -> ServerConfig:
 
 
 def _trial(config: ServerConfig, key: str, most: int = 2) -> dict[str, Any]:
-    body = body_of(config, _TRIAL, min(config.draws_a_request, most), 1, _LIMITS)
-    return _asked_once(replace(config, others=()), body, key)
+    plain = replace(config, stop=(), others=())
+    return _asked_once(plain, body_of(plain, _TRIAL, min(config.draws_a_request, most), 1, _LIMITS), key)
+
+
+def _stopping(config: ServerConfig, key: str) -> ServerConfig:
+    """The config, with stop texts left out where the server fails on a request that has one.
+
+    ``transformers serve`` (5.23) does for some tokenizers and not for others.
+    """
+    trial = replace(config, stop=config.stop or _STOP, retries=min(config.retries, 1), others=())
+    try:
+        _asked_once(trial, body_of(trial, _TRIAL, 1, 1, _LIMITS), key)
+    except (Refused, Unanswered):
+        return replace(config, stops=False)
+    return config
 
 
 def _asked_once(config: ServerConfig, body: dict[str, Any], key: str) -> dict[str, Any]:

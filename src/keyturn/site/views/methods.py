@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from keyturn.methods import METHODS
-from keyturn.objectives import OBJECTIVES
-from keyturn.rewards import REWARDS
+from keyturn.methods.catalogue import catalogue
 from keyturn.site import paths
 from keyturn.site.page import Page
 from keyturn.site.source import Source
@@ -25,10 +23,10 @@ def pages(source: Source) -> Iterator[Page]:
     """Every method, and their list."""
     named = dict.fromkeys(name for claim in source.claims.values() for name in claim.methods)
     rows = [
-        *_trained(),
+        *catalogue(),
         *({"name": n, "kind": "other", "summary": "", "source": "", "command": ""} for n in named),
     ]
-    found = {row["name"]: row for row in reversed(rows)}
+    found: dict[str, dict[str, Any]] = {row["name"]: dict(row) for row in reversed(rows)}
     for row in found.values():
         row["claims"] = [
             claim_row(source, claim) for claim in source.claims.values() if row["name"] in claim.methods
@@ -56,32 +54,3 @@ def pages(source: Source) -> Iterator[Page]:
         title="Methods",
         shows={"groups": [group for group in groups if group["methods"]]},
     )
-
-
-def _trained() -> Iterator[dict[str, Any]]:
-    for name, method in METHODS.items():
-        yield {
-            "name": name,
-            "kind": "method",
-            "summary": method.summary,
-            "source": method.source,
-            "command": f"keyturn train {name} {method.domain} --dry-run",
-        }
-    for name, make in OBJECTIVES.items():
-        one = make()
-        yield {
-            "name": name,
-            "kind": "objective",
-            "summary": one.summary,
-            "source": one.source,
-            "command": f"keyturn train {name} chain --dry-run",
-        }
-    for name, make in REWARDS.items():
-        one = make()
-        yield {
-            "name": name,
-            "kind": "reward",
-            "summary": one.summary,
-            "source": one.source,
-            "command": f"keyturn train grpo chain --reward {name} --dry-run",
-        }
