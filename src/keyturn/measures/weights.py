@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from keyturn.core.errors import InputError
+from keyturn.core.progress import progress
 from keyturn.core.weight_files import find_weights, tensor_files
 
 _EXACT = frozenset({"F32", "F64"})
@@ -56,10 +57,14 @@ def weight_pairs(base: Path, tuned: Path) -> Iterator[WeightPair]:
     """
     with contextlib.ExitStack() as stack:
         first, second = _Folder(base, stack), _Folder(tuned, stack)
-        for name in _common_names(first, second):
+        names = _common_names(first, second)
+        # Minutes for a large model: what is done with a pair before the next one is asked for counts too.
+        advance = stack.enter_context(progress("compare weights, tensors", len(names)))
+        for name in names:
             pair = _pair(name, first, second)
             if pair is not None:
                 yield pair
+            advance(1)
 
 
 class _Folder:
