@@ -108,7 +108,7 @@ def draw(lab):
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("which", ["completions-00001.parquet", "completions-00001.prompts.parquet"])
 def test_one_damaged_part_of_draws_is_drawn_again_and_no_other(tmp_path, caplog, monkeypatch, damage, which):
-    monkeypatch.setattr(lab_module, "ROWS_A_PART", 3)
+    monkeypatch.setattr(lab_module, "rows_a_part", lambda *_: 3)
     stage, drawn, *_ = draw(lab_in(tmp_path))
     parts = sorted(stage.folder.glob("completions-*.parquet"))
     assert len(parts) == 8

@@ -32,21 +32,24 @@ _LINE_EVERY_S = 15.0
 
 
 @contextlib.contextmanager
-def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -> Iterator[Advance]:
+def progress(
+    label: str, total: int, *, done: int = 0, note: Callable[[], str] | None = None
+) -> Iterator[Advance]:
     """Show the progress of a piece of work; the block gets ``advance(done_now)``.
 
     Args:
         label: name of the work.
         total: number of steps.
+        done: steps that were taken before; they say nothing about the time that the others need.
         note: called whenever progress is shown; its text follows the bar (a curve, a rate).
     """
     console = Console(stderr=True)
     if console.is_terminal:
-        with _bar(console, label, total, note) as move:
+        with _bar(console, label, total, done, note) as move:
             yield move
         return
     started = shown = time.monotonic()
-    done = 0
+    before = done
 
     def advance(steps: int) -> None:
         nonlocal done, shown
@@ -54,7 +57,7 @@ def progress(label: str, total: int, *, note: Callable[[], str] | None = None) -
         now = time.monotonic()
         if now - shown >= _LINE_EVERY_S:
             shown = now
-            left = (now - started) / max(done, 1) * (total - done)
+            left = (now - started) / max(done - before, 1) * (total - done)
             words = f" {note()}" if note else ""
             sys.stderr.write(f"{label}: {done}/{total}, about {left:.0f} s left{words}\n")
 
@@ -96,7 +99,9 @@ def waiting(label: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar(console: Console, label: str, total: int, note: Callable[[], str] | None) -> Iterator[Advance]:
+def _bar(
+    console: Console, label: str, total: int, done: int, note: Callable[[], str] | None
+) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -106,7 +111,7 @@ def _bar(console: Console, label: str, total: int, note: Callable[[], str] | Non
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(label, total=total, note="", visible=False)
+        task = bars.add_task(label, total=total, completed=done, note="", visible=False)
         started = time.monotonic()
 
         def advance(steps: int) -> None:

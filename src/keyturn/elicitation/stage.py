@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyturn.core.describe import describe
-from keyturn.core.errors import KeyturnError, NewerError, StorageError
+from keyturn.core.errors import KeyturnError, StorageError
 from keyturn.core.identity import identity
 from keyturn.core.progress import progress
 from keyturn.core.rundir import write_bytes
 from keyturn.elicitation.contract import Asked, Costs, Elicitation, ElicitationMethod, Prepared
 from keyturn.elicitation.prepared_file import Given, without_preparing
-from keyturn.lab.lab import Lab, Stage, parts_of
+from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.parts import drawn_before, parts_of, rows_a_part, rows_of
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.which_engine import engine_of
 from keyturn.problems.contract import content_of
@@ -34,7 +35,7 @@ from keyturn.rollouts.store import completion_parts, read_completions, write_com
 _log = logging.getLogger("keyturn")
 
 ROWS_A_PART = 512
-"""Answers per part. An interruption costs at most this many answers."""
+"""Answers of a part, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,13 +96,17 @@ def elicit(
     answer = method.answer
 
     def work(folder: Path) -> None:
-        with progress(f"{method.name}", len(problems) * len(asked.draws)) as advance:
-            for number, part in enumerate(parts_of(problems, asked.draws, ROWS_A_PART)):
-                if not _readable(folder, number):
+        rows = rows_a_part(asked.policy, problems, asked.draws, asked.limits, most=ROWS_A_PART)
+        parts = parts_of(problems, asked.draws, rows)
+        before = {n for n in drawn_before(folder, parts, asked.draws) if _cost_is_known(folder, n)}
+        done = rows_of((parts[number] for number in before), asked.draws)
+        with progress(f"{method.name}", rows_of(parts, asked.draws), done=done) as advance:
+            for number, part in enumerate(parts):
+                if number not in before:
                     given = untouched(asked, lambda part=part: answer(asked.of(part), config, prepared))
                     _write(folder, number, given, _policy(asked, fields))
                     write_bytes(folder / f"{number}.done", b"")
-                advance(len(part) * len(asked.draws))
+                    advance(len(part) * len(asked.draws))
 
     stage, found = lab.stage("elicit", decides, work, _read, parents=parents, label=method.name)
     weights = method.weights(asked, config) if method.weights is not None else 0
@@ -183,15 +188,10 @@ def _read(folder: Path) -> Elicitation:
     return Elicitation(completions=completions, costs=costs, facts=facts)
 
 
-def _readable(folder: Path, part: int) -> bool:
-    """Whether a part that was written before an interruption is still whole."""
-    if not (folder / f"{part}.done").exists():
-        return False
+def _cost_is_known(folder: Path, part: int) -> bool:
+    """Whether the costs of a part that was written before an interruption are still whole."""
     try:
-        read_completions(folder, [part])
         _costs(folder / f"costs-{part:05d}.npz")
-    except NewerError:
-        raise
     except StorageError as damage:
         _log.warning("a finished part is damaged and is made again: %s", damage.what)
         return False

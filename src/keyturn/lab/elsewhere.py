@@ -22,7 +22,8 @@ from keyturn.core.problem import Problem
 from keyturn.core.progress import progress
 from keyturn.core.rundir import write_bytes
 from keyturn.core.streams import Streams
-from keyturn.lab.lab import ROWS_A_PART, Lab, Stage, parts_of
+from keyturn.lab.lab import Lab, Stage
+from keyturn.lab.parts import parts_of, rows_a_part
 from keyturn.lab.workers import Executor, Job, Processes, free_cores
 from keyturn.policies.by_name import Loading, open_model
 from keyturn.policies.local import LocalPolicy
@@ -87,7 +88,7 @@ class SharedLab(Lab):
         """See :meth:`~keyturn.lab.lab.Lab.draw`."""
 
         def ahead(folder: Path) -> bool:
-            parts = parts_of(problems, draws, ROWS_A_PART)
+            parts = parts_of(problems, draws, rows_a_part(policy, problems, draws, limits))
             missing = {n: part for n, part in enumerate(parts) if not (folder / f"{n}.done").exists()}
             self._draw_parts(policy, missing, draws, limits, folder, name)
             return False  # what is still missing is drawn here

@@ -41,16 +41,13 @@ from keyturn.core.rundir import (
     write_json,
 )
 from keyturn.core.streams import Streams
+from keyturn.lab.parts import drawn_before, parts_of, rows_a_part, rows_of
 from keyturn.policies.protocol import Limits, Policy
 from keyturn.policies.which_engine import engine_of
 from keyturn.problems.contract import Grader, content_of
 from keyturn.rollouts.completions import Completions
 from keyturn.rollouts.grades import Grades
 from keyturn.rollouts.store import read_completions, read_grades, write_completions, write_grades
-
-ROWS_A_PART = 4096
-"""Completions per Parquet part of a drawing stage. An interruption costs at most this many completions."""
-
 
 __uncounted__ = (
     "Lab.stage",
@@ -249,13 +246,15 @@ class Lab:
         }
 
         def work(folder: Path) -> None:
-            with progress(name, len(problems) * len(draws)) as advance:
-                for number, part in enumerate(parts_of(problems, draws, ROWS_A_PART)):
-                    if not ((folder / f"{number}.done").exists() and _readable(folder, number)):
-                        drawn = policy.draw(part, draws, self.streams, limits)
-                        write_completions(folder, number, drawn)
+            parts = parts_of(problems, draws, rows_a_part(policy, problems, draws, limits))
+            before = drawn_before(folder, parts, draws)
+            done = rows_of((parts[number] for number in before), draws)
+            with progress(name, rows_of(parts, draws), done=done) as advance:
+                for number, part in enumerate(parts):
+                    if number not in before:
+                        write_completions(folder, number, policy.draw(part, draws, self.streams, limits))
                         write_bytes(folder / f"{number}.done", b"")
-                    advance(len(part) * len(draws))
+                        advance(len(part) * len(draws))
 
         return self.stage("draw", fields, work, read_completions, parents=parents, label=name)
 
@@ -311,18 +310,6 @@ class Lab:
         return self.stage(kind, fields, work, _read_arrays, parents=parents, label=label)
 
 
-def parts_of(problems: Sequence[Problem], draws: range, rows: int) -> list[Sequence[Problem]]:
-    """The problems of a stage in parts that are drawn and stored one by one.
-
-    Args:
-        problems: all of them.
-        draws: which draws of every problem are made.
-        rows: completions of a part, at most; a part holds one problem at least.
-    """
-    size = max(1, rows // max(1, len(draws)))
-    return [problems[start : start + size] for start in range(0, len(problems), size)]
-
-
 def _noted(folder: Path) -> Mapping[str, Any]:
     """What a stage records about itself. Empty if the record cannot be read."""
     try:
@@ -355,15 +342,3 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
         raise StorageError(
             f"{path} is damaged ({error})", fix=f"remove {folder} and run the command again"
         ) from error
-
-
-def _readable(folder: Path, part: int) -> bool:
-    """Whether a part that was written before an interruption is still intact."""
-    try:
-        read_completions(folder, [part])
-    except NewerError:
-        raise
-    except StorageError as damage:
-        _log.warning("a finished part is damaged and is drawn again: %s", damage.what)
-        return False
-    return True
