@@ -56,28 +56,6 @@ def test_bfloat16_is_read_exactly_in_float32_and_as_it_is(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # PEFT's own, about tied heads
-def test_an_adapter_is_refused_and_the_fix_makes_a_model_of_it(tmp_path):
-    peft = pytest.importorskip("peft")
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    adapted = peft.get_peft_model(family("llama"), config)
-    adapted.save_pretrained(tmp_path / "adapter")
-    tokenizer().save_pretrained(tmp_path / "adapter")
-    with pytest.raises(InputError, match="holds an adapter, not a model") as refused:
-        load_policy(tmp_path / "adapter")
-    assert "merge_and_unload" in refused.value.fix
-    with_it = peft.PeftModel.from_pretrained(family("llama"), tmp_path / "adapter")
-    expected = drawn(LocalPolicy(with_it.eval(), tokenizer()))
-    merged = with_it.merge_and_unload()
-    merged.save_pretrained(tmp_path / "merged")
-    tokenizer().save_pretrained(tmp_path / "merged")
-    found = drawn(load_policy(tmp_path / "merged"))
-    assert np.array_equal(found.tokens, expected.tokens)
-    assert np.abs(found.logprobs - expected.logprobs).max() < 1e-5
-    assert not np.array_equal(found.tokens, drawn(LocalPolicy(family("llama"), tokenizer())).tokens)
-
-
-@pytest.mark.slow
 def test_what_the_trainer_of_transformers_and_trl_saves(tmp_path):
     """TRL's trainers inherit this folder: `checkpoint-N` with the optimiser and pickles of arguments beside."""
     transformers = pytest.importorskip("transformers")

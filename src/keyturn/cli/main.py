@@ -57,7 +57,10 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "evidence trust": ("evidence_trust", "let imported records count in verdicts here"),
     "evidence report": ("evidence_report", "write down a published number, beside what was measured"),
-    "model import": ("model_import", "make a model folder from a GGUF file or a package that carries one"),
+    "model import": (
+        "model_import",
+        "make a model folder from a GGUF file, a package that carries one, or an adapter",
+    ),
     "model show": ("model_show", "one model: size, context, template, stop tokens, memory"),
     "trace": ("trace", "follow one token's credit from problem to gradient"),
     "doctor": ("doctor", "check this machine and say what to mend"),

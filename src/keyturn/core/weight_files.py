@@ -62,6 +62,11 @@ def find_weights(folder: Path, *, allow_pickle: bool = False) -> Weights:
     return Weights(files=tuple(pickles), pickled=True)
 
 
+def is_adapter(place: str | Path) -> bool:
+    """Whether a path is a folder with a PEFT adapter."""
+    return (Path(place).expanduser() / ADAPTER).is_file()
+
+
 def tensor_files(files: Iterable[Path]) -> dict[str, Path]:
     """The file of each tensor; only headers are read.
 
@@ -95,12 +100,13 @@ def _names(path: Path) -> list[str]:
 def _adapter(folder: Path, *, whole: bool) -> InputError:
     if not whole:
         return InputError(
-            f"{folder} holds an adapter, not a model", fix="merge it into its base (PEFT's merge_and_unload)"
+            f"{folder} holds an adapter, not a model",
+            fix=f"merge it into its base (keyturn model import {folder} OUT), and name OUT",
         )
     return InputError(
         f"{folder} holds both a whole model and an adapter, and only one of them can be meant",
-        fix="move adapter_config.json and adapter_model.* out of the folder for the whole model, or merge the "
-        "adapter into its base (PEFT's merge_and_unload) for the other",
+        fix="move adapter_config.json and adapter_model.* out of the folder for the whole model, or "
+        f"merge the adapter into its base (keyturn model import {folder} OUT --base BASE) for the other",
     )
 
 

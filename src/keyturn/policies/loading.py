@@ -90,8 +90,8 @@ def load_policy(
     place = find_device(device)
     with quiet_bars(), waiting(f"loading {folder}"):
         model = _load_model(folder, weights, dtype, trust_remote_code=trust_remote_code)
-        tokenizer = _load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    _check_vocabulary(folder, model, tokenizer)
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    check_vocabulary(folder, model, tokenizer)
     # `to` is typed as a method of a wrapper class.
     model = model.to(place)  # pyright: ignore[reportArgumentType]
     return LocalPolicy(model.eval(), tokenizer, sampling=sampling or Sampling())
@@ -321,11 +321,14 @@ def _load_model(folder: Path, weights: Weights, dtype: str, *, trust_remote_code
     return model
 
 
-def _load_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The folder's tokenizer, which splits text as its ``tokenizer.json`` says.
 
     transformers may build another one from the model's type (a ``Qwen2Tokenizer`` for any Qwen2 model), with
     splitting rules of its own. A model would then read prompts in tokens that it never saw.
+
+    Raises:
+        InputError: it cannot be loaded.
     """
     called = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     try:
@@ -355,7 +358,12 @@ def _splits_as_saved(folder: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
     return ours == [saved.encode(text, add_special_tokens=False).ids for text in probe]
 
 
-def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer with ids beyond the model's embedding.
+
+    Raises:
+        InputError: it has some.
+    """
     embedding: Any = model.get_input_embeddings()
     rows = embedding.weight.shape[0]
     highest = max(tokenizer.get_vocab().values(), default=-1)

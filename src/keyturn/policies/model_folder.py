@@ -32,7 +32,8 @@ MANIFEST = "manifest.json"
 WORLD = "world.json"
 CARD = "card.json"
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")
+"""Files of which one at least makes a tokenizer."""
 
 
 def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
@@ -45,7 +46,7 @@ def check_folder(folder: Path, *, allow_pickle: bool = False) -> Weights:
         find_weights(folder, allow_pickle=allow_pickle)  # says which adapter it is, config or not
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} has no config.json", fix=_where_the_model_is(folder))
-    if not any((folder / name).exists() for name in _TOKENIZERS):
+    if not any((folder / name).exists() for name in TOKENIZERS):
         raise InputError(f"{folder} has no tokenizer", fix="save the tokenizer into the same folder")
     weights = find_weights(folder, allow_pickle=allow_pickle)
     if not weights.pickled:
