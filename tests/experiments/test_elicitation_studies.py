@@ -104,6 +104,9 @@ def test_where_all_bases_agree_problems_give_the_interval(lab):
     assert effect.value == 0
     assert effect.basis == "problems"
     assert effect.low < 0 < effect.high < 0.15, "40 problems that agree"
+    same = studies.share_of_problems(studies.share("worked", np.full(5, 1 / 90)), 90)
+    assert 0 < same.low < 1 / 90 < same.high < 0.07
+    assert same.basis == "problems"
     apart = over_seeds("gain", np.array([0.1, 0.2, 0.3]))
     assert studies.of_problems(apart, np.zeros((3, 4)), lab) is apart
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from keyturn.core.measurement import Json
 from keyturn.core.statistics.bootstrap import bootstrap_mean
+from keyturn.core.statistics.proportions import jeffreys
 from keyturn.experiments.contract import Outcome, Subject
 from keyturn.experiments.mode_worlds import ABSENT, PRESENT, RANDOM_FIRST
 from keyturn.experiments.plan import Contrast, ShareDone, over_seeds
@@ -145,6 +146,14 @@ def of_problems(one: Contrast, found: NDArray[np.float64], lab: Lab) -> Contrast
     return replace(one, low=pooled.low, high=pooled.high, basis="problems")
 
 
+def share_of_problems(one: Contrast, problems: int) -> Contrast:
+    """A share whose interval is over problems where all bases agree on it."""
+    if not one.seeds or one.low < one.high:
+        return one
+    low, high = jeffreys(one.value, problems)
+    return replace(one, low=low, high=high, basis="problems")
+
+
 def share(name: str, found: NDArray[np.float64]) -> Contrast:
     """A share, one value per base; it is compared with nothing."""
     return replace(over_seeds(name, found, (0.0, 1.0)), level=True)
@@ -225,18 +234,27 @@ def outcome_from(lab: Lab, config: PresentConfig, table: Table, found: Mapping[s
 
 def skill_numbers(table: Table, lab: Lab) -> Mapping[str, Contrast]:
     """Of the claim that elicitation needs the skill; every row is in the record beside them."""
-    own = table.gain(RARE, OPENER)
+    own, size = table.gain(RARE, OPENER), table.problems(RARE, "plain").shape[1]
+    rare = share("worked answers of plain draws at 5 %", table.worked(RARE, "plain"))
+
+    def solved(world: str, row: str) -> NDArray[np.float64]:
+        return table.problems(world, row) - table.problems(world, "plain")
+
+    def gain(name: str, world: str, row: str) -> Contrast:
+        return of_problems(difference(name, table.gain(world, row)), solved(world, row), lab)
+
     return {
-        "effect": difference(
-            f"{OPENER}: gain at 5 % - gain in the other-domain twin",
-            own - table.gain(OTHER, OPENER),
+        "effect": of_problems(
+            difference(
+                f"{OPENER}: gain at 5 % - gain in the other-domain twin", own - table.gain(OTHER, OPENER)
+            ),
+            solved(RARE, OPENER) - solved(OTHER, OPENER),
+            lab,
         ),
-        "something to gain": difference("SFT - plain at 5 %", table.gain(RARE, "SFT")),
-        "the mode is rare": share("worked answers of plain draws at 5 %", table.worked(RARE, "plain")),
-        "RL gains nothing in the twin": difference("RL - plain, other domain", table.gain(OTHER, "RL")),
-        "scrambled steps give nothing": difference(
-            f"{OPENER} - plain, steps in random order", table.gain(SCRAMBLED, OPENER)
-        ),
+        "something to gain": gain("SFT - plain at 5 %", RARE, "SFT"),
+        "the mode is rare": share_of_problems(rare, size),
+        "RL gains nothing in the twin": gain("RL - plain, other domain", OTHER, "RL"),
+        "scrambled steps give nothing": gain(f"{OPENER} - plain, steps in random order", SCRAMBLED, OPENER),
         "random directions give nothing": difference(
             f"{len(RANDOM_FIRST)} random directions at the first step - plain, at 5 %",
             table.random(RARE) - table.success(RARE, "plain"),
