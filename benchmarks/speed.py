@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py                      a minute and a half, once TRL's environment is there
     python benchmarks/speed.py --wait 25            first wait up to 25 minutes for an idle machine
+    python benchmarks/speed.py --only grading       one section anew; the page keeps the others
 
 Same model folder, prompts, rows, length limit, learning rate and reward on both sides, in one run; the sides
 take turns (A B A B), medians over the steps, each side's first step of a turn left out. Three settings:
@@ -11,7 +12,8 @@ take turns (A B A B), medians over the steps, each side's first step of a turn l
   and a reward in which no group agrees (the share of odd tokens), so that every row is learnt from.
 * `llama`: `equal` on a stock `LlamaForCausalLM` of the same shape, without our short convolution.
 
-Writes docs/results/speed.json and, from it, docs/results/speed.md.
+Beside the steps: scoring, grading and the embedded audit (`speed_parts.py`). Writes docs/results/speed.json
+and, from it, docs/results/speed.md.
 """
 
 import argparse
@@ -28,6 +30,7 @@ import time
 import torch
 from arithmetic import floor_of
 from speed_page import page
+from speed_parts import PARTS
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -282,27 +285,18 @@ def wait_for_idle(minutes, load=1.5):
         time.sleep(10)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shipped = pathlib.Path(keyturn.__file__).parent / "assets" / "models"
-    parser.add_argument("--model", type=pathlib.Path, default=shipped / "graph")
-    parser.add_argument("--trl", help="python of TRL's environment; made by trl_env.sh when not given")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--wait", type=float, default=0.0, help="minutes to wait for a load below 1.5")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "docs" / "results")
-    asked = parser.parse_args()
-    logging.disable_progress_bar()
-    python = (
-        asked.trl
-        or subprocess.run([HERE / "trl_env.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    )
-    wait_for_idle(asked.wait)
+def steps(asked):
+    """Everything about RL steps and sampling, against TRL and `generate`."""
+    python = asked.trl
+    if python is None:
+        made = subprocess.run([HERE / "trl_env.sh"], check=True, stdout=subprocess.PIPE, text=True)
+        python = made.stdout.strip()
     before, began = os.getloadavg()[0], time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         log_path = pathlib.Path(tempfile.gettempdir()) / "keyturn-speed-trl.log"
         with log_path.open("w") as log:
             found = measure(asked.model, python, pathlib.Path(scratch), asked.threads, log)
-    found |= {
+    return found | {
         "schema": 1,
         "base": asked.model.name,
         "batch": {"prompts": PROMPTS, "draws": DRAWS, "max_new_tokens": TOKENS},
@@ -310,8 +304,31 @@ def main():
         "load": {"before": before, "after": os.getloadavg()[0]},
         "seconds": time.monotonic() - began,
     }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shipped = pathlib.Path(keyturn.__file__).parent / "assets" / "models"
+    parser.add_argument("--model", type=pathlib.Path, default=shipped / "graph")
+    parser.add_argument("--trl", help="python of TRL's environment; made by trl_env.sh when not given")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--wait", type=float, default=0.0, help="minutes to wait for a load below 1.5")
+    sections = ["steps", *PARTS]
+    parser.add_argument("--only", nargs="+", choices=sections, default=[], help="sections; all by default")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE.parent / "docs" / "results")
+    asked = parser.parse_args()
+    logging.disable_progress_bar()
+    path = asked.out / "speed.json"
+    found = json.loads(path.read_text()) if asked.only and path.exists() else {}
+    if asked.only and "settings" not in found:
+        parser.error(f"{path} has no steps yet: run without --only first")
+    wait_for_idle(asked.wait)
+    if "steps" in asked.only or not asked.only:
+        found |= steps(asked)
+    parts = [name for name in PARTS if name in asked.only or not asked.only]
+    found["parts"] = found.get("parts", {}) | {name: PARTS[name](asked.model.parent) for name in parts}
     asked.out.mkdir(parents=True, exist_ok=True)
-    write_json(asked.out / "speed.json", found)
+    write_json(path, found)
     (asked.out / "speed.md").write_text(page(found), encoding="utf-8")
     print(page(found))
 

@@ -2,6 +2,8 @@
 
 from statistics import median
 
+import speed_parts
+
 WHAT = {
     "task": "the shipped base on its own problems, the verifier's reward",
     "equal": "every completion has the full length, every row is learnt from",
@@ -39,9 +41,23 @@ this machine does them at these shapes (`benchmarks/arithmetic.py`).
 
 ## Where our step goes
 
-Seconds a step, the first step of a run included.
+Seconds a step and their share of these four, the first step of a run included.
 
 {phases}
+"""
+PARTS = """
+## Beside the step
+
+One thread, processor time. The floor is the matrix products of the same tokens at the rate of torch's own
+products of these shapes. The native engine's can be faster, and rows that have said the same so far are drawn
+as one. Grading multiplies nothing.
+
+{rows}
+"""
+STAGES = """
+The audit's stages, in wall seconds as their folders keep them:
+
+{stages}
 """
 
 
@@ -109,7 +125,8 @@ def phases(settings):
     rows = []
     for name, found in settings.items():
         ours = found["rl"]["ours"]
-        spent = [f"{ours['phases'].get(phase, 0.0):.3f}" for phase in ("sample", "grade", "update", "save")]
+        seconds = [ours["phases"].get(phase, 0.0) for phase in ("sample", "grade", "update", "save")]
+        spent = [f"{one:.3f} ({one / sum(seconds):.0%})" for one in seconds]
         rows.append([name, *spent, f"{ours['rows_used']:.0%}" if "rows_used" in ours else "unknown"])
     return table(["setting", "sample", "grade", "update", "save", "rows learnt from"], rows)
 
@@ -118,6 +135,19 @@ def page(found):
     """The page, from the document that speed.py wrote."""
     settings, load = found["settings"], found["load"]
     busy = " The machine was busy with other work: trust processor time more." if load["before"] > BUSY else ""
+    parts = found.get("parts", {})
+    extra = ""
+    if parts:
+        head = ["part", "speed", "floor", "of the floor's speed"]
+        extra = PARTS.format(rows=table(head, speed_parts.rows(parts)))
+    if "audit" in parts:
+        stages = speed_parts.stages(parts["audit"])
+        extra += STAGES.format(stages=table(["stage", "seconds", "share"], stages))
+    return steps_page(found, settings, load, busy) + extra
+
+
+def steps_page(found, settings, load, busy):
+    """The page's part about steps."""
     return PAGE.format(
         base=found["base"],
         entries=next(iter(found["floor"].values()))["entries"],

@@ -40,6 +40,10 @@ SMALL = {
     "zero-shot": {"extract_tokens": 3},
     "forced-opener": {"openers": (" w7", " w8 w9"), "first_tokens": 1, "trials": 2},
     **{name: {"instruction": "w7 w9", "between": " ", "budget": 0} for name in GEPA},
+    **{
+        f"prefix-search{arm}": {"longest": 2, "likely": 2, "random": 2, "budget": 40}
+        for arm in ("", "-answers", "-coins")
+    },
     "no-thinking": {"thought": "w5 w6 ", "samples": 2},
     "self-consistency": {"samples": 3},
     "confident-vote": {"samples": 4, "window": 3},

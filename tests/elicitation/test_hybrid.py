@@ -261,6 +261,14 @@ def test_a_teacher_that_cannot_read_the_base_s_words_is_refused():
         ELICITATIONS["hybrid-disagree"].check(replace(given(), teacher=teacher))
 
 
+def test_a_token_without_a_word_that_the_teacher_lacks_is_said_in_a_line():
+    """The base has five rows of padding, the teacher has none."""
+    asked = replace(made_asked.made("gpt2", draws=range(8)), teacher=made_asked.other("llama"))
+    ELICITATIONS["hybrid-disagree"].check(asked)
+    with pytest.raises(InputError, match=r"wrote token 4[0-4], which stands for no word.*40 rows"):
+        run("hybrid-disagree", asked, taking=0.0)
+
+
 def test_the_share_that_is_taken_is_a_share():
     asked = given()
     with pytest.raises(UsageError, match="share from 0 to 1"):

@@ -17,6 +17,10 @@ QUICK = {
     "few-shot-corrupted": {"few_shot": {"shots": 2, "question": " ", "solution": " ", "between": " "}},
     "zero-shot": {"trigger": " so", "extract": " =", "extract_tokens": 2},
     **{name: {"instruction": "so what", "between": " ", "budget": 0} for name in GEPA},
+    **{
+        f"prefix-search{arm}": {"longest": 2, "likely": 2, "random": 2, "budget": 40}
+        for arm in ("", "-answers", "-coins")
+    },
     "no-thinking": {"thought": " wait so"},
     "budget-more": {"wait": " wait", "end": "", "times": 1},
     "budget-less": {"budget": 2, "close": " =", "end": "", "answer_tokens": 2},

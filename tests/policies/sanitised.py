@@ -25,6 +25,7 @@ if __name__ == "__main__":
                 "-s",
                 "-p",
                 "no:cacheprovider",
+                "--timeout=0",  # the test that calls this has one
                 *sys.argv[1:],
             ]
         )

@@ -88,8 +88,20 @@ class ReadsAlong:
             if rows != self._rows:
                 place = {row: index for index, row in enumerate(self._rows)}
                 self._runner.keep(torch.tensor([place[row] for row in rows], device=device))
-            self._runner.feed(so_far.tokens[:, -1].to(device))
+            self._runner.feed(self._readable(so_far.tokens[:, -1]).to(device))
         self._rows = rows
+
+    def _readable(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The tokens, unless one is a row of padding that this model lacks.
+
+        Raises:
+            InputError: one is: the other model wrote a token that stands for no word.
+        """
+        last, known = int(tokens.max()), _embedded(self.policy)
+        if last >= known:
+            what = f"the base wrote token {last}, which stands for no word, and the teacher has {known} rows"
+            raise InputError(what, fix="a teacher whose vocabulary is padded alike")
+        return tokens
 
     def _begin(self, rows: Sequence[tuple[int, int]]) -> Any:
         from keyturn.policies.runners import Cached, Uncached, cache_is_whole

@@ -33,8 +33,10 @@ from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 from keyturn.core.tensor_file import write_tensors
 
-Kind: TypeAlias = Literal["topk", "batchtopk"]
+Kind: TypeAlias = Literal["topk", "batchtopk", "jump"]
+"""``jump`` is not trained here: each latent is kept above a threshold of its own."""
 _TENSORS = ("w_enc", "b_enc", "w_dec", "b_dec", "mean")
+_THRESHOLDS = "thresholds"
 _FORMAT = "keyturn sparse autoencoder"
 
 
@@ -83,12 +85,13 @@ class Sparse:
     Args:
         w_enc: ``[latent, dim]``.
         b_enc: ``[latent]``.
-        w_dec: ``[latent, dim]``, rows of length 1.
+        w_dec: ``[latent, dim]``; rows have length 1 where it was trained here.
         b_dec, mean: ``[dim]``.
         kind, k, nonneg, normalise: as in :class:`SparseConfig`.
         threshold: above which a latent is kept, for ``batchtopk``.
         layer, side, reduce: the states that it was made for, as a tap calls them.
         made_for: hash of the weights of the model whose states these were; ``""``: not known.
+        thresholds: above which each latent is kept, for ``jump``, ``[latent]``.
     """
 
     w_enc: NDArray[np.float32]
@@ -105,6 +108,7 @@ class Sparse:
     side: str = "out"
     reduce: str = "none"
     made_for: str = ""
+    thresholds: NDArray[np.float32] | None = None
 
     def prepared(self, states: NDArray[np.floating]) -> NDArray[np.float64]:
         """States as they are encoded, ``[state, dim]``.
@@ -130,6 +134,9 @@ class Sparse:
         raw = self.raw(states)
         if self.kind == "batchtopk":
             return np.where(raw > self.threshold, raw, 0.0)
+        if self.kind == "jump":
+            assert self.thresholds is not None, "a jump has thresholds"
+            return np.where(raw > self.thresholds, raw, 0.0)
         least = -np.sort(-raw, axis=-1)[:, self.k - 1 : self.k]
         kept = np.where(raw >= least, raw, 0.0)
         return np.maximum(kept, 0.0) if self.nonneg else kept
@@ -153,8 +160,10 @@ class Sparse:
 
     def save(self, path: Path) -> None:
         """Write weights and all settings to one safetensors file."""
-        tensors = {name: torch.from_numpy(np.asarray(getattr(self, name))) for name in _TENSORS}
-        rest = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in _TENSORS}
+        named = (*_TENSORS, _THRESHOLDS) if self.thresholds is not None else _TENSORS
+        tensors = {name: torch.from_numpy(np.asarray(getattr(self, name))) for name in named}
+        own = (*_TENSORS, _THRESHOLDS)
+        rest = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in own}
         write_tensors(path, tensors, {"format": _FORMAT, "settings": json.dumps(rest)})
 
     @staticmethod
@@ -165,9 +174,11 @@ class Sparse:
             InputError: the file is none of those.
         """
         tensors, metadata = _read(path)
-        if metadata.get("format") != _FORMAT or set(tensors) != set(_TENSORS):
+        if metadata.get("format") != _FORMAT or set(tensors) - {_THRESHOLDS} != set(_TENSORS):
             what = f"{path} is no autoencoder that keyturn saved"
-            raise InputError(what, fix="Sparse.brought with its tensors, and what is done to states before")
+            raise InputError(
+                what, fix="from_saelens for SAELens's folders, Sparse.brought for tensors of others"
+            )
         return Sparse(**tensors, **json.loads(metadata["settings"]))
 
     @staticmethod
