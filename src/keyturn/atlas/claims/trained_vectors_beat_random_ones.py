@@ -34,6 +34,7 @@ CLAIM = Claim(
     ),
     study=vectors_and_controls,
     study_says="eight bases, RL and SFT of each, 17 arms a teacher; short: about 15 CPU minutes",
+    minutes=15,
     refuted_if="the interval over bases of the difference lies below .2",
     relations={
         "random-directions-do-as-well": (
