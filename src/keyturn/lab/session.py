@@ -26,6 +26,7 @@ from keyturn.policies.loading import load_policy, save_policy
 from keyturn.policies.local import LocalPolicy, Sampling
 from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits, Policy
+from keyturn.policies.which_engine import engine_of_model
 from keyturn.problems.contract import ProblemSet, answers
 from keyturn.rewards.contract import Reward
 from keyturn.rollouts.completions import Completions
@@ -193,6 +194,7 @@ class Session:
         streams = self.streams.child("sft", self.seed)
         fields = {
             "policy": start.policy,
+            "engine": engine_of_model(start.policy.model),
             "rows": digest(rows),
             "fit": config,
             "seed": self.seed,

@@ -41,6 +41,7 @@ from keyturn.policies.fit import Row, epochs, fit
 from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig
+from keyturn.policies.which_engine import engine_of_model
 from keyturn.rewards.by_name import reward_named
 from keyturn.training.config import RLConfig
 from keyturn.training.loop import Hook, Loop, duplicate
@@ -189,6 +190,7 @@ def by_sft(session: Session, config: PrecisionConfig, regime: Regime, lr: float,
     start, streams = start_of(session.task), session.streams.child("sft", session.seed)
     fields = {
         "policy": start.policy,
+        "engine": engine_of_model(start.policy.model),
         "rows": digest(rows),
         "fit": settings,
         "seed": session.seed,

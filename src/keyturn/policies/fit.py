@@ -12,6 +12,7 @@ token of a short row counts more than one of a long row, by the ratio of their b
 one prompt differ in kind *and* length (an answer alone beside a long trace), the learnt shares of the kinds are
 wrong by that ratio: where PAR has 30 % long traces, a bucketed base wrote 1 %. In that case take
 ``bucket_batches=1``, whose batches are random samples.
+The native engine reads and differentiates a batch where it fits (docs/native.md), torch elsewhere.
 Source: maximum likelihood; the underlying loop is :func:`keyturn.policies.optimise.optimise`, which also fits
 steering vectors, sparse autoencoders and probes with losses of their own.
 """
@@ -30,6 +31,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.lazy import torch
 from keyturn.core.streams import Streams
 from keyturn.policies.optimise import Evaluate, FitConfig, FitReport, optimise
+from keyturn.policies.which_engine import engine_of_model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,9 +80,8 @@ def fit(
 
     Raises:
         NumericsError: three steps in a row were not finite.
-        StorageError: the checkpoint belongs to another configuration or is damaged.
+        StorageError: the checkpoint belongs to another configuration or engine, or is damaged.
     """
-    device = next(model.parameters()).device
     batches = batch_maker(source, config, streams)
     counted = {"tokens": 0}
 
@@ -92,8 +93,7 @@ def fit(
             return
         size = config.micro_rows or len(rows)
         for start in range(0, len(rows), size):
-            tokens, weights = pad_rows(rows[start : start + size])
-            yield weighted_nll(model, tokens.to(device), weights.to(device)) / denominator
+            yield loss_of(model, rows[start : start + size]) / denominator
 
     model.eval()
     return optimise(
@@ -107,7 +107,31 @@ def fit(
         checkpoint_every=checkpoint_every,
         stop_at=stop_at,
         tokens=lambda: counted["tokens"],
+        engine=engine_of_model(model),
     )
+
+
+def loss_of(model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
+    """``sum_i w_i nll_i`` of some rows, a scalar; by the native engine where it fits.
+
+    Args:
+        model: any causal LM; the native engine takes the architectures and texts of ``native.fits.chosen``.
+        rows: documents; those without a weighted token to predict add nothing.
+    """
+    from keyturn.policies.batching import Texts  # noqa: PLC0415, both need torch
+    from keyturn.policies.native.fits import chosen  # noqa: PLC0415
+
+    learnt = [row for row in rows if row.weights[1:].any()]
+    # A document continues its first token, so that documents with the same one are read as one block.
+    texts = Texts.build([row.tokens[:1] for row in learnt], [row.tokens[1:] for row in learnt])
+    engine = chosen(model, texts=texts).engine
+    if engine is None:
+        device = next(model.parameters()).device
+        tokens, weights = pad_rows(rows)
+        return weighted_nll(model, tokens.to(device), weights.to(device))
+    wanted = pad_rows(learnt)[1][:, 1:]
+    logprobs = engine.policy_tokens(model, texts, 1.0).logprobs
+    return -(logprobs[wanted != 0] * wanted[wanted != 0]).sum()
 
 
 def batch_maker(source: Source, config: FitConfig, streams: Streams) -> Callable[[int], list[Row]]:

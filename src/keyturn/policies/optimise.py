@@ -76,12 +76,14 @@ class FitReport:
         tokens: tokens trained on, padding left out.
         seconds: wall time of this process's part.
         skipped: steps without an update (non-finite, or a batch without weight).
+        engine: what computed the loss.
     """
 
     history: tuple[Mapping[str, float], ...]
     tokens: int
     seconds: float
     skipped: int
+    engine: str
 
 
 Losses: TypeAlias = "Callable[[int], Iterator[torch.Tensor]]"
@@ -112,6 +114,7 @@ def optimise(
     checkpoint_every: int = 0,
     stop_at: int | None = None,
     tokens: Callable[[], int] = lambda: 0,
+    engine: str = "torch",
 ) -> FitReport:
     """The loop itself: any parameters, any loss. :func:`fit` explains the arguments that both share.
 
@@ -120,6 +123,8 @@ def optimise(
         losses: step -> parts of the loss; no part at all means that the step has nothing to learn from.
         config: schedule; ``batch_rows``, ``micro_rows`` and ``bucket_batches`` belong to the caller's loss.
         tokens: gives the number of tokens that the last call of ``losses`` read.
+        engine: what computes the loss (``which_engine``); only the same one resumes a checkpoint, since last
+            bits depend on it.
     """
     if config.steps < 1 or config.batch_rows < 1:
         raise UsageError(f"{config.steps} steps of {config.batch_rows} rows", fix="take at least 1 of each")
@@ -131,7 +136,7 @@ def optimise(
     optimiser = _adamw(trained, config)
     state = _State()
     if checkpoint is not None and checkpoint.exists():
-        _load(checkpoint, trained, optimiser, state, config)
+        _load(checkpoint, trained, optimiser, state, config, engine)
     started = time.monotonic()
     last = config.steps if stop_at is None else min(stop_at, config.steps)
     with progress(label, last, note=lambda: _note(state)) as advance:
@@ -146,14 +151,16 @@ def optimise(
             state.step += 1
             advance(1)
             if checkpoint is not None and checkpoint_every and state.step % checkpoint_every == 0:
-                _save(checkpoint, trained, optimiser, state, config)
+                _save(checkpoint, trained, optimiser, state, config, engine)
     if checkpoint is not None and (checkpoint_every or stop_at is not None):
-        _save(checkpoint, trained, optimiser, state, config)
+        _save(checkpoint, trained, optimiser, state, config, engine)
     history = [*state.history]
     if evaluate is not None and state.step == config.steps:
         history.append({"step": state.step, "tokens": state.tokens, **evaluate(state.step)})
     seconds = time.monotonic() - started
-    return FitReport(history=tuple(history), tokens=state.tokens, seconds=seconds, skipped=state.skipped)
+    return FitReport(
+        history=tuple(history), tokens=state.tokens, seconds=seconds, skipped=state.skipped, engine=engine
+    )
 
 
 def _step(
@@ -210,13 +217,14 @@ def _save(
     optimiser: torch.optim.Optimizer,
     state: _State,
     config: FitConfig,
+    engine: str,
 ) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trained.items():
         tensors[f"weight/{name}"] = parameter.detach()
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = value.detach()
-    facts = asdict(state) | {"identity": identity(asdict(config))}
+    facts = asdict(state) | {"identity": identity(asdict(config)), "engine": engine}
     # One file, so that weights, moments and position always belong to the same step.
     write_tensors(path, tensors, {"fit": json.dumps(facts)})
 
@@ -227,6 +235,7 @@ def _load(
     optimiser: torch.optim.Optimizer,
     state: _State,
     config: FitConfig,
+    engine: str,
 ) -> None:
     damaged = StorageError(f"{path} is not a checkpoint of this fit", fix="delete it and start again")
     try:
@@ -240,6 +249,11 @@ def _load(
     if facts.pop("identity") != identity(asdict(config)):
         raise StorageError(
             f"{path} was written under another configuration", fix="use the same one or delete the file"
+        )
+    if (before := facts.pop("engine", "torch")) != engine:
+        raise StorageError(
+            f"{path} was begun by the engine {before}, here it is {engine}",
+            fix="KEYTURN_NATIVE=0 chooses torch; or delete the file and start again",
         )
     with torch.no_grad():
         for key, tensor in tensors.items():

@@ -16,6 +16,18 @@ def engine_of(policy: Any) -> str:
     return _chosen(policy)[0]
 
 
+def engine_of_model(model: Any) -> str:
+    """Which engine a supervised fit of a model uses, said as :func:`engine_of` says it.
+
+    Args:
+        model: any module; what is not a language model is torch's.
+    """
+    from keyturn.policies.native.fits import chosen
+
+    found = chosen(model).engine
+    return "torch" if found is None else f"native {found.library.key}"
+
+
 def why_not_native(policy: Any) -> str:
     """Why torch draws for a policy; empty where the native engine does."""
     return _chosen(policy)[1]

@@ -27,6 +27,7 @@ from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig, FitReport
 from keyturn.policies.protocol import Limits
+from keyturn.policies.which_engine import engine_of_model
 from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.pretraining.recipes import PretrainRecipe, Probe
 from keyturn.pretraining.role_accuracy import role_accuracy
@@ -92,7 +93,7 @@ def pretrain(
     streams = Streams(seed).child("pretrain")
     model = fresh_model(world, recipe, streams)
     probed = block(world, streams.child("probe"), 0, recipe.probe.documents)
-    resume = _resume_file(out, world, recipe, config, seed)
+    resume = _resume_file(out, world, recipe, config, seed, engine_of_model(model))
     report = fit(
         model,
         lambda number: rows_of(world, config, streams, number),
@@ -185,6 +186,7 @@ def make_card(
         "keyturn": keyturn.__version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "engine": report.engine,
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": config.steps,
         "tokens": report.tokens,
@@ -219,10 +221,10 @@ def _rows_seen(world: World, config: FitConfig, streams: Streams) -> Iterator[Do
 
 
 def _resume_file(
-    out: Path | None, world: World, recipe: PretrainRecipe, config: FitConfig, seed: int
+    out: Path | None, world: World, recipe: PretrainRecipe, config: FitConfig, seed: int, engine: str
 ) -> Path | None:
     if out is None:
         return None
     # The name holds everything that decides the result, so that no other run is ever continued.
-    asked = {"world": world, "size": recipe.size, "fit": config, "seed": seed}
+    asked = {"world": world, "size": recipe.size, "fit": config, "seed": seed, "engine": engine}
     return out.with_name(f".{out.name}-{Identity.of(asked, pretrain).id}.fit")

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from keyturn.core.streams import Streams
 from keyturn.lab.lab import Lab
 from keyturn.lab.task import Task, world_task
 from keyturn.policies.loading import load_policy
 from keyturn.policies.model_folder import check_folder
 from keyturn.policies.optimise import FitConfig
-from keyturn.pretraining.pretrain import pretrain, with_dials
+from keyturn.policies.which_engine import engine_of_model
+from keyturn.pretraining.pretrain import fresh_model, pretrain, with_dials
 from keyturn.pretraining.recipes import PRETRAIN, PretrainRecipe, Probe, Size
 from keyturn.problems.world.worlds import World
 from keyturn.training.record import MODEL
@@ -48,6 +50,7 @@ def pretrained(
     """
     own = with_dials(world, dials or {})
     fields = {
+        "engine": engine_of_model(fresh_model(own, recipe, Streams(seed))),
         "world": own,
         "fit": recipe.schedule(own.domain),
         "size": recipe.size,

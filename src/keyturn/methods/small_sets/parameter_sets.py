@@ -32,6 +32,7 @@ from keyturn.policies.fit import Row, epochs, fit
 from keyturn.policies.loading import save_policy
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.optimise import FitConfig
+from keyturn.policies.which_engine import engine_of_model
 from keyturn.training.loop import Loop, duplicate
 from keyturn.training.record import MODEL
 
@@ -237,6 +238,7 @@ def fitted(
     streams = session.streams.child("sft", session.seed)
     fields = {
         "policy": start.policy,
+        "engine": engine_of_model(start.policy.model),
         "rows": digest(rows),
         "fit": config,
         "seed": session.seed,
