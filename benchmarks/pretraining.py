@@ -2,9 +2,9 @@
 
     python benchmarks/pretraining.py            measures, writes docs/results/pretraining.json and .md
 
-Whole steps of ``fit`` as pretraining takes them (documents are made, read, differentiated; clipping; AdamW) on the
-demo's recipe of two worlds, one thread, processor time, the sides in turns. The floor is 6 N a token, N the entries
-of all matrices, at the rate of torch's products of these shapes (``arithmetic.py``).
+Whole steps of ``fit`` as pretraining takes them (documents are made, read, differentiated; clipping; AdamW) on
+the demo's recipe of two worlds, one thread, processor time, the sides in turns. The floor is 6 N a token, N the
+entries of all matrices, at the rate of torch's products of these shapes (``arithmetic.py``).
 """
 
 import json
@@ -77,9 +77,10 @@ def page(found):
     lines = [
         "# Pretraining",
         "",
-        "Written by `python benchmarks/pretraining.py`. Processor time of whole steps (making documents, loss and",
-        "gradients, clipping, AdamW), one thread, the sides in turns, medians. The floor is 6 N a token at the rate of",
-        "torch's own products of these shapes; the native engine's products are faster than torch's, so it can be below 1.",
+        "Written by `python benchmarks/pretraining.py`. Processor time of whole steps (making documents, loss",
+        "and gradients, clipping, AdamW), one thread, the sides in turns, medians. The floor is 6 N a token at",
+        "the rate of torch's own products of these shapes. The native engine's products can be faster than",
+        "those, and its share of the floor below 1.",
         "",
         "| world | tokens a step | torch / native | range over turns | torch / floor | native / floor |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -87,8 +88,8 @@ def page(found):
     for case in found["cases"]:
         ratios = case["torch / native, by turn"]
         lines.append(
-            f"| {case['world']} | {case['tokens a step']} | {case['torch / native']} | {ratios[0]} to {ratios[-1]}"
-            f" | {case['torch / floor']} | {case['native / floor']} |"
+            f"| {case['world']} | {case['tokens a step']} | {case['torch / native']} |"
+            f" {ratios[0]} to {ratios[-1]} | {case['torch / floor']} | {case['native / floor']} |"
         )
     return "\n".join([*lines, "", f"{found['machine']}, torch {found['torch']}.", ""])
 
