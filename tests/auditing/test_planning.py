@@ -10,7 +10,15 @@ import keyturn
 from keyturn.auditing.audit import AuditConfig
 from keyturn.auditing.embedded import MODELS
 from keyturn.auditing.model_size import ModelSize, folder_of, size_of
-from keyturn.auditing.planning import PROCESS_BYTES, Sampling, choose_design, cost_of, memory_bytes
+from keyturn.auditing.planning import (
+    PROCESS_BYTES,
+    READ_AT_ONCE,
+    WHOLE_LOGITS,
+    Sampling,
+    choose_design,
+    cost_of,
+    memory_bytes,
+)
 from keyturn.core.errors import UsageError
 from keyturn.front.planning import PlanOptions, plan
 from keyturn.measures.power import Assumed
@@ -69,20 +77,50 @@ def test_a_model_is_as_large_as_it_says_once_loaded():
     assert size_of(MODELS) is None
 
 
+SEVEN = ModelSize(
+    parameters=7 * 10**9,
+    stored_bytes=2,
+    layers=28,
+    key_values=2 * 4 * 128,
+    vocabulary=152_064,
+    hidden=3584,
+    inner=18_944,
+    queries=7,
+)
+
+
 def test_memory_counts_weights_caches_and_logits():
-    seven = ModelSize(
-        parameters=7 * 10**9, stored_bytes=2, layers=28, key_values=2 * 4 * 128, vocabulary=152_064
-    )
     config = AuditConfig(max_new_tokens=1000, batch_rows=1)
     told = Sampling(tokens_per_draw=1.0, tokens_from="", prompt_tokens=24.0)
-    found = memory_bytes([seven, seven], 9, config, told, "bfloat16")
-    assert found == PROCESS_BYTES + 2 * 14e9 + 1024 * 28 * 1024 * 2 + 7 * 4 * 152_064
-    assert memory_bytes([seven], 9, config, told, "float32") == pytest.approx(28.45e9, rel=0.01)
+    found = memory_bytes([SEVEN, SEVEN], 9, config, told, "bfloat16")
+    # One layer of 28 copied, and once for each of 7 query heads; a step's logits twice.
+    cache, logits = 1024 * (28 + 1 + 7) * 1024 * 2, 2 * 2 * 152_064
+    assert found == PROCESS_BYTES + 2 * 14e9 + cache + logits
+    assert memory_bytes([SEVEN], 9, config, told, "float32") == pytest.approx(28.5e9, rel=0.01)
     many = replace(config, batch_rows=512, k=2)
-    one_row = found - PROCESS_BYTES - 2 * 14e9
-    assert memory_bytes([seven, seven], 1, many, told, "bfloat16") == found + 7 * one_row, (
-        "8 draws, not 512 rows"
-    )
+    eight = memory_bytes([SEVEN, SEVEN], 1, many, told, "bfloat16")
+    assert eight == found + 7 * (cache + logits), "8 draws, not 512 rows"
+    all_rows = memory_bytes([SEVEN, SEVEN], 99, many, told, "bfloat16")
+    assert all_rows == PROCESS_BYTES + 2 * 14e9 + 512 * cache + 2 * 2 * WHOLE_LOGITS, "some rows' logits"
+
+
+def test_memory_of_scoring_where_it_is_the_larger():
+    config = AuditConfig(max_new_tokens=64, batch_rows=1)
+    told = Sampling(tokens_per_draw=1.0, tokens_from="", prompt_tokens=32.0, scores=True)
+    found = memory_bytes([SEVEN], 9, config, told, "bfloat16")
+    tokens = 9 * config.token_draws * 64
+    cache, layer = 1.5 * tokens * 28 * 1024 * 2, tokens * 4 * (3584 + 18_944) * 2
+    assert found == PROCESS_BYTES + 14e9 + cache + layer + 5 * 4 * WHOLE_LOGITS
+    assert memory_bytes([SEVEN], 9000, config, told, "bfloat16") > found
+    assert memory_bytes([SEVEN], 9000, config, replace(told, scores=False), "bfloat16") < found
+
+
+def test_what_memory_counts_is_what_the_code_holds():
+    """A plan needs no torch, so it repeats two bounds of modules that do."""
+    from keyturn.policies import runners, scorer
+
+    assert runners.WHOLE_LOGITS == WHOLE_LOGITS
+    assert scorer._BATCH_TOKENS == READ_AT_ONCE
 
 
 @pytest.mark.slow

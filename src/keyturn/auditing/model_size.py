@@ -34,6 +34,8 @@ class ModelSize:
         stored_bytes: of a number, on average, as stored.
         layers, key_values: layers, and numbers that one token leaves in the cache of one layer.
         vocabulary: tokens that it knows.
+        hidden, inner: channels of the residual stream, and inside of a feed-forward block.
+        queries: query heads that share one key head.
     """
 
     parameters: int
@@ -41,6 +43,9 @@ class ModelSize:
     layers: int
     key_values: int
     vocabulary: int
+    hidden: int
+    inner: int
+    queries: int
 
     def number_bytes(self, dtype: str) -> float:
         """Bytes of one number of its weights once loaded."""
@@ -85,6 +90,9 @@ def size_of(folder: Path) -> ModelSize | None:
         layers=layers,
         key_values=2 * kept * of_head,
         vocabulary=vocabulary,
+        hidden=width,
+        inner=_first(said, "intermediate_size", "n_inner") or 4 * width,
+        queries=max(heads // kept, 1),
     )
 
 

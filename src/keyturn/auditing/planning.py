@@ -7,8 +7,8 @@ The power of a design is simulated (:mod:`keyturn.measures.power`); what it cost
     sampled        draws x tokens per draw
     scored         both policies on ``token_draws`` completions of each, and the base on what the tuned policy
                    got right; only where both are models in this process
-    memory         :data:`PROCESS_BYTES` + weights of both policies + rows that are drawn at once x (cache of a
-                   completion + :data:`LOGITS` x logits)
+    memory         :data:`PROCESS_BYTES` + weights of both policies + the larger of what drawing and what
+                   scoring holds, see :func:`memory_bytes`
     disk           :data:`DISK_BYTES` for every sampled token
 
 Known bias: base draws depend on how able the base is, which a plan assumes; the range beside them does not.
@@ -29,10 +29,14 @@ from keyturn.measures.labels import LEAST_PROBLEMS
 from keyturn.measures.power import SIZES, Assumed, Draw, Table, expected_base_draws, labels_at, table_of
 from keyturn.measures.truths import TRUTHS, Truth
 
-LOGITS = 7
-"""Rows of logits (float32) that a sampled row needs at once: three in float32 and two in float64."""
+WHOLE_LOGITS = 1 << 24
+"""Most logits that a step of drawing, or a part of scoring, holds at once (``runners.WHOLE_LOGITS``)."""
+READ_AT_ONCE = 1 << 14
+"""Tokens that scoring reads at once (``scorer._BATCH_TOKENS``)."""
 PROCESS_BYTES = 0.45e9
 """Memory of a process with torch and transformers, without any model."""
+ESTIMATE = "an estimate; measured peaks of two Llamas were .87 to 1.13 of it"
+"""What is said beside every amount of :func:`memory_bytes`; from ``benchmarks/plan_memory.py``."""
 DISK_BYTES = 16
 """Bytes that a sampled token takes on disk: its id, log-probability and entropy, compressed, and its text."""
 SHOWN = (24, 48, 96, 192, 384)
@@ -266,20 +270,44 @@ def choose_design(
 def memory_bytes(
     sizes: Sequence[ModelSize], problems: int, config: AuditConfig, sampling: Sampling, dtype: str
 ) -> float:
-    """Peak memory of an audit in this process, NaN where a size is unknown.
+    """Peak memory of an audit in this process, estimated from what the code holds.
+
+    One policy works at a time. Weights of both stay, and beside them the larger of
+
+    - drawing: the cache of every row for prompt and longest completion; of one layer also a copy (rows that
+      ended are dropped) and keys and values once for each query head; the logits of a step twice (the next
+      beside the last), of some rows at a time where all are more than :data:`WHOLE_LOGITS`;
+    - scoring: the cache of :data:`READ_AT_ONCE` tokens, what one layer computes of them, and a part of their
+      logits in five tables of float32.
+
+    Completions end before the limit, so caches of real runs are smaller. ``docs/scale.md`` compares it with
+    measured peaks.
 
     Args:
         sizes: of the policies in this process.
         problems: how many are asked.
         config: batch and length limits.
-        sampling: prompts.
+        sampling: prompts, and whether completions are scored.
         dtype: of the loaded weights.
     """
     rows = min(config.batch_rows, problems * max(config.draws_base, config.k))
     prompt = 0.0 if math.isnan(sampling.prompt_tokens) else sampling.prompt_tokens
     weights = sum(size.parameters * size.number_bytes(dtype) for size in sizes)
-    batches = [
-        rows * ((prompt + config.max_new_tokens) * size.cache_bytes(dtype) + LOGITS * 4 * size.vocabulary)
-        for size in sizes
-    ]
-    return PROCESS_BYTES + weights + max(batches, default=0.0)
+    held = [_drawing_bytes(size, rows, prompt + config.max_new_tokens, dtype) for size in sizes]
+    if sampling.scores:
+        tokens = min(READ_AT_ONCE, problems * config.token_draws * config.max_new_tokens)
+        held += [_scoring_bytes(size, tokens, prompt, config.max_new_tokens, dtype) for size in sizes]
+    return PROCESS_BYTES + weights + max(held, default=0.0)
+
+
+def _drawing_bytes(size: ModelSize, rows: int, length: float, dtype: str) -> float:
+    layer = rows * length * size.cache_bytes(dtype) / size.layers
+    logits = min(rows * size.vocabulary, max(size.vocabulary, WHOLE_LOGITS))
+    return (size.layers + 1 + size.queries) * layer + 2 * size.number_bytes(dtype) * logits
+
+
+def _scoring_bytes(size: ModelSize, tokens: int, prompt: float, longest: int, dtype: str) -> float:
+    """Of ``tokens`` of completions, each with its prompt in the cache."""
+    cache = (tokens + tokens / longest * prompt) * size.cache_bytes(dtype)
+    layer = tokens * (4 * size.hidden + 4 * size.inner) * size.number_bytes(dtype)
+    return cache + layer + 5 * 4 * min(tokens * size.vocabulary, WHOLE_LOGITS)

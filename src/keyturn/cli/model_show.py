@@ -28,6 +28,7 @@ def run(
     """
     from keyturn.auditing.model_facts import PROMPT, facts_of
     from keyturn.auditing.model_places import place_of
+    from keyturn.auditing.planning import ESTIMATE
 
     found = facts_of(place_of(model), template=template, max_new_tokens=max_new_tokens)
     if json:
@@ -35,7 +36,7 @@ def run(
         sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
         return 0
     template_says = "it has a chat template" if found.kind == "instruct" else "it has no chat template"
-    pair = f"two such models in float32, prompts of {PROMPT} tokens"
+    pair = f"two such models in float32, prompts of {PROMPT} tokens; {ESTIMATE}"
     step = f"about {_size(found.step_bytes)} in float32"
     rows = {
         "architecture": found.architecture,

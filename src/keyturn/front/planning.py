@@ -13,6 +13,7 @@ from keyturn.auditing.model_places import place_of
 from keyturn.auditing.model_size import arithmetic_rate, folder_of, size_of, tokens_per_second_at_best
 from keyturn.auditing.planning import (
     DISK_BYTES,
+    ESTIMATE,
     Choice,
     Cost,
     Powers,
@@ -359,5 +360,6 @@ def _memory(
     if len(known) < len(sizes):
         return math.nan, "not known: a model is not on this machine"
     what: Mapping[int, str] = {1: "one model", 2: "both models"}
-    says = f"{what[len(known)]} in {loading.dtype}, the process, and the rows that are drawn at once"
+    held = "the process, and the rows that are drawn or scored at once"
+    says = f"{what[len(known)]} in {loading.dtype}, {held}; {ESTIMATE}"
     return memory_bytes(known, problems, config, sampling, loading.dtype), says
