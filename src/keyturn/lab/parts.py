@@ -3,8 +3,8 @@
 An interruption costs the part that was being drawn. It holds at most a number of answers, and of a model whose
 tokens are dear only as many as take some half a minute. The cut follows from the problems, the limits and the
 size of the model, never from a clock: which rows are read together decides the last bits of their
-log-probabilities, so a stage that goes on has to cut as it did when it began. Every row has a stream of its own,
-so another cut draws the same tokens, but for a few that last bits decide where a vocabulary is large.
+log-probabilities, so a stage that goes on has to cut as it did when it began. Every row has a stream of its
+own, so another cut draws the same tokens, but for a few that last bits decide where a vocabulary is large.
 """
 
 from __future__ import annotations
