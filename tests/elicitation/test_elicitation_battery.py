@@ -228,7 +228,8 @@ architecture is enough."""
 def test_a_method_on_a_stock_architecture(name, family):
     asked = made_asked.made(family)
     found = [check(ELICITATIONS[name], asked) for check in CHECKS.values()][-1]
-    if family == made_asked.STOCK[0] and name != "plain":
+    # A search may find nothing on two problems; what it finds is tested in a file of its own.
+    if family == made_asked.STOCK[0] and name != "plain" and not name.startswith("prefix-search"):
         # A method that does nothing at these settings would pass all checks.
         assert not same(found, plainly(asked))
 
