@@ -5,7 +5,8 @@ Each draw is a request with a seed of its own. vLLM's log-probabilities are thos
 which is the sampling distribution only at temperature 1 without truncation; elsewhere they are recorded as
 unknown. Entropies are always unknown.
 
-This has not run with vLLM itself: tests use a stand-in for its documented interface. Measurements of hidden states need a policy without ``vllm:``.
+This has not run with vLLM itself: tests use a stand-in for its documented interface. Measurements of hidden
+states need a policy without ``vllm:``.
 """
 
 from __future__ import annotations
