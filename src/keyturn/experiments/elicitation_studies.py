@@ -5,8 +5,8 @@ their work (``keyturn claim run ID --out runs/elicitation``). Bases are the repl
 per base, with Student's interval; with fewer than eight bases it is a lead. Where all bases agree exactly, as
 two methods do that write the same words, the interval is over problems: of each problem's mean over bases.
 
-Version 2 asks five bases in each world that decides, of seeds that version 1 had not seen, and three in the
-others. Why five, and why four random directions: ``benchmarks/present_and_absent_power.py``, run before.
+Version 2 asks five new bases in each world that decides and three in the others; why five bases, and four
+random directions: ``benchmarks/present_and_absent_power.py``, run before.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ DOSED = (
     RANDOM_FIRST[0],
     "penalty on answering",
 )
-"""Rows there: those of the claims and of the picture, and what gained at 5 % in version 1. Others are left out
-for their cost."""
+"""Rows there: those of the claims and of the picture, and what gained at 5 % in version 1."""
 LEAKS = ("best of n, verifier",)
 """Rows that ask a verifier about the very problems that they answer."""
 
@@ -132,13 +131,7 @@ def difference(name: str, found: NDArray[np.float64]) -> Contrast:
 
 
 def of_problems(one: Contrast, found: NDArray[np.float64], lab: Lab) -> Contrast:
-    """A number whose interval is over problems where all bases agree on it.
-
-    Args:
-        one: over bases.
-        found: differences of every problem, ``[base, problem]``.
-        lab: whose streams resample.
-    """
+    """A number over bases; where all agree, its interval is over the problems of ``found [base, problem]``."""
     if not one.seeds or one.low < one.high:
         return one
     generator = lab.streams.generator("present", "problems")
