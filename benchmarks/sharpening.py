@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from keyturn.auditing.embedded import EMBEDDED, MODELS, session_for, trained
 from keyturn.auditing.sharpened import sharpened
+from keyturn.core.measurement import json_number
 from keyturn.core.rundir import write_json
 from keyturn.core.streams import Streams
 from keyturn.experiments.present_and_absent import PresentConfig, task_of, tuned
@@ -31,7 +32,7 @@ LEAST = {"MODES": 1e-4, "graph": 5e-3, "chain": 1e-2}
 
 def number(one):
     """An estimate as a list of value and interval."""
-    return [one.value, one.low, one.high]
+    return [json_number(part) for part in (one.value, one.low, one.high)]
 
 
 def line(world, pair, found):
@@ -43,7 +44,7 @@ def line(world, pair, found):
             "left": number(part.left),
             "share": number(part.share),
             "exponent": part.exponent,
-            "bounds": list(part.bounds),
+            "bounds": [json_number(bound) for bound in part.bounds],
         }
     return {"world": world, "pair": pair, "length": found.answers.tokens, "listed": found.listed, **kinds}
 
@@ -81,9 +82,10 @@ def shipped(lab, name):
 def shown(given, digits=2):
     """A number with its interval."""
     value, low, high = given
-    if value is None or value != value:
+    if value is None:
         return "not determined"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    ends = "no interval" if low is None else f"{low:.{digits}f}, {high:.{digits}f}"
+    return f"{value:.{digits}f} [{ends}]"
 
 
 def page(lines):
@@ -96,7 +98,7 @@ def page(lines):
     for one in lines:
         answers, tokens = one["answers"], one["tokens"]
         low, high = answers["bounds"]
-        bounds = "" if low is None or low != low else f"{low:.2f} to {high:.2f}"
+        bounds = "" if low is None else f"{low:.2f} to {high:.2f}"
         rows.append(
             f"| {one['world']} | {one['pair']} | {shown(answers['divergence'])} | "
             f"{answers['divergence'][0] / one['length']:.3f} | {shown(answers['share'])} | {bounds} | "
