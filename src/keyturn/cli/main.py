@@ -7,6 +7,7 @@ else to stderr. This module imports little, because signals are not handled unti
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -105,6 +106,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from keyturn.core.errors import KeyturnError
 
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # Importing torch and transformers makes a million objects that stay; looking at all of them again
+        # and again for garbage takes a tenth of the time.
+        gc.set_threshold(100_000, 20, 20)
     try:
         code = _dispatch(words)
         # Flush here: at exit nothing could catch the error of a closed pipe.
