@@ -24,6 +24,16 @@ TOOLS = {
     "tool_tokens": 3,
 }
 LATENTS = {"latents": 16, "k": 3, "epochs": 3, "trials": 2, "dose": 1.0, "layer": 1}
+VECTORS = {
+    "trials": 1,
+    "steps": 2,
+    "epochs": 1,
+    "grid": 2,
+    "kinds": 2,
+    "words": 1,
+    "clustering": 3,
+    "rate": 0.3,
+}
 SMALL = {
     "few-shot": {"shots": 2},
     "zero-shot": {"extract_tokens": 3},
@@ -78,6 +88,7 @@ SMALL = {
     "hybrid-backwards": {"trials": 1},
     "hybrid-random": {"trials": 1},
     "hybrid-student": {"trials": 1, "layer": 1},
+    **{name: VECTORS for name in ELICITATIONS if name.startswith("hybrid-vectors")},
 }
 """Settings that are quick and in the made models' words."""
 

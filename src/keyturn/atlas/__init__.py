@@ -43,6 +43,7 @@ from keyturn.atlas.claims import (
     steps_unlock_hard_problems,
     switch_penalty_raises_success,
     thirteen_numbers_deploy,
+    trained_vectors_beat_random_ones,
 )
 from keyturn.atlas.contract import Claim
 from keyturn.core.errors import unknown
@@ -83,6 +84,7 @@ CLAIMS: dict[str, Claim] = {
     first_token_is_the_effect.CLAIM.id: first_token_is_the_effect.CLAIM,
     few_teacher_tokens_recover_rl.CLAIM.id: few_teacher_tokens_recover_rl.CLAIM,
     hybrids_recover_rl_not_distillation.CLAIM.id: hybrids_recover_rl_not_distillation.CLAIM,
+    trained_vectors_beat_random_ones.CLAIM.id: trained_vectors_beat_random_ones.CLAIM,
     random_directions_do_as_well.CLAIM.id: random_directions_do_as_well.CLAIM,
     sharpening_matches_rl.CLAIM.id: sharpening_matches_rl.CLAIM,
     thirteen_numbers_deploy.CLAIM.id: thirteen_numbers_deploy.CLAIM,

@@ -50,6 +50,15 @@ ON_REQUEST = frozenset(
         "hybrid-planning",
         "hybrid-backwards",
         "hybrid-student",
+        "hybrid-vectors",
+        "hybrid-vectors-network",
+        "hybrid-vectors-bias",
+        "hybrid-vectors-random",
+        "hybrid-vectors-random-above-bias",
+        "hybrid-vectors-random-kind",
+        "hybrid-vectors-coefficient",
+        "hybrid-vectors-random-places",
+        "hybrid-vectors-student",
     }
 )
 """Methods that are tried only where they are named: they take long, or others of their kind stand for them."""

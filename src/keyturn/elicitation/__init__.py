@@ -13,6 +13,7 @@ from keyturn.elicitation import (
     cot_decoding,
     exemplars,
     hybrid,
+    hybrid_vectors,
     no_thinking,
     one_feature,
     opener,
@@ -92,5 +93,14 @@ ELICITATIONS: dict[str, ElicitationMethod] = {
     "hybrid-random": hybrid.RANDOM,
     "hybrid-rerank": hybrid.RERANK,
     "hybrid-student": hybrid.STUDENT,
+    "hybrid-vectors": hybrid_vectors.FULL,
+    "hybrid-vectors-network": hybrid_vectors.LATER,
+    "hybrid-vectors-bias": hybrid_vectors.BIAS,
+    "hybrid-vectors-random": hybrid_vectors.RANDOM,
+    "hybrid-vectors-random-above-bias": hybrid_vectors.RANDOM_OF_KINDS,
+    "hybrid-vectors-random-kind": hybrid_vectors.RANDOM_KIND,
+    "hybrid-vectors-coefficient": hybrid_vectors.COEFFICIENT,
+    "hybrid-vectors-random-places": hybrid_vectors.RANDOM_PLACES,
+    "hybrid-vectors-student": hybrid_vectors.STUDENT,
 }
 """Name -> the method."""

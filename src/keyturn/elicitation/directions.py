@@ -71,6 +71,32 @@ def probe_of(states: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.f
     return fitted.coef_[0] / scale
 
 
+def kinds_probe(
+    states: NDArray[np.floating], kinds: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights ``[kind, dim]`` and constants ``[kind]`` of an L2 multinomial regression, brought back from
+    standardised states; a kind that does not occur is never the largest.
+
+    Args:
+        states: ``[place, dim]``.
+        kinds: of each place.
+        count: number of kinds.
+    """
+    table, constant = np.zeros((count, states.shape[1])), np.full(count, -np.inf)
+    present = np.unique(kinds)
+    constant[present] = 0.0
+    if len(present) < 2:
+        return table, constant
+    scale = states.std(axis=0)
+    scale, mean = np.where(scale > 0, scale, 1.0), states.mean(axis=0)
+    fitted = LogisticRegression(C=REGULAR, max_iter=2000).fit((states - mean) / scale, kinds)
+    weights, start = fitted.coef_ / scale, fitted.intercept_
+    if len(present) == 2:
+        weights, start = np.concatenate([-weights, weights]) / 2, np.concatenate([-start, start]) / 2
+    table[present], constant[present] = weights, start - weights @ mean
+    return table, constant
+
+
 def benefit_probe(
     states: NDArray[np.floating], benefit: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], float]:

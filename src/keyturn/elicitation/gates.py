@@ -152,6 +152,38 @@ def gate_bits(fired: NDArray[np.floating], tokens: NDArray[np.floating]) -> NDAr
     return -tokens * (share * np.log2(inside) + (1.0 - share) * np.log2(outside))
 
 
+class StepNotes:
+    """Numbers that a processor notes of every row at every token.
+
+    Of the processor :class:`Swap`: whether the teacher chose; if watched, divergence, entropy, and whether the
+    two disagree.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Any, Any, Any]] = []
+
+    def add(self, so_far: SoFar, values: Any) -> None:
+        """Note ``values [row, note]`` of the token that is drawn next."""
+        self._steps.append((so_far.problem.cpu(), so_far.draw.cpu(), values.cpu()))
+
+    def rows(
+        self, problem: NDArray[np.integer], draw: NDArray[np.integer], lengths: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], ...]:
+        """What was noted of each row, ``[token, note]``; the record is then cleared."""
+        found: dict[tuple[int, int], list[list[float]]] = {}
+        width = self._steps[0][2].shape[1] if self._steps else 1
+        for problems, draws, values in self._steps:
+            keys = zip(problems.tolist(), draws.tolist(), strict=True)
+            for key, value in zip(keys, values.tolist(), strict=True):
+                found.setdefault(key, []).append(value)
+        self._steps.clear()
+        keys = zip(problem.tolist(), draw.tolist(), strict=True)
+        return tuple(
+            np.array(found.get(key, [])[:size], dtype=np.float64).reshape(-1, width)
+            for key, size in zip(keys, lengths.tolist(), strict=True)
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Swap:
     """A processor that writes with the base and takes the teacher's law at some tokens, or the other way round.
@@ -179,7 +211,7 @@ class Swap:
     along: ReadsAlong = field(compare=False)
     states: LastState | None = field(default=None, compare=False)
     watch: bool = field(default=False, compare=False)
-    _steps: list[tuple[Any, Any, Any]] = field(default_factory=list, init=False, compare=False, repr=False)
+    notes: StepNotes = field(default_factory=StepNotes, compare=False)
 
     @property
     def name(self) -> str:
@@ -188,7 +220,7 @@ class Swap:
 
     def __call__(self, so_far: SoFar, logits: torch.Tensor) -> torch.Tensor:
         """Logits of whichever model chooses the token."""
-        other = _as_wide(self.along.logits(so_far), logits)
+        other = as_wide(self.along.logits(so_far), logits)
         state = None if self.states is None else self.states.states(so_far)
         seen = Seen(logits.log_softmax(-1), other.log_softmax(-1), state)
         step = so_far.tokens.shape[1] - so_far.start
@@ -199,34 +231,14 @@ class Swap:
         if self.watch:
             apart = seen.base.argmax(-1) != seen.teacher.argmax(-1)
             notes += [divergence(seen).double(), entropy(seen).double(), apart.double()]
-        self._steps.append((so_far.problem.cpu(), so_far.draw.cpu(), torch.stack(notes, -1).cpu()))
+        self.notes.add(so_far, torch.stack(notes, -1))
         if self.within:
             least = logits.topk(min(self.within, logits.shape[-1]), dim=-1).values[:, -1:]
             other = other.masked_fill(logits < least, -torch.inf)
         return torch.where(taught[:, None], other, logits)
 
-    def rows(
-        self, problem: NDArray[np.integer], draw: NDArray[np.integer], lengths: NDArray[np.integer]
-    ) -> tuple[NDArray[np.float64], ...]:
-        """What was noted of each row, ``[token, note]``; the record is then cleared.
 
-        Notes are: whether the teacher chose; if watched, divergence, entropy, and whether the two disagree.
-        """
-        found: dict[tuple[int, int], list[list[float]]] = {}
-        for problems, draws, values in self._steps:
-            keys = zip(problems.tolist(), draws.tolist(), strict=True)
-            for key, value in zip(keys, values.tolist(), strict=True):
-                found.setdefault(key, []).append(value)
-        self._steps.clear()
-        width = 4 if self.watch else 1
-        keys = zip(problem.tolist(), draw.tolist(), strict=True)
-        return tuple(
-            np.array(found.get(key, [])[:size], dtype=np.float64).reshape(-1, width)
-            for key, size in zip(keys, lengths.tolist(), strict=True)
-        )
-
-
-def _as_wide(other: Any, logits: Any) -> Any:
+def as_wide(other: Any, logits: Any) -> Any:
     """The teacher's logits over the base's vocabulary: rows of padding that only one of them has are left
     out."""
     size = logits.shape[-1]

@@ -122,7 +122,7 @@ class Written:
 
     Args:
         drawn: the texts.
-        notes: of each token, see :meth:`keyturn.elicitation.gates.Swap.rows`.
+        notes: of each token, see :class:`keyturn.elicitation.gates.StepNotes`.
         swap: how they were written.
     """
 
@@ -179,7 +179,7 @@ def written(
     )
     both = policy.having(processors=[swap], hooks=[states.hook] if states is not None else [])
     drawn = both.draw(problems, asked.draws, asked.streams, asked.limits)
-    return Written(drawn=drawn, notes=swap.rows(drawn.problem, drawn.draw, drawn.lengths), swap=swap)
+    return Written(drawn=drawn, notes=swap.notes.rows(drawn.problem, drawn.draw, drawn.lengths), swap=swap)
 
 
 def site_of(asked: Asked, config: StudentConfig) -> Site:
@@ -187,7 +187,7 @@ def site_of(asked: Asked, config: StudentConfig) -> Site:
     return Site(layer=layer_of(config.layer, len(layers_of(asked.model.model)[1])))
 
 
-def _development(asked: Asked, trials: int) -> Asked:
+def development_of(asked: Asked, trials: int) -> Asked:
     """Development problems in the place of those that are asked."""
     positive(trials, "--trials")
     if asked.development is None:
@@ -200,7 +200,7 @@ def prepare_threshold(name: GateName, asked: Asked, config: ShareConfig) -> Prep
     """The threshold of a gate, from the base's own texts on development problems."""
     if name not in ("divergence", "uncertain"):
         return {}
-    watched = written(_development(asked, config.trials), Everywhere(), taking=0.0, watch=True)
+    watched = written(development_of(asked, config.trials), Everywhere(), taking=0.0, watch=True)
     column = 1 if name == "divergence" else 2
     return {"threshold": threshold_of(np.concatenate(watched.notes)[:, column], config.share)}
 
@@ -223,7 +223,7 @@ def for_backwards(asked: Asked, config: BackwardsConfig) -> Prepared:
 def for_random(asked: Asked, config: RandomConfig) -> Prepared:
     """The rate at which the other gate fires while the hybrid writes."""
     gate = gate_of(config.like, config, prepare_threshold(config.like, asked, config))
-    found = written(_development(asked, config.trials), gate, taking=1.0)
+    found = written(development_of(asked, config.trials), gate, taking=1.0)
     return {"rate": np.array([np.concatenate(found.notes)[:, 0].mean()])}
 
 
@@ -231,7 +231,7 @@ def for_planning(asked: Asked, config: PlanningConfig) -> Prepared:
     """The ids of planning tokens."""
     if config.words:
         return {"tokens": np.array(switch_tokens(asked.model, config.words), dtype=np.int64)}
-    trial = _development(asked, config.trials)
+    trial = development_of(asked, config.trials)
     teacher = trial.teacher
     assert isinstance(teacher, LocalPolicy), "checked before anything is prepared"
     drawn = teacher.draw(trial.problems.problems, trial.draws, trial.streams, trial.limits)
@@ -258,7 +258,7 @@ def for_student(asked: Asked, config: StudentConfig) -> Prepared:
     # Here and not at the top: scikit-learn takes a second, and a listing needs none of it.
     from keyturn.elicitation.directions import probe_of
 
-    trial, site = _development(asked, config.trials), site_of(asked, config)
+    trial, site = development_of(asked, config.trials), site_of(asked, config)
     watched = written(trial, Everywhere(), taking=0.0, watch=True)
     what = ActivationTap(sites=(site,), positions=_before_written, reduce="none", sinks=0)
     found = tap(trial.model, watched.drawn, what)

@@ -35,7 +35,7 @@ _FILLED_IN = frozenset({"development", "exemplars"})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Given:
-    """What was read from a file.
+    """What was prepared before.
 
     Args:
         prepared: arrays by name.
@@ -46,6 +46,12 @@ class Given:
     prepared: Prepared
     examples: int
     mark: str
+
+    @staticmethod
+    def of(prepared: Prepared, examples: int = 0) -> Given:
+        """What was prepared for another method that means the same by it."""
+        mark = identity({"arrays": describe(dict(sorted(prepared.items())), "arrays")})
+        return Given(prepared=prepared, examples=examples, mark=mark)
 
 
 def made_with(policy: Policy) -> str:
@@ -115,8 +121,7 @@ def read_prepared(path: Path, method: ElicitationMethod, config: Any, asked: Ask
         fix = " ".join(f"--{name} {value}" for name, value in there.items())
         raise UsageError(f"{path} was made for {told}, and the settings mean {wanted}", fix=fix or again)
     arrays |= _dose(path, header, config, again)
-    mark = identity({"arrays": describe(dict(sorted(arrays.items())), "arrays")})
-    return Given(prepared=arrays, examples=int(header["examples"]), mark=mark)
+    return Given.of(arrays, int(header["examples"]))
 
 
 def without_preparing(method: ElicitationMethod) -> ElicitationMethod:

@@ -140,6 +140,52 @@ class SteeredUncached(Uncached):
         self._problem, self._draw, self._prompt = self._problem[kept], self._draw[kept], self._prompt[kept]
 
 
+class TryingCached(Cached):
+    """Holds the last token of every row back, so that it can be read several times before it is kept."""
+
+    def __init__(self, model: PreTrainedModel, rows: Rows) -> None:
+        ends = [int(rows.prompts[index][-1]) for index in rows.prompt.tolist()]
+        self._held = torch.tensor(ends, device=model.device)
+        room = np.zeros((len(rows.prompt), rows.uniforms.shape[1] + 1))
+        super().__init__(model, replace(rows, prompts=[one[:-1] for one in rows.prompts], uniforms=room))
+
+    def feed(self, token: Tensor) -> None:
+        """Keep the token that was held back, and hold this one."""
+        super().feed(self._held)
+        self._held = token
+
+    def tried(self) -> Tensor:
+        """Logits after the held token, ``[row, vocab]``; the cache forgets it."""
+        super().feed(self._held)
+        self._step -= 1
+        for layer in self._cache.layers:
+            assert isinstance(layer, BufferLayer), "asked of forgets()"
+            layer.forget_last()
+        return self.logits()
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """Index of the held token among the hidden states of a reading, ``[row]``."""
+        return torch.full((len(hidden),), hidden.shape[1] - 1, device=hidden.device)
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the other rows."""
+        super().keep(kept)
+        self._held = self._held[kept]
+
+
+class TryingUncached(Uncached):
+    """The same without a cache: whole rows are read for every trial."""
+
+    def tried(self) -> Tensor:
+        """Logits after the last token, ``[row, vocab]``."""
+        return self.logits()
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """Index of the last token of every row, which is padded on the right, ``[row]``."""
+        ends = self.width + self._step - 1 - self._offsets
+        return ends.clamp_max(hidden.shape[1] - 1).to(hidden.device)
+
+
 def scored(
     model: PreTrainedModel,
     control: Control,
