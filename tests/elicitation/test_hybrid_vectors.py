@@ -90,13 +90,14 @@ def kind_by_hand(prepared, state):
 
 def shift_by_hand(prepared, kind, hidden):
     """What is added at coefficient 1."""
-    vector = torch.tensor(prepared["shift vectors"][kind] + prepared["shift bias"])
+    scale = float(prepared["shift scale"])
+    vector = scale * torch.tensor(prepared["shift vectors"][kind] + prepared["shift bias"])
     if "shift trunk" not in prepared:
         return vector
     trunk, start, head, last = (
         torch.tensor(prepared[f"shift {name}"]) for name in ("trunk", "trunk bias", "head", "head bias")
     )
-    inside = torch.nn.functional.gelu(trunk @ hidden + start)
+    inside = torch.nn.functional.gelu(trunk @ (hidden / scale) + start)
     return torch.nn.functional.softplus(head[kind] @ inside + last[kind]) * vector
 
 
@@ -197,13 +198,13 @@ def test_the_bias_alone_has_no_kinds_to_tell():
 def test_random_directions_are_as_long_as_what_they_stand_for():
     generator = np.random.default_rng(0)
     vectors, bias = torch.tensor(generator.normal(size=(3, 8))), torch.tensor(generator.normal(size=8))
-    made = Shifts(vectors=vectors, bias=bias, network={})
+    made = Shifts(vectors=vectors, bias=bias, network={}, scale=torch.tensor(2.0))
     kinds, hidden = torch.arange(3), torch.zeros(3, 8, dtype=torch.float64)
     for keep in (False, True):
         other = made.random(np.random.default_rng(1), keep_bias=keep)
         ours, theirs = made.at(hidden, kinds), other.at(hidden, kinds)
         if keep:
-            ours, theirs = ours - bias, theirs - bias
+            ours, theirs = ours - 2 * bias, theirs - 2 * bias
         assert torch.allclose(ours.norm(dim=-1), theirs.norm(dim=-1))
         assert (torch.cosine_similarity(ours, theirs, dim=-1).abs() < 0.95).all()
 
@@ -313,7 +314,7 @@ def test_training_lowers_the_loss_and_leaves_the_base(version):
     after = asked.policy.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(one.requires_grad and one.grad is None for one in asked.policy.model.parameters())
-    count = sum(one.size for name, one in made.items() if name.startswith("shift "))
+    count = sum(one.size for name, one in made.items() if name.startswith("shift ") and name != "shift scale")
     numbers = hybrid_vectors.FULL.weights(asked, VectorsConfig(**(SMALL | {"version": version})))
     assert numbers == (count if version == "grid" else count - 32), "the network's version has no bias"
 

@@ -1,4 +1,9 @@
-"""What vectors add to a hidden state: by kinds of sentences, at coefficients of a grid or of a network."""
+"""What vectors add to a hidden state: by kinds of sentences, at coefficients of a grid or of a network.
+
+All numbers are in units of a scale, the root mean square of a coordinate of the model's states at the place
+of the vectors. So a length or a step size means the same in models whose states are large and in those whose
+states are small.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +29,21 @@ class Shifts:
         vectors: of each kind, ``[kind, dim]``.
         bias: added to all of them, ``[dim]``.
         network: weights by the names in :data:`NETWORK`; empty: there is none.
+        scale: of the states, one number.
     """
 
     vectors: Any
     bias: Any
     network: Mapping[str, Any]
+    scale: Any
 
     def at(self, hidden: Any, kinds: Any, coefficient: float = 1.0) -> Any:
         """What is added to hidden states ``[row, dim]`` of kinds ``[row]``."""
-        own = (self.vectors[kinds] + self.bias).to(hidden.dtype)
+        scale = self.scale.to(hidden.dtype)
+        own = scale * (self.vectors[kinds] + self.bias).to(hidden.dtype)
         if not self.network:
             return coefficient * own
-        return coefficient * self._strength(hidden, kinds)[:, None] * own
+        return coefficient * self._strength(hidden / scale, kinds)[:, None] * own
 
     def _strength(self, hidden: Any, kinds: Any) -> Any:
         trunk, start, head, last = (self.network[name].to(hidden.dtype) for name in NETWORK)
@@ -57,7 +65,7 @@ class Shifts:
 
     def arrays(self) -> dict[str, NDArray]:
         """All numbers by name."""
-        named = {"vectors": self.vectors, "bias": self.bias, **self.network}
+        named = {"vectors": self.vectors, "bias": self.bias, "scale": self.scale, **self.network}
         return {f"shift {name}": one.detach().cpu().numpy() for name, one in named.items()}
 
     @staticmethod
@@ -68,11 +76,13 @@ class Shifts:
             for name, one in arrays.items()
             if name.startswith("shift ")
         }
-        vectors, bias = found.pop("vectors"), found.pop("bias")
-        return Shifts(vectors=vectors, bias=bias, network=found)
+        vectors, bias, scale = (found.pop(name) for name in ("vectors", "bias", "scale"))
+        return Shifts(vectors=vectors, bias=bias, network=found, scale=scale)
 
 
-def begun(count: int, width: int, hidden: int, generator: np.random.Generator, device: Any) -> Shifts:
+def begun(
+    count: int, width: int, hidden: int, scale: float, generator: np.random.Generator, device: Any
+) -> Shifts:
     """Vectors of length 1 in random directions, no bias, and a network of ``hidden`` units unless that is 0."""
 
     def made(values: NDArray[Any]) -> Any:
@@ -89,7 +99,7 @@ def begun(count: int, width: int, hidden: int, generator: np.random.Generator, d
             "head": made(generator.uniform(-ends[1], ends[1], size=(count, hidden))),
             "head bias": made(np.full(count, FIRST_BIAS)),
         }
-    return Shifts(vectors=made(vectors), bias=made(np.zeros(width)), network=network)
+    return Shifts(vectors=made(vectors), bias=made(np.zeros(width)), network=network, scale=made(scale))
 
 
 def numbers_of(count: int, width: int, hidden: int) -> int:

@@ -25,6 +25,7 @@ from keyturn.elicitation.sentences import (
     by_roles,
     likeness,
     sentences,
+    states_of,
     truth_of,
 )
 from keyturn.elicitation.shifts import NETWORK, Shifts, begun, numbers_of
@@ -71,7 +72,7 @@ class VectorsConfig:
     epochs: int = 10
     """Passes over the texts, in the network's version."""
     rate: float = 0.01
-    """Step size for vectors."""
+    """Step size for vectors, in units of the root mean square of a coordinate of the base's states."""
     batch: int = 8
     """Texts or sentences of a step."""
     hidden: int = 512
@@ -139,7 +140,9 @@ def trained(asked: Asked, config: VectorsConfig) -> Prepared:
     hidden = config.hidden if config.version == "network" else 0
     generator = trial.streams.generator("vectors")
     device = base.model.device
-    start = begun(config.kinds + (not hidden), width_of(base.model), hidden, generator, device)
+    _, before = states_of(base, drawn, site)
+    scale = float(np.sqrt((before**2).mean()))
+    start = begun(config.kinds + (not hidden), width_of(base.model), hidden, scale, generator, device)
     fitted = _network if hidden else _grid
     made, loss = fitted(trial, config, drawn, cutting, kinds, start, generator, site)
     used = loss[: config.kinds, 1] < np.inf
@@ -154,6 +157,7 @@ def _nothing(asked: Asked, config: VectorsConfig) -> Prepared:
     """What is never added needs no training."""
     teacher, width = of_teacher(asked), width_of(asked.model.model)
     shifts = {"shift vectors": np.zeros((config.kinds, width)), "shift bias": np.zeros(width)}
+    shifts["shift scale"] = np.array(1.0)
     wide = width_of(teacher.model)
     tells = {
         "table": np.zeros((config.kinds, wide)),
@@ -234,7 +238,7 @@ def _grid(
 
         def measure(several: Any, vector: Any = vector) -> Any:
             def shift(hidden: Any, _: Any) -> Any:
-                return bias + vector  # noqa: B023
+                return start.scale * (bias + vector)  # noqa: B023
 
             return training.losses(base, site, drawn, several, shift, loss)
 
@@ -246,7 +250,7 @@ def _grid(
             bias = vector.detach()
         else:
             vectors[number] = vector.detach()
-    return Shifts(vectors=vectors, bias=bias, network={}), found
+    return Shifts(vectors=vectors, bias=bias, network={}, scale=start.scale), found
 
 
 def _sentences_of(

@@ -9,8 +9,10 @@ Formula, for the hidden state ``h`` at the place before a token::
                                  places where the likeliest token of the model is not the written one, by the
                                  divergence from the writer's K likeliest tokens there
 
-Vectors begin at random with length 1. Texts of the last tenth of the problems are held out: the weights that
-are best there are kept. Gradients are taken of vectors and network alone, so the model's weights have none.
+Vectors begin at random with length 1, in units of the root mean square of a coordinate of the model's states
+there: the published numbers are absolute, and in a model with large states they move nothing. Texts of the last
+tenth of the problems are held out: the weights that are best there are kept. Gradients are taken of vectors and
+network alone, so the model's weights have none.
 
 Known bias: in training all places of a sentence are changed in one reading, at use one place at a time.
 Source: Venhoff et al. 2025 (2510.07364) and the code of its two versions; numbers are theirs but for the size

@@ -7,7 +7,7 @@ from keyturn.experiments.vector_studies import vectors_and_controls
 
 CLAIM = Claim(
     id="trained-vectors-beat-random-ones",
-    version=1,
+    version=2,
     question="Is it the vectors that recover what RL changed, or the teacher that chooses among their effects?",
     statement=(
         "Where a tuned model differs, vectors trained in the base bring out much more of its gain than random "
@@ -44,8 +44,9 @@ CLAIM = Claim(
     },
     methods=("present-and-absent",),
     not_shown=(
-        "Vectors, kinds and coefficients are those of the first version; the later one, with a network for the "
-        "coefficients, stands beside. One setting, fixed before the run: vectors that fail here may work at "
-        "another layer. The world's kinds of sentences are known from its grammar, which no real text has."
+        "The claim is about the first version of the code; the later one, with a network for the coefficients, "
+        "stands beside. Version 1 of this study trained the vectors in absolute units, as published, and they "
+        "moved nothing; version 2 takes units of the states, on the same bases. Vectors that fail here may work "
+        "at another layer. The world's kinds of sentences are known from its grammar, which no real text has."
     ),
 )
