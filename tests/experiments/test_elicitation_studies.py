@@ -1,16 +1,25 @@
 """Studies of elicitation: what they read off a table, and hybrids of two policies, on known cases."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from keyturn.atlas import CLAIMS
 from keyturn.core.errors import UsageError
 from keyturn.core.measurement import Estimate
 from keyturn.core.streams import Streams
 from keyturn.elicitation import ELICITATIONS
+from keyturn.experiments import (
+    decodable,
+    hybrid_studies,
+    present_and_absent,
+    switch_penalty,
+    thirteen_numbers,
+)
 from keyturn.experiments import elicitation_studies as studies
-from keyturn.experiments import hybrid_studies, present_and_absent
+from keyturn.experiments.contract import Subject
 from keyturn.experiments.mode_worlds import WORLDS_ASKED, battery, world_asked
 from keyturn.experiments.plan import over_seeds
 from keyturn.experiments.present_and_absent import Cell, gain_of, recovered_of, row_of
@@ -142,3 +151,107 @@ def test_an_estimate_without_a_value_is_undefined(lab):
     gone = cell("w", "m", 0, 0, said="why")
     assert math.isnan(gain_of(gone, cell("w", "plain", 0, 0.1), lab).value)
     assert isinstance(gain_of(gone, gone, lab), Estimate)
+
+
+def tiny(bases=1):
+    """Settings under which a whole study takes a moment; its numbers say nothing."""
+
+    def config_for(subject, worlds, rows):
+        made = present_and_absent.brief(present_and_absent.PresentConfig())
+        return replace(made, worlds=tuple(worlds), methods=tuple(rows), bases=bases, samples=4)
+
+    return config_for
+
+
+def found_by(name, lab):
+    claim = CLAIMS[name]
+    outcome = claim.study(lab, Subject())
+    decides = {claim.threshold.estimand, *(one.name for one in (*claim.gates, *claim.controls))}
+    assert decides <= set(outcome.numbers)
+    assert {line["key"] for line in outcome.contrasts} == set(outcome.numbers)
+    return outcome
+
+
+@pytest.mark.slow
+def test_studies_of_one_run_folder_go_from_pretraining_to_their_numbers(lab, monkeypatch):
+    for module in (hybrid_studies, thirteen_numbers, decodable):
+        monkeypatch.setattr(module, "config_for", tiny())
+    monkeypatch.setattr(hybrid_studies, "BASES", 1)
+    monkeypatch.setattr(hybrid_studies, "METHODS", ("hybrid-disagree", "hybrid-planning", "hybrid-rerank",
+                                                    "hybrid-random"))  # fmt: skip
+    for field, value in {"BASES": 1, "WAYS": decodable.WAYS[::4], "PROBED": 8, "CHOOSING": 1}.items():
+        monkeypatch.setattr(decodable, field, value)
+    # A base of two steps has no right draws to learn from; what is behind the directions is tested here.
+    axes = dict(
+        zip(("probe", "difference of means", "random 0", "random 1", "random 2"), np.eye(64), strict=False)
+    )
+    monkeypatch.setattr(decodable, "directions_of", lambda *given: (axes, 2.0))
+    assert len(found_by("few-teacher-tokens-recover-rl", lab).rows) == 2 * 6
+    assert len(found_by("hybrids-recover-rl-not-distillation", lab).rows) == 2 * 2 * 6
+    assert len(found_by("thirteen-numbers-deploy", lab).rows) == 2 * 4
+    steered = found_by("decodable-is-not-steerable", lab)
+    assert steered.rows[0]["place"] == ""
+    assert all(row["dose"] in decodable.DOSES for row in steered.rows[1:])
+    assert steered.numbers["it moves the law"].value > 0.1
+
+
+@pytest.mark.slow
+def test_the_study_of_the_switch_penalty_runs_to_its_numbers(lab, monkeypatch):
+    few = switch_penalty.brief(switch_penalty.SwitchConfig())
+    monkeypatch.setitem(switch_penalty.EXPERIMENT.profiles, "demo", few)
+    outcome = switch_penalty.study(lab, Subject())
+    assert outcome.numbers["effect"].value == pytest.approx(0, abs=1)
+    assert outcome.numbers["left to the best time"].value > 0
+    assert len(outcome.rows) == 2 * 6
+
+
+def test_what_thirteen_numbers_do_is_read_against_all_and_against_a_coin():
+    one = thirteen_numbers
+    found = {}
+    for base in range(3):
+        for world, arms in (
+            (studies.COMMON, {one.PLAIN: 0.3, one.ALL: 0.95, one.SMALL: 0.9, one.COIN: 0.35}),
+            (studies.OTHER, {one.PLAIN: 0.1, one.ALL: 0.12, one.SMALL: 0.11, one.TAUGHT: 0.7}),
+        ):
+            found |= {(world, base, arm): one.Row(success=value) for arm, value in arms.items()}
+    numbers = one.numbers_of(found)
+    said = {name: round(number.value, 6) for name, number in numbers.items()}
+    assert said == {
+        "effect": -0.05, "RL learns": 0.65, "13 numbers learn": 0.6, "coin": 0.05,
+        "absent": 0.01, "RL, absent": 0.02, "SFT, absent": 0.6,
+    }  # fmt: skip
+
+
+def test_a_probe_is_compared_with_random_directions_and_a_base_without_one_has_no_number():
+    def row(success):
+        return decodable.Row(success=success, worked=success / 2)
+
+    rows = {"plain": row(0.1), "probe": row(0.4), "difference of means": row(0.3)}
+    rows |= {f"random {number}": row(0.1 * number) for number in range(decodable.RANDOMS)}
+    whole = decodable.Read(area=0.9, shuffled=0.5, direct=0.6, moved=1.0, rows=rows)
+    none = decodable.Read(area=np.nan, shuffled=np.nan, direct=np.nan, moved=np.nan, rows={"plain": row(0.1)})
+    numbers = decodable.numbers_of({0: whole, 1: whole, 2: none})
+    assert numbers["effect"].value == pytest.approx(0.3)
+    assert numbers["random directions"].value == pytest.approx(0.0)
+    assert numbers["effect"].seeds == 2
+    assert numbers["labels shuffled"].value == pytest.approx(0.5)
+
+
+def test_the_area_of_a_probe_over_folds_by_problem():
+    dice = np.random.default_rng(0)
+    problem = np.repeat(np.arange(20), 8)
+    right = dice.uniform(size=160) < 0.4
+    states = dice.normal(size=(160, 6))
+    assert 0.35 < decodable.area(states, right, problem) < 0.65
+    states[:, 2] += 4 * right
+    assert decodable.area(states, right, problem) > 0.95
+    assert np.isnan(decodable.area(states, np.ones(160), problem)), "one kind"
+    # What marks a problem and not its right answers is no help on other problems.
+    by_problem = right[problem * 8] + 0.0
+    marks = np.eye(20)[problem]
+    assert decodable.area(marks, by_problem, problem) < 0.7
+
+
+def test_the_ways_of_steering_reach_the_token_that_decides_between_modes():
+    assert {way.place for way in decodable.WAYS} >= {"first_step", "all"}
+    assert len(decodable.WAYS) == 12

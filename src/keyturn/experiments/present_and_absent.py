@@ -50,7 +50,7 @@ from keyturn.policies.optimise import FitConfig
 from keyturn.policies.protocol import Limits
 from keyturn.pretraining.recipes import Size
 from keyturn.pretraining.stage import pretrained, quick, task_in
-from keyturn.problems.contract import answers, content_of
+from keyturn.problems.contract import ProblemSet, answers, content_of
 from keyturn.problems.world.exact import valid_completions
 from keyturn.rewards.process import ProcessConfig, process
 from keyturn.rollouts.grades import Answers
@@ -88,7 +88,8 @@ class PresentConfig:
     samples: int = 16
     """Draws behind one answer, of methods that take several."""
     rl: RLConfig = RUN
-    """Sizes and rate of the RL reference, which is paid for verified answers."""
+    """Sizes and rate of the RL reference, which is paid for answers that are right and worked: one without
+    steps earns nothing, though it is verified if it is right."""
     fit: FitConfig = field(default_factory=lambda: replace(TINY, lr=1e-3))
     """Schedule of the SFT reference."""
 
@@ -163,7 +164,7 @@ def asked_of(session: Session, config: PresentConfig) -> Asked:
 
 
 def tuned(session: Session, config: PresentConfig) -> dict[str, Model]:
-    """The base after RL on verified answers, and after SFT on worked solutions."""
+    """The base after RL that pays right answers with all their steps, and after SFT on worked solutions."""
     rl = replace(config.rl, max_new_tokens=config.rl.max_new_tokens or session.task.max_new_tokens)
     reinforced = session.rl(
         session.base,
@@ -176,9 +177,18 @@ def tuned(session: Session, config: PresentConfig) -> dict[str, Model]:
     return dict(zip(REFERENCES, (reinforced, shown), strict=True))
 
 
-def exact_success(session: Session) -> NDArray[np.float64]:
-    """Success of plain draws of the base on each test problem: the sum over all verified completions."""
-    base, problems, world = session.task.base, session.task.test.problems, session.task.world
+def exact_success(
+    session: Session, model: Model | None = None, asked: ProblemSet | None = None
+) -> NDArray[np.float64]:
+    """Success of plain draws on each problem: the sum over all verified completions.
+
+    Args:
+        session: of the base.
+        model: the base if none.
+        asked: the test problems if none.
+    """
+    base = session.task.base if model is None else model.policy
+    problems, world = (asked or session.task.test).problems, session.task.world
     assert world is not None
 
     def compute() -> Mapping[str, NDArray]:

@@ -7,7 +7,7 @@ from keyturn.experiments.hybrid_studies import few_tokens
 
 CLAIM = Claim(
     id="few-teacher-tokens-recover-rl",
-    version=1,
+    version=2,
     question="Is what RL changed in few tokens, so that the base does the rest?",
     statement="RL's tokens, taken where it disagrees with the base, recover at least half of RL's gain.",
     source="Venhoff et al. 2025, arXiv 2510.07364 (95, 83, 50 and 60 % recovered for four models tuned by RL)",
@@ -21,13 +21,18 @@ CLAIM = Claim(
     gates=(Gate(name="RL learns", says="RL raises success over the base", minimum=0.05),),
     controls=(
         Gate(
+            name="share of tokens",
+            says="the tokens are few: at most a quarter, as in the paper",
+            maximum=0.25,
+        ),
+        Gate(
             name="random places",
             says="the same share of tokens at random places recovers less than half",
             maximum=0.5,
         ),
     ),
     study=few_tokens,
-    study_says="six bases, RL and SFT of each, 16 hybrids a base; short: about 8 CPU minutes",
+    study_says="four bases, RL and SFT of each, 16 hybrids a base; short: about 8 CPU minutes",
     minutes=8,
     refuted_if="the interval over bases of the share lies below .5",
     relations={"first-token-is-the-effect": ("extends", "the same from the side of a tuned model")},

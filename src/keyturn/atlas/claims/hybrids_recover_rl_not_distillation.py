@@ -7,7 +7,7 @@ from keyturn.experiments.hybrid_studies import distilled_tokens
 
 CLAIM = Claim(
     id="hybrids-recover-rl-not-distillation",
-    version=1,
+    version=2,
     question="Do few tokens recover what RL changed and not what distillation changed?",
     statement="A hybrid recovers much less of a distilled model's gain than of an RL-tuned model's gain.",
     source=(
@@ -24,10 +24,25 @@ CLAIM = Claim(
     gates=(
         Gate(name="RL learns", says="RL raises success over the base", minimum=0.05),
         Gate(name="distillation learns", says="SFT raises success over the base", minimum=0.05),
+        Gate(
+            name="distillation teaches",
+            says="SFT raises success where the mode is absent",
+            minimum=0.05,
+        ),
+    ),
+    controls=(
+        Gate(
+            name="distilled, absent",
+            says="of a gain that is new to the base the same hybrid recovers less, so the number can be small",
+            maximum=0.7,
+        ),
     ),
     study=distilled_tokens,
-    study_says="six bases, RL and SFT of each, 16 hybrids a base; short: about 8 CPU minutes",
-    minutes=8,
+    study_says=(
+        "eight bases, half of them without the mode, RL and SFT of each, 16 hybrids a base; short: about 16 "
+        "CPU minutes"
+    ),
+    minutes=16,
     refuted_if="the interval over bases of the difference lies below .3",
     relations={"few-teacher-tokens-recover-rl": ("qualifies", "it says for which teachers that holds")},
     methods=("present-and-absent",),

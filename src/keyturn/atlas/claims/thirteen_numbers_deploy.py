@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from keyturn.atlas.contract import Claim, Gate, Threshold
-from keyturn.experiments.elicitation_limits import thirteen
+from keyturn.experiments.thirteen_numbers import thirteen
 
 CLAIM = Claim(
     id="thirteen-numbers-deploy",
-    version=1,
+    version=2,
     question="Can what RL adds be written into thirteen numbers?",
     statement=(
         "RL of 13 numbers gets about as far as RL of all parameters where the base has the skill, and nowhere "
@@ -23,10 +23,14 @@ CLAIM = Claim(
     ),
     gates=(Gate(name="RL learns", says="RL of all parameters raises success at 20 %", minimum=0.1),),
     controls=(
+        Gate(name="coin", says="the same numbers with a coin as reward gain nothing at 20 %", maximum=0.2),
         Gate(name="absent", says="RL of 13 numbers gains nothing where the mode is absent", maximum=0.2),
     ),
     study=thirteen,
-    study_says="six bases, RL of all and of 13 numbers at two rates; short: about 8 CPU minutes",
+    study_says=(
+        "six bases, half of them without the mode, RL of all and of 13 numbers at two rates each; short: about "
+        "8 CPU minutes"
+    ),
     minutes=8,
     refuted_if="the interval over bases of the difference lies below -.1",
     relations={
