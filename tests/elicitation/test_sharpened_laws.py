@@ -18,6 +18,7 @@ from keyturn.elicitation import power as power_file
 from keyturn.elicitation.cot_decoding import BranchConfig, branches, place_of
 from keyturn.elicitation.tip import SwitchPenalty, young_tokens
 from keyturn.policies.interventions import Intervention
+from keyturn.policies.laws import likely, log_partitions
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.sites import Site
 from keyturn.policies.steered import SteeredPolicy
@@ -328,3 +329,27 @@ def test_particles_refuse_a_policy_whose_interventions_or_processors_they_would_
     for changed in (SteeredPolicy(policy, [push]), policy.having(processors=(penalty,))):
         with pytest.raises(UsageError, match="written by the model alone"):
             elicited("power-smc", changed, 2)
+
+
+@pytest.mark.parametrize("least", [0.2, 0.01, 1e-9])
+def test_the_likely_answers_are_all_that_are_as_likely_as_that(policy, least):
+    law = exact(policy, 1.0)
+    found = likely(policy, asked_for(policy, 1).problems.problems, least=least, longest=LONGEST)
+    listed = dict(zip(found.tokens, np.exp(found.logprob).tolist(), strict=True))
+    wanted = {answer: chance for answer, chance in law.items() if chance >= least}
+    assert listed.keys() == wanted.keys()
+    assert all(abs(listed[answer] - chance) < 1e-5 for answer, chance in wanted.items())
+    assert not found.problem.any()
+    with pytest.raises(UsageError, match="probability above 0"):
+        likely(policy, [], least=0.0, longest=LONGEST)
+
+
+def test_the_normaliser_of_every_token_is_the_sum_over_the_vocabulary(policy):
+    asked = asked_for(policy, 12)
+    drawn = policy.draw(asked.problems.problems, asked.draws, asked.streams, asked.limits)
+    found = log_partitions(policy, drawn, (1.0, ALPHA))
+    assert np.allclose(found[0], 0, atol=1e-6)
+    for row in range(len(drawn)):
+        answer = drawn.row(row).tolist()
+        wanted = np.log(np.exp(ALPHA * laws(policy, tuple(answer))[: len(answer)]).sum(-1))
+        assert np.allclose(found[1][drawn.offsets[row] : drawn.offsets[row + 1]], wanted, atol=1e-4)
