@@ -60,9 +60,7 @@ def sharpened(
     tuned_log = row_logprobs(theirs, -pair.tuned_entropies)
     base_log = row_logprobs(theirs, -pair.tuned_entropies.astype(np.float64) - pair.kl)
     listed = _listed(session, problems, least)
-    partition = normaliser(
-        (found.problem, found.logprob), (own.problem, said), entropy, least=least, problems=count
-    )
+    partition = normaliser(listed, (own.problem, said), entropy, least=least, problems=count)
     mass = np.bincount(listed[0], weights=np.exp(listed[1]), minlength=count)
 
     def per_problem(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,13 +1,13 @@
 """What RL of thirteen numbers does beside RL of all parameters, where the base has the mode and where not.
 
-Both train by the method ``small-sets`` for the same steps with the same reward, at two rates each, of which
-validation problems choose; those of the thirteen numbers (a TinyLoRA) are ten times as large. The same
+Both train by the method ``small-sets`` for the same steps with the same reward, at three rates each, of which
+validation problems choose; those of the thirteen numbers (a TinyLoRA) are a hundred times as large. The same
 thirteen numbers with a coin as the reward stand beside, at the rate that was chosen with the true one: numbers
 that merely move might make a rare mode likelier, too.
 Success is an exact sum over verified completions, so nothing is drawn for it.
 Denominator: bases. Degenerate: a base in which RL gains nothing fails the gate.
 Known bias: the reward pays a right answer whether it is worked or guessed, in all arms.
-Source: Morris et al. 2026 (2602.04118); rates ten times as large: Schulman et al. 2025, LoRA without regret.
+Source: Morris et al. 2026 (2602.04118).
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ from keyturn.methods.small_sets import METHOD as SMALL_SETS
 from keyturn.methods.small_sets import SmallSetsConfig
 
 NUMBERS = 13
-ALL_RATES = (3e-4, 1e-3)
-RATES = tuple(10 * rate for rate in ALL_RATES)
+ALL_RATES = (1e-4, 3e-4, 1e-3)
+RATES = tuple(100 * rate for rate in ALL_RATES)
+"""Of the 13 numbers. Version 2 tried ten times the rates of all (3e-3 and 1e-2), and validation chose the
+larger one on two of three bases, where success moved by .01 to .03: the end of the grid, so it says nothing
+against the claim. These were fixed after that."""
 PLAIN, ALL, SMALL, COIN, TAUGHT = (
     "plain",
     "RL of all",
@@ -64,7 +67,7 @@ def _trained(session: Session, config: PresentConfig, rate: float, *, small: boo
 
 
 def _chosen(session: Session, config: PresentConfig, *, small: bool) -> Row:
-    """Both rates, and the test success of the one that is better on validation problems."""
+    """Every rate, and the test success of the one that is better on validation problems."""
     rates = RATES if small else ALL_RATES
     models = [_trained(session, config, rate, small=small, reward="outcome") for rate in rates]
     scores = [float(exact_success(session, one, session.task.validation).mean()) for one in models]
@@ -153,7 +156,7 @@ def thirteen(lab: Lab, subject: Subject) -> Outcome:
         contrasts=tuple({"key": name, **one.to_json()} for name, one in numbers.items()),
         setting=(
             f"MODES, {config.bases} bases at {COMMON!r} and as many at {OTHER!r}; GRPO of {config.rl.steps} "
-            f"steps of {config.rl.prompts} x {config.rl.draws} draws, paid for right answers, at two rates in "
-            "both arms, of which validation chooses; success is an exact sum"
+            f"steps of {config.rl.prompts} x {config.rl.draws} draws, paid for right answers, at three rates "
+            "in both arms, of which validation chooses; success is an exact sum"
         ),
     )

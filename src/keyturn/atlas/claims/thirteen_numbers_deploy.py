@@ -7,7 +7,7 @@ from keyturn.experiments.thirteen_numbers import thirteen
 
 CLAIM = Claim(
     id="thirteen-numbers-deploy",
-    version=2,
+    version=3,
     question="Can what RL adds be written into thirteen numbers?",
     statement=(
         "RL of 13 numbers gets about as far as RL of all parameters where the base has the skill, and nowhere "
@@ -28,8 +28,8 @@ CLAIM = Claim(
     ),
     study=thirteen,
     study_says=(
-        "six bases, half of them without the mode, RL of all and of 13 numbers at two rates each; short: about "
-        "8 CPU minutes"
+        "six bases, half of them without the mode, RL of all and of 13 numbers at three rates each; short: "
+        "about 8 CPU minutes"
     ),
     minutes=8,
     refuted_if="the interval over bases of the difference lies below -.1",
@@ -38,7 +38,8 @@ CLAIM = Claim(
     },
     methods=("present-and-absent", "small-sets"),
     not_shown=(
-        "Thirteen numbers are a larger share of 0.13M parameters than of 7B. What the base has is a mode "
-        "that one token opens, the easiest thing to deploy."
+        "Version 2 ended at the largest rate that it tried for the 13 numbers; version 3 tries larger ones, "
+        "chosen after that. Thirteen numbers are a larger share of 0.13M parameters than of 7B. What the base "
+        "has is a mode that one token opens, the easiest thing to deploy."
     ),
 )
