@@ -231,7 +231,7 @@ def test_studies_of_one_run_folder_go_from_pretraining_to_their_numbers(lab, mon
     steered = found_by("decodable-is-not-steerable", lab)
     assert steered.rows[0]["place"] == ""
     assert all(row["dose"] in decodable.DOSES for row in steered.rows[1:])
-    assert steered.numbers["it moves the law"].value > 0.1
+    assert steered.numbers["it moves the law"].value > 0
 
 
 @pytest.mark.slow
