@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from keyturn.core.errors import InputError
 from keyturn.core.roles import FORCED, Role
+from keyturn.core.statistics.bootstrap import within_bounds
 from keyturn.core.streams import Streams
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.offsets import Spelling
@@ -35,6 +37,8 @@ from keyturn.rollouts.completions import Completions
 _END = re.compile(r"(?:(?<!\b[A-Za-z])(?:\.(?!\d)|(?<!\d)\.|(?<!\d)!)|[?;\n])+")
 KEPT = 3
 """Latents of a sentence."""
+PERMUTATIONS = 200
+"""Of the labels, for the null of a likeness."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -264,15 +268,88 @@ def truth_of(roles: NDArray[np.uint8], cutting: Sentences) -> NDArray[np.int64]:
     return np.array([number[one] for one in sets], dtype=np.int64)
 
 
-def likeness(label: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
-    """How alike two ways of telling kinds are, over sentences that have both: adjusted Rand index and
-    normalised mutual information."""
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+def likeness(
+    label: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    row: NDArray[np.int64],
+    problem: NDArray[np.int64],
+    streams: Streams,
+) -> dict[str, float]:
+    """How alike two ways of telling kinds are, over sentences that have both: adjusted Rand index (``ari``) and
+    normalised mutual information (``nmi``), each with its interval over problems and its null.
 
+    ``X low`` and ``X high``: the 95 % interval of the jackknife that leaves out one problem at a time; a
+    bootstrap would draw the same sentence twice, and such a pair agrees always. ``X null low`` and ``X null
+    high``: the 95 % range when labels are permuted among the sentences of each answer, so that knowing which
+    kinds an answer has is worth nothing. A value inside it says that the clustering does not tell sentences of
+    an answer apart.
+
+    Args:
+        label: the kind of each sentence, -1 where it has none, ``[sentence]``.
+        truth: its kind by the grammar, ``[sentence]``.
+        row: its answer, ``[sentence]``.
+        problem: its problem, ``[sentence]``.
+        streams: permute the labels.
+    """
     kept = label >= 0
-    if not kept.any():
-        return {"ari": float("nan"), "nmi": float("nan")}
-    return {
-        "ari": float(adjusted_rand_score(truth[kept], label[kept])),
-        "nmi": float(normalized_mutual_info_score(truth[kept], label[kept])),
-    }
+    _, ours = np.unique(label[kept], return_inverse=True)
+    _, theirs = np.unique(truth[kept], return_inverse=True)
+    units, unit = np.unique(problem[kept], return_inverse=True)
+    if not len(units):
+        names = ("", " low", " high", " null low", " null high")
+        return {f"{index}{name}": float("nan") for index in ("ari", "nmi") for name in names}
+    kinds = (int(ours.max()) + 1, int(theirs.max()) + 1)
+    pair = ours * kinds[1] + theirs
+    cells = kinds[0] * kinds[1]
+    apart = np.bincount(unit * cells + pair, minlength=len(units) * cells).reshape(len(units), *kinds)
+    answer, dice = row[kept], streams.generator("likeness")
+    home = np.argsort(np.argsort(answer, kind="stable"))
+    permuted = (ours[np.lexsort((dice.random(len(ours)), answer))][home] for _ in range(PERMUTATIONS))
+    tables = [np.bincount(one * kinds[1] + theirs, minlength=cells).reshape(kinds) for one in permuted]
+    found: dict[str, float] = {}
+    for name, index, least in (("ari", rand_index, -1.0), ("nmi", shared_information, 0.0)):
+        value = float(index(apart.sum(axis=0)))
+        low, high = _jackknifed(value, index(apart.sum(axis=0) - apart), least)
+        below, above = np.quantile(index(np.array(tables)), [0.025, 0.975]).tolist()
+        found |= {name: value, f"{name} low": low, f"{name} high": high}
+        found |= {f"{name} null low": below, f"{name} null high": above}
+    return found
+
+
+def rand_index(table: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Adjusted Rand index of how often kinds meet, ``[..., kind, kind]`` to ``[...]``; 1 where chance gives 1.
+
+    Source: Hubert and Arabie 1985, "Comparing partitions".
+    """
+    counts = np.asarray(table, dtype=np.float64)
+
+    def pairs(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return sizes * (sizes - 1) / 2
+
+    both = pairs(counts).sum(axis=(-2, -1))
+    ours, theirs = pairs(counts.sum(axis=-1)).sum(axis=-1), pairs(counts.sum(axis=-2)).sum(axis=-1)
+    every = np.maximum(pairs(counts.sum(axis=(-2, -1))), 1.0)
+    chance = ours * theirs / every
+    apart = (ours + theirs) / 2 - chance
+    return np.where(apart > 0, (both - chance) / np.where(apart > 0, apart, 1.0), 1.0)
+
+
+def shared_information(table: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mutual information by the mean entropy, ``[..., kind, kind]`` to ``[...]``; 1 where both are 0."""
+    counts = np.asarray(table, dtype=np.float64)
+    shares = counts / np.maximum(counts.sum(axis=(-2, -1), keepdims=True), 1.0)
+    joint = special.entr(shares).sum(axis=(-2, -1))
+    sides = special.entr(shares.sum(axis=-1)).sum(axis=-1) + special.entr(shares.sum(axis=-2)).sum(axis=-1)
+    return np.where(sides > 0, 2 * (sides - joint) / np.where(sides > 0, sides, 1.0), 1.0)
+
+
+def _jackknifed(value: float, without: NDArray[np.float64], least: float) -> tuple[float, float]:
+    """The 95 % interval of a value between ``least`` and 1, from the values without one unit each."""
+    units = len(without)
+    if units < 2:
+        return float("nan"), float("nan")
+    error = float(np.sqrt((units - 1) / units * ((without - without.mean()) ** 2).sum()))
+    reach = error * float(special.stdtrit(units - 1, 0.975))
+    edges = (np.array(value), np.array(value - reach), np.array(value + reach))
+    low, high = within_bounds(*edges, units, (least, 1.0))
+    return float(low), float(high)

@@ -199,7 +199,9 @@ def _kinds(
     )
     if truth is None:
         return found
-    return replace(found, facts={**found.facts, **likeness(found.label, truth)})
+    problem = drawn.problem[cutting.row]
+    alike = likeness(found.label, truth, cutting.row, problem, trial.streams.child("likeness"))
+    return replace(found, facts={**found.facts, **alike})
 
 
 def _held_out(drawn: Completions) -> NDArray[np.bool_]:
