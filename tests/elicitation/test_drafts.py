@@ -128,6 +128,9 @@ def test_it_runs_on_a_policy_behind_a_server(name):
     config = method.config
     if name == "forced-opener":
         config = replace(config, openers=(" w7", " w8"), trials=1)
+    if name.startswith("gepa"):
+        # Its search, which needs a second server, is tested in test_gepa.
+        config = replace(config, apart=False, budget=0)
     with servers.running(served) as url:
         policy = ServerPolicy(ServerConfig(url=url, model="m"))
         asked = made_asked.asked_of(policy, draws=range(2), tokens=8, lengths=(4, 5))
