@@ -112,7 +112,8 @@ class _Search:
         begun = placed(self.trial.problems.problems, self.text(prefix), config.place, self.gap)
         likely = likeliest_first_tokens(model, begun, config.likely) if config.likely else []
         ids = [tuple(self.tokenizer(word, add_special_tokens=False)["input_ids"]) for word in likely]  # type: ignore[operator]
-        size = int(model.model.get_input_embeddings().weight.shape[0])
+        embeddings: Any = model.model.get_input_embeddings()
+        size = int(embeddings.weight.shape[0])
         drawn = [(int(token),) for token in dice.permutation(size)[: config.random]]
         ids += [one for one in drawn if one[0] not in model.ends and self.text(one).strip()]
         if self.feedback == "answers" and self.missed:
