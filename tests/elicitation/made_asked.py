@@ -10,8 +10,12 @@ from keyturn.core.streams import Streams
 from keyturn.elicitation.contract import Asked, Exemplar
 from keyturn.policies.local import LocalPolicy
 from keyturn.policies.protocol import Limits
+from keyturn.policies.world_tokenizer import world_tokenizer
 from keyturn.problems.contract import ProblemSet
 from keyturn.problems.graders.extraction import OneByOne, TextGrader
+from keyturn.problems.world.vocabulary import EOS, WORDS
+from keyturn.problems.world.worlds import WORLDS
+from keyturn.problems.world.worlds import problems as world_problems
 
 STOCK = ("llama", "gpt2", "qwen")
 
@@ -31,6 +35,17 @@ GRADER = TextGrader(
 )
 
 
+def first_move(text):
+    """The move that stands first behind ANS, whatever a random model says after it."""
+    words = text.partition("ANS")[2].split()
+    return " ".join(words[: 1 if words[0] == "~" else 2]) if words else None
+
+
+MOVES = TextGrader(
+    name="first move", strict=first_move, lenient=first_move, gold=str, compare=OneByOne(same), form=""
+)
+
+
 def problem_set(lengths, seed, name):
     """Problems whose prompts have these numbers of words; each has five right answers."""
     found = [
@@ -45,6 +60,29 @@ def made(family="llama", draws=range(3), tokens=10, lengths=(4, 6, 5), **more):
     policy = LocalPolicy(small_models.family(family), small_models.tokenizer())
     given = {"teacher": other(family)} | more
     return asked_of(policy, draws=draws, tokens=tokens, lengths=lengths, **given)
+
+
+def of_nim(family="llama", draws=range(3), tokens=6, **more):
+    """A random model of an architecture that knows the words of the worlds, asked three positions of NIM."""
+    model = small_models.FAMILIES[family]()
+    model.resize_token_embeddings(len(WORDS), mean_resizing=False)
+    model.config.eos_token_id = model.generation_config.eos_token_id = EOS
+    policy = LocalPolicy(small_models.spread(model), world_tokenizer())
+    world = WORLDS["nim"]
+    cells = [{"domain": "nim", "heaps": 2, "takes": 2}]
+    found = {
+        name: world_problems(world, split, cells, 3, Streams(1))
+        for name, split in (("problems", "test"), ("development", "validation"))
+    }
+    given = {
+        "policy": policy,
+        "draws": draws,
+        "streams": Streams(0),
+        "limits": Limits(max_new_tokens=tokens),
+        "in_words": False,
+        **{name: ProblemSet(name=name, problems=some, grader=MOVES) for name, some in found.items()},
+    }
+    return Asked(**(given | more))
 
 
 def other(family="llama", std=0.12):

@@ -16,6 +16,8 @@ from keyturn.elicitation.stage import elicit, hooks_on, untouched
 from keyturn.lab.lab import Lab
 
 GEPA = ("gepa", "gepa-answers", "gepa-coins")
+NIM = tuple(name for name in ELICITATIONS if name.startswith("nim-search"))
+"""Methods for one game: the same models, asked positions of it."""
 TOOLS = {
     "understand": "w3 w9",
     "recall": "w4",
@@ -74,6 +76,8 @@ SMALL = {
         f"abstraction{name}": {"request": "w3 w9", "lead": "w4", "hint_tokens": 3, "abstractions": 2}
         for name in ("", "-mismatched", "-alone")
     },
+    **{name: {"simulations": 3} for name in NIM},
+    "nim-search-oracle": {"simulations": 3, "trials": 3},
     "power-ahead": {"alpha": 2.0, "rollouts": 2, "candidates": 2, "horizon": 2},
     "one-feature": {**LATENTS, "trigger": " w9 w4", "shortlist": 2},
     "feature-random": {**LATENTS, "number": 3},
@@ -97,6 +101,11 @@ SMALL = {
     **{name: VECTORS for name in ELICITATIONS if name.startswith("hybrid-vectors")},
 }
 """Settings that are quick and in the made models' words."""
+
+
+def given(name, family="llama"):
+    """What a method is asked in these tests."""
+    return made_asked.of_nim(family) if name in NIM else made_asked.made(family)
 
 
 def small(method):
@@ -215,7 +224,8 @@ def test_a_method_says_what_it_is(name):
 
 
 ONCE = {
-    f"hybrid-vectors-{arm}" for arm in ("bias", "random", "random-above-bias", "random-kind", "coefficient")
+    *(f"hybrid-vectors-{arm}" for arm in ("bias", "random", "random-above-bias", "random-kind", "coefficient")),
+    *(f"nim-search-{arm}" for arm in ("rules", "random", "oracle")),
 }
 """Controls that read and write as another method does, and differ in the numbers that are added: one
 architecture is enough."""
@@ -226,7 +236,7 @@ architecture is enough."""
     [(name, kind) for name in ELICITATIONS for kind in made_asked.STOCK[: 1 if name in ONCE else None]],
 )
 def test_a_method_on_a_stock_architecture(name, family):
-    asked = made_asked.made(family)
+    asked = given(name, family)
     found = [check(ELICITATIONS[name], asked) for check in CHECKS.values()][-1]
     # A search may find nothing on two problems; what it finds is tested in a file of its own.
     if family == made_asked.STOCK[0] and name != "plain" and not name.startswith("prefix-search"):
@@ -236,7 +246,7 @@ def test_a_method_on_a_stock_architecture(name, family):
 
 @pytest.mark.parametrize("name", [name for name in ELICITATIONS if name != "power-smc"])
 def test_costs_are_what_the_decoder_saw(name, monkeypatch):
-    check_costs(ELICITATIONS[name], made_asked.made("qwen"), monkeypatch)
+    check_costs(ELICITATIONS[name], given(name, "qwen"), monkeypatch)
 
 
 def test_costs_of_particles_are_the_tokens_of_all_of_them(monkeypatch):
