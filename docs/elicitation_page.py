@@ -227,7 +227,10 @@ def asked_how(by, worlds):
         + ", ".join(tuned)
         + ".",
         *(
-            [f"Not asked, because they are newer than the run or need a server: {', '.join(other)}."]
+            [
+                "Not asked, because they are newer than the run, need a server, or play another world's game: "
+                f"{', '.join(other)}."
+            ]
             if other
             else []
         ),

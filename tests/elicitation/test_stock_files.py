@@ -50,7 +50,7 @@ def stock(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ELICITATIONS)
+@pytest.mark.parametrize("name", [name for name in ELICITATIONS if not name.startswith("nim-search")])
 def test_a_method_on_a_stock_model_and_a_file(name, stock, tmp_path):
     model, asked, development = stock
     method = ELICITATIONS[name]
