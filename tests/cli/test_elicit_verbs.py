@@ -12,7 +12,7 @@ import pytest
 import keyturn
 from keyturn.cli.elicit import Common
 from keyturn.cli.elicit_ls import methods
-from keyturn.elicitation import ELICITATIONS
+from keyturn.elicitation import ELICITATIONS, ladder
 
 FEW = ("--per-cell", 2, "--draws", 4)
 
@@ -89,6 +89,25 @@ def test_the_same_command_finds_its_folder_and_names_its_control(call, tmp_path)
     assert (code, "holds a run already" in err) == (2, True)
 
 
+@pytest.mark.slow
+def test_a_vectors_causal_ladder_is_a_record(call, tmp_path, monkeypatch):
+    for name, value in {"RANDOMS": 2, "OTHERS": 1, "PROJECTIONS": 1, "DOSES": (1.0,)}.items():
+        monkeypatch.setattr(ladder, name, value)
+    words = ("elicit", "steering-mean", "graph", "--ladder", "right", "--out", tmp_path / "run")
+    words += ("--per-cell", 1, "--draws", 2, "--trials", 8)
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "its control: keyturn elicit steering-random graph --draws 2 --per-cell 1 --ladder right" in err
+    found = json.loads((tmp_path / "run" / "ladder.json").read_text())
+    said = [line for line in out.splitlines() if line[0].isdigit()]
+    assert [int(line[0]) for line in said] == [one["rung"] for one in found["rungs"]] == [1, 2, 3, 4, 5, 6]
+    assert all(one["state"] in line for one, line in zip(found["rungs"], said, strict=True))
+    held = [one["state"] == "holds" for one in found["rungs"]]
+    assert held == sorted(held, reverse=True)
+    assert found["highest"] == sum(held)
+    assert f"highest rung that holds: {sum(held)}" in out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -103,6 +122,10 @@ def test_the_same_command_finds_its_folder_and_names_its_control(call, tmp_path)
         ("elicit plain graph --port 99", "--port would do nothing without --serve"),
         ("elicit plain graph --serve --draws 3", "--draws would do nothing"),
         ("elicit best-of-n-verifier graph --serve", "it asks the grader"),
+        ("elicit steering-mean graph --serve --ladder right", "two things to do"),
+        ("elicit plain graph --ladder right", "adds no vector at named tokens"),
+        ("elicit steering-mean graph --ladder right --dose 0", "--dose is 0"),
+        ("elicit steering-mean graph --ladder right --vector v.safetensors", "which problems it was made from"),
         ("elicit plain graph --vector v.safetensors", "prepares nothing"),
         ("elicit steering-mean graph --vector v.safetensors", "no file v.safetensors"),
         ("elicit show plian", "did you mean plain?"),

@@ -22,6 +22,7 @@ from keyturn.core.errors import UsageError
 from keyturn.core.measurement import from_json_number
 from keyturn.core.rundir import SCHEMA
 from keyturn.elicitation import ELICITATIONS
+from keyturn.front.climbing import LADDER, climb_ladder
 from keyturn.front.elicited import PREPARED, Elicited
 from keyturn.front.eliciting import elicit, elicitation_of
 from keyturn.front.serving import endpoint
@@ -70,6 +71,9 @@ class Common:
     """Run directory; the same command finds its own again and goes on from what is finished."""
     serve: bool = False
     """Serve the elicited policy on this machine, as an OpenAI-compatible endpoint; Ctrl-C ends it."""
+    ladder: str = ""
+    """Climb the causal ladder with the method's vector, in place of answering: `right`, or a word that texts
+    with the behaviour contain."""
     port: int = 8348
     """Of --serve, on 127.0.0.1; 0 takes any that is free."""
     json: bool = False
@@ -128,10 +132,14 @@ def by_method(
     sys.stderr.write(f"{chosen.name}: {chosen.summary} ({chosen.source})\n")
     said = {one.name: getattr(common, one.name) for one in fields(common) if one.name not in _HERE}
     said["teacher"] = common.teacher or None
+    if common.serve and common.ladder:
+        raise UsageError("--ladder and --serve are two things to do", fix="leave one of them out")
     if common.serve:
         return _serve(method, model, settings, common, said)
     if common.port != Common().port:
         raise UsageError("--port would do nothing without --serve", fix="add --serve, or leave --port out")
+    if common.ladder:
+        return _climb(method, model, settings, common, said)
     done = elicit(method, model, settings=settings, **said)
     if common.json:
         document = {"schema": SCHEMA, "command": "elicit", **done.to_json()}
@@ -142,7 +150,7 @@ def by_method(
         say_next("its control", "elicit", chosen.control[0], model, *_again(common))
 
 
-_HERE = ("json", "serve", "port")
+_HERE = ("json", "serve", "port", "ladder")
 """Options that the library's function does not take."""
 
 
@@ -161,6 +169,27 @@ def _serve(method: str, model: str, settings: Any, common: Common, said: dict[st
         sys.stdout.flush()
         sys.stderr.write("Ctrl-C ends it\n")
         server.serve_forever()
+
+
+def _climb(method: str, model: str, settings: Any, common: Common, said: dict[str, Any]) -> None:
+    """The causal ladder, rung by rung."""
+    done = climb_ladder(method, model, behaviour=common.ladder, settings=settings, **said)
+    if common.json:
+        document = {"schema": SCHEMA, "command": "elicit --ladder", **done.to_json()}
+        sys.stdout.write(jsonlib.dumps(document, allow_nan=False) + "\n")
+        return
+    ladder = done.ladder
+    for number, (rung, state) in enumerate(zip(ladder.rungs, ladder.states, strict=True), start=1):
+        sys.stdout.write(f"{number} {rung.name}: {state} ({rung.why})\n")
+        if (found := rung.found) is not None:
+            shown = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] over {found.n} problems"
+            if (null := found.null) is not None:
+                edges = f" [{null.low:.3g}, {null.high:.3g}]" if null.low == null.low else ""
+                shown += f"; {null.kind}: {null.value:.3g}{edges}"
+            sys.stdout.write(f"    {found.name}: {shown}\n")
+    sys.stdout.write(f"highest rung that holds: {ladder.highest}\nrecord: {done.folder / LADDER}\n")
+    chosen = ELICITATIONS[method].control[0]
+    say_next("its control", "elicit", chosen, model, *_again(common))
 
 
 def _again(common: Common) -> list[str]:
