@@ -91,10 +91,10 @@ def test_the_same_command_finds_its_folder_and_names_its_control(call, tmp_path)
 
 @pytest.mark.slow
 def test_a_vectors_causal_ladder_is_a_record(call, tmp_path, monkeypatch):
-    for name, value in {"RANDOMS": 2, "OTHERS": 1, "PROJECTIONS": 1, "DOSES": (1.0,)}.items():
+    for name, value in {"RANDOMS": 1, "OTHERS": 1, "PROJECTIONS": 1, "DOSES": (1.0,)}.items():
         monkeypatch.setattr(ladder, name, value)
     words = ("elicit", "steering-mean", "graph", "--ladder", "right", "--out", tmp_path / "run")
-    words += ("--per-cell", 1, "--draws", 2, "--trials", 8)
+    words += ("--per-cell", 1, "--draws", 2, "--trials", 4)
     code, out, err = call(*words)
     assert code == 0, err
     assert "its control: keyturn elicit steering-random graph --draws 2 --per-cell 1 --ladder right" in err
