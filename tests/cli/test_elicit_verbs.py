@@ -40,6 +40,12 @@ def test_no_setting_of_a_method_has_the_name_of_an_option_that_all_have(name):
     assert not own & {one.name for one in fields(Common)}
 
 
+def test_a_method_of_one_game_is_tried_on_a_base_of_it(call):
+    for name, base in (("plain", "graph"), ("nim-search-unsure", "runs/pretrain/nim-demo-0/model")):
+        shown = json.loads(call("elicit", "show", name, "--json")[1])["method"]
+        assert shown["try"].startswith(f"keyturn elicit {name} {base} ")
+
+
 def test_what_show_says_can_be_set_can_be_set(call):
     for name in ("self-consistency", "few-shot-corrupted"):
         shown = json.loads(call("elicit", "show", name, "--json")[1])["method"]
@@ -51,12 +57,14 @@ def test_answers_become_a_sample_file_that_the_audit_reads(call, tmp_path):
     code, out, err = call("elicit", "plain", "graph", *FEW, "--out", tmp_path / "plain")
     assert code == 0, err
     assert "weights changed: 0" in out
+    assert "right answers, whatever their traces are: " in out
     code, out, err = call(
         "elicit", "best-of-n-verifier", "graph", *FEW, "--samples", 4, "--out", tmp_path / "best", "--json"
     )
     assert code == 0, err
     found = json.loads(out)
     assert found["cost"]["checks"] == 4
+    assert found["right"] >= found["success"]["value"], "a verified answer is right"
     assert found["cost"]["weights_changed"] == 0
     files = (tmp_path / "plain" / "samples.jsonl", found["samples"])
     code, out, err = call("audit", "--samples", *files, "--k", 4, "--json")

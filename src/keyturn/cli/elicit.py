@@ -210,6 +210,8 @@ def _tell(done: Elicited) -> None:
     """Success, costs and the file, in words."""
     found, cost = done.success, done.cost()
     sys.stdout.write(f"{done.method}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] {done.unit}\n")
+    if done.answers.reads_traces:
+        sys.stdout.write(f"  right answers, whatever their traces are: {done.right:.3f}\n")
     for name, value in cost.items():
         number = None if value is None else from_json_number(value)  # type: ignore[arg-type]
         shown = "unknown" if number is None else f"{number:.4g}"

@@ -45,7 +45,7 @@ def whole(name: str) -> dict[str, Any]:
         "needs": [NEEDS[need][0] for need in sorted(method.needs)],
         "settings": {f"--{key}": value for key, value in flat.items()},
         "neutral": {f"--{key}": value for key, value in neutral.items() if flat[key] != value},
-        "try": f"keyturn elicit {name} graph --per-cell 4 --draws 2",
+        "try": f"keyturn elicit {name} {method.example} --per-cell 4 --draws 2",
     }
 
 

@@ -181,6 +181,7 @@ class ElicitationMethod:
         examples: ``(asked, config) -> number`` of problems whose gold answers ``prepare`` or the prompts use.
         weights: ``(asked, config) -> number`` of weights that are not the policy's in the models that answer,
             all models together; None: there are none.
+        example: a model of the problems that it is for, in a command to try.
         unserved: why it cannot answer questions whose answer nobody knows; empty where it can.
         answer: ``(asked, config, prepared) -> answers``.
     """
@@ -197,6 +198,7 @@ class ElicitationMethod:
     prepare: Prepare | None = None
     examples: Callable[[Asked, Any], int] | None = None
     weights: Callable[[Asked, Any], int] | None = None
+    example: str = "graph"
     unserved: str = ""
     answer: Answer
 

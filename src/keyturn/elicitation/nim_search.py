@@ -316,6 +316,7 @@ METHOD = ElicitationMethod(
     cost=f"the end of an answer, {_READS}",
     control=("nim-search-rules", "plain"),
     needs=frozenset({"model"}),
+    example="runs/pretrain/nim-demo-0/model",
     config=SearchConfig(),
     neutral=SearchConfig(simulations=0),
     answer=searched,

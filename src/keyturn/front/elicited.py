@@ -100,6 +100,11 @@ class Elicited:
         """What counts as success."""
         return "verified answers" if self.answers.reads_traces else "right answers"
 
+    @property
+    def right(self) -> float:
+        """Share of answers that are right, whatever their traces are; NaN where none is graded."""
+        return _mean(self.answers.outcome)
+
     def cost(self) -> dict[str, Json]:
         """Means over answers of what each cost; null where a server does not say."""
         columns = self.costs.columns()
@@ -119,6 +124,7 @@ class Elicited:
             "answers": len(self.completions),
             "unit": self.unit,
             "success": self.success.to_json(),
+            "right": json_number(self.right),
             "cost": self.cost(),
             "facts": {name: json_number(_mean(one)) for name, one in self.facts.items()},
             "prepared": {name: _few(one) for name, one in self.prepared.items()},
