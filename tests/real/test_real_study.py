@@ -184,6 +184,6 @@ def test_every_part_of_the_study_has_a_cost_and_an_hour_is_planned_for_all(real)
     found = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
     spent = found["cpu minutes"]
     assert set(spent) == {part.name for part in parts}
-    # 357 tokens forward a second were measured when the committed run began. What its parts then took on a shared
-    # machine stands in docs/real.md, and is more.
+    # 357 tokens forward a second were measured when the committed run began. What its parts then took on a
+    # shared machine stands in docs/real.md, and is more.
     assert sum(part.work.passes for part in parts) / 357 / 60 < 60
