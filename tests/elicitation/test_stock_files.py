@@ -36,6 +36,11 @@ QUICK = {
     "hybrid-planning": {"words": ("wait",)},
     "steering-delimiter": {"delimiters": ("so", "="), "reflection": ("2",), "transition": ("3",)},
     **{name: {"words": ("wait",)} for name in ("tip", "tip-flipped", "tip-random")},
+    **{
+        name: {"trials": 4, "steps": 2, "epochs": 1, "grid": 2, "kinds": 2, "words": 1, "clustering": 3}
+        for name in ELICITATIONS
+        if name.startswith("hybrid-vectors")
+    },
 }
 
 

@@ -57,7 +57,7 @@ CLAIM = Claim(
         "Bases of 0.13M parameters with two modes of answering. That a method elicits here shows that it can, "
         "not that its gain on a language model is of this kind; that one fails may be due to its settings, "
         "which were fixed before any run. Version 1 was invalid: three bases could not tell whether a random "
-        "direction gains nothing (.05 [-.16, .26]), and one control had replaced another after a base had been "
+        "direction gains nothing, and one control had replaced another after a base had been "
         "seen. Version 2 has both controls, new bases, and five of them with four directions each: by a "
         "simulation with version 1's gains the control on random directions is then held in .99 of studies, "
         "and in .02 where the mean gain is .2; with three bases and one direction it is held in .40. The "
