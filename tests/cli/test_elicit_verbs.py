@@ -40,10 +40,15 @@ def test_no_setting_of_a_method_has_the_name_of_an_option_that_all_have(name):
     assert not own & {one.name for one in fields(Common)}
 
 
-def test_a_method_of_one_game_is_tried_on_a_base_of_it(call):
-    for name, base in (("plain", "graph"), ("nim-search-unsure", "runs/pretrain/nim-demo-0/model")):
+def test_the_command_to_try_names_a_base_of_the_game_and_what_the_method_needs(call):
+    for name, given in (
+        ("plain", "graph"),
+        ("nim-search-unsure", "runs/pretrain/nim-demo-0/model"),
+        ("hybrid-vectors", "graph --teacher TUNED"),
+        ("gepa", "MODEL --problems FILE --development FILE --reflection URL#MODEL"),
+    ):
         shown = json.loads(call("elicit", "show", name, "--json")[1])["method"]
-        assert shown["try"].startswith(f"keyturn elicit {name} {base} ")
+        assert shown["try"].startswith(f"keyturn elicit {name} {given} --per-cell")
 
 
 def test_what_show_says_can_be_set_can_be_set(call):

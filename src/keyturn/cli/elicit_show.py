@@ -40,12 +40,13 @@ def whole(name: str) -> dict[str, Any]:
     method = ELICITATIONS[name]
     [row] = [row for row in methods() if row["name"] == name]
     flat, neutral = flat_settings(method.config), flat_settings(method.neutral)
+    teacher = " --teacher TUNED" if "teacher" in method.needs else ""
     return {
         **row,
         "needs": [NEEDS[need][0] for need in sorted(method.needs)],
         "settings": {f"--{key}": value for key, value in flat.items()},
         "neutral": {f"--{key}": value for key, value in neutral.items() if flat[key] != value},
-        "try": f"keyturn elicit {name} {method.example} --per-cell 4 --draws 2",
+        "try": f"keyturn elicit {name} {method.example}{teacher} --per-cell 4 --draws 2",
     }
 
 

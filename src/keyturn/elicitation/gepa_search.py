@@ -315,6 +315,7 @@ def _method(name: str, summary: str, feedback: Feedback, control: tuple[str, ...
         prepare=partial(prepare, feedback=feedback),
         examples=partial(used, feedback=feedback),
         answer=answer,
+        example="MODEL --problems FILE --development FILE --reflection URL#MODEL",
     )
 
 

@@ -71,7 +71,11 @@ def _one_file(path: Path) -> Path:
 
 def _inside(folder: Path) -> str:
     found = sorted(folder.glob("*.gguf"))
-    return f"{found[0]}" if found else "name the file itself"
+    return (
+        f"{found[0]}"
+        if found
+        else "name the .gguf file, or a folder of an adapter, which has an adapter_config.json"
+    )
 
 
 def _carried(package: str) -> tuple[Path | None, list[Path], dict[str, str]]:
