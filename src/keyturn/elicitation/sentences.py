@@ -272,7 +272,7 @@ def likeness(
     label: NDArray[np.int64],
     truth: NDArray[np.int64],
     row: NDArray[np.int64],
-    problem: NDArray[np.int64],
+    problem: NDArray[np.integer],
     streams: Streams,
 ) -> dict[str, float]:
     """How alike two ways of telling kinds are, over sentences that have both: adjusted Rand index (``ari``) and
