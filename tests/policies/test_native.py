@@ -270,8 +270,12 @@ def test_a_broken_twin_is_rejected(what, tmp_path, monkeypatch):
     rows = cases.rows_of(shape, PROMPTS, LIMITS)
     theirs = cases.drawn_by_torch(monkeypatch, model, rows, Sampling(), (1,))
     prompts, completions = cases.texts_of(shape, PROMPTS, (5, 0, 1, 30, 17, 9))
-    wrong = cases.drawn_otherwise(native, model, rows, theirs)
-    wrong += [far for far in cases.read_otherwise(native, model, prompts, completions) if not far < 1e-5]
+    try:
+        wrong = cases.drawn_otherwise(native, model, rows, theirs)
+        wrong += [far for far in cases.read_otherwise(native, model, prompts, completions) if not far < 1e-5]
+    except NumericsError:
+        # A twin that reads memory that nobody has written may find what is no number there: found out as well.
+        return
     assert wrong
 
 
