@@ -21,7 +21,7 @@ from keyturn.elicitation.contract import Asked
 from keyturn.elicitation.ladder import Ladder, climb
 from keyturn.elicitation.ladder_climb import Direction
 from keyturn.elicitation.steering import VectorConfig, site_of
-from keyturn.front.eliciting import Opened, elicit, opened
+from keyturn.front.eliciting import Opened, decides_of, elicit, opened
 from keyturn.front.run_folder import ELICITED, hold_to
 from keyturn.lab.lab import Lab
 from keyturn.rollouts.completions import Completions
@@ -94,18 +94,8 @@ def climb_ladder(
         raise UsageError(what, fix="leave --vector out: the ladder makes the vector anew")
     _steers(method)
     found = opened(given)
-    asked, seed = found.asked, given["seed"]
-    decides: dict[str, object] = {
-        "ladder": behaviour,
-        "method": method,
-        "settings": found.config,
-        "policy": asked.policy,
-        "problems": asked.problems,
-        "development": asked.development,
-        "draws": len(asked.draws),
-        "max_new_tokens": asked.limits.max_new_tokens,
-        "seed": seed,
-    }
+    asked = found.asked
+    decides: dict[str, object] = {"ladder": behaviour, **decides_of(found, given["seed"])}
     out = given["out"]
     key = identity({name: describe(value, name) for name, value in decides.items()}, length=8)
     folder = Path("runs") / f"ladder-{method}-{key}" if out is None else Path(out).expanduser()

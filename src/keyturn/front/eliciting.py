@@ -174,10 +174,11 @@ def _prepared(vector: str | Path | None, method: ElicitationMethod, config: Any,
     return given
 
 
-def _elicited(opened: Opened, seed: int, folder: Path | None) -> Elicited:
-    method, config, asked, given = opened.method, opened.config, opened.asked, opened.given
-    decides: Mapping[str, object] = {
-        "method": method.name,
+def decides_of(opened: Opened, seed: int) -> dict[str, object]:
+    """What decides an elicited run, and so its folder: everything that was asked, and of whom."""
+    config, asked, given = opened.config, opened.asked, opened.given
+    return {
+        "method": opened.method.name,
         "settings": config,
         "policy": asked.policy,
         "problems": asked.problems,
@@ -188,6 +189,11 @@ def _elicited(opened: Opened, seed: int, folder: Path | None) -> Elicited:
         "max_new_tokens": asked.limits.max_new_tokens,
         "seed": seed,
     }
+
+
+def _elicited(opened: Opened, seed: int, folder: Path | None) -> Elicited:
+    method, config, asked, given = opened.method, opened.config, opened.asked, opened.given
+    decides = decides_of(opened, seed)
     if folder is None:
         key = identity({name: describe(value, name) for name, value in decides.items()}, length=8)
         folder = Path("runs") / f"elicit-{method.name}-{key}"
