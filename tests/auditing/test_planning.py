@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from keyturn.auditing.audit import AuditConfig
 from keyturn.auditing.embedded import MODELS
 from keyturn.auditing.model_size import ModelSize, folder_of, size_of
 from keyturn.auditing.planning import (
+    ESTIMATE,
     PROCESS_BYTES,
     READ_AT_ONCE,
     WHOLE_LOGITS,
@@ -25,6 +27,15 @@ from keyturn.measures.power import Assumed
 from keyturn.policies.loading import load_policy
 
 DRAWN = Sampling(tokens_per_draw=100.0, tokens_from="as given")
+
+
+def test_what_the_estimate_says_of_itself_was_measured():
+    results = Path(__file__).parents[2] / "docs" / "results" / "plan_memory.json"
+    cases = json.loads(results.read_text(encoding="utf-8"))["cases"]
+    found = [case["measured / said"] for case in cases]
+    assert len({case["model"] for case in cases}) == 2
+    least, most = (f"{value:.2f}".lstrip("0") for value in (min(found), max(found)))
+    assert f"of two Llamas were {least} to {most} of it" in ESTIMATE
 
 
 def test_the_cost_of_an_audit_is_draws_times_tokens():
